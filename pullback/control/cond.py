@@ -1,0 +1,286 @@
+"""`cond`: one of several jaxprs, chosen by an integer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pullback.control.jit import open_consts
+from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, JaxprEqn, Var, eval_jaxpr
+from pullback.core.primitive import (
+    NO_SAMPLES,
+    NotApplicable,
+    Primitive,
+    Zero,
+    instantiate,
+)
+from pullback.ops import elementwise, structural
+from pullback.transforms.batching import batch_jaxpr, move_batch_axis
+from pullback.transforms.dce import dce_jaxpr
+from pullback.transforms.jvp import jvp_jaxpr
+from pullback.transforms.linearize import (
+    HigherOrder,
+    PartialTrace,
+    Split,
+    known_and_unknown,
+    merge,
+    partial_eval_jaxpr,
+)
+from pullback.transforms.staging import stage
+from pullback.transforms.transpose import (
+    linear_values,
+    nonzero_cotangents,
+    spread,
+    transpose_jaxpr,
+)
+
+__all__ = ["bind_cond", "cond"]
+
+
+def bind_cond(index: Any, branches: Sequence[ClosedJaxpr], args: Sequence[Any]) -> list[Any]:
+    """Apply the branch number `index`; constants of the branches become operands."""
+    opened = [open_consts(b) for b in branches]
+    consts = [c for _, cs in opened for c in cs]
+    if not consts:
+        outs: list[Any] = cond.bind(index, *args, branches=tuple(branches))
+        return outs
+    avals = [v.aval for b, cs in opened for v in b.jaxpr.invars[: len(cs)]]
+    padded, start = [], 0
+    for closed, cs in opened:
+        padded.append(_pad_arguments(closed.jaxpr, len(cs), avals, start))
+        start += len(cs)
+    outs = cond.bind(index, *consts, *args, branches=tuple(padded))
+    return outs
+
+
+def _pad_arguments(jaxpr: Jaxpr, n: int, avals: Sequence[Any], start: int) -> ClosedJaxpr:
+    """`jaxpr`, whose first `n` arguments are its own constants, as a function of everybody's."""
+    own, rest = jaxpr.invars[:n], jaxpr.invars[n:]
+    everybody = [Var(a) for a in avals]
+    everybody[start : start + n] = own
+    return ClosedJaxpr(jaxpr.replace(invars=[*everybody, *rest]), [])
+
+
+def _abstract(index: Any, *avals: Any, branches: Sequence[ClosedJaxpr], **_: Any) -> list[Any]:
+    return branches[0].out_avals
+
+
+def _clamp(index: Any, n: int) -> int:
+    return max(0, min(int(index), n - 1))
+
+
+def _reference(index: Any, *args: Any, branches: Sequence[ClosedJaxpr], **_: Any) -> list[Any]:
+    chosen = branches[_clamp(index, len(branches))]
+    return eval_jaxpr(chosen.jaxpr, chosen.consts, *args)
+
+
+def _any(rows: Sequence[Sequence[bool]]) -> list[bool]:
+    return [any(column) for column in zip(*rows, strict=True)]
+
+
+def _jvp(
+    primals: Sequence[Any], tangents: Sequence[Any], *, branches: Sequence[ClosedJaxpr], **_: Any
+) -> tuple[list[Any], list[Any]]:
+    index, *args = primals
+    dots = tangents[1:]
+    nonzero = [type(t) is not Zero for t in dots]
+    wanted = _any([jvp_jaxpr(b, nonzero, force=False)[1] for b in branches])
+    branches_jvp = [jvp_jaxpr(b, nonzero, force=wanted)[0] for b in branches]
+    outs = bind_cond(index, branches_jvp, [*args, *[t for t in dots if type(t) is not Zero]])
+    avals = branches[0].out_avals
+    rest = iter(outs[len(avals) :])
+    out_dots = [
+        next(rest) if nz else Zero(a.to_tangent_aval())
+        for nz, a in zip(wanted, avals, strict=True)
+    ]
+    return outs[: len(avals)], out_dots
+
+
+def _split(trace: PartialTrace, args: Sequence[Any], params: dict[str, Any]) -> list[Any]:
+    index, *rest = args
+    branches = params["branches"]
+    if trace.is_unknown(index):
+        outs: list[Any] = trace.record(cond, args, params)
+        return outs
+    unknown, known_args, unknown_args = known_and_unknown(trace, rest)
+    wanted = _any([partial_eval_jaxpr(b, unknown).out_unknown for b in branches])
+    splits = [partial_eval_jaxpr(b, unknown, force_unknown=wanted) for b in branches]
+    slots, places = _residual_slots(splits)
+    known = [_with_slots(s, slots, place) for s, place in zip(splits, places, strict=True)]
+    known_outs = bind_cond(index, known, known_args)
+    n = len(known_outs) - len(slots)
+    from_slots = [
+        _from_slots(s, slots, place) for s, place in zip(splits, places, strict=True)
+    ]
+    operands = [index, *known_outs[n:], *unknown_args]
+    unknown_outs = trace.record(cond, operands, params | {"branches": tuple(from_slots)})
+    return merge(wanted, known_outs[:n], unknown_outs)
+
+
+def _residual_slots(splits: Sequence[Split]) -> tuple[list[Any], list[list[int]]]:
+    """Places for the residuals of all branches; branches share places of the same type."""
+    slots: list[Any] = []
+    places: list[list[int]] = []
+    for split in splits:
+        free = list(range(len(slots)))
+        mine = []
+        for aval in split.unknown.in_avals[: split.num_residuals]:
+            found = next((i for i in free if slots[i] is aval), None)
+            if found is None:
+                found = len(slots)
+                slots.append(aval)
+            else:
+                free.remove(found)
+            mine.append(found)
+        places.append(mine)
+    return slots, places
+
+
+def _with_slots(split: Split, slots: Sequence[Any], place: Sequence[int]) -> ClosedJaxpr:
+    """The known part with its residuals in their places, and zeros in the other places."""
+
+    def fun(*args: Any) -> list[Any]:
+        outs = eval_jaxpr(split.known.jaxpr, split.known.consts, *args)
+        n = len(outs) - split.num_residuals
+        by_place = dict(zip(place, outs[n:], strict=True))
+        filled = [
+            by_place[i] if i in by_place else structural.zeros(a) for i, a in enumerate(slots)
+        ]
+        return outs[:n] + filled
+
+    return stage(fun, split.known.in_avals, description="a branch of cond")
+
+
+def _from_slots(split: Split, slots: Sequence[Any], place: Sequence[int]) -> ClosedJaxpr:
+    jaxpr = split.unknown.jaxpr
+    residuals = jaxpr.invars[: split.num_residuals]
+    everybody = [Var(a) for a in slots]
+    for i, v in zip(place, residuals, strict=True):
+        everybody[i] = v
+    invars = [*everybody, *jaxpr.invars[split.num_residuals :]]
+    return ClosedJaxpr(jaxpr.replace(invars=invars), split.unknown.consts)
+
+
+def _dce(eqn: JaxprEqn, used: Sequence[bool]) -> tuple[list[bool], JaxprEqn | None]:
+    branches = eqn.params["branches"]
+    used_in = _any([dce_jaxpr(b.jaxpr, used)[1] for b in branches])
+    pruned = []
+    for b in branches:
+        jaxpr, _ = dce_jaxpr(b.jaxpr, used, keep_invars=True)
+        invars = [v for v, u in zip(b.jaxpr.invars, used_in, strict=True) if u]
+        pruned.append(ClosedJaxpr(jaxpr.replace(invars=invars), b.consts))
+    kept = eqn.replace(
+        invars=[eqn.invars[0], *[v for v, u in zip(eqn.invars[1:], used_in, strict=True) if u]],
+        outvars=[v for v, u in zip(eqn.outvars, used, strict=True) if u],
+        params=eqn.params | {"branches": tuple(pruned)},
+    )
+    return [True, *used_in], kept
+
+
+def _transpose(
+    cts: Sequence[Any], index: Any, *args: Any, branches: Sequence[ClosedJaxpr], **_: Any
+) -> list[Any]:
+    linear, known = linear_values(args)
+    zero, given = nonzero_cotangents(cts)
+    avals = branches[0].in_avals
+    wanted = _any([transpose_jaxpr(b, linear, zero)[1] for b in branches])
+    transposed = [_instantiated_transpose(b, linear, zero, wanted) for b in branches]
+    outs = bind_cond(index, transposed, [*known, *given])
+    return [None, *spread(linear, avals, wanted, outs)]
+
+
+def _instantiated_transpose(
+    branch: ClosedJaxpr, linear: Sequence[bool], zero: Sequence[bool], wanted: Sequence[bool]
+) -> ClosedJaxpr:
+    """The transposed branch with a value for every cotangent in `wanted`."""
+    closed, nonzero = transpose_jaxpr(branch, linear, zero)
+    if list(nonzero) == list(wanted):
+        return closed
+    avals = [a for a, lin in zip(branch.in_avals, linear, strict=True) if lin]
+
+    def fun(*args: Any) -> list[Any]:
+        outs = iter(eval_jaxpr(closed.jaxpr, closed.consts, *args))
+        every = [
+            next(outs) if nz else Zero(a.to_cotangent_aval())
+            for nz, a in zip(nonzero, avals, strict=True)
+        ]
+        return [instantiate(ct) for ct, w in zip(every, wanted, strict=True) if w]
+
+    return stage(fun, closed.in_avals, description="the transpose of a branch of cond")
+
+
+def _batch(
+    size: int,
+    args: Sequence[Any],
+    dims: Sequence[int | None],
+    *,
+    branches: Sequence[ClosedJaxpr],
+    **_: Any,
+) -> tuple[list[Any], list[int | None]]:
+    index, *rest = args
+    batched = [d is not None for d in dims[1:]]
+    moved = [
+        move_batch_axis(x, size, d, 0) if d is not None else x
+        for x, d in zip(rest, dims[1:], strict=True)
+    ]
+    if dims[0] is not None:
+        index = move_batch_axis(index, size, dims[0], 0)
+        return _batch_by_selection(size, index, moved, batched, branches)
+    wanted = _any([batch_jaxpr(b, size, batched, force=False)[1] for b in branches])
+    new = [batch_jaxpr(b, size, batched, force=wanted)[0] for b in branches]
+    outs = bind_cond(index, new, moved)
+    return outs, [0 if b else None for b in wanted]
+
+
+def _batch_by_selection(
+    size: int, index: Any, args: Any, batched: Sequence[bool], branches: Sequence[ClosedJaxpr]
+) -> tuple[list[Any], list[int | None]]:
+    """Lanes disagree on the branch: all run, and each lane picks its results."""
+    n_out = len(branches[0].out_avals)
+    results = []
+    for b in branches:
+        closed, _ = batch_jaxpr(b, size, batched, force=[True] * n_out)
+        results.append(eval_jaxpr(closed.jaxpr, closed.consts, *args))
+    last = len(branches) - 1
+    dtype = index.aval.dtype
+    index = elementwise.clamp(dtype.type(0), index, dtype.type(last))
+    outs = [select_case(index, list(cases)) for cases in zip(*results, strict=True)]
+    return outs, [0] * n_out
+
+
+def select_case(index: Any, cases: Sequence[Any]) -> Any:
+    """Lane by lane the case with the lane's number."""
+    shape = cases[0].aval.shape
+    if len(cases) == 1:
+        return cases[0]
+    if len(cases) == 2:
+        index = elementwise.ne(index, index.aval.dtype.type(0))
+    if index.aval.shape != shape:
+        index = structural.broadcast_in_dim(index, shape=shape, broadcast_dimensions=(0,))
+    return elementwise.select_n(index, *cases)
+
+
+def _lower(b: Any, index: Any, *xs: Any, branches: Sequence[ClosedJaxpr], **_: Any) -> list[Any]:
+    results: list[Any] = b.switch(index, branches, xs)
+    return results
+
+
+def _effects(*, branches: Sequence[ClosedJaxpr], **_: Any) -> frozenset[Any]:
+    return frozenset().union(*[b.effects for b in branches])
+
+
+cond = Primitive(
+    name="cond",
+    abstract=_abstract,
+    reference=_reference,
+    jvp=_jvp,
+    transpose=_transpose,
+    batch=_batch,
+    partial_eval=HigherOrder(_split, _dce),
+    lower=_lower,
+    hlo=NotApplicable("hlo of cond", "the accelerator backend is not written yet"),
+    samples=NO_SAMPLES,
+    multiple_results=True,
+    effects=_effects,
+    literals=False,
+)

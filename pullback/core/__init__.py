@@ -1,0 +1,1 @@
+"""Dtypes, abstract values, primitives, traces and jaxprs: what every other layer is written in."""

@@ -1,0 +1,166 @@
+"""Abstract values: what tracing knows of a value.  Interned, so that equality is identity."""
+
+from __future__ import annotations
+
+import math
+import threading
+import weakref
+from collections.abc import Iterable
+from typing import Any, Final
+
+import numpy as np
+
+from pullback.core import dtypes
+from pullback.core.dtypes import DType, KeyDtype
+
+__all__ = ["AbstractValue", "ShapedArray", "aval_of", "register_aval", "typeof"]
+
+
+class AbstractValue:
+    """Base of abstract values."""
+
+    __slots__ = ("__weakref__",)
+
+    def str_short(self) -> str:
+        """The notation of jaxprs, such as `f32[3,4]`."""
+        raise NotImplementedError(type(self).__name__)
+
+
+_interned: weakref.WeakValueDictionary[tuple[Any, ...], ShapedArray] = weakref.WeakValueDictionary()
+_recent: dict[tuple[Any, ...], ShapedArray] = {}
+_RECENT_LIMIT: Final = 4096
+_lock = threading.Lock()
+
+
+class ShapedArray(AbstractValue):
+    """An array of known shape and dtype.
+
+    `weak_type` marks values that come from Python scalars and yield to other dtypes in promotion.
+    Two equal ones are the same object.
+
+    >>> ShapedArray((2, 3), np.dtype("float32")) is ShapedArray((2, 3), np.dtype("float32"))
+    True
+    """
+
+    __slots__ = ("dtype", "shape", "weak_type")
+
+    shape: tuple[int, ...]
+    dtype: DType
+    weak_type: bool
+
+    def __new__(
+        cls, shape: Iterable[int], dtype: Any, weak_type: bool = False, **_: Any
+    ) -> ShapedArray:
+        key = (shape, dtype, weak_type)
+        try:
+            found = _recent.get(key)
+        except TypeError:  # an unhashable shape
+            found = None
+        return found if found is not None else _intern(tuple(shape), dtype, bool(weak_type))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ShapedArray, (self.shape, self.dtype, self.weak_type)
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    def update(self, **changes: Any) -> ShapedArray:
+        """This aval with some of `shape`, `dtype`, `weak_type` replaced."""
+        now = {"shape": self.shape, "dtype": self.dtype, "weak_type": self.weak_type} | changes
+        return ShapedArray(now["shape"], now["dtype"], now["weak_type"])
+
+    def strip_weak_type(self) -> ShapedArray:
+        """The same shape and dtype, not weak."""
+        return ShapedArray(self.shape, self.dtype) if self.weak_type else self
+
+    def to_tangent_aval(self) -> ShapedArray:
+        """The aval of tangents: `float0` for what is not differentiable."""
+        if dtypes.issubdtype(self.dtype, np.inexact):
+            return self
+        return ShapedArray(self.shape, dtypes.float0)
+
+    def to_cotangent_aval(self) -> ShapedArray:
+        """The aval of cotangents, which is that of tangents."""
+        return self.to_tangent_aval()
+
+    def str_short(self, short_dtypes: bool = True) -> str:
+        """`f32[3,4]`."""
+        name = dtypes.short_name(self.dtype) if short_dtypes else self.dtype.name
+        return f"{name}[{','.join(map(str, self.shape))}]"
+
+    def __str__(self) -> str:
+        return ("~" if self.weak_type else "") + self.str_short()
+
+    def __repr__(self) -> str:
+        weak = ", weak_type=True" if self.weak_type else ""
+        return f"ShapedArray({self.str_short(short_dtypes=False)}{weak})"
+
+
+def _intern(shape: tuple[Any, ...], dtype: Any, weak_type: bool) -> ShapedArray:
+    shape = tuple(int(d) for d in shape)
+    if not isinstance(dtype, KeyDtype):
+        dtype = np.dtype(dtype)
+    key = (shape, dtype, weak_type)
+    with _lock:
+        found = _interned.get(key)
+        if found is None:
+            found = object.__new__(ShapedArray)
+            object.__setattr__(found, "shape", shape)
+            object.__setattr__(found, "dtype", dtype)
+            object.__setattr__(found, "weak_type", weak_type)
+            _interned[key] = found
+        if len(_recent) >= _RECENT_LIMIT:
+            _recent.clear()
+        _recent[key] = found
+    return found
+
+
+_PYTHON_SCALARS: Final = (bool, int, float, complex)
+_registered: dict[type, Any] = {}
+
+
+def register_aval(cls: type, to_aval: Any) -> None:
+    """Let values of type `cls` be operands; `to_aval(value)` gives their aval."""
+    _registered[cls] = to_aval
+
+
+def _numpy_aval(x: Any) -> ShapedArray:
+    return ShapedArray(x.shape, dtypes.canonicalize_dtype(x.dtype))
+
+
+def _scalar_aval(x: Any) -> ShapedArray:
+    return ShapedArray((), dtypes.python_scalar_dtype(type(x), x), type(x) is not bool)
+
+
+def aval_of(x: Any) -> ShapedArray:
+    """The abstract value of an operand; a TypeError names a type that cannot be one.
+
+    >>> aval_of(1.0)
+    ShapedArray(float32[], weak_type=True)
+    """
+    to_aval = _registered.get(type(x))
+    if to_aval is not None:
+        return to_aval(x)  # type: ignore[no-any-return]
+    for cls in type(x).__mro__:
+        if cls in _registered:
+            return _registered[cls](x)  # type: ignore[no-any-return]
+    if isinstance(x, (np.ndarray, np.generic)):
+        return _numpy_aval(x)
+    raise TypeError(f"{x!r} of type {type(x).__name__} is not an array or a scalar")
+
+
+def typeof(x: Any) -> ShapedArray:
+    """The type of a value as tracing sees it: `jax.typeof`."""
+    return aval_of(x)
+
+
+register_aval(np.ndarray, _numpy_aval)
+for _cls in _PYTHON_SCALARS:
+    register_aval(_cls, _scalar_aval)

@@ -1,0 +1,124 @@
+"""Where in the user's program an equation was made: the file, the line, the name scopes.
+
+A source record is cheap: it keeps the code object and the bytecode offset of the first frame that is
+not ours, and finds the line number only when somebody asks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from types import CodeType, FrameType
+from typing import Any, Final
+
+__all__ = ["SourceInfo", "current_source", "hide_package", "name_scope", "name_stack"]
+
+_PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_hidden: list[str] = [_PACKAGE, "<frozen "]
+_ours: dict[CodeType, bool] = {}
+_HIDDEN_STDLIB: Final = tuple(
+    os.sep + os.path.join(*parts) for parts in (("functools.py",), ("contextlib.py",))
+)
+
+
+class _Scopes(threading.local):
+    def __init__(self) -> None:
+        self.names: tuple[str, ...] = ()
+
+
+_scopes = _Scopes()
+
+
+class SourceInfo:
+    """The user's line and the name scopes of an equation."""
+
+    __slots__ = ("code", "lasti", "name_stack")
+
+    def __init__(self, code: CodeType | None, lasti: int, names: tuple[str, ...]) -> None:
+        self.code, self.lasti, self.name_stack = code, lasti, names
+
+    @property
+    def line(self) -> int:
+        """Line number, 0 when unknown."""
+        if self.code is None:
+            return 0
+        for start, end, line in self.code.co_lines():
+            if start <= self.lasti < end and line is not None:
+                return line
+        return self.code.co_firstlineno
+
+    @property
+    def function(self) -> str:
+        """Name of the user's function."""
+        return "" if self.code is None else self.code.co_name
+
+    @property
+    def file(self) -> str:
+        """Path of the user's file."""
+        return "" if self.code is None else self.code.co_filename
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} ({self.function})" if self.code else "<unknown>"
+
+
+def hide_package(prefix: str) -> None:
+    """Treat files under `prefix` as ours: errors point to their callers."""
+    _hidden.append(prefix)
+    _ours.clear()
+
+
+def _is_ours(code: CodeType) -> bool:
+    found = _ours.get(code)
+    if found is None:
+        name = code.co_filename
+        found = name.startswith(tuple(_hidden)) or name.endswith(_HIDDEN_STDLIB)
+        if len(_ours) > 20_000:
+            _ours.clear()
+        _ours[code] = found
+    return found
+
+
+def user_frame(frame: FrameType | None) -> FrameType | None:
+    """The innermost frame, from `frame` outwards, that is not ours."""
+    while frame is not None and _is_ours(frame.f_code):
+        frame = frame.f_back
+    return frame
+
+
+def current_source() -> SourceInfo:
+    """The user's line that is running now."""
+    frame = user_frame(sys._getframe(1))
+    if frame is None:
+        return SourceInfo(None, 0, _scopes.names)
+    return SourceInfo(frame.f_code, frame.f_lasti, _scopes.names)
+
+
+def name_stack() -> tuple[str, ...]:
+    """The name scopes in force."""
+    return _scopes.names
+
+
+@contextlib.contextmanager
+def name_scope(*names: str) -> Iterator[None]:
+    """Put `names` on the name stack of the equations made inside."""
+    before = _scopes.names
+    _scopes.names = before + names
+    try:
+        yield
+    finally:
+        _scopes.names = before
+
+
+def describe_function(fun: Any) -> str:
+    """`f at file.py:12`, for errors."""
+    while True:
+        inner = getattr(fun, "__wrapped__", None) or getattr(fun, "func", None)
+        if inner is None:
+            break
+        fun = inner
+    code = getattr(fun, "__code__", None)
+    name = getattr(fun, "__name__", type(fun).__name__)
+    return name if code is None else f"{name} at {code.co_filename}:{code.co_firstlineno}"

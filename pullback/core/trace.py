@@ -1,0 +1,247 @@
+"""Tracing: the current trace, and the tracers that stand for values.
+
+Each thread has one current trace.  `bind` hands a primitive and its operands to it; the trace
+evaluates them, records them, or applies a rule whose own operations run under the trace's parent.
+A tracer knows its trace; to every other trace it is a constant.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+from pullback import config
+from pullback.core import avals
+from pullback.core.array import Array
+from pullback.core.source import SourceInfo, current_source
+from pullback.errors import (
+    ConcretizationTypeError,
+    TracerArrayConversionError,
+    TracerBoolConversionError,
+    TracerIntegerConversionError,
+    UnexpectedTracerError,
+)
+
+__all__ = [
+    "EvalTrace",
+    "Trace",
+    "Tracer",
+    "check_not_leaked",
+    "concrete_or_error",
+    "current_trace",
+    "is_concrete",
+    "set_trace",
+]
+
+
+class Trace:
+    """Base of traces: what happens to a primitive applied while this trace is the current one."""
+
+    __slots__ = ("__weakref__", "alive", "description", "parent")
+
+    def __init__(self, parent: Trace | None, description: str = "") -> None:
+        self.parent = parent
+        self.alive = True
+        self.description = description
+
+    def process(self, primitive: Any, args: Sequence[Any], params: dict[str, Any]) -> Any:
+        """Apply `primitive`; a result, or a list when it has several."""
+        raise NotImplementedError(type(self).__name__)
+
+    def close(self) -> None:
+        """Mark the end of the traced function; its tracers are leaks from now on."""
+        self.alive = False
+
+
+Evaluator = Callable[[Any, Sequence[Any], dict[str, Any]], Any]
+
+
+class EvalTrace(Trace):
+    """The bottom: operands are concrete, and the evaluator of the runtime runs the primitive."""
+
+    __slots__ = ("evaluator",)
+
+    def __init__(self) -> None:
+        super().__init__(None, "eager evaluation")
+        self.evaluator: Evaluator | None = None
+
+    def process(self, primitive: Any, args: Sequence[Any], params: dict[str, Any]) -> Any:
+        """Evaluate now."""
+        assert self.evaluator is not None, "the runtime has not installed its evaluator"
+        return self.evaluator(primitive, args, params)
+
+
+EVAL: Final = EvalTrace()
+
+
+class _State(threading.local):
+    def __init__(self) -> None:
+        self.trace: Trace = EVAL
+
+
+_state = _State()
+
+
+def current_trace() -> Trace:
+    """The trace that operations of this thread go to."""
+    return _state.trace
+
+
+class _TraceContext:
+    """Make a trace the current one for a `with` block."""
+
+    __slots__ = ("before", "trace")
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+
+    def __enter__(self) -> Trace:
+        self.before = _state.trace
+        _state.trace = self.trace
+        config.ACTIVE.append(self)
+        return self.trace
+
+    def __exit__(self, *exc: object) -> None:
+        _state.trace = self.before
+        config.ACTIVE.pop()
+
+
+def set_trace(trace: Trace) -> _TraceContext:
+    """Make `trace` the current one for a `with` block.
+
+    While EVAL is entered this way (see `eager`) calls do not take the native path, which is
+    correct and only a little slower.
+    """
+    return _TraceContext(trace)
+
+
+@contextlib.contextmanager
+def eager() -> Iterator[None]:
+    """Evaluate operations on concrete values now, whatever is being traced around."""
+    with set_trace(EVAL):
+        yield
+
+
+class Tracer(Array):
+    """A value known by its aval only.  It belongs to one trace."""
+
+    __slots__ = ("__weakref__", "_source", "_trace", "aval")
+
+    def __init__(self, trace: Trace, aval: Any) -> None:
+        self._trace = trace
+        self.aval = aval
+        self._source: SourceInfo | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}<{self.aval}>"
+
+    def _concrete(self) -> Any:
+        """The concrete value behind this tracer, or None."""
+        return None
+
+    def _origin(self) -> str:
+        source = self._source or current_source()
+        return f"traced in {self._trace.description}; the value is used at {source}"
+
+    # What Python and NumPy ask of a value.
+
+    def __bool__(self) -> bool:
+        return bool(self._need(TracerBoolConversionError, "its truth value", _BOOL_HINT))
+
+    def __int__(self) -> int:
+        return int(self._need(ConcretizationTypeError, "a Python int", _NUMBER_HINT))
+
+    def __float__(self) -> float:
+        return float(self._need(ConcretizationTypeError, "a Python float", _NUMBER_HINT))
+
+    def __complex__(self) -> complex:
+        return complex(self._need(ConcretizationTypeError, "a Python complex", _NUMBER_HINT))
+
+    def __index__(self) -> int:
+        value = self._need(TracerIntegerConversionError, "a Python index or shape", _INDEX_HINT)
+        return value.__index__()  # type: ignore[no-any-return]
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._need(TracerArrayConversionError, "a NumPy array", _ARRAY_HINT).__array__(
+            *args, **kwargs
+        )
+
+    def __hash__(self) -> int:
+        raise TypeError(f"a traced value of type {self.aval} is not hashable; {self._origin()}")
+
+    def item(self, *args: int) -> Any:
+        """The value as a Python scalar; an error, since a tracer has none."""
+        return self._need(ConcretizationTypeError, "a Python scalar", _NUMBER_HINT).item(*args)
+
+    def tolist(self) -> Any:
+        """The value as nested lists; an error, since a tracer has none."""
+        return self._need(ConcretizationTypeError, "a Python list", _NUMBER_HINT).tolist()
+
+    def block_until_ready(self) -> Tracer:
+        """Nothing to wait for."""
+        return self
+
+    def _need(self, error: type[Exception], what: str, hint: str) -> Any:
+        value = self._concrete()
+        if value is not None:
+            return value
+        check_not_leaked(self)
+        raise error(
+            f"{what} was asked of a traced value of type {self.aval}, which has no concrete value "
+            f"while its function is being traced.\n  Traced: {self._trace.description}\n"
+            f"  At:     {current_source()}\n  {hint}"
+        )
+
+
+_BOOL_HINT = (
+    "Use jnp.where or lax.cond instead of `if`, lax.while_loop instead of `while`, logical_and/or "
+    "instead of `and`/`or`; or mark the argument static with static_argnums/static_argnames."
+)
+_NUMBER_HINT = (
+    "Keep the computation in jax.numpy (x.astype(...) instead of int(x) or float(x)), or mark the "
+    "argument static with static_argnums/static_argnames."
+)
+_INDEX_HINT = (
+    "Shapes, axes and loop bounds of `range` must be static: mark the argument static with "
+    "static_argnums/static_argnames, or use lax.fori_loop and lax.dynamic_slice."
+)
+_ARRAY_HINT = (
+    "Use the function of jax.numpy instead of the one of numpy, or pure_callback to run NumPy code."
+)
+
+
+def check_not_leaked(x: Tracer) -> None:
+    """Raise if `x` outlived the function whose tracing made it."""
+    if not x._trace.alive:
+        raise UnexpectedTracerError(
+            f"a traced value of type {x.aval} outlived the function that was traced.\n"
+            f"  It was made while tracing {x._trace.description}\n"
+            f"  at {x._source or 'an unknown line'}\n"
+            f"  and is used at {current_source()}.\n"
+            "  Return it from the function instead of storing it in a global, an attribute or a "
+            "list outside."
+        )
+
+
+def is_concrete(x: Any) -> bool:
+    """Whether the value of `x` is known now."""
+    return not isinstance(x, Tracer) or x._concrete() is not None
+
+
+def concrete_or_error(force: Any, x: Any, context: str = "") -> Any:
+    """`force(x)` for a concrete `x`; otherwise an error that says why a concrete one is needed."""
+    if isinstance(x, Tracer):
+        value = x._concrete()
+        if value is None:
+            check_not_leaked(x)
+            raise ConcretizationTypeError(
+                f"a concrete value is needed but {x.aval} is traced. {context}\n"
+                f"  Traced: {x._trace.description}\n  At:     {current_source()}\n  {_INDEX_HINT}"
+            )
+        x = value
+    return x if force is None else force(x)
+
+
+avals.register_aval(Tracer, lambda x: x.aval)

@@ -1,0 +1,50 @@
+"""Names of the modules of JAX 0.10.2's public interface."""
+
+from __future__ import annotations
+
+from typing import Final
+
+OBJECTS: Final = frozenset(["jax.checkpoint_policies", "jax.config", "jax.memory"])
+"""Objects there that may be modules here."""
+
+_TEXT = """
+ad_checkpoint api_util core custom_batching custom_derivatives debug
+distributed dlpack dtypes errors example_libraries example_libraries.optimizers
+example_libraries.stax experimental export extend ffi flatten_util image interpreters lax lib
+monitoring nn numpy ops profiler random ref scipy sharding stages test_util tree tree_util
+typing version
+
+experimental.array_serialization experimental.array_serialization.serialization
+experimental.buffer_callback experimental.checkify experimental.colocated_python
+experimental.compilation_cache experimental.compilation_cache.compilation_cache
+experimental.custom_partitioning experimental.hijax experimental.jax2tf experimental.jet
+experimental.key_reuse experimental.layout experimental.mesh_utils
+experimental.multihost_utils experimental.ode experimental.pallas experimental.pallas.ops
+experimental.pallas.tpu experimental.pallas.triton experimental.pjit experimental.rnn
+experimental.roofline experimental.scheduling_groups experimental.serialize_executable
+experimental.shard_map experimental.sparse experimental.sparse.linalg experimental.topologies
+experimental.transfer experimental.xla_metadata
+
+extend.backend extend.core extend.core.primitives extend.ifrt_programs extend.linear_util
+extend.mlir extend.random extend.sharding extend.source_info_util
+
+interpreters.ad interpreters.batching interpreters.mlir interpreters.partial_eval
+interpreters.pxla interpreters.xla
+
+lax.linalg nn.initializers numpy.fft numpy.linalg
+
+scipy.cluster scipy.cluster.vq scipy.fft scipy.integrate scipy.interpolate scipy.linalg
+scipy.ndimage scipy.optimize scipy.signal scipy.sparse scipy.sparse.linalg scipy.spatial
+scipy.spatial.transform scipy.special scipy.stats
+
+scipy.stats.bernoulli scipy.stats.beta scipy.stats.betabinom scipy.stats.binom
+scipy.stats.cauchy scipy.stats.chi2 scipy.stats.dirichlet scipy.stats.expon scipy.stats.gamma
+scipy.stats.gennorm scipy.stats.geom scipy.stats.gumbel_l scipy.stats.gumbel_r
+scipy.stats.laplace scipy.stats.logistic scipy.stats.multinomial
+scipy.stats.multivariate_normal scipy.stats.nbinom scipy.stats.norm scipy.stats.pareto
+scipy.stats.poisson scipy.stats.t scipy.stats.truncnorm scipy.stats.uniform
+scipy.stats.vonmises scipy.stats.wrapcauchy
+"""
+
+MODULES: Final = frozenset(f"jax.{name}" for name in _TEXT.split())
+"""Every module that `import` may be asked for, except `jax` itself."""

@@ -1,0 +1,414 @@
+"""Control flow for users: loops and branches on pytrees."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback import config, tree
+from pullback.control.cond import bind_cond
+from pullback.control.loops import bind_while
+from pullback.control.scan import bind_scan
+from pullback.core import dtypes
+from pullback.core.avals import ShapedArray, aval_of
+from pullback.core.jaxpr import ClosedJaxpr, DebugInfo, eval_jaxpr
+from pullback.core.source import describe_function
+from pullback.core.trace import is_concrete
+from pullback.errors import shapes_text
+from pullback.ops import conversion, elementwise, structural
+from pullback.transforms.arguments import FlatFunction, check_callable, check_operand, function_name
+from pullback.transforms.mapping import vmap
+from pullback.transforms.staging import stage
+
+__all__ = ["cond", "fori_loop", "map", "scan", "switch", "while_loop"]
+
+
+def _stage(fun: Callable[..., Any], in_tree: Any, avals: Sequence[Any]) -> tuple[ClosedJaxpr, Any]:
+    """The jaxpr of a function on pytrees, and the structure of its result."""
+    flat = FlatFunction(fun, in_tree)
+    info = DebugInfo("loop", function_name(fun))
+    closed = stage(flat, avals, description=describe_function(fun), debug_info=info)
+    return closed, flat.out_tree
+
+
+def _operands(value: Any, name: str) -> tuple[list[Any], Any]:
+    leaves, structure = tree.flatten(value)
+    for x in leaves:
+        check_operand(x, name)
+    return leaves, structure
+
+
+def _with_aval(x: Any, aval: Any) -> Any:
+    """`x` converted to a stronger type that the loop needs."""
+    now = aval_of(x)
+    if now is aval:
+        return x
+    return conversion.convert_element_type(x, new_dtype=aval.dtype, weak_type=aval.weak_type)
+
+
+def _promote_weak(
+    init: list[Any], out_avals: Sequence[Any]
+) -> tuple[list[Any], bool]:
+    """Weakly typed initial values take the type that the body gives them."""
+    changed = False
+    result = []
+    for x, out in zip(init, out_avals, strict=True):
+        aval = aval_of(x)
+        if aval.weak_type and out.shape == aval.shape and out is not aval:
+            dtype = dtypes.promote_types(aval.dtype, out.dtype) if out.weak_type else out.dtype
+            if dtype == out.dtype:
+                result.append(_with_aval(x, ShapedArray(aval.shape, dtype, out.weak_type)))
+                changed = True
+                continue
+        result.append(x)
+    return result, changed
+
+
+def _check_carry(
+    name: str, fun: Any, carry: Any, out_tree: Any, in_tree: Any, outs: Sequence[Any], init: Any
+) -> None:
+    """Raise unless the carry has the same structure and types before and after the body."""
+    if out_tree != in_tree:
+        raise TypeError(
+            f"{name}: the carry must keep its structure, but {describe_function(fun)} was given "
+            f"{in_tree} and returned {out_tree}"
+        )
+    paths = [path for path, _ in tree.leaves_with_path(carry)]
+    problems = [
+        f"  carry{tree.keystr(path)}: {aval_of(x)} before the body, {out} after it"
+        for path, x, out in zip(paths, init, outs, strict=True)
+        if aval_of(x).shape != out.shape or aval_of(x).dtype != out.dtype
+    ]
+    if problems:
+        raise TypeError(
+            f"{name}: the carry must keep its types, but {describe_function(fun)} changes them:\n"
+            + "\n".join(problems)
+        )
+
+
+def scan(
+    f: Callable[[Any, Any], tuple[Any, Any]],
+    init: Any,
+    xs: Any = None,
+    length: int | None = None,
+    reverse: bool = False,
+    unroll: int | bool = 1,
+    _split_transpose: bool = False,
+) -> tuple[Any, Any]:
+    """Run `carry, y = f(carry, x)` over the rows of `xs`; the final carry and the stacked ys.
+
+    `xs` is a pytree of arrays with the same first axis, or None together with `length`. The carry
+    keeps its structure, shapes and dtypes. With `reverse` the rows are taken from the last to the first.
+
+    >>> import pullback.numpy as jnp
+    >>> from pullback import lax
+    >>> total, sums = lax.scan(lambda c, x: (c + x, c + x), 0.0, jnp.arange(3.0))
+    >>> float(total), sums.tolist()
+    (3.0, [0.0, 1.0, 3.0])
+    """
+    check_callable(f, "scan")
+    xs_leaves, xs_tree = _operands(xs, "scan")
+    length = _scan_length(xs_leaves, length)
+    init_leaves, init_tree = _operands(init, "scan")
+    row_avals = [aval_of(x).update(shape=aval_of(x).shape[1:]) for x in xs_leaves]
+    if config.disable_jit() and length:
+        return _scan_in_python(f, init, xs_leaves, xs_tree, length, reverse)
+    in_tree = tree.structure(((init, _rows_like(xs_tree)), {}))
+    for _ in range(2):
+        avals = [aval_of(x) for x in init_leaves] + row_avals
+        closed, out_tree = _stage(f, in_tree, avals)
+        children = out_tree.children()
+        if len(children) != 2 or out_tree.node_data()[0] is not tuple:
+            raise TypeError(
+                f"scan: {describe_function(f)} must return a pair (carry, y), got {out_tree}"
+            )
+        n = children[0].num_leaves
+        if children[0] != init_tree:
+            break
+        init_leaves, changed = _promote_weak(init_leaves, closed.out_avals[:n])
+        if not changed:
+            break
+    carry = init_tree.unflatten(init_leaves)
+    _check_carry("scan", f, carry, children[0], init_tree, closed.out_avals[:n], init_leaves)
+    outs = bind_scan(
+        closed,
+        [],
+        init_leaves,
+        xs_leaves,
+        length=length,
+        reverse=bool(reverse),
+        unroll=length if unroll is True else int(unroll),
+        _split_transpose=_split_transpose,
+    )
+    return children[0].unflatten(outs[:n]), children[1].unflatten(outs[n:])
+
+
+def _rows_like(structure: Any) -> Any:
+    return structure.unflatten([0] * structure.num_leaves)
+
+
+def _scan_length(xs: Sequence[Any], length: int | None) -> int:
+    sizes = set()
+    for x in xs:
+        shape = aval_of(x).shape
+        if not shape:
+            raise ValueError(f"scan: xs must have a first axis to scan over, got {aval_of(x)}")
+        sizes.add(shape[0])
+    if length is not None:
+        try:
+            length = operator.index(length)
+        except TypeError:
+            raise TypeError(f"scan: length must be an integer, got {length!r}") from None
+        if any(n != length for n in sizes):
+            raise ValueError(
+                f"scan: length={length} disagrees with the first axes of xs, {sorted(sizes)}"
+            )
+        return length
+    if not sizes:
+        raise ValueError("scan: without arrays in xs, length must be given")
+    if len(sizes) > 1:
+        raise ValueError(
+            f"scan: the first axes of xs must agree, got {shapes_text(map(aval_of, xs))}"
+        )
+    return int(sizes.pop())
+
+
+def _scan_in_python(
+    f: Any, carry: Any, xs: Sequence[Any], xs_tree: Any, length: int, reverse: bool
+) -> tuple[Any, Any]:
+    ys: list[Any] = []
+    for i in reversed(range(length)) if reverse else range(length):
+        row = xs_tree.unflatten([_row(x, i) for x in xs])
+        carry, y = f(carry, row)
+        ys.append(y)
+    if reverse:
+        ys.reverse()
+    stacked = tree.map(lambda *rows: structural.stack(rows), *ys)
+    return carry, stacked
+
+
+def _row(x: Any, i: int) -> Any:
+    return structural.take_row(x, i)
+
+
+def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], init_val: Any) -> Any:
+    """Run `val = body_fun(val)` while `cond_fun(val)` is true; the final value.
+
+    The value keeps its structure, shapes and dtypes. Forward mode works through it, reverse mode
+    does not.
+
+    >>> from pullback import lax
+    >>> int(lax.while_loop(lambda n: n < 10, lambda n: 2 * n, 1))
+    16
+    """
+    check_callable(cond_fun, "while_loop")
+    check_callable(body_fun, "while_loop")
+    if config.disable_jit():
+        value = init_val
+        while cond_fun(value):
+            value = body_fun(value)
+        return value
+    init, init_tree = _operands(init_val, "while_loop")
+    in_tree = tree.structure(((init_val,), {}))
+    for _ in range(2):
+        avals = [aval_of(x) for x in init]
+        body, body_tree = _stage(body_fun, in_tree, avals)
+        if body_tree != init_tree:
+            break
+        init, changed = _promote_weak(init, body.out_avals)
+        if not changed:
+            break
+    value = init_tree.unflatten(init)
+    _check_carry("while_loop", body_fun, value, body_tree, init_tree, body.out_avals, init)
+    avals = [aval_of(x) for x in init]
+    cond, cond_tree = _stage(cond_fun, in_tree, avals)
+    out = cond.out_avals
+    if cond_tree.num_leaves != 1 or out[0].shape != () or out[0].dtype != np.bool_:
+        raise TypeError(
+            f"while_loop: {describe_function(cond_fun)} must return a boolean scalar, got "
+            f"{cond_tree.unflatten(out)}"
+        )
+    return init_tree.unflatten(bind_while(cond, body, [], [], init))
+
+
+def fori_loop(
+    lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_val: Any, *, unroll: Any = None
+) -> Any:
+    """Run `val = body_fun(i, val)` for i from `lower` to `upper - 1`; the final value.
+
+    With bounds that are Python numbers reverse mode works through it.
+
+    >>> from pullback import lax
+    >>> int(lax.fori_loop(0, 5, lambda i, total: total + i, 0))
+    10
+    """
+    check_callable(body_fun, "fori_loop")
+    for bound in (lower, upper):
+        check_operand(bound, "fori_loop", "bound")
+        if aval_of(bound).shape != () or not dtypes.issubdtype(aval_of(bound).dtype, np.integer):
+            raise TypeError(f"fori_loop: bounds must be integer scalars, got {aval_of(bound)}")
+    dtype = dtypes.result_type(lower, upper)
+    if is_concrete(lower) and is_concrete(upper):
+        first, count = int(lower), max(int(upper) - int(lower), 0)
+
+        def step(carry: Any, _: Any) -> Any:
+            i, value = carry
+            return (i + 1, body_fun(i, value)), None
+
+        start = dtype.type(first)
+        (_, result), _ = scan(
+            step, (structural.full((), start, dtype), init_val), None, length=count,
+            unroll=1 if unroll is None else unroll,
+        )
+        return result
+    lower, upper = (_with_aval(x, ShapedArray((), dtype)) for x in (lower, upper))
+    result = while_loop(
+        lambda carry: elementwise.lt(carry[0], carry[1]),
+        lambda carry: (carry[0] + 1, carry[1], body_fun(carry[0], carry[2])),
+        (lower, upper, init_val),
+    )
+    return result[2]
+
+
+def cond(
+    pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any], *operands: Any,
+    operand: Any = None, linear: Any = None,
+) -> Any:
+    """The result of `true_fun(*operands)` where `pred` is true, of `false_fun(*operands)` otherwise.
+
+    Only one of them runs. Both must return the same structure, shapes and dtypes. `pred` is a
+    scalar: a bool or a number, true unless zero.
+
+    >>> from pullback import lax
+    >>> float(lax.cond(True, lambda x: x + 1.0, lambda x: x - 1.0, 3.0))
+    4.0
+    """
+    check_callable(true_fun, "cond")
+    check_callable(false_fun, "cond")
+    if operand is not None:
+        operands = (operand,)
+    check_operand(pred, "cond", "predicate")
+    aval = aval_of(pred)
+    if aval.shape != ():
+        raise TypeError(
+            f"cond: the predicate must be a scalar, got {aval}. For a choice element by element "
+            "use jnp.where or lax.select."
+        )
+    if config.disable_jit() and is_concrete(pred):
+        return true_fun(*operands) if pred else false_fun(*operands)
+    if aval.dtype != np.bool_:
+        pred = elementwise.ne(pred, structural.full((), 0, aval.dtype))
+    index = conversion.convert_element_type(pred, new_dtype=np.dtype(np.int32), weak_type=False)
+    return _switch(index, [false_fun, true_fun], operands, "cond")
+
+
+def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
+    """The result of `branches[index](*operands)`; the index is clamped to the branches there are.
+
+    >>> from pullback import lax
+    >>> float(lax.switch(1, [lambda x: x, lambda x: x * x], 3.0))
+    9.0
+    """
+    for branch in branches:
+        check_callable(branch, "switch")
+    if not branches:
+        raise ValueError("switch: there must be at least one branch")
+    check_operand(index, "switch", "index")
+    aval = aval_of(index)
+    if aval.shape != () or not dtypes.issubdtype(aval.dtype, np.integer):
+        raise TypeError(f"switch: the index must be an integer scalar, got {aval}")
+    if len(branches) == 1:
+        return branches[0](*operands)
+    if config.disable_jit() and is_concrete(index):
+        return branches[max(0, min(int(index), len(branches) - 1))](*operands)
+    index = conversion.convert_element_type(index, new_dtype=np.dtype(np.int32), weak_type=False)
+    index = elementwise.clamp(np.int32(0), index, np.int32(len(branches) - 1))
+    return _switch(index, branches, operands, "switch")
+
+
+def _switch(index: Any, branches: Sequence[Any], operands: Sequence[Any], name: str) -> Any:
+    leaves, in_tree = _operands((tuple(operands), {}), name)
+    avals = [aval_of(x) for x in leaves]
+    staged = [_stage(b, in_tree, avals) for b in branches]
+    out_tree = staged[0][1]
+    for fun, (_, other) in zip(branches, staged, strict=True):
+        if other != out_tree:
+            raise TypeError(
+                f"{name}: all branches must return the same structure, but "
+                f"{describe_function(branches[0])} returns {out_tree} and "
+                f"{describe_function(fun)} returns {other}"
+            )
+    closed = _same_types(name, branches, [c for c, _ in staged], out_tree)
+    return out_tree.unflatten(bind_cond(index, closed, leaves))
+
+
+def _same_types(
+    name: str, branches: Sequence[Any], staged: Sequence[ClosedJaxpr], out_tree: Any
+) -> list[ClosedJaxpr]:
+    """The branches with weakly typed results converted to the type of the others."""
+    wanted = list(staged[0].out_avals)
+    paths = [p for p, _ in tree.leaves_with_path(out_tree.unflatten(range(len(wanted))))]
+    for fun, closed in zip(branches, staged, strict=True):
+        for i, aval in enumerate(closed.out_avals):
+            now = wanted[i]
+            if now.shape == aval.shape and (now.dtype == aval.dtype or now.weak_type or aval.weak_type):
+                strong = aval if now.weak_type else now
+                wanted[i] = strong
+                continue
+            raise TypeError(
+                f"{name}: all branches must return the same types, but at result"
+                f"{tree.keystr(paths[i])} {describe_function(branches[0])} returns {now} and "
+                f"{describe_function(fun)} returns {aval}"
+            )
+    return [_converted(c, wanted) for c in staged]
+
+
+def _converted(closed: ClosedJaxpr, wanted: Sequence[Any]) -> ClosedJaxpr:
+    if all(a is w for a, w in zip(closed.out_avals, wanted, strict=True)):
+        return closed
+
+    def fun(*args: Any) -> list[Any]:
+        outs = eval_jaxpr(closed.jaxpr, closed.consts, *args)
+        return [_with_aval(x, w) for x, w in zip(outs, wanted, strict=True)]
+
+    return stage(fun, closed.in_avals, description="a branch")
+
+
+def map(f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None) -> Any:
+    """`f` applied to each row of `xs`, one after the other; the stacked results.
+
+    >>> import pullback.numpy as jnp
+    >>> from pullback import lax
+    >>> lax.map(lambda x: x * x, jnp.arange(3)).tolist()
+    [0, 1, 4]
+    """
+    check_callable(f, "map")
+    if batch_size is not None:
+        return _map_in_batches(f, xs, batch_size)
+    _, ys = scan(lambda _, x: ((), f(x)), (), xs)
+    return ys
+
+
+def _map_in_batches(f: Callable[[Any], Any], xs: Any, batch_size: int) -> Any:
+    """Whole batches by a scan over vmap, the rest by one more vmap."""
+    leaves, structure = _operands(xs, "map")
+    length = _scan_length(leaves, None)
+    n_batches, rest = divmod(length, batch_size)
+    whole = n_batches * batch_size
+    parts = []
+    if n_batches:
+        rows = [
+            structural.reshape_to(structural.take_rows(x, 0, whole), (n_batches, batch_size, *aval_of(x).shape[1:]))
+            for x in leaves
+        ]
+        _, ys = scan(lambda _, x: ((), vmap(f)(x)), (), structure.unflatten(rows))
+        parts.append(
+            tree.map(lambda y: structural.reshape_to(y, (whole, *aval_of(y).shape[2:])), ys)
+        )
+    if rest:
+        tail = [structural.take_rows(x, whole, length) for x in leaves]
+        parts.append(vmap(f)(structure.unflatten(tail)))
+    return tree.map(lambda *ys: structural.concatenate_all(ys), *parts)

@@ -1,0 +1,449 @@
+"""The native call path: one routine, written as LLVM text, that walks the table of a signature.
+
+A call of a jitted function arrives at `pb_call` without a Python frame.  It tries the entries of
+the callable, the last one that matched first.  `pb_try` checks the arguments against the entry's
+table (`entry_spec.py`), allocates the outputs, calls the program and builds the result.  If no
+entry matches, the arguments go on to the callable's `_slow_call`.
+
+Because the routine is driven by tables, a new signature needs no code of its own, and the routine
+is compiled once a process.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+from pullback.llvm.entry_blocks import write_blocks
+from pullback.llvm.entry_ir import NULL, Function, Module, Value, i32, i64
+from pullback.llvm.entry_layout import ARRAY_DATA, ARRAY_FLAGS, ARRAY_HANDLER, Layout
+from pullback.llvm.entry_match import CONTIGUOUS_AND_ALIGNED, region, type_of, word, write_match
+from pullback.llvm.entry_spec import Build, Header, Out
+
+__all__ = ["CallableLayout", "support_module"]
+
+MATCHED, MISSED = i32(0), i32(1)
+STACK_FRAME_LIMIT = 16384
+OWNS_DATA = 0x4
+OUTPUT_BYTES, STEP_BYTES = 64, 24
+VECTORCALL_COUNT = (1 << 63) - 1
+
+
+@dataclass(frozen=True)
+class CallableLayout:
+    """Offsets in callables (`_entries`, and the index of the last match) and in entries."""
+
+    entries: int
+    hint: int
+    table: int
+
+
+def support_module(layout: Layout, places: CallableLayout) -> Module:
+    """The module with `pb_call` and the functions of `entry_blocks.py`."""
+    m = Module()
+    write_blocks(m, huge_pages=sys.platform == "linux")
+    _write_wrap(m)
+    _write_new_output(m)
+    write_match(m, layout)
+    _write_build(m, layout)
+    _write_try(m)
+    _write_call(m, layout, places)
+    return m
+
+
+def _incref(f: Function, obj: Value) -> None:
+    f.call("void", "Py_IncRef", obj)
+
+
+def _decref(f: Function, obj: Value) -> None:
+    f.call("void", "Py_DecRef", obj)
+
+
+# ------------------------------------------------------------------------------------------ outputs
+
+
+def _write_wrap(m: Module) -> None:
+    """`ptr pb_wrap(table, aval, ndarray)`: an array object; takes over the last reference."""
+    f = m.function("pb_wrap", "ptr", "ptr", "ptr", "ptr")
+    table, aval, data = f.parameters
+    cls = word(f, table, Header.ARRAY_TYPE, "ptr")
+    made = f.call("ptr", "PyType_GenericAlloc", cls, i64(0))
+    with f.when(f.is_null(made)):
+        _decref(f, data)
+        f.ret(NULL)
+    _incref(f, aval)
+    f.store(aval, made, word(f, table, Header.AVAL_SLOT))
+    f.store(data, made, word(f, table, Header.DATA_SLOT))
+    f.ret(made)
+
+
+def _write_new_output(m: Module) -> None:
+    """`ptr pb_new_output(table, record, ptr data)`: a new array object, its memory at `*data`."""
+    f = m.function("pb_new_output", "ptr", "ptr", "ptr", "ptr")
+    table, record, data = f.parameters
+    block = f.call("ptr", "pb_block_alloc", f.load("i64", record, 40))
+    with f.when(f.is_null(block)):
+        f.call("ptr", "PyErr_NoMemory")
+        f.ret(NULL)
+    f.store(block, data)
+    descr = f.load("ptr", record, 16)
+    _incref(f, descr)  # the next call takes it over, even if it fails
+    ndim = f.convert("trunc", f.load("i64", record, 24), "i32")
+    shape = f.at(table, f.load("i64", record, 32))
+    flags = i32(CONTIGUOUS_AND_ALIGNED)
+    array_type = m.external("PyArray_Type")
+    made = f.call(
+        "ptr", "PyArray_NewFromDescr", array_type, descr, ndim, shape, NULL, block, flags, NULL
+    )
+    with f.when(f.is_null(made)):
+        f.call("void", "pb_block_free", block)
+        f.ret(NULL)
+    owned = f.op("or", f.load("i32", made, ARRAY_FLAGS), OWNS_DATA)
+    f.store(owned, made, ARRAY_FLAGS)
+    handler = m.external("pb_numpy_handler")
+    _incref(f, handler)
+    f.store(handler, made, ARRAY_HANDLER)
+    f.ret(f.call("ptr", "pb_wrap", table, f.load("ptr", record, 8), made))
+
+
+# ------------------------------------------------------------------------------------------- result
+
+
+def _write_build(m: Module, layout: Layout) -> None:
+    """`ptr pb_build(table, frame)`: the result, from the frame's objects, which it takes over."""
+    f = m.function("pb_build", "ptr", "ptr", "ptr")
+    table, frame = f.parameters
+    objects = region(f, frame, table, Header.FRAME_OBJECTS)
+    stack = region(f, frame, table, Header.FRAME_STACK)
+    steps = region(f, table, table, Header.STEPS_AT)
+    depth = f.variable("i64", i64(0))
+    failed = f.new_label()
+
+    def push(obj: Value) -> None:
+        now = f.load("i64", depth)
+        f.store(obj, f.item(stack, now))
+        f.store(f.op("add", now, 1), depth)
+
+    def pop_base(count: Value) -> Value:
+        f.store(f.op("sub", f.load("i64", depth), count), depth)
+        return f.item(stack, f.load("i64", depth))
+
+    def leaf(argument: Value) -> None:
+        at = f.item(objects, argument)
+        push(f.load("ptr", at))
+        f.store(NULL, at)
+
+    def borrowed(obj: Value) -> None:
+        _incref(f, obj)
+        push(obj)
+
+    def sequence(maker: str, count: Value) -> None:
+        made = f.call("ptr", maker, count)
+        f.goto_if(f.is_null(made), failed)
+        base = pop_base(count)
+        if maker == "PyTuple_New":
+            items = f.at(made, layout.tuple_items)
+        else:
+            items = f.load("ptr", made, layout.list_items)
+        with f.loop(count) as index:
+            f.store(f.load("ptr", f.item(base, index)), f.item(items, index))
+        push(made)
+
+    def dictionary(count: Value, keys: Value) -> None:
+        made = f.call("ptr", "PyDict_New")
+        f.goto_if(f.is_null(made), failed)
+        base = f.item(stack, f.op("sub", f.load("i64", depth), count))
+        names = f.at(keys, layout.tuple_items)
+        with f.loop(count) as index:
+            name, obj = f.load("ptr", f.item(names, index)), f.load("ptr", f.item(base, index))
+            status = f.call("i32", "PyDict_SetItem", made, name, obj)
+            with f.when(f.compare("ne", status, 0)):
+                _decref(f, made)
+                f.goto(failed)
+        base = pop_base(count)
+        with f.loop(count) as index:
+            _decref(f, f.load("ptr", f.item(base, index)))
+        push(made)
+
+    with f.loop(word(f, table, Header.STEPS)) as index:
+        step = f.item(steps, index, STEP_BYTES)
+        argument = f.load("i64", step, 8)
+        cases = {
+            Build.LEAF: lambda: leaf(argument),
+            Build.NONE: lambda: borrowed(m.external("_Py_NoneStruct")),
+            Build.TUPLE: lambda: sequence("PyTuple_New", argument),
+            Build.LIST: lambda: sequence("PyList_New", argument),
+            Build.DICT: lambda: dictionary(argument, f.load("ptr", step, 16)),
+            Build.STATIC: lambda: borrowed(f.load("ptr", step, 8)),
+        }
+        f.switch(f.load("i64", step), {int(k): v for k, v in cases.items()}, failed)
+    f.ret(f.load("ptr", stack))
+    f.label(failed)
+    with f.loop(f.load("i64", depth)) as index:
+        _decref(f, f.load("ptr", f.item(stack, index)))
+    f.ret(NULL)
+
+
+# --------------------------------------------------------------------------------------------- call
+
+
+class _Try:
+    """Writes `i32 pb_try(table, args, kwnames, ptr result)`.
+
+    MISSED means that nothing happened.  MATCHED means that the call was made: `*result` is a new
+    reference, or null with an exception set.
+    """
+
+    def __init__(self, m: Module) -> None:
+        self.m = m
+        self.f = f = m.function("pb_try", "i32", "ptr", "ptr", "ptr", "ptr")
+        self.table, self.args, self.kwnames, self.result = f.parameters
+        self.block = f.variable("ptr", NULL)
+        self.frame = self.make_frame()
+        matched = f.call("i1", "pb_match", self.table, self.frame, self.args, self.kwnames)
+        with f.when(f.compare("eq", matched, 0)):
+            f.call("void", "pb_block_free", f.load("ptr", self.block))
+            f.ret(MISSED)
+        self.leaves = region(f, self.frame, self.table, Header.FRAME_LEAVES)
+        self.params = region(f, self.frame, self.table, Header.FRAME_PARAMS)
+        self.outs = region(f, self.frame, self.table, Header.FRAME_OUTS)
+        self.objects = region(f, self.frame, self.table, Header.FRAME_OBJECTS)
+        self.cleanup = f.new_label()
+        self.arena = f.variable("ptr", NULL)
+        f.store(NULL, self.result)
+        self.hold_inputs()
+        self.make_outputs()
+        self.run()
+        self.delete_inputs()
+        self.finish()
+        f.label(self.cleanup)
+        self.clean()
+        f.ret(MATCHED)
+
+    def make_frame(self) -> Value:
+        """Scratch memory: on the stack, or a block where there are very many leaves."""
+        f = self.f
+        size = word(f, self.table, Header.FRAME)
+        large = f.compare("ugt", size, STACK_FRAME_LIMIT)
+        with f.when(large):
+            block = f.call("ptr", "pb_block_alloc", size)
+            with f.when(f.is_null(block)):
+                f.ret(MISSED)
+            f.store(block, self.block)
+        on_stack = f.value("ptr", f"alloca i8, {f.select(large, i64(16), size)}, align 16")
+        return f.select(large, f.load("ptr", self.block), on_stack)
+
+    def count(self, name: Header) -> Value:
+        return word(self.f, self.table, name)
+
+    def hold_inputs(self) -> None:
+        """From here on foreign code may run; the arguments' containers cannot be relied upon."""
+        f = self.f
+        with f.loop(self.count(Header.LEAVES)) as index:
+            _incref(f, f.load("ptr", f.item(self.leaves, index)))
+        constants = self.count(Header.CONSTANTS)
+        source = region(f, self.table, self.table, Header.CONSTANTS_AT)
+        target = f.item(self.params, self.count(Header.PARAMS))
+        with f.loop(constants) as index:
+            f.store(f.load("ptr", f.item(source, index)), f.item(target, index))
+        with f.loop(self.count(Header.OUTPUTS)) as index:
+            f.store(NULL, f.item(self.objects, index))
+
+    def make_outputs(self) -> None:
+        f = self.f
+        records = region(f, self.table, self.table, Header.OUTPUTS_AT)
+        fresh = f.variable("i64", i64(0))
+        pointer = f.variable("ptr", NULL)
+        with f.loop(self.count(Header.OUTPUTS)) as index:
+            record = f.item(records, index, OUTPUT_BYTES)
+            place = f.item(self.objects, index)
+
+            def note(made: Value, place: Value = place) -> None:
+                f.goto_if(f.is_null(made), self.cleanup)
+                f.store(made, place)
+                f.store(f.load("ptr", pointer), f.item(self.outs, f.load("i64", fresh)))
+                f.store(f.op("add", f.load("i64", fresh), 1), fresh)
+
+            def new(record: Value = record) -> None:
+                note(f.call("ptr", "pb_new_output", self.table, record, pointer))
+
+            def donated(record: Value = record) -> None:
+                other, done = f.new_label(), f.new_label()
+                note(self.taken_over(record, pointer, other))
+                f.goto(done)
+                f.label(other)
+                new(record)
+                f.label(done)
+
+            def same(obj: Value, place: Value = place) -> None:
+                _incref(f, obj)
+                f.store(obj, place)
+
+            def source(record: Value = record) -> Value:
+                return f.load("ptr", f.item(self.leaves, f.load("i64", record, 48)))
+
+            def constant(record: Value = record) -> None:
+                same(f.load("ptr", record, 8))
+
+            cases = {
+                Out.FRESH: new,
+                Out.INPUT: lambda: same(source()),
+                Out.CONSTANT: constant,
+                Out.DONATED: donated,
+            }
+            f.switch(f.load("i64", record), {int(k): v for k, v in cases.items()}, self.cleanup)
+
+    def taken_over(self, record: Value, pointer: Value, other: str) -> Value:
+        """A new array object around a donated buffer that nothing else refers to."""
+        f = self.f
+        leaf = f.load("ptr", f.item(self.leaves, f.load("i64", record, 48)))
+        array = f.load("ptr", leaf, self.count(Header.DATA_SLOT))
+        f.goto_if(f.compare("ne", f.load("i32", array), 1), other)
+        owned = f.op("and", f.load("i32", array, ARRAY_FLAGS), OWNS_DATA)
+        f.goto_if(f.compare("eq", owned, 0), other)
+        shape = f.at(self.table, f.load("i64", record, 32))
+        descr, ndim = f.load("ptr", record, 16), f.load("i64", record, 24)
+        same = f.call("i1", "pb_same_layout", array, descr, ndim, shape)
+        f.goto_unless(same, other)
+        data = f.load("ptr", array, ARRAY_DATA)
+        seen = f.variable("i64", i64(0))
+        with f.loop(self.count(Header.PARAMS)) as index:
+            again = f.compare("eq", f.load("ptr", f.item(self.params, index)), data)
+            f.store(f.op("add", f.load("i64", seen), f.convert("zext", again, "i64")), seen)
+        f.goto_if(f.compare("ugt", f.load("i64", seen), 1), other)
+        f.store(data, pointer)
+        _incref(f, array)
+        return f.call("ptr", "pb_wrap", self.table, f.load("ptr", record, 8), array)
+
+    def run(self) -> None:
+        f, m = self.f, self.m
+        arena_bytes = self.count(Header.ARENA)
+        with f.when(f.compare("ne", arena_bytes, 0)):
+            block = f.call("ptr", "pb_block_alloc", arena_bytes)
+            with f.when(f.is_null(block)):
+                f.call("ptr", "PyErr_NoMemory")
+                f.goto(self.cleanup)
+            f.store(block, self.arena)
+        program = word(f, self.table, Header.PROGRAM, "ptr")
+        arguments = (self.params, self.outs, f.load("ptr", self.arena))
+        status = f.variable("i32", i32(0))
+        holding, done = f.new_label(), f.new_label()
+        f.goto_if(f.compare("eq", self.count(Header.RELEASE_GIL), 0), holding)
+        state = f.call("ptr", "PyEval_SaveThread")
+        f.store(f.call("i32", program, *arguments), status)
+        f.call("void", "PyEval_RestoreThread", state)
+        f.goto(done)
+        f.label(holding)
+        f.store(f.call("i32", program, *arguments), status)
+        f.label(done)
+        with f.when(f.compare("ne", f.load("i32", status), 0)):
+            f.call("void", "pb_report", self.table, f.load("i32", status))
+            f.goto(self.cleanup)
+        _write_report(m)
+
+    def delete_inputs(self) -> None:
+        f = self.f
+        deleted = region(f, self.table, self.table, Header.DELETED_AT)
+        with f.loop(self.count(Header.DELETED)) as index:
+            leaf = f.load("ptr", f.item(self.leaves, f.load("i64", f.item(deleted, index))))
+            place = f.at(leaf, self.count(Header.DATA_SLOT))
+            data = f.load("ptr", place)
+            with f.when(f.compare("ne", data, NULL)):
+                f.store(NULL, place)
+                _decref(f, data)
+
+    def finish(self) -> None:
+        """The result from the table's steps, or from the Python callable `finish`."""
+        f = self.f
+        call = word(f, self.table, Header.FINISH, "ptr")
+        with f.when(f.is_null(call)):
+            f.store(f.call("ptr", "pb_build", self.table, self.frame), self.result)
+            f.goto(self.cleanup)
+        count = self.count(Header.OUTPUTS)
+        listed = f.call("ptr", "PyList_New", count)
+        f.goto_if(f.is_null(listed), self.cleanup)
+        with f.loop(count) as index:
+            place = f.item(self.objects, index)
+            f.call("i32", "PyList_SetItem", listed, index, f.load("ptr", place))
+            f.store(NULL, place)
+        f.store(f.call("ptr", "PyObject_CallOneArg", call, listed), self.result)
+        _decref(f, listed)
+
+    def clean(self) -> None:
+        f = self.f
+        with f.loop(self.count(Header.OUTPUTS)) as index:
+            obj = f.load("ptr", f.item(self.objects, index))
+            with f.when(f.compare("ne", obj, NULL)):
+                _decref(f, obj)
+        with f.loop(self.count(Header.LEAVES)) as index:
+            _decref(f, f.load("ptr", f.item(self.leaves, index)))
+        f.call("void", "pb_block_free", f.load("ptr", self.arena))
+        f.call("void", "pb_block_free", f.load("ptr", self.block))
+
+
+def _write_report(m: Module) -> None:
+    """`void pb_report(table, status)`: call `on_error`, and see to it that an exception is set."""
+    f = m.function("pb_report", "void", "ptr", "i32")
+    table, status = f.parameters
+    number = f.call("ptr", "PyLong_FromLong", f.convert("sext", status, "i64"))
+    with f.when(f.is_null(number)):
+        f.ret()
+    answer = f.call("ptr", "PyObject_CallOneArg", word(f, table, Header.ON_ERROR, "ptr"), number)
+    _decref(f, number)
+    with f.when(f.compare("ne", answer, NULL)):
+        _decref(f, answer)
+        cls = f.load("ptr", m.external("PyExc_SystemError"))
+        f.call("void", "PyErr_SetString", cls, m.external("pb_no_exception_text"))
+    f.ret()
+
+
+def _write_try(m: Module) -> None:
+    _Try(m)
+
+
+def _write_call(m: Module, layout: Layout, places: CallableLayout) -> None:
+    """`ptr pb_call(self, args, nargsf, kwnames)`: the vectorcall function of jitted callables."""
+    f = m.function("pb_call", "ptr", "ptr", "ptr", "i64", "ptr", exported=True)
+    callable_, args, nargsf, kwnames = f.parameters
+    missed = f.new_label()
+    result = f.variable("ptr", NULL)
+    keywords = f.variable("i64", i64(0))
+    entries = f.load("ptr", callable_, places.entries)
+    f.goto_if(f.is_null(entries), missed)
+    f.goto_if(f.compare("ne", type_of(f, entries), m.external("PyTuple_Type")), missed)
+    count = f.load("i64", entries, layout.size)
+    positional = f.op("and", nargsf, VECTORCALL_COUNT)
+    with f.when(f.compare("ne", kwnames, NULL)):
+        f.store(f.load("i64", kwnames, layout.size), keywords)
+    named = f.load("i64", keywords)
+    hint = f.load("i64", callable_, places.hint)
+    first = f.select(f.compare("ult", hint, count), hint, i64(0))
+    _incref(f, entries)  # keeps the entries alive while one of them is tried
+    with f.loop(count) as index:
+        again = f.new_label()
+        turn = f.op("add", first, index)
+        wrapped = f.op("sub", turn, count)
+        at = f.select(f.compare("slt", turn, count), turn, wrapped)
+        entry = f.load("ptr", f.at(entries, layout.tuple_items), f.op("mul", at, 8))
+        table_object = f.load("ptr", entry, places.table)
+        is_table = f.compare("eq", type_of(f, table_object), m.external("PyBytes_Type"))
+        f.goto_unless(is_table, again)
+        table = f.at(table_object, layout.bytes_data)
+        f.goto_if(f.compare("ne", word(f, table, Header.ARGS), positional), again)
+        f.goto_if(f.compare("ne", word(f, table, Header.KEYWORDS), named), again)
+        active = word(f, table, Header.ACTIVE, "ptr")
+        f.goto_if(f.compare("ne", f.load("i64", active, layout.size), 0), again)
+        outcome = f.call("i32", "pb_try", table, args, kwnames, result)
+        f.goto_if(f.compare("ne", outcome, 0), again)
+        f.store(at, callable_, places.hint)
+        _decref(f, entries)
+        f.ret(f.load("ptr", result))
+        f.label(again)
+    _decref(f, entries)
+    f.label(missed)
+    method = f.call("ptr", "PyObject_GetAttr", callable_, m.external("pb_slow_call_name"))
+    with f.when(f.is_null(method)):
+        f.ret(NULL)
+    answer = f.call("ptr", "PyObject_Vectorcall", method, args, nargsf, kwnames)
+    _decref(f, method)
+    f.ret(answer)

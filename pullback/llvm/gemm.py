@@ -1,0 +1,128 @@
+"""Matrix kernels that generated code calls: one C interface over whatever multiplies best.
+
+    void pb_gemm_T(T *a, T *b, T *c,
+                   i64 lanes, i64 lane_a, i64 lane_b, i64 lane_c,
+                   i64 m, i64 n, i64 k,
+                   i64 row_a, i64 col_a, i64 row_b, i64 col_b, i64 row_c)
+
+for T in f32, f64, c64, c128 computes `c[l] = a[l] @ b[l]` for each lane.  Strides are in elements;
+each operand has unit stride along its rows or along its columns, and `c` along its rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from string import Template
+from typing import Any, Final
+
+from pullback.llvm import jit
+
+__all__ = ["KERNELS", "address", "module_text"]
+
+_ELEMENTS: Final[dict[str, tuple[str, int, str, str, str]]] = {
+    # name: (BLAS function, bytes, LLVM type, one, zero)
+    "f32": ("sgemm", 4, "float", "1.0", "0.0"),
+    "f64": ("dgemm", 8, "double", "1.0", "0.0"),
+    "c64": ("cgemm", 8, "{ float, float }", "{ float 1.0, float 0.0 }", "zeroinitializer"),
+    "c128": ("zgemm", 16, "{ double, double }", "{ double 1.0, double 0.0 }", "zeroinitializer"),
+}
+KERNELS: Final = tuple(f"pb_gemm_{name}" for name in _ELEMENTS)
+
+# BLAS is column-major: it sees the transposes, and c' = b' a'.
+_KERNEL: Final = Template("""
+declare void @$blas(ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr)
+
+@one_$name = private constant $type $one
+@zero_$name = private constant $type $zero
+
+define void @pb_gemm_$name(ptr %a, ptr %b, ptr %c, i64 %lanes, i64 %la, i64 %lb, i64 %lc,
+                           i64 %m, i64 %n, i64 %k,
+                           i64 %ra, i64 %ca, i64 %rb, i64 %cb, i64 %rc) {
+entry:
+  %pm = alloca i32
+  %pn = alloca i32
+  %pk = alloca i32
+  %plda = alloca i32
+  %pldb = alloca i32
+  %pldc = alloca i32
+  %m32 = trunc i64 %m to i32
+  %n32 = trunc i64 %n to i32
+  %k32 = trunc i64 %k to i32
+  store i32 %m32, ptr %pm
+  store i32 %n32, ptr %pn
+  store i32 %k32, ptr %pk
+  %ta = call i1 @is_transposed(i64 %m, i64 %k, i64 %ra, i64 %ca)
+  %tb = call i1 @is_transposed(i64 %k, i64 %n, i64 %rb, i64 %cb)
+  %lda = call i32 @leading(i1 %ta, i64 %m, i64 %k, i64 %ra, i64 %ca)
+  %ldb = call i32 @leading(i1 %tb, i64 %k, i64 %n, i64 %rb, i64 %cb)
+  %ldc = call i32 @leading(i1 false, i64 %m, i64 %n, i64 %rc, i64 1)
+  store i32 %lda, ptr %plda
+  store i32 %ldb, ptr %pldb
+  store i32 %ldc, ptr %pldc
+  %fa = select i1 %ta, ptr @transposed, ptr @plain
+  %fb = select i1 %tb, ptr @transposed, ptr @plain
+  %any = icmp sgt i64 %lanes, 0
+  br i1 %any, label %loop, label %done
+loop:
+  %i = phi i64 [ 0, %entry ], [ %next, %loop ]
+  %oa = mul i64 %i, %la
+  %ob = mul i64 %i, %lb
+  %oc = mul i64 %i, %lc
+  %xa = getelementptr $type, ptr %a, i64 %oa
+  %xb = getelementptr $type, ptr %b, i64 %ob
+  %xc = getelementptr $type, ptr %c, i64 %oc
+  call void @$blas(ptr %fb, ptr %fa, ptr %pn, ptr %pm, ptr %pk, ptr @one_$name, ptr %xb, ptr %pldb,
+                   ptr %xa, ptr %plda, ptr @zero_$name, ptr %xc, ptr %pldc)
+  %next = add i64 %i, 1
+  %more = icmp slt i64 %next, %lanes
+  br i1 %more, label %loop, label %done
+done:
+  ret void
+}
+""")
+
+_HELPERS: Final = """
+@plain = private constant i8 78
+@transposed = private constant i8 84
+
+; A matrix is stored by columns if the stride along its rows is not one, though it has several columns.
+define internal i1 @is_transposed(i64 %rows, i64 %cols, i64 %row, i64 %col) alwaysinline {
+  %apart = icmp ne i64 %col, 1
+  %several = icmp sgt i64 %cols, 1
+  %t = and i1 %apart, %several
+  ret i1 %t
+}
+
+; The stride between stored rows, or between stored columns; BLAS wants it at least their length.
+define internal i32 @leading(i1 %t, i64 %rows, i64 %cols, i64 %row, i64 %col) alwaysinline {
+  %stride = select i1 %t, i64 %col, i64 %row
+  %length = select i1 %t, i64 %rows, i64 %cols
+  %short = icmp slt i64 %stride, %length
+  %least = select i1 %short, i64 %length, i64 %stride
+  %zero = icmp slt i64 %least, 1
+  %result = select i1 %zero, i64 1, i64 %least
+  %narrow = trunc i64 %result to i32
+  ret i32 %narrow
+}
+"""
+
+
+def module_text(name: str) -> str:
+    """LLVM text of the module that defines `pb_gemm_<name>`."""
+    blas, _, kind, one, zero = _ELEMENTS[name]
+    return _HELPERS + _KERNEL.substitute(blas=blas, name=name, type=kind, one=one, zero=zero)
+
+
+@cache
+def _module(name: str, find: Callable[[str], int]) -> Any:
+    code = jit.compile_object(module_text(name), name=f"gemm_{name}")
+    blas = _ELEMENTS[name][0]
+    return jit.load(code, {blas: find(blas)}, exports=[f"pb_gemm_{name}"])
+
+
+def address(symbol: str, find: Callable[[str], int]) -> int:
+    """Address of one of `KERNELS`, 0 for another name; `find` gives addresses of BLAS functions."""
+    if symbol not in KERNELS:
+        return 0
+    return int(_module(symbol.removeprefix("pb_gemm_"), find).address(symbol))

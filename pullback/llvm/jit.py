@@ -1,0 +1,385 @@
+"""LLVM text to machine code in memory: the last step of compilation.
+
+`compile_object` turns the text of one module into object code for this machine; `load` places
+object code in memory, binds its external symbols to absolute addresses, and frees the memory when
+the returned `LoadedModule` is dropped.  What lies between the two can be kept on disk
+(`runtime/cache.py`), under a key that holds `host_fingerprint()`.
+
+Our text is vectorised before it gets here, so few passes are worth their time.  Of the
+milliseconds that a typical module takes, four in five go to instruction selection and register
+allocation; `-O1` of LLVM triples the rest without a faster kernel.  `LEVELS` holds what was
+measured as worth it.
+
+The bindings of llvmlite hold one lock for every call into LLVM.  LLVM itself needs no lock between
+threads that have a context and a target machine each, so the three slow calls (parse, run passes,
+emit) go around it and several modules compile at the same time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import os
+import re
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import llvmlite
+from llvmlite import binding
+
+from pullback.errors import LoweringError
+
+__all__ = [
+    "LoadedModule",
+    "compile_object",
+    "disassemble",
+    "dump",
+    "host_cpu",
+    "host_features",
+    "host_fingerprint",
+    "load",
+    "process_address",
+    "vector_bits",
+]
+
+LEVELS: Final[dict[str, tuple[str, ...]]] = {
+    "none": (),
+    "light": (
+        "add_always_inliner_pass",
+        "add_global_dead_code_eliminate_pass",
+        "add_sroa_pass",
+        "add_instruction_combine_pass",
+        "add_simplify_cfg_pass",
+    ),
+    "scalar": (
+        "add_always_inliner_pass",
+        "add_global_dead_code_eliminate_pass",
+        "add_sroa_pass",
+        "add_instruction_combine_pass",
+        "add_simplify_cfg_pass",
+        "add_new_gvn_pass",
+        "add_simplify_cfg_pass",
+    ),
+}
+"""The passes of each level of optimisation; `scalar` is for code full of branches and loads."""
+
+ffi: Final = binding.ffi
+
+LOADS_PER_JIT: Final = 64
+"""LLVM keeps about 10 kB of every library it ever linked until its session closes, and looks them
+up one after the other; a fresh session (1 ms) every so often bounds both."""
+
+
+# ------------------------------------------------------------------------------------ the machine
+
+
+@cache
+def _initialise() -> None:
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+
+
+@cache
+def host_cpu() -> str:
+    """LLVM's name of this machine's processor, such as `sapphirerapids` or `apple-m1`."""
+    return str(binding.get_host_cpu_name())
+
+
+@cache
+def host_features() -> str:
+    """The processor's features as LLVM writes them, sorted: `+avx2,-avx512f,...`."""
+    return str(binding.get_host_cpu_features().flatten())
+
+
+@cache
+def host_fingerprint() -> str:
+    """What object code depends on besides its source: machine, operating system, LLVM.
+
+    >>> host_fingerprint() == host_fingerprint()
+    True
+    """
+    version = ".".join(str(part) for part in binding.llvm_version_info)
+    llvm = f"llvm-{version}-llvmlite-{llvmlite.__version__}"
+    return f"{binding.get_process_triple()};{host_cpu()};{host_features()};{llvm}"
+
+
+@cache
+def vector_bits() -> int:
+    """Width of the machine's vector registers in bits: 512, 256 or 128.
+
+    >>> vector_bits() in (128, 256, 512)
+    True
+    """
+    features = set(host_features().split(","))
+    if "+avx512f" in features and "+avx512vl" in features:
+        return 512
+    return 256 if "+avx2" in features else 128
+
+
+class _ThreadState(threading.local):
+    """Target machines are not safe to share between threads."""
+
+    def __init__(self) -> None:
+        self.machine: Any = None
+
+
+_threads = _ThreadState()
+
+
+def _new_target_machine() -> Any:
+    _initialise()
+    target = binding.Target.from_triple(binding.get_process_triple())
+    # Position-independent code in the small model: JITLink puts a module into one block of memory
+    # and reaches symbols outside, however far away, through a table of its own making.
+    return target.create_target_machine(
+        cpu=host_cpu(), features=host_features(), opt=2, reloc="pic", codemodel="small"
+    )
+
+
+def _target_machine() -> Any:
+    if _threads.machine is None:
+        _threads.machine = _new_target_machine()
+    return _threads.machine
+
+
+# ------------------------------------------------------------------------------------- compilation
+
+
+@cache
+def _unlocked(name: str) -> Any:
+    """An LLVM function without the lock that llvmlite puts around it."""
+    locked = getattr(ffi.lib, name)
+    function = getattr(ctypes.CDLL(ffi.lib._name), name)
+    function.argtypes, function.restype = locked.argtypes, locked.restype
+    return function
+
+
+def _parse(text: str, name: str) -> Any:
+    context = binding.create_context()
+    source = ctypes.c_char_p(text.encode())
+    with ffi.OutputString() as message:
+        pointer = _unlocked("LLVMPY_ParseAssembly")(context, source, message)
+        if message or not pointer:
+            raise LoweringError(_diagnosis(name, str(message), text))
+        return binding.ModuleRef(pointer, context)
+
+
+def _diagnosis(name: str, message: str, text: str) -> str:
+    """LLVM's complaint, with the line of the text it is about."""
+    found = re.search(r":(\d+):\d+:", message)
+    lines = text.splitlines()
+    number = int(found.group(1)) if found else 0
+    line = f"\nline {number}: {lines[number - 1]}" if 0 < number <= len(lines) else ""
+    return f"LLVM refuses the module {name!r} that we generated: {message.strip()}{line}"
+
+
+def _verify(module: Any, name: str, text: str) -> None:
+    try:
+        module.verify()
+    except RuntimeError as error:
+        raise LoweringError(_diagnosis(name, str(error), text)) from None
+
+
+def _run_passes(module: Any, machine: Any, level: str) -> None:
+    if not LEVELS[level]:
+        return
+    options = binding.create_pipeline_tuning_options(speed_level=1)
+    builder = binding.create_pass_builder(machine, options)
+    manager = binding.create_new_module_pass_manager()
+    for add in LEVELS[level]:
+        getattr(manager, add)()
+    _unlocked("LLVMPY_RunNewModulePassManager")(manager, module, builder)
+
+
+def _emit(module: Any, machine: Any, *, assembly: bool = False) -> bytes:
+    with ffi.OutputString() as message:
+        emit = _unlocked("LLVMPY_TargetMachineEmitToMemory")
+        buffer = emit(machine, module, int(not assembly), message)
+        if not buffer:
+            raise LoweringError(f"LLVM emits no code: {message}")
+    try:
+        start, size = ffi.lib.LLVMPY_GetBufferStart(buffer), ffi.lib.LLVMPY_GetBufferSize(buffer)
+        return ctypes.string_at(start, size)
+    finally:
+        ffi.lib.LLVMPY_DisposeMemoryBuffer(buffer)
+
+
+def _optimised(text: str, name: str, level: str) -> tuple[Any, Any]:
+    machine = _target_machine()
+    module = _parse(text, name)
+    _verify(module, name, text)
+    _run_passes(module, machine, level)
+    return module, machine
+
+
+def compile_object(text: str, *, name: str, level: str = "light") -> bytes:
+    """Object code of one module of LLVM text, for this machine.
+
+    `level` is a key of `LEVELS`.  With `PULLBACK_DUMP=directory` the text, the optimised text and
+    the assembly are written there.  May be called on several threads at the same time.
+
+    >>> code = compile_object("define i32 @one() { ret i32 1 }", name="example")
+    >>> load(code, {}).address("one") != 0
+    True
+    """
+    if os.environ.get("PULLBACK_DUMP"):
+        dump(name, ".ll", text)
+    module, machine = _optimised(text, name, level)
+    if os.environ.get("PULLBACK_DUMP"):
+        dump(name, ".opt.ll", str(module))
+        dump(name, ".s", _emit(module, machine, assembly=True).decode())
+    return _emit(module, machine)
+
+
+def disassemble(text: str, *, name: str = "module", level: str = "light") -> str:
+    """The assembly that `compile_object` would make of the same text.
+
+    >>> "ret" in disassemble("define i32 @one() { ret i32 1 }")
+    True
+    """
+    module, machine = _optimised(text, name, level)
+    return _emit(module, machine, assembly=True).decode()
+
+
+def dump(name: str, suffix: str, text: str) -> None:
+    """Write `text` to `$PULLBACK_DUMP/name+suffix`; nothing is done without that variable."""
+    directory = os.environ.get("PULLBACK_DUMP")
+    if not directory:
+        return
+    path = Path(directory)
+    path.mkdir(parents=True, exist_ok=True)
+    safe = re.sub(r"[^\w.-]", "_", name)[:120] or "module"
+    (path / f"{safe}{suffix}").write_text(text)
+
+
+# ----------------------------------------------------------------------------------------- loading
+
+
+class _Session:
+    """One LLJIT and the number of libraries it has linked; freed with the last of them."""
+
+    __slots__ = ("jit", "loads")
+
+    def __init__(self) -> None:
+        _initialise()
+        # A machine of its own: LLJIT takes over the options of the one it is given.
+        self.jit = binding.create_lljit_compiler(_new_target_machine(), use_jit_link=True)
+        self.loads = 0
+
+
+_session: _Session | None = None
+_session_lock = threading.Lock()
+_names = itertools.count()
+
+
+def _current_session() -> _Session:
+    global _session
+    with _session_lock:
+        if _session is None or _session.loads >= LOADS_PER_JIT:
+            _session = _Session()
+        _session.loads += 1
+        return _session
+
+
+def _forget_lock() -> None:
+    """In a forked child no other thread can hold the lock, whatever its state says."""
+    global _session_lock
+    _session_lock = threading.Lock()
+
+
+if os.name == "posix":
+    os.register_at_fork(after_in_child=_forget_lock)
+
+
+class LoadedModule:
+    """Machine code in memory.  Its addresses are valid as long as this object lives."""
+
+    __slots__ = ("_addresses", "_library", "_session", "_trackers")
+
+    def __init__(self, session: _Session, library: str, tracker: Any) -> None:
+        # The trackers come first: they are dropped before the session that they belong to.
+        self._trackers = [tracker]
+        self._session = session
+        self._library = library
+        self._addresses: dict[str, int] = {}
+
+    def address(self, name: str) -> int:
+        """Absolute address of a function or global that the module defines.
+
+        Raises KeyError where there is none of this name.
+        """
+        if name not in self._addresses:
+            self._addresses[name] = self._find(name)
+        return self._addresses[name]
+
+    def _find(self, name: str) -> int:
+        try:
+            tracker = self._session.jit.lookup(self._library, name)
+        except RuntimeError as error:
+            raise KeyError(f"no symbol {name!r} in the module: {error}") from None
+        self._trackers.append(tracker)
+        return int(tracker[name])
+
+    def function(self, name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
+        """The function as a ctypes callable, for tests and slow paths; it releases the GIL.
+
+        >>> code = compile_object("define i32 @one() { ret i32 1 }", name="example")
+        >>> load(code, {}).function("one", ctypes.c_int32)()
+        1
+        """
+        made = ctypes.CFUNCTYPE(result, *arguments)(self.address(name))
+
+        def call(*values: Any, _keep: LoadedModule = self) -> Any:
+            return made(*values)
+
+        return call
+
+
+def load(
+    objects: bytes | Iterable[bytes], symbols: Mapping[str, int], *, exports: Iterable[str] = ()
+) -> LoadedModule:
+    """Place object code (of one module, or of several that call each other) in memory.
+
+    `symbols` gives the absolute addresses of external symbols, wherever they lie.  Naming the
+    `exports` saves a later look-up.  Raises LoweringError where a symbol stays undefined.
+    """
+    parts = [objects] if isinstance(objects, bytes) else list(objects)
+    session = _current_session()
+    library = f"m{next(_names)}"
+    builder = binding.JITLibraryBuilder()
+    for part in parts:
+        builder.add_object_img(part)
+    for name, address in symbols.items():
+        builder.import_symbol(name, address)
+    names = list(exports)
+    for name in names:
+        builder.export_symbol(name)
+    try:
+        tracker = builder.link(session.jit, library)
+    except RuntimeError as error:
+        raise LoweringError(f"a compiled program cannot be linked: {error}") from None
+    module = LoadedModule(session, library, tracker)
+    module._addresses.update({name: int(tracker[name]) for name in names})
+    return module
+
+
+@cache
+def _process() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
+
+
+def process_address(name: str) -> int:
+    """Address of a symbol of the running process, such as `malloc` of the C library.
+
+    Raises AttributeError where the process has none.
+
+    >>> process_address("malloc") != 0
+    True
+    """
+    found = ctypes.cast(getattr(_process(), name), ctypes.c_void_p).value
+    if not found:
+        raise AttributeError(name)
+    return found

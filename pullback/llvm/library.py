@@ -1,0 +1,258 @@
+"""Addresses of native functions by name: BLAS and LAPACK, special functions, the C library, kernels.
+
+The linker asks here for whatever generated code calls and does not define.  Nothing is imported
+or opened before it is asked for.
+
+- `pb_gemm_f32` ...: our own matrix kernels (`llvm.gemm`).
+- `dgetrf`, `sgemm` ...: BLAS and LAPACK by their Fortran names, with 32-bit integers, all arguments
+  by address.  They come from the OpenBLAS inside SciPy's wheel, or else from SciPy's Cython
+  interface (whatever library SciPy was built on).
+- `gammaln`, `betainc` ...: special functions of SciPy, on doubles; those that have a float version
+  have it under the name with an `f` appended (`betaincf`).  `signature` tells the types.
+- any other name is looked up in the C library and libm.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import importlib.util
+import os
+import re
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from pullback.llvm import gemm, jit
+
+__all__ = ["address", "has", "set_num_threads", "signature"]
+
+_PREFIX: Final = "pb_gemm_"
+_LAPACK_NAME: Final = re.compile(r"[sdcz][a-z0-9]{3,7}$|i[sdcz]amax$")
+
+
+# --------------------------------------------------------------------------- names
+
+
+@cache
+def address(name: str) -> int:
+    """Absolute address of a native function; KeyError if there is none of this name.
+
+    >>> address("dgemm") != 0 and address("gammaln") != 0 and address("cos") != 0
+    True
+    """
+    for find in (_kernel, _special, _linear_algebra, _c_library):
+        found = find(name)
+        if found:
+            return found
+    raise KeyError(f"no native function {name!r} in BLAS, LAPACK, SciPy's special functions or libm")
+
+
+def has(name: str) -> bool:
+    """Whether `address(name)` exists.
+
+    >>> has("sgemm"), has("no_such_function")
+    (True, False)
+    """
+    try:
+        return address(name) != 0
+    except KeyError:
+        return False
+
+
+def _kernel(name: str) -> int:
+    return gemm.address(name, address) if name.startswith(_PREFIX) else 0
+
+
+def _c_library(name: str) -> int:
+    for library in _c_libraries():
+        found = _symbol(library, name)
+        if found:
+            return found
+    return 0
+
+
+@cache
+def _c_libraries() -> list[ctypes.CDLL]:
+    names = ["libm.so.6", "libm.dylib", "msvcrt.dll"]
+    return [library for library in map(_open, [None, *names]) if library is not None]
+
+
+def _open(path: str | None) -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL(path)
+    except (OSError, TypeError):  # TypeError: there is no "this process" on Windows
+        return None
+
+
+def _symbol(library: ctypes.CDLL, name: str) -> int:
+    function = getattr(library, name, None)
+    return (ctypes.cast(function, ctypes.c_void_p).value or 0) if function is not None else 0
+
+
+# --------------------------------------------------------------------------- capsules
+
+_capsule_name: Final[Any] = ctypes.pythonapi.PyCapsule_GetName
+_capsule_name.restype, _capsule_name.argtypes = ctypes.c_char_p, [ctypes.py_object]
+_capsule_pointer: Final[Any] = ctypes.pythonapi.PyCapsule_GetPointer
+_capsule_pointer.restype = ctypes.c_void_p
+_capsule_pointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
+
+
+@cache
+def _capsules(module: str) -> dict[str, Any]:
+    """What a Cython module exports to C: capsules by name, empty if there is no such module."""
+    try:
+        return importlib.import_module(module).__pyx_capi__  # type: ignore[no-any-return]
+    except (ImportError, AttributeError):
+        return {}
+
+
+def _pointer(capsule: Any) -> int:
+    return int(_capsule_pointer(capsule, _capsule_name(capsule)))
+
+
+# --------------------------------------------------------------------------- special functions
+
+_TYPES: Final = {"double": "f64", "float": "f32", "long": "i64", "Py_ssize_t": "i64"}
+_SPECIAL: Final = frozenset(
+    """
+    beta betainc betaincc betaincinv betaln boxcox dawsn ellipe ellipk ellipkm1 entr erfcinv erfcx
+    erfi erfinv exp1 expi expn exprel gamma gammainc gammaincc gammainccinv gammaincinv gammaln
+    gammasgn i0 i0e i1 i1e iv ive j0 j1 jv k0 k0e k1 k1e kl_div kv kve log_ndtr loggamma ndtr ndtri
+    poch psi rel_entr rgamma spence wrightomega y0 y1 yv zetac hyp1f1 hyp2f1
+    """.split()
+)
+_ALIASES: Final = {
+    "digamma": "psi",
+    "igamma": "gammainc",
+    "igammac": "gammaincc",
+    "regularized_incomplete_beta": "betainc",
+    "bessel_i0e": "i0e",
+    "bessel_i1e": "i1e",
+    "erf_inv": "erfinv",
+}
+
+
+@cache
+def _special_table() -> dict[str, tuple[tuple[str, ...], int]]:
+    """(result and argument types, address) by name."""
+    table: dict[str, tuple[tuple[str, ...], int]] = {}
+    for export, capsule in _capsules("scipy.special.cython_special").items():
+        name = re.sub(r"^(__pyx_fuse(_\d+)+)(?=[a-z])", "", export)
+        types = _parse(_capsule_name(capsule).decode())
+        if name in _SPECIAL and types is not None:
+            name += "f" if types[0] == "f32" else ""
+            if table.get(name, (("", "i64"),))[0][1] != types[0]:  # real arguments go first
+                table[name] = types, _pointer(capsule)
+    return table
+
+
+def _parse(text: str) -> tuple[str, ...] | None:
+    """The types in `double (double, double, int __pyx_skip_dispatch)`; None for complex ones.
+
+    The last argument is ignored by the callee, so callers leave it out.
+    """
+    found = re.fullmatch(r"(\w+) \((.*?)(, int __pyx_skip_dispatch)?\)", text)
+    if found is None:
+        return None
+    types = [_TYPES.get(part, "") for part in (found[1], *found[2].split(", "))]
+    return None if "" in types else tuple(types)
+
+
+def _special(name: str) -> int:
+    name = _ALIASES.get(name, name)
+    if name not in _SPECIAL and name.removesuffix("f") not in _SPECIAL:
+        return 0
+    return _special_table().get(name, ((), 0))[1]
+
+
+def signature(name: str) -> tuple[str, ...]:
+    """Types of the result and of the arguments of a special function.
+
+    >>> signature("betainc"), signature("betaincf")[0]
+    (('f64', 'f64', 'f64', 'f64'), 'f32')
+    """
+    table = _special_table()
+    name = _ALIASES.get(name, name)
+    if name not in table:
+        raise KeyError(f"SciPy has no special function {name!r}")
+    return table[name][0]
+
+
+# --------------------------------------------------------------------------- BLAS and LAPACK
+
+
+@cache
+def _bundled(package: str) -> ctypes.CDLL | None:
+    """The OpenBLAS inside the wheel of a package, found without importing the package."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    package_path = Path(spec.submodule_search_locations[0])
+    folders = (package_path.parent / f"{package}.libs", package_path / ".dylibs")
+    for folder in folders:
+        for path in sorted(folder.glob("*openblas*")):
+            library = _open(str(path))
+            if library is not None:
+                return library
+    return None
+
+
+def _linear_algebra(name: str) -> int:
+    if not _LAPACK_NAME.match(name):
+        return 0
+    library = _openblas()
+    found = _symbol(library, f"scipy_{name}_") if library is not None else 0
+    return found or _cython_linear_algebra(name)
+
+
+def _cython_linear_algebra(name: str) -> int:
+    for module in ("scipy.linalg.cython_blas", "scipy.linalg.cython_lapack"):
+        capsule = _capsules(module).get(name)
+        if capsule is not None:
+            return _pointer(capsule)
+    return 0
+
+
+@cache
+def _openblas() -> ctypes.CDLL | None:
+    """SciPy's OpenBLAS, told how many threads it may use."""
+    library = _bundled("scipy")
+    if library is not None:
+        _limit(library, "scipy_openblas_set_num_threads", _threads)
+    return library
+
+
+# --------------------------------------------------------------------------- threads
+
+
+def _initial_threads() -> int:
+    asked = os.environ.get("PULLBACK_NUM_THREADS", "")
+    if asked.isdigit() and int(asked) > 0:
+        return int(asked)
+    affinity: Callable[[int], Any] | None = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+_threads: int = _initial_threads()
+
+
+def _limit(library: ctypes.CDLL, setter: str, threads: int) -> None:
+    function = getattr(library, setter, None)
+    if function is not None:
+        function(ctypes.c_int(threads))
+
+
+def set_num_threads(threads: int) -> None:
+    """Let the BLAS libraries use this many threads, those of NumPy and SciPy both."""
+    global _threads
+    _threads = threads
+    if _openblas.cache_info().currsize:
+        library = _openblas()
+        if library is not None:
+            _limit(library, "scipy_openblas_set_num_threads", threads)
+    numpy_library = _bundled("numpy")
+    if numpy_library is not None:
+        _limit(numpy_library, "scipy_openblas_set_num_threads64_", threads)

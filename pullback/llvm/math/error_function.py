@@ -1,0 +1,75 @@
+"""erf, erfc and the inverse of erf.
+
+erfc is exp(-x^2) times a polynomial in (x - k) / (x + k), after M. M. Shepherd and J. G. Laframboise,
+"Chebyshev approximation of (1 + 2x) exp(x^2) erfc x" (Math. Comp. 36, 1981); erf_inv is x times a
+polynomial in log(1 - x^2), after M. B. Giles, "Approximating the erfinv function" (GPU Computing
+Gems, 2011).
+"""
+
+from __future__ import annotations
+
+import math
+
+from pullback.llvm.math.builder import (
+    Value,
+    absolute,
+    at_most,
+    copysign,
+    fma,
+    sqrt,
+    where,
+)
+from pullback.llvm.math.exponential import exp_times
+from pullback.llvm.math.logarithmic import finish, split_exponent
+from pullback.llvm.math.registry import elementary, polynomial
+
+ERF_NEAR = 0.9
+ERF_FAR = {"f32": (3.95, 2.0), "f64": (5.95, 3.5)}
+"""From there erf is 1, and where the polynomial is centred."""
+ERFC_NEAR = 0.47
+ERFC_CENTRE = {"f32": 2.0, "f64": 4.0}
+ERF_INV_NEAR = 6.0
+ERF_INV_CENTRE = {"f32": 1.5, "f64": 2.125}
+
+
+def erf_near(x: Value) -> Value:
+    return fma(x, polynomial("erf", x * x), x)
+
+
+@elementary("erf")
+def erf(x: Value) -> Value:
+    size = absolute(x)
+    high, centre = ERF_FAR[x.kind]
+    far = polynomial("erf_far", fma(at_most(size, high), 0.5, -0.5 * centre))
+    far = where(size < high, far, where(size.is_nan(), x, 1.0))
+    return copysign(where(size < ERF_NEAR, erf_near(size), far), x)
+
+
+@elementary("erfc")
+def erfc(x: Value) -> Value:
+    size, k = absolute(x), ERFC_CENTRE[x.kind]
+    size = at_most(size, 30.0)
+    inverse = 1.0 / (size + k)
+    ratio = (size - k) * inverse
+    ratio = fma(fma(-ratio, size + k, size - k), inverse, ratio)
+    square = size * size
+    tail = exp_times(-square, fma(-size, size, square), polynomial("erfc", ratio) * inverse)
+    far = where(x < 0.0, 2.0 - tail, tail)
+    return where(size < ERFC_NEAR, 1.0 - erf_near(x), far)
+
+
+@elementary("erf_inv")
+def erf_inv(x: Value) -> Value:
+    _, m, e = split_exponent(fma(-x, x, 1.0))
+    w = -finish(m - 1.0, e)
+    near = polynomial("erf_inv", w - 3.0)
+
+    def rare() -> list[Value]:
+        beyond = polynomial("erf_inv_far", fma(sqrt(w), 0.5, -ERF_INV_CENTRE[x.kind]))
+        size = absolute(x)
+        beyond = where(size.equals(1.0), math.inf, where(size < 1.0, beyond, math.nan))
+        return [where(far, beyond, near)]
+
+    far = w.not_less(ERF_INV_NEAR) | (absolute(x) >= 1.0)
+    (ratio,) = x.kernel.rarely(far, [near], rare)
+    return x * ratio

@@ -1,0 +1,1 @@
+"""Jaxprs become loop nests over buffers: lazy tensors, fusion, schedules, memory."""

@@ -1,0 +1,473 @@
+"""The loop IR: its grammar, verifier and printer.
+
+    Program   args, outs, consts, temps: Buffer ; body: Stmt*
+    Stmt      Let(local, value)                        evaluate here, once
+            | Declare(var, init) | Assign(var, value)  mutable scalars; in wide ones a lane each
+            | Store(buffer, offset, value)
+            | Loop(axis, extent, body, kind, width)    serial, vector (width lanes) or parallel
+            | Fold(results, vars, combine)             the lanes of wide variables become one scalar
+            | If(condition, then, otherwise)
+            | While(before, condition, body)           `before` computes the condition, every turn
+            | Call(symbol, args, result)               a C function
+            | Copy(target, source, count)              contiguous elements
+    Address   buffer + offset
+    Expr      see loops/expr.py; none is an `At` any more
+
+Offsets are flat, in elements, and in bounds wherever they are evaluated.  A vector loop contains no
+other vector loop and no If, While, Call or Copy; its iterations are independent, but for wide
+variables, whose assignments reduce.  The iterations of a parallel loop are independent.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeAlias
+
+import numpy as np
+
+from pullback.errors import VerifyError
+from pullback.loops.expr import Affine, At, Axis, Expr, Load, Local, Op, Read
+
+__all__ = [
+    "Address",
+    "Assign",
+    "Block",
+    "Buffer",
+    "Call",
+    "Combine",
+    "Copy",
+    "Declare",
+    "Fold",
+    "If",
+    "Let",
+    "Loop",
+    "Program",
+    "Stmt",
+    "Store",
+    "Var",
+    "While",
+    "expressions",
+    "inner_blocks",
+    "text",
+    "verify",
+    "walk",
+]
+
+_counter: Final = itertools.count()
+Kind: TypeAlias = Literal["serial", "vector", "parallel"]
+
+
+@dataclass(eq=False, slots=True)
+class Buffer:
+    """Contiguous elements in memory.
+
+    `kind`: an argument, an output, a constant, a temporary of the arena, or `local` to an iteration
+    of the parallel loop that uses it.  `offset` (bytes in the arena) is set by `loops/memory.py`.
+    """
+
+    dtype: np.dtype[Any]
+    size: int
+    kind: Literal["arg", "out", "const", "temp", "local"]
+    index: int = -1
+    name: str = ""
+    offset: int = -1
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            self.name = f"{self.kind[0]}{next(_counter)}"
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes."""
+        return self.size * self.dtype.itemsize
+
+
+@dataclass(eq=False, slots=True)
+class Var:
+    """A mutable scalar; a wide one has a lane for each of the vector loops inside."""
+
+    dtype: np.dtype[Any]
+    wide: int = 0
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        self.name = f"m{next(_counter)}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Address:
+    """Where some elements of a buffer begin."""
+
+    buffer: Buffer
+    offset: Affine
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Let:
+    local: Local
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Declare:
+    var: Var
+    init: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Assign:
+    var: Var
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Store:
+    buffer: Buffer
+    offset: Affine
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loop:
+    """`for axis in [start, start + extent)`.
+
+    `width` lanes of a vector loop; `unroll` a serial loop of constant extent; `in_place` when a
+    store may overwrite what another iteration of a vector loop's tail would read again.
+    `work`: estimated nanoseconds of one iteration of a parallel loop.
+    """
+
+    axis: Axis
+    extent: Affine
+    body: Block
+    kind: Kind = "serial"
+    width: int = 1
+    start: Affine = field(default_factory=lambda: Affine(0, {}))
+    in_place: bool = False
+    work: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Combine:
+    """An associative and commutative function of two tuples of scalars."""
+
+    left: tuple[Local, ...]
+    right: tuple[Local, ...]
+    values: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fold:
+    results: tuple[Local, ...]
+    vars: tuple[Var, ...]
+    combine: Combine
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class If:
+    condition: Expr
+    then: Block
+    otherwise: Block = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class While:
+    before: Block
+    condition: Expr
+    body: Block
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """An argument of a call passed by address: a fresh copy of a value."""
+
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call:
+    """`args` are expressions (by value), references, or addresses."""
+
+    symbol: str
+    args: tuple[Expr | Reference | Address, ...]
+    result: Local | None = None
+    writes: frozenset[Buffer] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Copy:
+    target: Address
+    source: Address
+    count: int
+
+
+Stmt: TypeAlias = (
+    "Let | Declare | Assign | Store | Loop | Fold | If | While | Call | Copy"
+)
+Block: TypeAlias = "tuple[Stmt, ...]"
+
+
+@dataclass(eq=False, slots=True)
+class Program:
+    """One native function: `args` (then `consts`) in, `outs` out."""
+
+    name: str
+    args: list[Buffer]
+    consts: list[Buffer]
+    outs: list[Buffer]
+    body: Block
+    const_values: list[Any] = field(default_factory=list)
+    temps: list[Buffer] = field(default_factory=list)
+    arena_bytes: int = 0
+    cost: float = 0.0
+    """Estimated nanoseconds on one thread; loops of unknown length count once."""
+
+    def __str__(self) -> str:
+        return text(self)
+
+
+# --------------------------------------------------------------------------- traversal
+
+
+def inner_blocks(stmt: Stmt) -> tuple[Block, ...]:
+    """The blocks of a statement, in order of execution."""
+    if isinstance(stmt, Loop):
+        return (stmt.body,)
+    if isinstance(stmt, If):
+        return stmt.then, stmt.otherwise
+    if isinstance(stmt, While):
+        return stmt.before, stmt.body
+    return ()
+
+
+def expressions(stmt: Stmt) -> Iterator[Expr]:
+    """The expressions that a statement itself evaluates, those of its blocks excepted."""
+    if isinstance(stmt, (Let, Assign)):
+        yield stmt.value
+    elif isinstance(stmt, Store):
+        yield stmt.offset
+        yield stmt.value
+    elif isinstance(stmt, Declare):
+        yield stmt.init
+    elif isinstance(stmt, Loop):
+        yield stmt.start
+        yield stmt.extent
+    elif isinstance(stmt, (If, While)):
+        yield stmt.condition
+    elif isinstance(stmt, Fold):
+        yield from stmt.combine.values
+    elif isinstance(stmt, Call):
+        for arg in stmt.args:
+            yield _argument(arg)
+    elif isinstance(stmt, Copy):
+        yield stmt.target.offset
+        yield stmt.source.offset
+
+
+def _argument(arg: Expr | Reference | Address) -> Expr:
+    if isinstance(arg, Reference):
+        return arg.value
+    return arg.offset if isinstance(arg, Address) else arg
+
+
+def walk(block: Block) -> Iterator[Stmt]:
+    """All statements, outer before inner."""
+    for stmt in block:
+        yield stmt
+        for inner in inner_blocks(stmt):
+            yield from walk(inner)
+
+
+def subexpressions(roots: Sequence[Expr], seen: set[int] | None = None) -> Iterator[Expr]:
+    """All expressions below some, each once."""
+    stack = list(roots)
+    seen = set() if seen is None else seen
+    while stack:
+        e = stack.pop()
+        if id(e) in seen:
+            continue
+        seen.add(id(e))
+        yield e
+        if type(e) is Op:
+            stack.extend(e.args)
+        elif type(e) is Affine:
+            stack.extend(e.terms)
+        elif type(e) is Load:
+            stack.append(e.offset)
+        elif type(e) is At:
+            stack.extend(e.idx)
+
+
+# --------------------------------------------------------------------------- verifier
+
+
+class _Scope:
+    """What is defined at a point of the program."""
+
+    def __init__(self) -> None:
+        self.names: set[int] = set()
+        self.vector = False
+        self.checked: set[int] = set()
+
+    def check(self, e: Expr, stmt: Stmt) -> None:
+        if id(e) in self.checked:
+            return
+        for sub in subexpressions([e]):
+            if isinstance(sub, At):
+                raise VerifyError(f"{sub} is left in `{stmt_text(stmt)}`")
+            missing = sub.var if isinstance(sub, Read) else sub
+            if isinstance(sub, (Axis, Local, Read)) and id(missing) not in self.names:
+                raise VerifyError(f"{sub} is not defined at `{stmt_text(stmt)}`")
+
+
+def verify(program: Program) -> Program:
+    """Check scopes, dtypes of stores and the shape of vector loops; returns the program."""
+    _verify_block(program.body, _Scope())
+    return program
+
+
+def _verify_block(block: Block, scope: _Scope) -> None:
+    outer = set(scope.names)
+    for stmt in block:
+        _verify_stmt(stmt, scope)
+    scope.names = outer
+
+
+def _verify_stmt(stmt: Stmt, scope: _Scope) -> None:
+    if isinstance(stmt, Fold):
+        scope.names |= {id(x) for x in (*stmt.combine.left, *stmt.combine.right)}
+    if isinstance(stmt, While):
+        outer = set(scope.names)
+        for inner in stmt.before:
+            _verify_stmt(inner, scope)
+        scope.check(stmt.condition, stmt)
+        _verify_block(stmt.body, scope)
+        scope.names = outer
+        return
+    for e in expressions(stmt):
+        scope.check(e, stmt)
+    _verify_types(stmt)
+    if scope.vector and isinstance(stmt, (If, While, Call, Copy)):
+        raise VerifyError(f"`{stmt_text(stmt)}` in a vector loop")
+    if isinstance(stmt, Let):
+        scope.names.add(id(stmt.local))
+    elif isinstance(stmt, Declare):
+        scope.names.add(id(stmt.var))
+    elif isinstance(stmt, Fold):
+        scope.names |= {id(r) for r in stmt.results}
+    elif isinstance(stmt, Call) and stmt.result is not None:
+        scope.names.add(id(stmt.result))
+    elif isinstance(stmt, Loop):
+        _verify_loop(stmt, scope)
+    else:
+        for inner_block in inner_blocks(stmt):
+            _verify_block(inner_block, scope)
+
+
+def _verify_loop(stmt: Loop, scope: _Scope) -> None:
+    if stmt.kind == "vector" and scope.vector:
+        raise VerifyError(f"a vector loop in a vector loop: `{stmt_text(stmt)}`")
+    before = scope.vector
+    scope.vector |= stmt.kind == "vector"
+    scope.names.add(id(stmt.axis))
+    _verify_block(stmt.body, scope)
+    scope.vector = before
+
+
+def _verify_types(stmt: Stmt) -> None:
+    pairs: tuple[Any, Any] | None = None
+    if isinstance(stmt, Store):
+        pairs = stmt.buffer.dtype, stmt.value.dtype
+    elif isinstance(stmt, Let):
+        pairs = stmt.local.dtype, stmt.value.dtype
+    elif isinstance(stmt, Assign):
+        pairs = stmt.var.dtype, stmt.value.dtype
+    elif isinstance(stmt, Declare):
+        pairs = stmt.var.dtype, stmt.init.dtype
+    if pairs is not None and pairs[0] != pairs[1]:
+        raise VerifyError(f"a {pairs[1]} where a {pairs[0]} belongs in `{stmt_text(stmt)}`")
+
+
+# --------------------------------------------------------------------------- printer
+
+
+def stmt_text(stmt: Stmt) -> str:
+    """The first line of a statement."""
+    if isinstance(stmt, Let):
+        return f"{stmt.local!r} = {stmt.value!r}"
+    if isinstance(stmt, Declare):
+        wide = f"<{stmt.var.wide}>" if stmt.var.wide else ""
+        return f"var {stmt.var.name}{wide} = {stmt.init!r}"
+    if isinstance(stmt, Assign):
+        return f"{stmt.var.name} = {stmt.value!r}"
+    if isinstance(stmt, Store):
+        return f"{stmt.buffer.name}[{stmt.offset!r}] = {stmt.value!r}"
+    if isinstance(stmt, Loop):
+        kind = f"{stmt.kind}<{stmt.width}>" if stmt.kind == "vector" else stmt.kind
+        start = "" if stmt.start.is_const and not stmt.start.const else f"{stmt.start!r} + "
+        return f"{kind} {stmt.axis!r} in {start}{stmt.extent!r}:"
+    if isinstance(stmt, Fold):
+        names = ", ".join(map(repr, stmt.results))
+        return f"{names} = fold {', '.join(v.name for v in stmt.vars)}"
+    if isinstance(stmt, If):
+        return f"if {stmt.condition!r}:"
+    if isinstance(stmt, While):
+        return f"while {stmt.condition!r}:"
+    if isinstance(stmt, Copy):
+        a, b = stmt.target, stmt.source
+        return f"copy {_address(a)} <- {_address(b)}, {stmt.count}"
+    args = ", ".join(_argument_text(a) for a in stmt.args)
+    return (f"{stmt.result!r} = " if stmt.result else "") + f"call {stmt.symbol}({args})"
+
+
+def _address(a: Address) -> str:
+    return f"&{a.buffer.name}[{a.offset!r}]"
+
+
+def _argument_text(arg: Any) -> str:
+    if isinstance(arg, Address):
+        return _address(arg)
+    return f"ref {arg.value!r}" if isinstance(arg, Reference) else f"{arg!r}"
+
+
+def _lines(block: Block, indent: str) -> Iterator[str]:
+    for stmt in block:
+        if isinstance(stmt, While):
+            yield f"{indent}while:"
+            yield from _lines(stmt.before, indent + "  ? ")
+            yield f"{indent}  ? {stmt.condition!r}"
+            yield from _lines(stmt.body, indent + "  ")
+            continue
+        yield indent + stmt_text(stmt)
+        inner = inner_blocks(stmt)
+        for number, block_ in enumerate(inner):
+            if number and block_:
+                yield f"{indent}else:"
+            yield from _lines(block_, indent + "  ")
+
+
+def text(program: Program) -> str:
+    """The program as golden tests show it: names are numbered in order of appearance."""
+    groups = (program.args, program.consts, program.outs)
+    head = " -> ".join(
+        ", ".join(f"{b.name}:{b.dtype}[{b.size}]" for b in g) or "()" for g in (groups[0], groups[2])
+    )
+    raw = "\n".join([f"{program.name}: {head}", *_lines(program.body, "  ")])
+    return _renumber(raw)
+
+
+def _renumber(raw: str) -> str:
+    names: dict[str, str] = {}
+    counts: dict[str, int] = {}
+
+    def rename(match: re.Match[str]) -> str:
+        name = match.group(0)
+        if name not in names:
+            letter = match.group(1)
+            names[name] = f"{letter}{counts.get(letter, 0)}"
+            counts[letter] = counts.get(letter, 0) + 1
+        return names[name]
+
+    return re.sub(r"\b([a-z])\d+\b", rename, raw)

@@ -1,0 +1,57 @@
+"""The way from Python and NumPy values to arrays, and conversion with control of weak types."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pullback import lax
+from pullback.core import dtypes
+from pullback.core.array import Array
+from pullback.core.avals import ShapedArray, aval_of
+from pullback.ops import elementwise as ops
+from pullback.runtime.array import ArrayImpl
+
+__all__ = ["array_of", "as_array", "broadcast_to_shape", "convert_with_weak_type"]
+
+
+def array_of(data: Any, dtype: Any = None, weak: bool = False) -> Any:
+    """A concrete array that holds a NumPy array (copied unless it is read-only already)."""
+    data = np.asarray(data)
+    dtype = dtypes.canonical(data.dtype) if dtype is None else dtype
+    physical = dtypes.physical(dtype)
+    if data.dtype != physical:
+        data = data.astype(physical)
+    elif data.flags.writeable or not data.flags.c_contiguous:
+        data = data.copy(order="C")
+    data.flags.writeable = False
+    return ArrayImpl._make(ShapedArray(data.shape, dtype, weak), data)
+
+
+def as_array(x: Any) -> Any:
+    """An operand as an array: scalars of Python keep their weak type."""
+    if isinstance(x, Array):
+        return x
+    aval = aval_of(x)
+    return array_of(np.asarray(x), aval.dtype, aval.weak_type)
+
+
+def broadcast_to_shape(x: Any, shape: tuple[int, ...]) -> Any:
+    """`x` broadcast by NumPy's rules to a shape of the same or a higher rank."""
+    have = aval_of(x).shape
+    if have == shape:
+        return x
+    return lax.broadcast_in_dim(x, shape, tuple(range(len(shape) - len(have), len(shape))))
+
+
+def convert_with_weak_type(x: Any, dtype: Any, weak: bool) -> Any:
+    """`x` as an array of `dtype`, weak or not."""
+    aval = aval_of(x)
+    if aval.dtype == dtype and aval.weak_type == weak:
+        return as_array(x)
+    if dtypes.kind_of(aval.dtype) == "c" and dtypes.kind_of(dtype) not in "cb":
+        x = lax.real(x)
+    return ops.convert_element_type(
+        as_array(x), new_dtype=dtypes.canonical(dtype), weak_type=weak, sharding=None
+    )

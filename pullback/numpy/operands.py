@@ -1,0 +1,64 @@
+"""Small helpers on the operands of element-wise functions."""
+
+from __future__ import annotations
+
+import builtins
+from typing import Any
+
+from pullback import lax
+from pullback.core import dtypes
+from pullback.core.array import Array
+from pullback.core.avals import aval_of
+from pullback.numpy.arrays import as_array
+from pullback.numpy.promotion import shape_of
+
+__all__ = [
+    "constant_like",
+    "kind",
+    "materialized",
+    "refuse_complex",
+    "refuse_complex_type",
+    "select",
+]
+
+
+def kind(x: Any) -> str:
+    return dtypes.kind_of(dtypes.dtype_of(x))
+
+
+def refuse_complex(name: str, *args: Any) -> None:
+    for x in args:
+        if kind(x) == "c":
+            raise ValueError(f"{name} does not support complex-valued inputs, got {aval_of(x)}")
+
+
+def refuse_complex_type(name: str, *args: Any) -> None:
+    for x in args:
+        if kind(x) == "c":
+            raise TypeError(f"{name} does not accept complex numbers, got {aval_of(x)}")
+
+
+def select(pred: Any, a: Any, b: Any) -> Any:
+    """`a` where `pred`, else `b`: operands of one dtype, some of which may be scalars."""
+    shapes = [shape_of(x) for x in (pred, a, b)]
+    shape = builtins.max(shapes, key=len)
+    dtype = next((x.dtype for x in (a, b) if isinstance(x, Array)), None)
+    a, b = (
+        x if s == shape and isinstance(x, Array) else lax.full(shape, x, dtype)
+        for x, s in ((a, shapes[1]), (b, shapes[2]))
+    )
+    return lax.select(pred, a, b)
+
+
+def materialized(*args: Any) -> list[Any]:
+    """Operands as arrays of one shape."""
+    shape = builtins.max((shape_of(x) for x in args), key=len)
+    return [
+        as_array(x) if shape_of(x) == shape else lax.broadcast(as_array(x), shape) for x in args
+    ]
+
+
+def constant_like(x: Any, value: Any) -> Any:
+    """A scalar like `x` in dtype and weakness."""
+    aval = aval_of(x)
+    return value if aval.weak_type else aval.dtype.type(value)

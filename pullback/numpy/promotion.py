@@ -1,0 +1,304 @@
+"""Operands of `jax.numpy` functions: checked, converted to common dtypes, broadcast.
+
+Every function of this package begins here; what leaves is ready for a primitive: arrays, tracers
+or NumPy scalars of one dtype, with Python scalars left alone where the result stays weakly typed.
+"""
+
+from __future__ import annotations
+
+import operator
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback import config
+from pullback.core import dtypes
+from pullback.core.array import Array
+from pullback.core.trace import concrete_or_error
+from pullback.numpy.arrays import as_array, broadcast_to_shape, convert_with_weak_type
+
+__all__ = [
+    "broadcast_shapes",
+    "canonical_axes",
+    "canonical_axis",
+    "check_arraylike",
+    "check_no_out",
+    "convert",
+    "ensure_arraylike",
+    "is_arraylike",
+    "promote_args",
+    "promote_args_inexact",
+    "promote_args_numeric",
+    "promote_dtypes",
+    "promote_dtypes_complex",
+    "promote_dtypes_inexact",
+    "promote_dtypes_numeric",
+    "promote_shapes",
+    "shape_of",
+    "static_shape",
+]
+
+_PYTHON = frozenset((bool, int, float, complex))
+_SCALAR_TYPES = (bool, int, float, complex, np.generic)
+
+
+def is_arraylike(x: Any) -> bool:
+    """Whether functions of this package take `x` as an operand: arrays and scalars, not lists."""
+    return (
+        isinstance(x, Array | np.ndarray | bool | int | float | complex | np.generic)
+        or getattr(x, "__jax_array__", None) is not None
+    )
+
+
+def check_arraylike(name: str, *args: Any, emit_warning: bool = False) -> None:
+    """Raise TypeError that names the function and the position of an operand it cannot take."""
+    for position, x in enumerate(args):
+        if not is_arraylike(x):
+            raise TypeError(
+                f"{name} requires ndarray or scalar arguments, got {type(x)} at position "
+                f"{position}. Convert it with jnp.asarray first."
+            )
+
+
+def check_no_out(name: str, out: Any) -> None:
+    """Arrays are immutable, so that `out=` is refused."""
+    if out is not None:
+        raise NotImplementedError(
+            f"The 'out' argument to jnp.{name} is not supported: arrays are immutable."
+        )
+
+
+def unwrap(x: Any) -> Any:
+    """The array behind an object that offers one by `__jax_array__`."""
+    if isinstance(x, Array | np.ndarray) or type(x) in _PYTHON:
+        return x
+    offered = getattr(x, "__jax_array__", None)
+    return x if offered is None else offered()
+
+
+def shape_of(x: Any) -> tuple[int, ...]:
+    """The shape of an operand; scalars have shape `()`."""
+    return () if isinstance(x, _SCALAR_TYPES) else x.shape  # type: ignore[no-any-return]
+
+
+def convert(x: Any, dtype: Any, weak: bool = False) -> Any:
+    """`x` as an operand of `dtype`: an array if it was one, a typed scalar if it was a scalar.
+
+    A Python scalar stays one where the result is weak, so that the primitive sees its weakness.
+    """
+    if type(x) in _PYTHON:
+        if weak and dtypes.python_scalar_dtype(type(x)) == dtype and type(x) is not bool:
+            return x
+        return _typed_scalar(x, dtype, weak)
+    aval = getattr(x, "aval", None)
+    if aval is not None and aval.dtype == dtype and aval.weak_type == weak:
+        return x
+    if aval is None and not weak and isinstance(x, np.ndarray) and x.dtype == dtype:
+        return x
+    if aval is None and isinstance(x, np.generic) and not weak:
+        return np.asarray(x).astype(dtype)[()] if x.dtype != dtype else x
+    return convert_with_weak_type(x, dtype, weak)
+
+
+def _typed_scalar(x: Any, dtype: Any, weak: bool) -> Any:
+    kind = dtypes.kind_of(dtype)
+    if weak:
+        return _WEAK_PYTHON[kind](x)
+    if dtypes.is_extended(dtype):
+        raise TypeError(f"a Python scalar cannot be converted to {dtype}")
+    if kind in "iu" and type(x) is int:
+        return python_int(x).astype(dtype)[()]
+    return dtype.type(x)
+
+
+_WEAK_PYTHON: dict[str, Any] = {"i": int, "u": int, "f": float, "c": complex}
+
+
+def python_int(x: int) -> Any:
+    """A Python int as an array of the default width; OverflowError where it does not fit."""
+    dtype = dtypes.default_int()
+    try:
+        return np.array(x, dtype)
+    except OverflowError:
+        raise OverflowError(f"Python int {x} too large to convert to {dtype.name}") from None
+
+
+def ensure_arraylike(name: str, *args: Any) -> Any:
+    """The operands as arrays (one, or a tuple of several), after `check_arraylike`."""
+    check_arraylike(name, *args)
+    arrays = tuple(as_array(unwrap(x)) for x in args)
+    return arrays[0] if len(arrays) == 1 else arrays
+
+
+def promote_dtypes(*args: Any) -> list[Any]:
+    """Convert all operands to their common dtype; weak if all are weak.
+
+    >>> [x.dtype for x in promote_dtypes(np.ones(2, np.float16), 1)]
+    [dtype('float16'), dtype('float16')]
+    """
+    if len(args) < 2:
+        return [as_array(x) if type(x) in _PYTHON else x for x in args]
+    dtype, weak = dtypes.result_type_and_weak(*args)
+    return [convert(x, dtype, weak) for x in args]
+
+
+def promote_dtypes_inexact(*args: Any) -> list[Any]:
+    """Convert all operands to their common floating or complex dtype: integers to float32."""
+    dtype, weak = dtypes.result_type_and_weak(*args)
+    return [convert(x, dtypes.to_inexact_dtype(dtype), weak) for x in args]
+
+
+def promote_dtypes_numeric(*args: Any) -> list[Any]:
+    """Convert all operands to their common dtype, bools to integers."""
+    dtype, weak = dtypes.result_type_and_weak(*args)
+    return [convert(x, dtypes.default_int() if dtype == bool else dtype, weak) for x in args]
+
+
+def promote_dtypes_complex(*args: Any) -> list[Any]:
+    """Convert all operands to their common complex dtype."""
+    dtype, weak = dtypes.result_type_and_weak(*args)
+    return [convert(x, dtypes.to_complex_dtype(dtype), weak) for x in args]
+
+
+def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
+    """The shape to which arrays of the given shapes broadcast.
+
+    >>> broadcast_shapes((2, 1), (3,), ())
+    (2, 3)
+
+    Raises ValueError if they do not fit.
+    """
+    if len(shapes) == 1:
+        return static_shape(shapes[0])
+    tuples = [s if type(s) is tuple else static_shape(s) for s in shapes]
+    rank = max((len(s) for s in tuples), default=0)
+    result = [1] * rank
+    for s in tuples:
+        for axis, length in enumerate(s, rank - len(s)):
+            if result[axis] == 1:
+                result[axis] = length
+            elif length not in (1, result[axis]):
+                raise ValueError(
+                    f"Incompatible shapes for broadcasting: shapes={[tuple(s) for s in tuples]}"
+                )
+    return tuple(result)
+
+
+def promote_shapes(name: str, *args: Any) -> list[Any]:
+    """Broadcast operands of different shapes to a common one.
+
+    Scalars stay scalars: element-wise primitives take them next to arrays.
+    """
+    shapes = [shape_of(x) for x in args]
+    first = max(shapes, key=len)
+    if all(s == first or s == () for s in shapes):
+        return list(args)
+    _check_rank_promotion(name, shapes)
+    try:
+        shape = broadcast_shapes(*shapes)
+    except ValueError:
+        raise ValueError(
+            f"{name} got incompatible shapes for broadcasting: {', '.join(map(str, shapes))}."
+        ) from None
+    return [
+        x if s in (shape, ()) else broadcast_to_shape(x, shape)
+        for x, s in zip(args, shapes, strict=True)
+    ]
+
+
+def _check_rank_promotion(name: str, shapes: Sequence[tuple[int, ...]]) -> None:
+    mode = config.numpy_rank_promotion()
+    if mode == "allow":
+        return
+    ranks = {len(s) for s in shapes if s}
+    if len(ranks) < 2:
+        return
+    text = (
+        f"Operands could not be broadcast together for {name} on shapes "
+        f"{' '.join(map(str, shapes))} and with the config option jax_numpy_rank_promotion={mode!r}"
+    )
+    if mode == "raise":
+        raise ValueError(text + ": reshape the operands to equal rank.")
+    warnings.warn(text, stacklevel=dtypes.user_stacklevel())
+
+
+def _prepared(name: str, args: Sequence[Any]) -> Sequence[Any]:
+    check_arraylike(name, *args)
+    return [unwrap(x) for x in args]
+
+
+def promote_args(name: str, *args: Any) -> list[Any]:
+    """Check operands, convert them to their common dtype and broadcast them."""
+    return promote_shapes(name, *promote_dtypes(*_prepared(name, args)))
+
+
+def promote_args_inexact(name: str, *args: Any) -> list[Any]:
+    """`promote_args` to a floating or complex dtype."""
+    return promote_shapes(name, *promote_dtypes_inexact(*_prepared(name, args)))
+
+
+def promote_args_numeric(name: str, *args: Any) -> list[Any]:
+    """`promote_args` to a dtype of numbers, bools becoming integers."""
+    return promote_shapes(name, *promote_dtypes_numeric(*_prepared(name, args)))
+
+
+def canonical_axis(axis: Any, ndim: int, name: str = "axis") -> int:
+    """A non-negative axis.
+
+    >>> canonical_axis(-1, 3)
+    2
+
+    Raises ValueError if it is out of bounds, TypeError if it is not an integer.
+    """
+    axis = operator.index(axis)
+    if not -ndim <= axis < ndim:
+        raise ValueError(f"{name} {axis} is out of bounds for array of dimension {ndim}")
+    return axis + ndim if axis < 0 else axis  # type: ignore[no-any-return]
+
+
+def canonical_axes(axis: Any, ndim: int) -> tuple[int, ...]:
+    """Non-negative axes from None (all), one, or several.
+
+    >>> canonical_axes(None, 2), canonical_axes((-1, 0), 3)
+    ((0, 1), (2, 0))
+
+    Raises ValueError on duplicates.
+    """
+    if axis is None:
+        return tuple(range(ndim))
+    if isinstance(axis, tuple | list):
+        axes = tuple(canonical_axis(a, ndim) for a in axis)
+        if len(set(axes)) != len(axes):
+            raise ValueError(f"duplicate value in 'axis': {tuple(axis)}")
+        return axes
+    axis = concrete_or_error(None, axis, "Axes must be static.")
+    return (canonical_axis(axis, ndim),)
+
+
+def static_shape(shape: Any, context: str = "Shapes must be static.") -> tuple[int, ...]:
+    """A shape as a tuple of Python ints, from an int or a sequence of integers.
+
+    >>> static_shape(3), static_shape([2, np.int64(4)])
+    ((3,), (2, 4))
+
+    Raises TypeError on what is not an integer.
+    """
+    if isinstance(shape, np.ndarray):
+        shape = shape.tolist() if shape.ndim else shape.item()
+    if isinstance(shape, int | np.integer) or (isinstance(shape, Array) and shape.ndim == 0):
+        return (_static_length(shape, context),)
+    try:
+        return tuple(_static_length(d, context) for d in shape)
+    except TypeError as error:
+        raise TypeError(
+            f"Shapes must be 1D sequences of concrete values of integer type, got {shape!r}. "
+            f"{context}"
+        ) from error
+
+
+def _static_length(length: Any, context: str) -> int:
+    if type(length) is int:
+        return length
+    return int(operator.index(concrete_or_error(None, length, context)))

@@ -1,0 +1,653 @@
+"""`dot_general`: products summed over contracted axes, with its rules and its lowering.
+
+Every matrix product, einsum and dense layer becomes this primitive.  The result has the batch
+axes, then the free axes of the left operand, then those of the right one.  The compiler calls a
+matrix kernel of `llvm.gemm` for it, except for products so small that a loop in place is cheaper.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import numpy as np
+
+from pullback.core import dtypes
+from pullback.core.avals import ShapedArray, aval_of
+from pullback.core.primitive import (
+    FIRST_ORDER,
+    PURE,
+    NotApplicable,
+    Primitive,
+    Sample,
+    Zero,
+    is_linear,
+)
+from pullback.ops import kinds, structural
+
+__all__ = [
+    "DotAlgorithm",
+    "DotAlgorithmPreset",
+    "DotDimensionNumbers",
+    "Precision",
+    "canonicalize_precision",
+    "compute_dtype",
+    "dot_general",
+    "gemm",
+    "has_kernel",
+]
+
+DotDimensionNumbers: TypeAlias = tuple[
+    tuple[Sequence[int], Sequence[int]], tuple[Sequence[int], Sequence[int]]
+]
+"""`((lhs_contracting, rhs_contracting), (lhs_batch, rhs_batch))`."""
+
+
+# --------------------------------------------------------------------------- precision
+
+
+class Precision(enum.Enum):
+    """How exactly an accelerator multiplies float32 numbers; a CPU always does so exactly."""
+
+    DEFAULT = 0
+    HIGH = 1
+    HIGHEST = 2
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}.{self.name}"
+
+    def __str__(self) -> str:
+        return self.name
+
+    @classmethod
+    def _missing_(cls, value: object) -> Precision | None:
+        return _PRECISION_NAMES.get(value) if isinstance(value, str | None) else None
+
+
+_PRECISION_NAMES: Final[dict[str | None, Precision]] = {
+    None: Precision.DEFAULT,
+    "default": Precision.DEFAULT,
+    "fastest": Precision.DEFAULT,
+    "bfloat16": Precision.DEFAULT,
+    "high": Precision.HIGH,
+    "bfloat16_3x": Precision.HIGH,
+    "tensorfloat32": Precision.HIGH,
+    "highest": Precision.HIGHEST,
+    "float32": Precision.HIGHEST,
+}
+
+
+class DotAlgorithm(NamedTuple):
+    """The arithmetic of a product in full: types of the operands' parts and of the sums."""
+
+    lhs_precision_type: Any
+    rhs_precision_type: Any
+    accumulation_type: Any
+    lhs_component_count: int = 1
+    rhs_component_count: int = 1
+    num_primitive_operations: int = 1
+    allow_imprecise_accumulation: bool = False
+
+
+class DotAlgorithmPreset(enum.Enum):
+    """Names of common dot algorithms: operand types, the type of sums, the number of parts."""
+
+    DEFAULT = enum.auto()
+    ANY_F8_ANY_F8_F32 = enum.auto()
+    ANY_F8_ANY_F8_F32_FAST_ACCUM = enum.auto()
+    ANY_F8_ANY_F8_ANY = enum.auto()
+    ANY_F8_ANY_F8_ANY_FAST_ACCUM = enum.auto()
+    F16_F16_F16 = enum.auto()
+    F16_F16_F32 = enum.auto()
+    BF16_BF16_BF16 = enum.auto()
+    BF16_BF16_F32 = enum.auto()
+    BF16_BF16_F32_X3 = enum.auto()
+    BF16_BF16_F32_X6 = enum.auto()
+    BF16_BF16_F32_X9 = enum.auto()
+    TF32_TF32_F32 = enum.auto()
+    TF32_TF32_F32_X3 = enum.auto()
+    F32_F32_F32 = enum.auto()
+    F64_F64_F64 = enum.auto()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}.{self.name}"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _one_precision(value: Any) -> Precision:
+    if isinstance(value, Precision):
+        return value
+    if value is None or value in _PRECISION_NAMES:
+        return _PRECISION_NAMES[value]
+    known = ", ".join(repr(name) for name in _PRECISION_NAMES if name)
+    raise ValueError(f"precision must be None, a Precision, a dot algorithm or one of {known}; "
+                     f"got {value!r}")
+
+
+def canonicalize_precision(precision: Any, default: Any = None) -> Any:
+    """The form that parameters keep: None, a pair of `Precision`, or a dot algorithm.
+
+    >>> canonicalize_precision("highest")
+    (Precision.HIGHEST, Precision.HIGHEST)
+    """
+    precision = default if precision is None else precision
+    if precision is None or isinstance(precision, DotAlgorithm | DotAlgorithmPreset):
+        return precision
+    if isinstance(precision, str) and precision in DotAlgorithmPreset.__members__:
+        return DotAlgorithmPreset[precision]
+    if isinstance(precision, tuple | list):
+        if len(precision) != 2:
+            raise ValueError(f"a pair of precisions is needed, one per operand; got {precision!r}")
+        return tuple(_one_precision(p) for p in precision)
+    return (_one_precision(precision),) * 2
+
+
+# --------------------------------------------------------------------------- axes
+
+
+@dataclass(frozen=True)
+class _Axes:
+    """The axes of both operands by their role, in the order in which the result takes them."""
+
+    lhs_contract: tuple[int, ...]
+    rhs_contract: tuple[int, ...]
+    lhs_batch: tuple[int, ...]
+    rhs_batch: tuple[int, ...]
+    lhs_free: tuple[int, ...]
+    rhs_free: tuple[int, ...]
+
+
+def _axes(lhs_ndim: int, rhs_ndim: int, dimension_numbers: Any) -> _Axes:
+    (lc, rc), (lb, rb) = dimension_numbers
+    lhs_free = tuple(k for k in range(lhs_ndim) if k not in lc and k not in lb)
+    rhs_free = tuple(k for k in range(rhs_ndim) if k not in rc and k not in rb)
+    return _Axes(tuple(lc), tuple(rc), tuple(lb), tuple(rb), lhs_free, rhs_free)
+
+
+def _sizes(shape: Sequence[int], axes: Sequence[int]) -> tuple[int, ...]:
+    return tuple(shape[k] for k in axes)
+
+
+# --------------------------------------------------------------------------- types
+
+
+def compute_dtype(*operands: Any) -> Any:
+    """The dtype in which products of these dtypes are summed: narrow floats in float32.
+
+    >>> compute_dtype(np.dtype("float16"), np.dtype("float16"))
+    dtype('float32')
+    """
+    dtype = operands[0]
+    for other in operands[1:]:
+        if other != dtype:
+            dtype = dtypes.promote_types(dtype, other)
+    narrow = dtypes.kind_of(dtype) == "f" and dtypes.itemsize_bits(dtype) < 32
+    return dtypes.float32 if narrow else dtype
+
+
+def _operand_text(lhs: Any, rhs: Any) -> str:
+    return f"operands are {kinds.operand_types([lhs, rhs])}"
+
+
+def _check_axes(side: str, aval: Any, contract: Any, batch: Any, both: str) -> None:
+    used = (*batch, *contract)
+    if any(not 0 <= k < aval.ndim for k in used):
+        raise TypeError(
+            f"dot_general requires {side} dimension numbers to be nonnegative and less than the "
+            f"number of axes of the {side} value, got {side}_batch of {tuple(batch)} and "
+            f"{side}_contracting of {tuple(contract)} for {side} of rank {aval.ndim}; {both}"
+        )
+    if len(set(used)) != len(used):
+        raise TypeError(
+            f"dot_general requires {side} batch dimensions to be disjoint from contracting "
+            f"dimensions, each named once; got {side}_batch {tuple(batch)} and {side}_contracting "
+            f"{tuple(contract)}; {both}"
+        )
+
+
+def _check(lhs: Any, rhs: Any, dimension_numbers: Any) -> _Axes:
+    (lc, rc), (lb, rb) = dimension_numbers
+    both = _operand_text(lhs, rhs)
+    _check_axes("lhs", lhs, lc, lb, both)
+    _check_axes("rhs", rhs, rc, rb, both)
+    for what, left, right in (("batch", lb, rb), ("contracting", lc, rc)):
+        left, right = _sizes(lhs.shape, left), _sizes(rhs.shape, right)
+        if left != right:
+            lhs_what = "lhs batch dimensions and rhs batch dimensions" if what == "batch" else (
+                "contracting dimensions"
+            )
+            raise TypeError(
+                f"dot_general requires {lhs_what} to have the same shape, got {left} and {right}; "
+                f"{both}"
+            )
+    return _axes(lhs.ndim, rhs.ndim, dimension_numbers)
+
+
+def result_dtype(name: str, lhs: Any, rhs: Any, preferred: Any) -> Any:
+    """The element type of a product, and whether both operands may be multiplied."""
+    for aval in (lhs, rhs):
+        kinds.check_accepts(name, aval, kinds.ANY)
+    natural = lhs.dtype if lhs.dtype == rhs.dtype else dtypes.promote_types(lhs.dtype, rhs.dtype)
+    if preferred is None:
+        return natural
+    integral = all(dtypes.kind_of(d) in "iu" for d in (natural, preferred))
+    if integral and dtypes.itemsize_bits(preferred) < dtypes.itemsize_bits(natural):
+        raise TypeError(
+            "`preferred_element_type` must not be narrower than the original type, got "
+            f"preferred_element_type of {preferred} for result type of {natural}."
+        )
+    return preferred
+
+
+def _abstract(
+    lhs: Any,
+    rhs: Any,
+    *,
+    dimension_numbers: Any,
+    precision: Any,
+    preferred_element_type: Any,
+    out_sharding: Any = None,
+) -> ShapedArray:
+    axes = _check(lhs, rhs, dimension_numbers)
+    dtype = result_dtype("dot_general", lhs, rhs, preferred_element_type)
+    shape = (
+        *_sizes(lhs.shape, axes.lhs_batch),
+        *_sizes(lhs.shape, axes.lhs_free),
+        *_sizes(rhs.shape, axes.rhs_free),
+    )
+    weak = lhs.weak_type and rhs.weak_type and preferred_element_type is None
+    return ShapedArray(shape, dtype, weak)
+
+
+# --------------------------------------------------------------------------- reference
+
+
+def _reference(
+    lhs: Any,
+    rhs: Any,
+    *,
+    dimension_numbers: Any,
+    precision: Any,
+    preferred_element_type: Any,
+    out_sharding: Any = None,
+) -> Any:
+    (lc, rc), (lb, _) = dimension_numbers
+    dtype = lhs.dtype
+    simple = dtype == rhs.dtype and preferred_element_type in (None, dtype) and not lb
+    if simple and dtype.kind in "fc" and dtype.itemsize >= 4 and lhs.ndim + rhs.ndim <= 4:
+        if len(lc) == 1 and lhs.ndim and rhs.ndim:
+            return np.dot(lhs if lc[0] == lhs.ndim - 1 else lhs.T, rhs if rc[0] == 0 else rhs.T)
+    return _general_reference(lhs, rhs, dimension_numbers, preferred_element_type)
+
+
+def _general_reference(lhs: Any, rhs: Any, dimension_numbers: Any, preferred: Any) -> Any:
+    axes = _axes(lhs.ndim, rhs.ndim, dimension_numbers)
+    natural = lhs.dtype if lhs.dtype == rhs.dtype else dtypes.promote_types(lhs.dtype, rhs.dtype)
+    dtype = natural if preferred is None else preferred
+    inner = compute_dtype(natural, dtype)
+    batch = _sizes(lhs.shape, axes.lhs_batch)
+    m, n = _sizes(lhs.shape, axes.lhs_free), _sizes(rhs.shape, axes.rhs_free)
+    k = math.prod(_sizes(lhs.shape, axes.lhs_contract))
+    left = lhs.transpose(axes.lhs_batch + axes.lhs_free + axes.lhs_contract)
+    right = rhs.transpose(axes.rhs_batch + axes.rhs_contract + axes.rhs_free)
+    left = left.reshape(*batch, math.prod(m), k).astype(inner, copy=False)
+    right = right.reshape(*batch, k, math.prod(n)).astype(inner, copy=False)
+    return np.matmul(left, right).reshape(batch + m + n).astype(dtype, copy=False)
+
+
+# --------------------------------------------------------------------------- derivatives
+
+
+def _jvp(primals: Any, tangents: Any, **params: Any) -> tuple[Any, Any]:
+    (lhs, rhs), (lhs_dot, rhs_dot) = primals, tangents
+    out = dot_general(lhs, rhs, **params)
+    if dtypes.kind_of(aval_of(out).dtype) not in kinds.INEXACT:
+        return out, kinds.zero_tangent(out)
+    terms = []
+    if type(lhs_dot) is not Zero:
+        terms.append(dot_general(lhs_dot, rhs, **params))
+    if type(rhs_dot) is not Zero:
+        terms.append(dot_general(lhs, rhs_dot, **params))
+    return out, kinds.add_tangents(terms, out)
+
+
+def _inverse(permutation: Sequence[int]) -> tuple[int, ...]:
+    return tuple(int(k) for k in np.argsort(permutation))
+
+
+def _permute(x: Any, permutation: tuple[int, ...]) -> Any:
+    if permutation == tuple(range(len(permutation))):
+        return x
+    return structural.transpose(x, permutation=permutation)
+
+
+def _cotangent(
+    ct: Any, aval: Any, other: Any, mine: Any, theirs: Any, ct_free: range, **params: Any
+) -> Any:
+    """The cotangent of one operand: that of the result contracted with the other operand.
+
+    `mine` and `theirs` are (batch, free, contracting) axes of the operand of type `aval` and of
+    `other`; `ct_free` are the axes of `ct` that came from the free axes of `other`.
+    """
+    (batch, free, contract), (o_batch, o_free, o_contract) = mine, theirs
+    ct_batch = tuple(range(len(batch)))
+    # `other` keeps its contracting axes in ascending order; these are ours in that order.
+    matched = tuple(contract[k] for k in np.argsort(o_contract, kind="stable"))
+    params["preferred_element_type"] = _cotangent_dtype(ct, aval, other, params)
+    ct_axes, ct_first = tuple(ct_free), _inverse((*batch, *free, *matched))
+    other_first = _inverse((*batch, *matched, *free))
+    if other_first == tuple(range(len(other_first))) and other_first != ct_first:
+        numbers = ((o_free, ct_axes), (o_batch, ct_batch))
+        out, order = dot_general(other, ct, dimension_numbers=numbers, **params), other_first
+    else:
+        numbers = ((ct_axes, o_free), (ct_batch, o_batch))
+        out, order = dot_general(ct, other, dimension_numbers=numbers, **params), ct_first
+    out = _permute(out, order)
+    if aval_of(out).dtype == aval.dtype:
+        return out
+    return kinds.registry["convert_element_type"](
+        out, new_dtype=aval.dtype, weak_type=False, sharding=None
+    )
+
+
+def _cotangent_dtype(ct: Any, aval: Any, other: Any, params: dict[str, Any]) -> Any:
+    natural = dtypes.promote_types(aval_of(ct).dtype, aval_of(other).dtype)
+    if dtypes.kind_of(natural) == "c" != dtypes.kind_of(aval.dtype):
+        return None  # the imaginary part is dropped afterwards
+    same = natural == aval.dtype and params["preferred_element_type"] is None
+    return None if same else aval.dtype
+
+
+def _transpose(
+    ct: Any, lhs: Any, rhs: Any, *, dimension_numbers: Any, out_sharding: Any = None, **params: Any
+) -> list[Any]:
+    lhs_aval = lhs.aval if is_linear(lhs) else aval_of(lhs)
+    rhs_aval = rhs.aval if is_linear(rhs) else aval_of(rhs)
+    a = _axes(lhs_aval.ndim, rhs_aval.ndim, dimension_numbers)
+    left, right = (a.lhs_batch, a.lhs_free, a.lhs_contract), (
+        a.rhs_batch,
+        a.rhs_free,
+        a.rhs_contract,
+    )
+    split, end = len(a.lhs_batch) + len(a.lhs_free), aval_of(ct).ndim
+    params["out_sharding"] = None
+    if is_linear(lhs):
+        return [_cotangent(ct, lhs_aval, rhs, left, right, range(split, end), **params), None]
+    start = len(a.lhs_batch)
+    return [None, _cotangent(ct, rhs_aval, lhs, right, left, range(start, split), **params)]
+
+
+# --------------------------------------------------------------------------- batching
+
+
+def _shifted(axes: Sequence[int], dim: int) -> tuple[int, ...]:
+    """Axes of one lane as axes of the array with a batch axis at `dim`."""
+    return tuple(k + (k >= dim) for k in axes)
+
+
+def _batch(
+    size: int, args: Any, dims: Any, *, dimension_numbers: Any, **params: Any
+) -> tuple[Any, int]:
+    (lhs, rhs), (ld, rd) = args, dims
+    (lc, rc), (lb, rb) = dimension_numbers
+    if ld is not None:
+        lc, lb = _shifted(lc, ld), _shifted(lb, ld)
+    if rd is not None:
+        rc, rb = _shifted(rc, rd), _shifted(rb, rd)
+    if ld is not None and rd is not None:
+        lb, rb, out_dim = (ld, *lb), (rd, *rb), 0
+    elif ld is not None:
+        out_dim = len(lb) + sum(k not in lc and k not in lb for k in range(ld))
+    else:
+        lhs_ndim = aval_of(lhs).ndim
+        before = sum(k not in rc and k not in rb for k in range(rd))
+        out_dim = lhs_ndim - len(lc) + before
+    numbers = ((tuple(lc), tuple(rc)), (tuple(lb), tuple(rb)))
+    return dot_general(lhs, rhs, dimension_numbers=numbers, **params), out_dim
+
+
+# --------------------------------------------------------------------------- lowering
+
+_KERNELS: Final = {
+    dtypes.float32: "pb_gemm_f32",
+    dtypes.float64: "pb_gemm_f64",
+    dtypes.complex64: "pb_gemm_c64",
+    dtypes.complex128: "pb_gemm_c128",
+}
+_INLINE_WORK: Final = 512
+"""Multiplications a lane below which loops in place beat a call of the kernel."""
+_INLINE_DEPTH: Final = 4
+"""Contracted length up to which the product is left to the element-wise code around it."""
+
+
+def has_kernel(dtype: Any) -> bool:
+    """Whether there is a compiled matrix kernel for elements of `dtype`."""
+    return dtype in _KERNELS
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Matrices in a buffer, one per lane: strides of lanes, rows and columns, in elements."""
+
+    buffer: Any
+    lane: int
+    row: int
+    column: int
+
+
+def gemm(
+    b: Any, lhs: Matrix, rhs: Matrix, lanes: int, m: int, n: int, k: int, dtype: Any
+) -> Any:
+    """A tensor `[lanes, m, n]` of products, by the matrix kernel for `dtype`."""
+    out = b.buffer((lanes, m, n), dtype)
+    numbers = (
+        lanes, lhs.lane, rhs.lane, m * n,
+        m, n, k,
+        lhs.row, lhs.column, rhs.row, rhs.column, n,
+    )  # fmt: skip
+    b.call(_KERNELS[dtype], lhs.buffer, rhs.buffer, out, *map(np.int64, numbers))
+    return out
+
+
+def _strides(shape: Sequence[int]) -> list[int]:
+    strides, step = [0] * len(shape), 1
+    for axis in range(len(shape) - 1, -1, -1):
+        strides[axis] = step
+        step *= shape[axis]
+    return strides
+
+
+def _joint_stride(shape: Sequence[int], strides: Sequence[int], axes: Sequence[int]) -> int | None:
+    """The one stride with which these axes, taken as one, are walked; None if there is none."""
+    axes = [k for k in axes if shape[k] != 1]
+    for outer, inner in zip(axes, axes[1:], strict=False):
+        if strides[outer] != strides[inner] * shape[inner]:
+            return None
+    return strides[axes[-1]] if axes else 0
+
+
+def _transposed(b: Any, x: Any, order: Sequence[int]) -> Any:
+    if tuple(order) == tuple(range(len(order))):
+        return x
+    inverse = _inverse(order)
+    return b.view(
+        [x.shape[k] for k in order], lambda idx: x.at([idx[inverse[k]] for k in range(len(order))])
+    )
+
+
+def _converted(b: Any, x: Any, dtype: Any) -> Any:
+    return x if x.dtype == dtype else b.map(lambda s, e: s.convert(e, dtype), x)
+
+
+def _matrix(b: Any, x: Any, groups: Sequence[Sequence[int]]) -> Matrix:
+    """An operand as matrices, copied only if no strides describe it as it is.
+
+    `groups` are its axes: those of lanes, of rows and of columns.
+    """
+    strides = _strides(x.shape)
+    joint = [_joint_stride(x.shape, strides, axes) for axes in groups]
+    if None in joint or (1 not in joint[1:] and math.prod(x.shape) > 1):
+        x = _transposed(b, x, [k for axes in groups for k in axes])
+        sizes = [len(axes) for axes in groups]
+        strides, ends = _strides(x.shape), np.cumsum(sizes)
+        joint = [
+            _joint_stride(x.shape, strides, range(end - size, end))
+            for size, end in zip(sizes, ends, strict=True)
+        ]
+    lane, row, column = (stride or 0 for stride in joint)
+    return Matrix(b.materialize(x), lane, row, column)
+
+
+def _contract_order(b: Any, lhs: Any, axes: _Axes) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The contracted axes of both operands in the order in which the left one stores them."""
+    order = sorted(range(len(axes.lhs_contract)), key=lambda k: axes.lhs_contract[k])
+    return (
+        tuple(axes.lhs_contract[k] for k in order),
+        tuple(axes.rhs_contract[k] for k in order),
+    )
+
+
+def _lower(
+    b: Any,
+    lhs: Any,
+    rhs: Any,
+    *,
+    dimension_numbers: Any,
+    precision: Any,
+    preferred_element_type: Any,
+    out_sharding: Any = None,
+) -> Any:
+    axes = _axes(len(lhs.shape), len(rhs.shape), dimension_numbers)
+    natural = dtypes.promote_types(lhs.dtype, rhs.dtype) if lhs.dtype != rhs.dtype else lhs.dtype
+    dtype = natural if preferred_element_type is None else preferred_element_type
+    inner = compute_dtype(natural, dtype)
+    lhs, rhs = _converted(b, lhs, inner), _converted(b, rhs, inner)
+    batch, m = _sizes(lhs.shape, axes.lhs_batch), _sizes(lhs.shape, axes.lhs_free)
+    n, k = _sizes(rhs.shape, axes.rhs_free), _sizes(lhs.shape, axes.lhs_contract)
+    rows, columns, depth = math.prod(m), math.prod(n), math.prod(k)
+    if _prefers_loops(inner, rows, columns, depth):
+        out = _lower_loops(b, lhs, rhs, axes, inner)
+    else:
+        lhs_contract, rhs_contract = _contract_order(b, lhs, axes)
+        left = _matrix(b, lhs, (axes.lhs_batch, axes.lhs_free, lhs_contract))
+        right = _matrix(b, rhs, (axes.rhs_batch, rhs_contract, axes.rhs_free))
+        out = gemm(b, left, right, math.prod(batch), rows, columns, depth, inner)
+        out = b.reshape(out, batch + m + n)
+    return _converted(b, out, dtype)
+
+
+def _prefers_loops(dtype: Any, rows: int, columns: int, depth: int) -> bool:
+    small = rows * columns * depth <= _INLINE_WORK or depth <= _INLINE_DEPTH
+    return not has_kernel(dtype) or small or rows == columns == 1
+
+
+def _lower_loops(b: Any, lhs: Any, rhs: Any, axes: _Axes, dtype: Any) -> Any:
+    """A sum over the contracted axes of a lazy product, which the compiler fuses as it likes."""
+    batch, m = _sizes(lhs.shape, axes.lhs_batch), _sizes(lhs.shape, axes.lhs_free)
+    n, k = _sizes(rhs.shape, axes.rhs_free), _sizes(lhs.shape, axes.lhs_contract)
+    ends = np.cumsum([len(batch), len(m), len(n)])
+    boolean = dtypes.kind_of(dtype) == "b"
+
+    def element(idx: tuple[Any, ...]) -> Any:
+        lanes, i, j, inner = idx[: ends[0]], idx[ends[0] : ends[1]], idx[ends[1] : ends[2]], (
+            idx[ends[2] :]
+        )
+        left = _scatter_index((axes.lhs_batch, lanes), (axes.lhs_free, i), (axes.lhs_contract, inner))
+        right = _scatter_index(
+            (axes.rhs_batch, lanes), (axes.rhs_free, j), (axes.rhs_contract, inner)
+        )
+        x, y = lhs.at(left), rhs.at(right)
+        return b.s.and_(x, y) if boolean else b.s.mul(x, y)
+
+    products = b.view(batch + m + n + k, element)
+    if not k:
+        return products
+
+    def combine(s: Any, sums: Any, values: Any) -> list[Any]:
+        return [s.or_(sums[0], values[0]) if boolean else s.add(sums[0], values[0])]
+
+    over = range(int(ends[2]), int(ends[2]) + len(k))
+    return b.reduce([products], tuple(over), [False if boolean else 0], combine)[0]
+
+
+def _scatter_index(*parts: tuple[Sequence[int], Sequence[Any]]) -> list[Any]:
+    """An index from (axes, values) pairs that cover every axis once."""
+    pairs = [pair for axes, values in parts for pair in zip(axes, values, strict=True)]
+    return [value for _, value in sorted(pairs, key=lambda pair: pair[0])]
+
+
+# --------------------------------------------------------------------------- samples
+
+
+def _samples() -> Iterator[Sample]:
+    rng = np.random.default_rng(7)
+
+    def draw(shape: tuple[int, ...], dtype: Any) -> Any:
+        kind = dtypes.kind_of(np.dtype(dtype))
+        if kind == "b":
+            return rng.random(shape) < 0.4
+        if kind in "iu":
+            return rng.integers(-4 if kind == "i" else 0, 5, shape).astype(dtype)
+        values = rng.uniform(-1, 1, shape)
+        if kind == "c":
+            values = values + 1j * rng.uniform(-1, 1, shape)
+        return values.astype(dtype)
+
+    def sample(
+        a: Any, c: Any, numbers: Any, dtype: Any = "float32", preferred: Any = None
+    ) -> Sample:
+        preferred = None if preferred is None else np.dtype(preferred)
+        params = {
+            "dimension_numbers": numbers,
+            "precision": None,
+            "preferred_element_type": preferred,
+            "out_sharding": None,
+        }
+        lhs, rhs = dtype if isinstance(dtype, tuple) else (dtype, dtype)
+        return Sample((draw(a, lhs), draw(c, rhs)), params, tol=4.0)
+
+    plain = (((1,), (0,)), ((), ()))
+    for dtype in ("float32", "float64", "complex64", "complex128", "int32", "uint8", "bool",
+                  "float16", dtypes.bfloat16):  # fmt: skip
+        yield sample((3, 4), (4, 5), plain, dtype)
+    yield sample((17, 33), (33, 20), plain)
+    yield sample((33, 17), (20, 33), (((0,), (1,)), ((), ())), "float64")
+    yield sample((33, 17), (33, 20), (((0,), (0,)), ((), ())), "complex64")
+    yield sample((40, 30), (30,), plain)
+    yield sample((40,), (30, 40), (((0,), (1,)), ((), ())))
+    yield sample((9,), (9,), (((0,), (0,)), ((), ())))
+    yield sample((3,), (4,), (((), ()), ((), ())))
+    yield sample((), (4,), (((), ()), ((), ())))
+    yield sample((0, 4), (4, 3), plain)
+    yield sample((3, 0), (0, 2), plain)
+    yield sample((5, 2, 3), (5, 3, 4), (((2,), (1,)), ((0,), (0,))))
+    yield sample((9, 5, 16), (16, 9, 5), (((2,), (0,)), ((1, 0), (2, 1))))
+    yield sample((12, 3, 11), (3, 13, 12), (((0, 1), (2, 0)), ((), ())))
+    yield sample((11, 3, 12), (12, 13, 3), (((1, 2), (2, 0)), ((), ())), "float64")
+    yield sample((4, 12, 3, 11), (11, 13, 4), (((3,), (0,)), ((0,), (2,))))
+    yield sample((3, 4), (4, 5), plain, "int8", "int32")
+    yield sample((3, 4), (4, 5), plain, dtypes.bfloat16, "float32")
+    yield sample((3, 4), (4, 5), plain, ("float32", dtypes.bfloat16))
+    yield sample((3, 4), (4, 5), plain, ("complex64", "float32"))
+
+
+dot_general: Final = Primitive(
+    name="dot_general",
+    abstract=_abstract,
+    reference=_reference,
+    jvp=_jvp,
+    transpose=_transpose,
+    batch=_batch,
+    partial_eval=FIRST_ORDER,
+    lower=_lower,
+    hlo=NotApplicable("hlo", "dimension numbers are attributes; the emitter builds them"),
+    samples=_samples,
+    multiple_results=False,
+    effects=PURE,
+    literals=False,
+)

@@ -1,0 +1,1 @@
+"""The runtime: concrete arrays, dispatch, compilation, cache."""

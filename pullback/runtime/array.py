@@ -1,0 +1,183 @@
+"""Concrete arrays: an aval and a contiguous, read-only host buffer."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, Final
+
+import numpy as np
+
+from pullback.core import avals, dtypes
+from pullback.core.array import Array
+from pullback.core.avals import ShapedArray
+from pullback.core.dtypes import KeyDtype
+
+__all__ = ["ArrayImpl", "from_numpy", "make_array"]
+
+
+class ArrayImpl(Array):
+    """An array that lives in host memory.
+
+    `_data` holds the elements: a C-contiguous, read-only NumPy array of the physical dtype.
+    Generated code reads the two slots directly.
+    """
+
+    __slots__ = ("__weakref__", "_data", "aval")
+
+    aval: ShapedArray
+    _data: np.ndarray[Any, Any]
+
+    # Python's and NumPy's protocols; operators and methods come from the NumPy façade.
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        self._refuse_keys("a NumPy array")
+        if copy:
+            return np.array(self._data, dtype=dtype)
+        return self._data if dtype is None else np.asarray(self._data, dtype=dtype)
+
+    def _refuse_keys(self, what: str) -> None:
+        if isinstance(self.aval.dtype, KeyDtype):
+            raise TypeError(
+                f"an array of keys ({self.aval}) cannot become {what}; "
+                "use jax.random.key_data to get its bits"
+            )
+
+    def _scalar(self, what: str) -> Any:
+        self._refuse_keys(what)
+        if self.aval.size != 1 or self.aval.shape != ():
+            raise TypeError(f"only arrays of rank 0 can become {what}, got {self.aval}")
+        return self._data[()]
+
+    def __bool__(self) -> bool:
+        self._refuse_keys("a bool")
+        if self.aval.size != 1:
+            raise ValueError(
+                f"the truth value of an array of type {self.aval} is ambiguous; use .any() or .all()"
+            )
+        return bool(self._data)
+
+    def __int__(self) -> int:
+        return int(self._scalar("a Python int"))
+
+    def __float__(self) -> float:
+        return float(self._scalar("a Python float"))
+
+    def __complex__(self) -> complex:
+        return complex(self._scalar("a Python complex"))
+
+    def __index__(self) -> int:
+        if self.aval.shape != () or self.aval.dtype.kind not in "iu":
+            raise TypeError(f"only integer arrays of rank 0 can be an index, got {self.aval}")
+        return operator.index(self._data[()])
+
+    def __hash__(self) -> int:
+        raise TypeError(
+            f"an array ({self.aval}) is not hashable, since == compares element by element; to use "
+            "it as a static argument or a dict key convert it to a tuple (x.tolist()) first"
+        )
+
+    def __repr__(self) -> str:
+        if isinstance(self.aval.dtype, KeyDtype):
+            return f"Array({self.aval.shape}, dtype={self.aval.dtype.name}) overlaying:\n{self._data.view(np.uint32)}"
+        prefix = "Array("
+        body = np.array2string(self._data, prefix=prefix, separator=", ", suffix=")")
+        weak = ", weak_type=True" if self.aval.weak_type else ""
+        shape = f", shape={self.aval.shape}" if self.aval.size == 0 else ""
+        return f"{prefix}{body}{shape}, dtype={self.aval.dtype.name}{weak})"
+
+    def __str__(self) -> str:
+        return repr(self) if isinstance(self.aval.dtype, KeyDtype) else str(self._data)
+
+    def __format__(self, spec: str) -> str:
+        return format(self._data[()], spec) if self.aval.shape == () else format(str(self), spec)
+
+    def __reduce__(self) -> Any:
+        return _unpickle, (self._data, self.aval)
+
+    def __copy__(self) -> ArrayImpl:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> ArrayImpl:
+        return self
+
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        self._refuse_keys("a DLPack capsule")
+        writable = self._data.view()
+        return writable.__dlpack__(**kwargs)
+
+    def __dlpack_device__(self) -> Any:
+        return self._data.__dlpack_device__()
+
+    def __buffer__(self, flags: int) -> memoryview:
+        self._refuse_keys("a buffer")
+        return memoryview(self._data)
+
+    def item(self, *args: int) -> Any:
+        """The element as a Python scalar; with arguments, the element at that index."""
+        self._refuse_keys("a Python scalar")
+        return self._data.item(*args)
+
+    def tolist(self) -> Any:
+        """The elements as nested Python lists."""
+        self._refuse_keys("a list")
+        return self._data.tolist()
+
+    def block_until_ready(self) -> ArrayImpl:
+        """The array itself: execution on the CPU is synchronous."""
+        return self
+
+    def copy_to_host_async(self) -> None:
+        """Nothing to do: the array is on the host."""
+
+    def is_deleted(self) -> bool:
+        """Whether the buffer was given away."""
+        return False
+
+    def is_ready(self) -> bool:
+        """Whether the value is computed; always."""
+        return True
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the buffer in bytes."""
+        return self._data.nbytes
+
+    @property
+    def itemsize(self) -> int:
+        """Size of one element in bytes."""
+        return self._data.itemsize
+
+    @property
+    def is_fully_addressable(self) -> bool:
+        """Whether this process holds all of it; always."""
+        return True
+
+
+def _unpickle(data: np.ndarray[Any, Any], aval: ShapedArray) -> ArrayImpl:
+    return make_array(np.ascontiguousarray(data), aval)
+
+
+_new: Final = object.__new__
+
+
+def make_array(data: np.ndarray[Any, Any], aval: ShapedArray) -> ArrayImpl:
+    """Wrap a buffer that nobody else writes to; `data` is contiguous and of the physical dtype."""
+    x = _new(ArrayImpl)
+    x.aval = aval
+    x._data = data
+    data.flags.writeable = False
+    return x
+
+
+def from_numpy(value: Any, aval: ShapedArray, *, copy: bool = False) -> ArrayImpl:
+    """An array of type `aval` with the elements of `value`, copied if needed or asked for."""
+    dtype = dtypes.physical(aval.dtype)
+    data = np.array(value, dtype=dtype, order="C", copy=True if copy else None)
+    if data.flags.writeable and not copy and data is value:
+        data = data.view()
+    if not data.flags.c_contiguous:
+        data = np.ascontiguousarray(data)
+    return make_array(data.reshape(aval.shape), aval)
+
+
+avals.register_aval(ArrayImpl, lambda x: x.aval)

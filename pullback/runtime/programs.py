@@ -1,0 +1,105 @@
+"""Programs that the runtime makes for itself: a large eager operation, an eager scan or cond.
+
+Each is a jaxpr of one equation, compiled once per type of operands.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pullback.core.jaxpr import ClosedJaxpr
+from pullback.core.primitive import Primitive
+from pullback.core.trace import EVAL, eager, set_trace
+from pullback.runtime.array import ArrayImpl
+from pullback.runtime.compile import Executable, compile_jaxpr
+from pullback.transforms.staging import stage
+
+__all__ = ["run_higher_order", "run_jaxpr", "run_primitive", "worth_compiling"]
+
+_compiled: OrderedDict[Any, Executable] = OrderedDict()
+_LIMIT: Final = 1024
+
+
+def worth_compiling(primitive: Primitive) -> bool:
+    """Whether compiled code beats NumPy on large operands; not where NumPy calls BLAS as well."""
+    return primitive.name != "dot_general"
+
+
+def run_primitive(
+    primitive: Primitive, arrays: Sequence[ArrayImpl], params: dict[str, Any]
+) -> Any:
+    """Apply a primitive by a compiled program."""
+    outs = _executable(primitive, arrays, params)(arrays)
+    return outs if primitive.multiple_results else outs[0]
+
+
+def run_higher_order(
+    primitive: Primitive, arrays: Sequence[ArrayImpl], params: dict[str, Any]
+) -> Any:
+    """Apply a primitive that holds jaxprs by a compiled program."""
+    return run_primitive(primitive, arrays, params)
+
+
+def _executable(
+    primitive: Primitive, arrays: Sequence[ArrayImpl], params: dict[str, Any]
+) -> Executable:
+    avals = tuple(x.aval for x in arrays)
+    key = (primitive, avals, tuple(map(_hashable, params.items())))
+    found = _compiled.get(key)
+    if found is None:
+        found = compile_jaxpr(_one_equation(primitive, avals, params), name=primitive.name)
+        _compiled[key] = found
+        if len(_compiled) > _LIMIT:
+            _compiled.popitem(last=False)
+    else:
+        _compiled.move_to_end(key)
+    return found
+
+
+def _hashable(item: tuple[str, Any]) -> Any:
+    """A key for a parameter; what cannot be hashed is known by its identity."""
+    name, value = item
+    try:
+        hash(value)
+    except TypeError:
+        return name, _Identity(value)
+    return name, value
+
+
+class _Identity:
+    """Compares by identity, and keeps its object alive so that the identity stays valid."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Identity) and other.value is self.value
+
+
+def _one_equation(
+    primitive: Primitive, avals: Sequence[Any], params: dict[str, Any]
+) -> ClosedJaxpr:
+    def fun(*args: Any) -> list[Any]:
+        out = primitive.bind(*args, **params)
+        return list(out) if primitive.multiple_results else [out]
+
+    with set_trace(EVAL):
+        return stage(fun, avals, description=primitive.name)
+
+
+def run_jaxpr(closed: ClosedJaxpr, arrays: Sequence[ArrayImpl], name: str) -> list[ArrayImpl]:
+    """Compile and run a jaxpr once, for callers that keep no executable."""
+    with eager():
+        return compile_jaxpr(closed, name=name)(arrays)
+
+
+def clear() -> None:
+    """Forget all programs."""
+    _compiled.clear()

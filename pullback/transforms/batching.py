@@ -1,0 +1,123 @@
+"""Vectorization: every value may carry one extra axis, which the batching rules keep track of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pullback.core.avals import ShapedArray, aval_of
+from pullback.core.jaxpr import ClosedJaxpr, eval_jaxpr
+from pullback.core.trace import Trace, Tracer, check_not_leaked, current_trace, set_trace
+from pullback.ops import structural
+from pullback.transforms.staging import stage
+
+__all__ = ["BatchTrace", "BatchTracer", "batch_flat", "batch_jaxpr", "move_batch_axis"]
+
+
+class BatchTracer(Tracer):
+    """A value for every lane; `dim` is the axis of the lanes in `value`."""
+
+    __slots__ = ("dim", "value")
+
+    def __init__(self, trace: Trace, value: Any, dim: int) -> None:
+        aval = aval_of(value)
+        shape = aval.shape[:dim] + aval.shape[dim + 1 :]
+        super().__init__(trace, ShapedArray(shape, aval.dtype, aval.weak_type))
+        self.value = value
+        self.dim = dim
+
+
+class BatchTrace(Trace):
+    """Applies batching rules; their operations run under the parent trace."""
+
+    __slots__ = ("axis_name", "size", "spmd_axis_name")
+
+    parent: Trace
+
+    def __init__(
+        self, parent: Trace, size: int, axis_name: Any = None, description: str = "vmap"
+    ) -> None:
+        super().__init__(parent, description)
+        self.size = size
+        self.axis_name = axis_name
+
+    def pair(self, x: Any) -> tuple[Any, int | None]:
+        """The value of an operand and its batch axis."""
+        if type(x) is BatchTracer and x._trace is self:
+            return x.value, x.dim
+        if isinstance(x, Tracer):
+            check_not_leaked(x)
+        return x, None
+
+    def lift(self, value: Any, dim: int | None) -> Any:
+        """A tracer, or the plain value when it is the same in all lanes."""
+        return value if dim is None else BatchTracer(self, value, dim)
+
+    def process(self, primitive: Any, args: Sequence[Any], params: dict[str, Any]) -> Any:
+        """Apply the primitive to all lanes at once."""
+        pairs = [self.pair(x) for x in args]
+        values = [v for v, _ in pairs]
+        dims = [d for _, d in pairs]
+        if all(d is None for d in dims):
+            return self.parent.process(primitive, values, params)
+        with set_trace(self.parent):
+            out, dim = primitive.batch(self.size, values, dims, **params)
+        if primitive.multiple_results:
+            return [self.lift(o, d) for o, d in zip(out, dim, strict=True)]
+        return self.lift(out, dim)
+
+
+def move_batch_axis(x: Any, size: int, src: int | None, dst: int) -> Any:
+    """`x` with its lanes on axis `dst`; a value without lanes is repeated."""
+    if src is None:
+        return structural.broadcast(x, size, dst)
+    return x if src == dst else structural.moveaxis(x, src, dst)
+
+
+def batch_flat(
+    fun: Callable[..., Sequence[Any]],
+    size: int,
+    args: Sequence[Any],
+    dims: Sequence[int | None],
+    *,
+    axis_name: Any = None,
+    description: str = "vmap",
+) -> tuple[list[Any], list[int | None]]:
+    """Results of `fun` for all lanes, and where their lanes are."""
+    trace = BatchTrace(current_trace(), size, axis_name, description)
+    tracers = [trace.lift(x, d) for x, d in zip(args, dims, strict=True)]
+    try:
+        with set_trace(trace):
+            outs = fun(*tracers)
+        pairs = [trace.pair(x) for x in outs]
+    finally:
+        trace.close()
+    return [v for v, _ in pairs], [d for _, d in pairs]
+
+
+def batch_jaxpr(
+    closed: ClosedJaxpr, size: int, batched: Sequence[bool], force: bool | Sequence[bool]
+) -> tuple[ClosedJaxpr, list[bool]]:
+    """The jaxpr for all lanes, with every batch axis in front; says which results have one."""
+    n_out = len(closed.out_avals)
+    forced = [force] * n_out if isinstance(force, bool) else list(force)
+    out_batched: list[bool] = []
+
+    def fun(*args: Any) -> list[Any]:
+        dims = [0 if b else None for b in batched]
+        outs, out_dims = batch_flat(
+            lambda *xs: eval_jaxpr(closed.jaxpr, closed.consts, *xs), size, args, dims
+        )
+        out_batched[:] = [f or d is not None for f, d in zip(forced, out_dims, strict=True)]
+        return [
+            move_batch_axis(x, size, d, 0) if b else x
+            for x, d, b in zip(outs, out_dims, out_batched, strict=True)
+        ]
+
+    avals = [
+        ShapedArray((size, *a.shape), a.dtype, a.weak_type) if b else a
+        for a, b in zip(closed.in_avals, batched, strict=True)
+    ]
+    info = closed.jaxpr.debug_info
+    jaxpr = stage(fun, avals, description=f"vmap of {info.func_src_info}", debug_info=info)
+    return jaxpr, list(out_batched)

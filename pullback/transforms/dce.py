@@ -1,0 +1,54 @@
+"""Dead code: the part of a jaxpr that its used results, and its effects, need."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pullback.core.jaxpr import Jaxpr, JaxprEqn, Literal, join_effects
+from pullback.core.primitive import FIRST_ORDER
+
+__all__ = ["dce_jaxpr"]
+
+
+def dce_jaxpr(
+    jaxpr: Jaxpr, used_outputs: Sequence[bool], *, keep_invars: bool = False
+) -> tuple[Jaxpr, list[bool]]:
+    """`jaxpr` with the used results only, and which of its arguments it still needs.
+
+    The arguments that it does not need are dropped, unless `keep_invars`.
+    """
+    outvars = [v for v, used in zip(jaxpr.outvars, used_outputs, strict=True) if used]
+    live = {v for v in outvars if type(v) is not Literal}
+    eqns: list[JaxprEqn] = []
+    for eqn in reversed(jaxpr.eqns):
+        used = [v in live for v in eqn.outvars]
+        if not any(used) and not eqn.effects:
+            continue
+        used_inputs, kept = _dce_eqn(eqn, used)
+        if kept is None:
+            continue
+        eqns.append(kept)
+        live.update(
+            v
+            for v, needed in zip(eqn.invars, used_inputs, strict=True)
+            if needed and type(v) is not Literal
+        )
+    eqns.reverse()
+    used_invars = [keep_invars or v in live for v in jaxpr.invars]
+    invars = [v for v, used in zip(jaxpr.invars, used_invars, strict=True) if used]
+    pruned = jaxpr.replace(
+        invars=invars,
+        outvars=outvars,
+        eqns=eqns,
+        effects=join_effects(eqns),
+    )
+    return pruned, used_invars
+
+
+def _dce_eqn(eqn: JaxprEqn, used: Sequence[bool]) -> tuple[list[bool], JaxprEqn | None]:
+    rules: Any = eqn.primitive.partial_eval
+    if rules is FIRST_ORDER or all(used):
+        return [True] * len(eqn.invars), eqn
+    result: tuple[list[bool], JaxprEqn | None] = rules.dce(eqn, used)
+    return result

@@ -1,0 +1,439 @@
+"""The derivatives users ask for: jvp, vjp, grad, Jacobians, linearize and their relatives.
+
+Pytrees come in here and leave here; below are flat values.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback import tree
+from pullback.core import dtypes
+from pullback.core.array import Array
+from pullback.core.avals import aval_of
+from pullback.core.jaxpr import ClosedJaxpr, eval_jaxpr
+from pullback.core.primitive import Linear, Zero, instantiate
+from pullback.core.source import describe_function
+from pullback.ops import structural
+from pullback.transforms.arguments import (
+    FlatFunction,
+    as_index_tuple,
+    check_callable,
+    check_operand,
+    fix_arguments,
+    function_name,
+    is_differentiable_dtype,
+    shaped,
+)
+from pullback.transforms.jvp import is_float0, jvp_flat, zero_tangent
+from pullback.transforms.linearize import linearize_flat
+from pullback.transforms.staging import stage
+from pullback.transforms.transpose import backward_pass
+
+__all__ = [
+    "grad",
+    "jvp",
+    "linear_transpose",
+    "linearize",
+    "value_and_grad",
+    "vjp",
+]
+
+
+def _aux_function(fun: Callable[..., Any], box: list[Any], name: str) -> Callable[..., Any]:
+    """`fun` without its auxiliary result, whose leaves and structure go to `box`."""
+
+    def main(*args: Any, **kwargs: Any) -> Any:
+        out = fun(*args, **kwargs)
+        if not isinstance(out, tuple) or len(out) != 2:
+            raise TypeError(
+                f"{name} with has_aux=True expects the function to return a pair "
+                f"(result, auxiliary), got {type(out).__name__}"
+            )
+        leaves, structure = tree.flatten(out[1])
+        box[:] = [leaves, structure]
+        return out[0]
+
+    return main
+
+
+class _AuxFlat:
+    """A flat function whose auxiliary leaves come after its main ones."""
+
+    def __init__(self, fun: Callable[..., Any], in_tree: Any, has_aux: bool, name: str) -> None:
+        self.box: list[Any] = [[], None]
+        self.flat = FlatFunction(_aux_function(fun, self.box, name) if has_aux else fun, in_tree)
+        self.n_main = 0
+
+    def __call__(self, *leaves: Any) -> list[Any]:
+        outs = self.flat(*leaves)
+        self.n_main = len(outs)
+        return outs + self.box[0]
+
+    def main(self, outs: Sequence[Any]) -> Any:
+        """The main result as a pytree."""
+        return self.flat.out_tree.unflatten(outs[: self.n_main])
+
+    def aux(self, outs: Sequence[Any]) -> Any:
+        """The auxiliary result as a pytree."""
+        return self.box[1].unflatten(outs[self.n_main :])
+
+
+def _check_tangent(primal: Any, tangent: Any, name: str) -> Any:
+    """The tangent as the rules want it, after a check of its type."""
+    expected = aval_of(primal).to_tangent_aval()
+    if expected.dtype == dtypes.float0:
+        if not is_float0(tangent):
+            raise TypeError(
+                f"{name}: the primal has dtype {aval_of(primal).dtype}, which is not differentiable, "
+                f"so its tangent must have dtype float0, got {aval_of(tangent)}"
+            )
+        return zero_tangent(primal)
+    if is_float0(tangent):
+        raise TypeError(f"{name}: a tangent of dtype float0 for a primal of type {expected}")
+    actual = aval_of(tangent)
+    if actual.shape != expected.shape:
+        raise ValueError(
+            f"{name}: primal and tangent must have the same shape, got {expected} and {actual}"
+        )
+    if actual.dtype != expected.dtype and not actual.weak_type:
+        raise TypeError(
+            f"{name}: primal and tangent must have the same dtype, got {expected} and {actual}"
+        )
+    if actual.dtype != expected.dtype:
+        return np.asarray(tangent, expected.dtype)
+    return tangent
+
+
+def jvp(
+    fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], has_aux: bool = False
+) -> Any:
+    """The value of `fun` and its derivative in a direction (forward mode).
+
+    Returns `(primals_out, tangents_out)`, and the auxiliary result after them with `has_aux`.
+    `tangents` has the structure, shapes and dtypes of `primals` (float0 for integers).
+
+    >>> import pullback as pb, pullback.numpy as jnp
+    >>> y, dy = pb.jvp(jnp.square, (3.0,), (1.0,))
+    >>> float(y), float(dy)
+    (9.0, 6.0)
+    """
+    check_callable(fun, "jvp")
+    if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
+        raise TypeError(
+            "jvp: primals and tangents must be tuples or lists of the arguments, got "
+            f"{type(primals).__name__} and {type(tangents).__name__}"
+        )
+    flat_primals, in_tree = tree.flatten((tuple(primals), {}))
+    flat_tangents, tangent_tree = tree.flatten((tuple(tangents), {}))
+    if in_tree != tangent_tree:
+        raise TypeError(
+            f"jvp: primals and tangents must have the same structure, got {in_tree} and "
+            f"{tangent_tree}"
+        )
+    for x in flat_primals:
+        check_operand(x, "jvp", "primal")
+    flat_tangents = [
+        _check_tangent(p, t, "jvp") for p, t in zip(flat_primals, flat_tangents, strict=True)
+    ]
+    flat = _AuxFlat(fun, in_tree, has_aux, "jvp")
+    description = f"{describe_function(fun)} for jvp"
+    outs, out_tangents = jvp_flat(flat, flat_primals, flat_tangents, description=description)
+    result = flat.main(outs), flat.main([instantiate(t) for t in out_tangents])
+    return (*result, flat.aux(outs)) if has_aux else result
+
+
+def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
+    """The value of `fun` and the linear function of tangents at that point.
+
+    Returns `(out, fun_lin)`, where `fun_lin(*tangents)` costs no evaluation of `fun` again.
+
+    >>> import pullback as pb, pullback.numpy as jnp
+    >>> y, f_lin = pb.linearize(jnp.sin, 0.0)
+    >>> float(f_lin(2.0))
+    2.0
+    """
+    check_callable(fun, "linearize")
+    leaves, in_tree = tree.flatten((primals, {}))
+    for x in leaves:
+        check_operand(x, "linearize", "primal")
+    flat = _AuxFlat(fun, in_tree, has_aux, "linearize")
+    wanted = [is_differentiable_dtype(aval_of(x).dtype) for x in leaves]
+    outs, closed, nonzero = linearize_flat(
+        flat, leaves, wanted, description=f"{describe_function(fun)} for linearize"
+    )
+
+    def fun_lin(*tangents: Any) -> Any:
+        given, tangent_tree = tree.flatten((tangents, {}))
+        if tangent_tree != in_tree:
+            raise TypeError(
+                f"linearize: tangents must have the structure of the primals, {in_tree}, got "
+                f"{tangent_tree}"
+            )
+        checked = [_check_tangent(p, t, "linearize") for p, t in zip(leaves, given, strict=True)]
+        values = iter(
+            eval_jaxpr(
+                closed.jaxpr,
+                closed.consts,
+                *[t for t, w in zip(checked, wanted, strict=True) if w],
+            )
+        )
+        full = [
+            next(values) if nz else instantiate(zero_tangent(x))
+            for nz, x in zip(nonzero, outs, strict=True)
+        ]
+        return flat.main(full)
+
+    out = flat.main(outs)
+    return (out, fun_lin, flat.aux(outs)) if has_aux else (out, fun_lin)
+
+
+class _Pullback:
+    """The function from cotangents to cotangents that `vjp` returns."""
+
+    def __init__(
+        self,
+        closed: ClosedJaxpr,
+        leaves: Sequence[Any],
+        wanted: Sequence[bool],
+        out_avals: Sequence[Any],
+        nonzero: Sequence[bool],
+        in_tree: Any,
+        out_tree: Any,
+    ) -> None:
+        self._closed, self._wanted = closed, list(wanted)
+        self._in_avals = [aval_of(x) for x in leaves]
+        self._out_avals, self._nonzero = list(out_avals), list(nonzero)
+        self._in_tree, self._out_tree = in_tree, out_tree
+
+    def __call__(self, cts: Any) -> Any:
+        given, ct_tree = tree.flatten(cts)
+        if ct_tree != self._out_tree:
+            raise TypeError(
+                "vjp: the cotangents must have the structure of the function's result, "
+                f"{self._out_tree}, got {ct_tree}"
+            )
+        checked = [_check_cotangent(a, ct) for a, ct in zip(self._out_avals, given, strict=True)]
+        results = self.flat([ct for ct, nz in zip(checked, self._nonzero, strict=True) if nz])
+        return self._in_tree.unflatten(results)[0]
+
+    def flat(self, cts: Sequence[Any]) -> list[Any]:
+        """Cotangents of all arguments from those of the results that depend on them."""
+        args = [Linear(v.aval) for v in self._closed.jaxpr.invars]
+        outs = iter(backward_pass(self._closed.jaxpr, self._closed.consts, args, cts))
+        return [
+            instantiate(next(outs) if w else Zero(a.to_cotangent_aval()))
+            for w, a in zip(self._wanted, self._in_avals, strict=True)
+        ]
+
+
+def _check_cotangent(aval: Any, ct: Any) -> Any:
+    expected = aval.to_cotangent_aval()
+    if is_float0(ct) or expected.dtype == dtypes.float0:
+        if is_float0(ct) and expected.dtype == dtypes.float0:
+            return Zero(expected)
+        raise TypeError(f"vjp: expected a cotangent of type {expected}, got {aval_of(ct)}")
+    actual = aval_of(ct)
+    if actual.shape != expected.shape:
+        raise ValueError(
+            f"vjp: a cotangent of type {actual} for a result of type {aval}: the shapes differ"
+        )
+    if actual.dtype != expected.dtype:
+        if not actual.weak_type:
+            raise TypeError(
+                f"vjp: a cotangent of type {actual} for a result of type {aval}: the dtypes differ"
+            )
+        return np.asarray(ct, expected.dtype)
+    return ct
+
+
+def vjp(
+    fun: Callable[..., Any], *primals: Any, has_aux: bool = False, reduce_axes: Sequence[Any] = ()
+) -> Any:
+    """The value of `fun` and the function that pulls cotangents back to its arguments.
+
+    Returns `(out, vjp_fun)`; `vjp_fun(ct)` gives a tuple with one cotangent pytree per primal
+    (float0 for integers). With `has_aux`, the auxiliary result is the third.
+
+    >>> import pullback as pb, pullback.numpy as jnp
+    >>> y, pull = pb.vjp(lambda a, b: a * b, 3.0, 5.0)
+    >>> [float(ct) for ct in pull(1.0)]
+    [5.0, 3.0]
+    """
+    check_callable(fun, "vjp")
+    leaves, in_tree = tree.flatten((primals, {}))
+    for x in leaves:
+        check_operand(x, "vjp", "primal")
+    flat = _AuxFlat(fun, in_tree, has_aux, "vjp")
+    wanted = [is_differentiable_dtype(aval_of(x).dtype) for x in leaves]
+    outs, closed, nonzero = linearize_flat(
+        flat, leaves, wanted, description=f"{describe_function(fun)} for vjp"
+    )
+    closed, nonzero = _main_results(closed, nonzero, flat.n_main)
+    out_avals = [aval_of(x) for x in outs[: flat.n_main]]
+    out_tree = flat.flat.out_tree
+    pull = tree.Partial(_Pullback(closed, leaves, wanted, out_avals, nonzero, in_tree, out_tree))
+    out = flat.main(outs)
+    return (out, pull, flat.aux(outs)) if has_aux else (out, pull)
+
+
+def _main_results(
+    closed: ClosedJaxpr, nonzero: Sequence[bool], n_main: int
+) -> tuple[ClosedJaxpr, list[bool]]:
+    """Without the tangents of auxiliary results."""
+    kept = list(nonzero[:n_main])
+    if len(kept) == len(nonzero):
+        return closed, kept
+    jaxpr = closed.jaxpr.replace(outvars=closed.jaxpr.outvars[: sum(kept)])
+    return ClosedJaxpr(jaxpr, closed.consts), kept
+
+
+def value_and_grad(
+    fun: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+    reduce_axes: Sequence[Any] = (),
+) -> Callable[..., Any]:
+    """A function that gives the value of scalar `fun` and its gradient.
+
+    The gradient has the structure of the argument `argnums` (a tuple for several). With
+    `has_aux`, the value is the pair that `fun` returns. Raises TypeError for a result that is not
+    a real scalar, and for integer arguments unless `allow_int`.
+
+    >>> import pullback as pb
+    >>> value, gradient = pb.value_and_grad(lambda x: x ** 2)(3.0)
+    >>> float(value), float(gradient)
+    (9.0, 6.0)
+    """
+    check_callable(fun, "value_and_grad")
+    name = function_name(fun)
+
+    @functools.wraps(fun)
+    def value_and_grad_fun(*args: Any, **kwargs: Any) -> Any:
+        if not args:
+            raise TypeError(f"the gradient of {name} needs at least one positional argument")
+        nums = as_index_tuple(argnums, len(args), "grad")
+        chosen = tuple(args[i] for i in nums)
+        for x in tree.leaves(chosen):
+            _check_input(x, holomorphic, allow_int)
+        partial = fix_arguments(fun, args, kwargs, nums)
+        functools.update_wrapper(partial, fun)
+        out, pull, *aux = vjp(partial, *chosen, has_aux=has_aux)
+        _check_scalar(out, fun, holomorphic)
+        cts = pull(_one_like(out))
+        gradient = cts[0] if isinstance(argnums, (int, np.integer)) else tuple(cts)
+        return ((out, aux[0]) if has_aux else out), gradient
+
+    return value_and_grad_fun
+
+
+def grad(
+    fun: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+    reduce_axes: Sequence[Any] = (),
+) -> Callable[..., Any]:
+    """The gradient of a scalar function with respect to `argnums`; see `value_and_grad`.
+
+    >>> import pullback as pb, pullback.numpy as jnp
+    >>> float(pb.grad(jnp.sin)(0.0))
+    1.0
+    """
+    both = value_and_grad(fun, argnums, has_aux, holomorphic, allow_int, reduce_axes)
+
+    @functools.wraps(fun)
+    def grad_fun(*args: Any, **kwargs: Any) -> Any:
+        value, gradient = both(*args, **kwargs)
+        return (gradient, value[1]) if has_aux else gradient
+
+    return grad_fun
+
+
+def _check_input(x: Any, holomorphic: bool, allow_int: bool) -> None:
+    check_operand(x, "grad")
+    dtype = aval_of(x).dtype
+    if holomorphic:
+        if not dtypes.issubdtype(dtype, np.complexfloating):
+            raise TypeError(f"grad with holomorphic=True needs complex inputs, got {dtype.name}")
+        return
+    if dtypes.issubdtype(dtype, np.complexfloating):
+        raise TypeError(
+            f"grad needs real inputs, got {dtype.name}. For holomorphic functions pass "
+            "holomorphic=True; for functions of a complex variable use vjp."
+        )
+    if not dtypes.issubdtype(dtype, np.floating) and not allow_int:
+        raise TypeError(
+            f"grad needs inputs of a floating-point dtype, got {dtype.name}. Convert the argument "
+            "to a float (1 -> 1.0), choose another one with argnums, or pass allow_int=True for a "
+            "gradient of dtype float0."
+        )
+
+
+def _check_scalar(out: Any, fun: Callable[..., Any], holomorphic: bool) -> None:
+    where = describe_function(fun)
+    if not isinstance(out, (Array, np.ndarray, np.generic, bool, int, float, complex)):
+        raise TypeError(
+            f"grad needs a function with a scalar result; {where} returned "
+            f"{type(out).__name__}. Use has_aux=True for a pair (loss, auxiliary)."
+        )
+    aval = aval_of(out)
+    if aval.shape != ():
+        raise TypeError(
+            f"grad needs a function with a scalar result; {where} returned {aval}. "
+            "Reduce it, for example by .sum() or .mean(), or use jacrev or vjp."
+        )
+    kind = np.complexfloating if holomorphic else np.floating
+    if not dtypes.issubdtype(aval.dtype, kind):
+        raise TypeError(
+            f"grad needs a {'complex' if holomorphic else 'real floating-point'} result; {where} "
+            f"returned {aval}."
+            + ("" if holomorphic else " For holomorphic functions pass holomorphic=True.")
+        )
+
+
+def _one_like(out: Any) -> Any:
+    aval = aval_of(out)
+    return structural.full(aval.shape, 1, aval.dtype)
+
+
+def linear_transpose(fun: Callable[..., Any], *primals: Any, reduce_axes: Any = ()) -> Any:
+    """The transpose of a linear function.
+
+    `primals` give shapes and dtypes only. Returns `fun_t(ct)`, a tuple of one cotangent per primal.
+
+    >>> import pullback as pb
+    >>> transposed = pb.linear_transpose(lambda x: 3.0 * x, 1.0)
+    >>> float(transposed(2.0)[0])
+    6.0
+    """
+    check_callable(fun, "linear_transpose")
+    leaves, in_tree = tree.flatten((primals, {}))
+    flat = FlatFunction(fun, in_tree)
+    avals = [shaped(x) for x in leaves]
+    for aval in avals:
+        if not is_differentiable_dtype(aval.dtype):
+            raise TypeError(f"linear_transpose: inputs must be float or complex, got {aval}")
+    closed = stage(flat, avals, description=f"{describe_function(fun)} for linear_transpose")
+
+    def transposed(cts: Any) -> Any:
+        given, ct_tree = tree.flatten(cts)
+        if ct_tree != flat.out_tree:
+            raise TypeError(
+                f"linear_transpose: cotangents must have the structure {flat.out_tree}, got {ct_tree}"
+            )
+        checked = [
+            _check_cotangent(a, ct) for a, ct in zip(closed.out_avals, given, strict=True)
+        ]
+        args = [Linear(a) for a in avals]
+        outs = backward_pass(closed.jaxpr, closed.consts, args, checked)
+        return in_tree.unflatten([instantiate(ct) for ct in outs])[0]
+
+    return transposed

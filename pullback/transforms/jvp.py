@@ -1,0 +1,132 @@
+"""Forward-mode differentiation: push tangents along with the values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback.core import dtypes
+from pullback.core.avals import aval_of
+from pullback.core.jaxpr import ClosedJaxpr, eval_jaxpr
+from pullback.core.primitive import Zero, instantiate
+from pullback.core.trace import Trace, Tracer, check_not_leaked, current_trace, set_trace
+from pullback.transforms.staging import stage
+
+__all__ = ["JVPTrace", "JVPTracer", "jvp_flat", "jvp_jaxpr", "zero_tangent"]
+
+
+class JVPTracer(Tracer):
+    """A value with its tangent."""
+
+    __slots__ = ("primal", "tangent")
+
+    def __init__(self, trace: Trace, primal: Any, tangent: Any) -> None:
+        super().__init__(trace, aval_of(primal))
+        self.primal = primal
+        self.tangent = tangent
+
+    def _concrete(self) -> Any:
+        return self.primal._concrete() if isinstance(self.primal, Tracer) else self.primal
+
+
+def zero_tangent(x: Any) -> Zero:
+    """The symbolic zero tangent of a value."""
+    return Zero(aval_of(x).to_tangent_aval())
+
+
+def is_float0(x: Any) -> bool:
+    """Whether a tangent has the trivial type of non-differentiable values."""
+    return type(x) is np.ndarray and x.dtype == dtypes.float0
+
+
+class JVPTrace(Trace):
+    """Applies jvp rules; their operations run under the parent trace."""
+
+    __slots__ = ()
+
+    parent: Trace
+
+    def pair(self, x: Any) -> tuple[Any, Any]:
+        """The value and tangent of an operand."""
+        if type(x) is JVPTracer and x._trace is self:
+            return x.primal, x.tangent
+        if isinstance(x, Tracer):
+            check_not_leaked(x)
+        return x, None
+
+    def lift(self, primal: Any, tangent: Any) -> Any:
+        """A tracer, or the plain value when its tangent is a symbolic zero."""
+        return primal if type(tangent) is Zero else JVPTracer(self, primal, tangent)
+
+    def process(self, primitive: Any, args: Sequence[Any], params: dict[str, Any]) -> Any:
+        """Compute the result and its tangent."""
+        pairs = [self.pair(x) for x in args]
+        primals = [p for p, _ in pairs]
+        if all(t is None for _, t in pairs):
+            return self.parent.process(primitive, primals, params)
+        tangents = [zero_tangent(p) if t is None else t for p, t in pairs]
+        with set_trace(self.parent):
+            out, tangent = primitive.jvp(primals, tangents, **params)
+        if primitive.multiple_results:
+            return [self.lift(o, t) for o, t in zip(out, tangent, strict=True)]
+        return self.lift(out, tangent)
+
+
+def jvp_flat(
+    fun: Callable[..., Sequence[Any]],
+    primals: Sequence[Any],
+    tangents: Sequence[Any],
+    *,
+    parent: Trace | None = None,
+    description: str = "jvp",
+) -> tuple[list[Any], list[Any]]:
+    """Values and tangents of `fun` on flat values; tangents may be `Zero` on both sides."""
+    trace = JVPTrace(parent or current_trace(), description)
+    args = [trace.lift(p, t) for p, t in zip(primals, tangents, strict=True)]
+    try:
+        with set_trace(trace):
+            outs = fun(*args)
+        pairs = [trace.pair(x) for x in outs]
+    finally:
+        trace.close()
+    return [p for p, _ in pairs], [zero_tangent(p) if t is None else t for p, t in pairs]
+
+
+def jvp_jaxpr(
+    closed: ClosedJaxpr, nonzero: Sequence[bool], force: bool | Sequence[bool]
+) -> tuple[ClosedJaxpr, list[bool]]:
+    """The jaxpr of values and tangents.
+
+    Its arguments are those of `closed` and the tangents of the `nonzero` ones; its results are
+    those of `closed` and the tangents that are not symbolically zero or that `force` asks for.
+    Says as well which these are.
+    """
+    in_avals = closed.in_avals
+    n = len(in_avals)
+    forced = [force] * len(closed.out_avals) if isinstance(force, bool) else list(force)
+    out_nonzero: list[bool] = []
+
+    def fun(*args: Any) -> list[Any]:
+        given = iter(args[n:])
+        tangents = [
+            next(given) if nz else Zero(a.to_tangent_aval())
+            for nz, a in zip(nonzero, in_avals, strict=True)
+        ]
+        outs, out_tangents = jvp_flat(
+            lambda *xs: eval_jaxpr(closed.jaxpr, closed.consts, *xs), args[:n], tangents
+        )
+        wanted = [
+            f or type(t) is not Zero for f, t in zip(forced, out_tangents, strict=True)
+        ]
+        wanted = [w and t.aval.dtype != dtypes.float0 for w, t in zip(wanted, out_tangents)]
+        out_nonzero[:] = wanted
+        return outs + [instantiate(t) for t, w in zip(out_tangents, wanted, strict=True) if w]
+
+    avals = list(in_avals) + [
+        a.to_tangent_aval() for a, nz in zip(in_avals, nonzero, strict=True) if nz
+    ]
+    info = closed.jaxpr.debug_info
+    jaxpr = stage(fun, avals, description=f"jvp of {info.func_src_info}", debug_info=info)
+    return jaxpr, list(out_nonzero)

@@ -1,0 +1,183 @@
+"""Recording: run a function on tracers and write down its operations as a jaxpr."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from pullback.core.array import Array
+from pullback.core.avals import ShapedArray, aval_of
+from pullback.core.dtypes import KeyDtype
+from pullback.core.jaxpr import (
+    ClosedJaxpr,
+    DebugInfo,
+    DropVar,
+    Jaxpr,
+    JaxprEqn,
+    Literal,
+    Var,
+    join_effects,
+    no_effects,
+)
+from pullback.core.primitive import Primitive
+from pullback.core.source import current_source
+from pullback.core.trace import Trace, Tracer, check_not_leaked, current_trace, set_trace
+
+__all__ = ["StagedTracer", "StagingTrace", "abstract_results", "as_atom", "stage"]
+
+_SCALARS: Final = frozenset((bool, int, float, complex))
+
+
+class StagedTracer(Tracer):
+    """The result of a recorded equation, or an argument."""
+
+    __slots__ = ("var",)
+
+    def __init__(self, trace: Trace, aval: Any, var: Var) -> None:
+        super().__init__(trace, aval)
+        self.var = var
+
+
+def abstract_results(primitive: Primitive, avals: Sequence[Any], params: dict[str, Any]) -> Any:
+    """The result avals by the primitive's rule; its TypeError gains the user's line."""
+    try:
+        return primitive.abstract(*avals, **params)
+    except TypeError as error:
+        if error.args and "\n  At:" not in str(error.args[0]):
+            error.args = (f"{error.args[0]}\n  At: {current_source()}", *error.args[1:])
+        raise
+
+
+def literal_of(x: Any) -> Literal | None:
+    """A literal for a concrete scalar, None for anything else."""
+    if type(x) in _SCALARS:
+        return Literal(x)
+    if isinstance(x, (np.ndarray, np.generic)) and x.shape == ():
+        return Literal(np.asarray(x, aval_of(x).dtype)) if x.dtype.kind != "V" else None
+    if isinstance(x, Array) and not isinstance(x, Tracer) and x.shape == ():
+        return None if isinstance(x.dtype, KeyDtype) else Literal(np.asarray(x), x.aval)
+    return None
+
+
+class Recorder(Trace):
+    """What traces that write equations share: equations, and constants met on the way."""
+
+    __slots__ = ("const_atoms", "consts", "constvars", "eqns")
+
+    def __init__(self, parent: Trace | None, description: str) -> None:
+        super().__init__(parent, description)
+        self.eqns: list[JaxprEqn] = []
+        self.consts: list[Any] = []
+        self.constvars: list[Var] = []
+        self.const_atoms: dict[int, Var | Literal] = {}
+
+    def constant(self, x: Any) -> Var | Literal:
+        """The atom of a value that is not this trace's."""
+        atom = self.const_atoms.get(id(x))
+        if atom is None:
+            if isinstance(x, Tracer):
+                check_not_leaked(x)
+            atom = literal_of(x)
+            if atom is None:
+                atom = Var(aval_of(x))
+                self.constvars.append(atom)
+            self.consts.append(x)  # also keeps the object alive, so that its id stays its own
+            self.const_atoms[id(x)] = atom
+        return atom
+
+    def const_values(self) -> list[Any]:
+        """The values of `constvars`, in order."""
+        return [x for x in self.consts if type(self.const_atoms[id(x)]) is Var]
+
+
+class StagingTrace(Recorder):
+    """Records every operation applied to anything."""
+
+    __slots__ = ()
+
+    def atom(self, x: Any) -> Var | Literal:
+        """The atom of any operand."""
+        if type(x) is StagedTracer and x._trace is self:
+            return x.var
+        return self.constant(x)
+
+    def argument(self, aval: Any) -> StagedTracer:
+        """A tracer for a new argument."""
+        tracer = StagedTracer(self, aval, Var(aval))
+        tracer._source = current_source()
+        return tracer
+
+    def process(self, primitive: Any, args: Sequence[Any], params: dict[str, Any]) -> Any:
+        """Write an equation; the results are tracers."""
+        atoms = [self.atom(x) for x in args]
+        out = abstract_results(primitive, [a.aval for a in atoms], params)
+        avals = out if primitive.multiple_results else [out]
+        source = current_source()
+        tracers = [StagedTracer(self, aval, Var(aval)) for aval in avals]
+        for tracer in tracers:
+            tracer._source = source
+        self.eqns.append(
+            JaxprEqn(
+                atoms,
+                [t.var for t in tracers],
+                primitive,
+                params,
+                primitive.effects(**params),
+                source,
+            )
+        )
+        return tracers if primitive.multiple_results else tracers[0]
+
+
+def as_atom(trace: StagingTrace, x: Any) -> Var | Literal:
+    """The atom of `x` in a staged jaxpr."""
+    return trace.atom(x)
+
+
+def stage(
+    fun: Callable[..., Sequence[Any]],
+    in_avals: Sequence[Any],
+    *,
+    description: str = "a function",
+    debug_info: DebugInfo | None = None,
+) -> ClosedJaxpr:
+    """The jaxpr of `fun`, which maps flat values to a flat sequence of values.
+
+    The constants of the result are the arrays, and the tracers of outer traces, that `fun` met.
+    """
+    trace = StagingTrace(current_trace(), description)
+    args = [trace.argument(aval) for aval in in_avals]
+    try:
+        with set_trace(trace):
+            outs = fun(*args)
+        outvars = [trace.atom(x) for x in outs]
+    finally:
+        trace.close()
+    info = debug_info or DebugInfo("jit", description)
+    return close_recorded(trace, [t.var for t in args], outvars, info)
+
+
+def close_recorded(
+    trace: Recorder, invars: Sequence[Var], outvars: Sequence[Any], info: DebugInfo
+) -> ClosedJaxpr:
+    """The jaxpr of what `trace` recorded; results that nobody uses become `_`."""
+    mark_dropped(trace.eqns, outvars)
+    effects = join_effects(trace.eqns) if trace.eqns else no_effects
+    jaxpr = Jaxpr(trace.constvars, invars, outvars, trace.eqns, effects, info)
+    return ClosedJaxpr(jaxpr, trace.const_values())
+
+
+def mark_dropped(eqns: Sequence[JaxprEqn], outvars: Sequence[Any]) -> None:
+    """Replace result variables without a use by `DropVar`s."""
+    used = {v for eqn in eqns for v in eqn.invars} | set(outvars)
+    for eqn in eqns:
+        for i, v in enumerate(eqn.outvars):
+            if v not in used:
+                eqn.outvars[i] = DropVar(v.aval)
+
+
+def concrete_aval(x: Any) -> ShapedArray:
+    """The aval of a function's argument as staging sees it."""
+    return aval_of(x)

@@ -1,0 +1,98 @@
+"""Native functions by name: the special functions, BLAS, and the matrix kernels over it."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import scipy.special
+from pullback.llvm import gemm, library
+
+DTYPES = {"f32": np.float32, "f64": np.float64, "c64": np.complex64, "c128": np.complex128}
+SIZES = [(1, 1, 1), (3, 4, 5), (1, 7, 9), (7, 1, 9), (17, 65, 33), (64, 64, 64), (200, 130, 70)]
+
+
+def special(name: str, *args: float) -> float:
+    types = [ctypes.c_double if t == "f64" else ctypes.c_float for t in library.signature(name)]
+    return ctypes.CFUNCTYPE(*types)(library.address(name))(*args)
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("gammaln", (4.5,)),
+        ("psi", (2.5,)),
+        ("digamma", (2.5,)),
+        ("gammainc", (2.0, 1.5)),
+        ("gammaincc", (2.0, 1.5)),
+        ("betainc", (2.0, 3.0, 0.4)),
+        ("betaincf", (2.0, 3.0, 0.4)),
+        ("i0e", (1.5,)),
+        ("i1e", (1.5,)),
+        ("erfinv", (0.3,)),
+        ("kv", (1.5, 2.0)),
+        ("ndtri", (0.2,)),
+        ("spence", (0.7,)),
+    ],
+)
+def test_special_functions(name: str, args: tuple[float, ...]) -> None:
+    oracle = getattr(scipy.special, {"betaincf": "betainc"}.get(name, name))
+    assert special(name, *args) == pytest.approx(oracle(*args), rel=1e-6 if name[-1] == "f" else 1e-14)
+
+
+def test_names() -> None:
+    assert all(library.has(n) for n in ("dgetrf", "sgesdd", "zheevd", "idamax", "pow", "malloc"))
+    assert not library.has("nothing_like_this")
+    with pytest.raises(KeyError, match="nothing_like_this"):
+        library.address("nothing_like_this")
+    with pytest.raises(KeyError, match="no special function"):
+        library.signature("nothing_like_this")
+
+
+def test_cython_interface_agrees() -> None:
+    assert library._cython_linear_algebra("dgemm") and library._cython_linear_algebra("dgetrf")
+
+
+def test_import_is_lazy() -> None:
+    code = "import sys, pullback.llvm.library; assert not any(m.startswith('scipy') for m in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def multiply(kind: str, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    lanes, m, k = a.shape
+    n = b.shape[2]
+    out = np.full((lanes, m, n), np.nan, a.dtype)
+    call = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 12)(
+        library.address(f"pb_gemm_{kind}")
+    )
+    steps = [[s // x.itemsize for s in x.strides] for x in (a, b)]
+    call(a.ctypes.data, b.ctypes.data, out.ctypes.data, lanes, steps[0][0], steps[1][0], m * n,
+         m, n, k, steps[0][1], steps[0][2], steps[1][1], steps[1][2], n)  # fmt: skip
+    return out
+
+
+@pytest.mark.parametrize("kind", DTYPES)
+@pytest.mark.parametrize("transposed", [(False, False), (True, False), (False, True), (True, True)])
+def test_gemm(kind: str, transposed: tuple[bool, bool]) -> None:
+    rng = np.random.default_rng(3)
+    dtype = DTYPES[kind]
+    for m, n, k in SIZES:
+        for lanes in (1, 3):
+            a = rng.normal(size=(lanes, m, k)).astype(dtype)
+            b = rng.normal(size=(lanes, k, n)).astype(dtype)
+            if dtype in (np.complex64, np.complex128):
+                a = a + dtype(1j) * a[::-1]
+            left = np.ascontiguousarray(a.swapaxes(1, 2)).swapaxes(1, 2) if transposed[0] else a
+            right = np.ascontiguousarray(b.swapaxes(1, 2)).swapaxes(1, 2) if transposed[1] else b
+            expected = np.matmul(a.astype(np.complex128), b.astype(np.complex128))
+            tol = 1e-5 if kind in ("f32", "c64") else 1e-13
+            np.testing.assert_allclose(
+                multiply(kind, left, right), expected.astype(dtype), atol=tol * k, rtol=tol
+            )
+
+
+def test_gemm_is_listed() -> None:
+    assert set(gemm.KERNELS) == {f"pb_gemm_{kind}" for kind in DTYPES}
