@@ -34,10 +34,10 @@ import matplotlib.pyplot as plt  # noqa: E402  (the backend comes first)
 Params = dict[str, Any]
 Array = pb.Array
 
-EPOCHS = 24
+EPOCHS = 30
 BATCH = 64
-PEAK_RATE = 4e-3
-SMOOTHING = 0.05
+PEAK_RATE = 3e-3
+SMOOTHING = 0.1
 """The share of its certainty that a label gives to the other digits."""
 
 

@@ -10,16 +10,19 @@ weighted error of each fit, before and after rounding, in bits.
 from __future__ import annotations
 
 import argparse
+import math
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from mpmath import mp, mpf
 
 mp.dps = 60
 Real = Callable[[mpf], mpf]
 OUTPUT = Path(__file__).parent.parent / "pullback" / "llvm" / "math" / "coefficients.py"
+FLOATS = {"f32": np.float32, "f64": np.float64}
 GRID_PER_TERM = 30
 PI_BITS = 1200
 """As many bits of 1/pi as the arguments of a double precision sine can need."""
@@ -52,6 +55,8 @@ class Fit:
     target: Real
     weight: Real = one
     variable: Real = identity
+    two_parts: bool = False
+    """Whether the constant term is the sum of the first two numbers."""
 
 
 @dataclass(frozen=True)
@@ -156,13 +161,53 @@ def split(constant: Split) -> tuple[float, ...]:
     return tuple(parts)
 
 
-def error_bits(fit: Fit, coefficients: list[float]) -> float:
-    exact = [mpf(c) for c in coefficients]
-    grid = chebyshev_grid(fit.low, fit.high, 200)
-    worst = max(
-        abs(fit.weight(x) * (fit.target(x) - evaluate(exact, fit.variable(x)))) for x in grid
-    )
-    return float(mp.log(worst, 2))
+def rounded_coefficients(fit: Fit, coefficients: list[mpf]) -> tuple[list[float], float]:
+    """The coefficients as numbers of the format, and the error in bits."""
+    if not fit.two_parts:
+        return polish(fit, [round_to(fit.dtype, c) for c in coefficients])
+    constant = round_to(fit.dtype, coefficients[0])
+    rest = replace(fit, target=lambda x: fit.target(x) - constant)
+    start = [coefficients[0] - constant, *coefficients[1:]]
+    polished, error = polish(rest, [round_to(fit.dtype, c) for c in start])
+    return [constant, *polished], error
+
+
+def weighted_basis(fit: Fit) -> tuple[list[list[mpf]], list[mpf]]:
+    """Weighted powers of the variable on a grid, and the weighted target."""
+    grid = chebyshev_grid(fit.low, fit.high, 16 * fit.terms)
+    rows, target = [], []
+    for x in grid:
+        u, w = fit.variable(x), fit.weight(x)
+        rows.append([w * u**power for power in range(fit.terms)])
+        target.append(w * fit.target(x))
+    return rows, target
+
+
+def polish(fit: Fit, rounded: list[float]) -> tuple[list[float], float]:
+    """Moves coefficients by units in the last place, one or two at a time, while that helps."""
+    rows, target = weighted_basis(fit)
+    exact = [mpf(c) for c in rounded]
+    error = np.array([float(t - mp.fdot(row, exact)) for row, t in zip(rows, target, strict=True)])
+    basis = np.array(rows, dtype=float).T
+    coefficients = np.array(rounded, dtype=FLOATS[fit.dtype])
+    step = np.spacing(np.abs(coefficients)).astype(float)
+    moves = [(i, s) for i in range(fit.terms) for s in (-1.0, 1.0)]
+    changes = np.array([-s * step[i] * basis[i] for i, s in moves])
+    for _ in range(40):
+        worst = np.abs(error).max()
+        single = np.abs(error + changes).max(axis=1)
+        pairs = np.abs(error + changes[:, None] + changes[None, :]).max(axis=2)
+        best = min(single.min(), pairs.min())
+        if best >= worst * 0.999:
+            break
+        if single.min() <= pairs.min():
+            chosen = [int(single.argmin())]
+        else:
+            chosen = [int(i) for i in np.unravel_index(int(pairs.argmin()), pairs.shape)]
+        for k in chosen:
+            error = error + changes[k]
+            coefficients[moves[k][0]] += moves[k][1] * step[moves[k][0]]
+    return [float(c) for c in coefficients], math.log2(np.abs(error).max())
 
 
 # ------------------------------------------------------------------------------- the fits
@@ -242,9 +287,9 @@ ERF_FAR = {F32: (mpf("3.95"), mpf(2)), F64: (mpf("5.95"), mpf("3.5"))}
 
 
 def erf_ratio(w: mpf) -> mpf:
-    """erfinv(x) / x where w = -log(1 - x^2)."""
+    """erfinv(x) / x - 1 where w = -log(1 - x^2)."""
     x = mp.sqrt(-mp.expm1(-w))
-    return mp.erfinv(x) / x
+    return mp.erfinv(x) / x - 1
 
 
 def erfcx(x: mpf) -> mpf:
@@ -264,22 +309,22 @@ def error_functions() -> Iterator[Fit]:
             "erf_far", dtype, far, ERF_NEAR, high,
             mp.erf, lambda x: 1 / mp.erf(x), lambda x, centre=centre: (x - centre) / 2,
         )  # fmt: skip
-    # erfc(x) = exp(-x^2) P((x - k) / (x + k)) / (x + k)
+    # erfc(x) = exp(-x^2) P((x - k) / (x + k)) / (x + k), P(0) in two parts
     for dtype, terms, high, k in ((F32, 11, "10.3", 2), (F64, 23, "27.4", 4)):
         yield Fit(
             "erfc", dtype, terms, mpf("0.46"), mpf(high),
             lambda x, k=k: erfcx(x) * (x + k), lambda x, k=k: 1 / (erfcx(x) * (x + k)),
-            lambda x, k=k: (x - k) / (x + k),
+            lambda x, k=k: (x - k) / (x + k), two_parts=True,
         )  # fmt: skip
-    # erfinv(x) = x P(w - 3), and beyond x P(sqrt(w) / 2 - c)
-    for dtype, near, far, end, c in ((F32, 10, 10, "16.7", "1.5"), (F64, 25, 31, "37.5", "2.125")):
+    # erfinv(x) = x + x P(w - 3), and beyond x + x P(sqrt(w) / 2 - c)
+    for dtype, near, far, end, c in ((F32, 11, 11, "16.7", "1.5"), (F64, 25, 31, "37.5", "2.125")):
         yield Fit(
             "erf_inv", dtype, near, mpf("1e-7"), mpf(6),
-            erf_ratio, lambda w: 1 / erf_ratio(w), lambda w: w - 3,
+            erf_ratio, lambda w: 1 / (1 + erf_ratio(w)), lambda w: w - 3,
         )  # fmt: skip
         yield Fit(
             "erf_inv_far", dtype, far, mp.sqrt(6) - mpf("1e-3"), mp.sqrt(mpf(end)),
-            lambda s: erf_ratio(s * s), lambda s: 1 / erf_ratio(s * s),
+            lambda s: erf_ratio(s * s), lambda s: 1 / (1 + erf_ratio(s * s)),
             lambda s, c=mpf(c): s / 2 - c,
         )  # fmt: skip
 
@@ -346,10 +391,10 @@ def main() -> None:
         if options.only not in ("", fit.name):
             continue
         coefficients, largest = remez(fit)
-        rounded = [round_to(fit.dtype, c) for c in coefficients]
+        rounded, after = rounded_coefficients(fit, coefficients)
         polynomials[fit.name, fit.dtype] = rounded
         if options.report or options.only:
-            before, after = float(mp.log(largest, 2)), error_bits(fit, rounded)
+            before = float(mp.log(largest, 2))
             print(f"{fit.name:>14} {fit.dtype} {fit.terms:3} terms {before:7.2f} {after:7.2f} bits")
     with mp.workprec(PI_BITS + 100):
         inverse_pi = int(mp.floor(mpf(2) ** PI_BITS / mp.pi))

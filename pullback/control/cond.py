@@ -256,7 +256,7 @@ def select_case(index: Any, cases: Sequence[Any]) -> Any:
     if len(cases) == 2:
         index = elementwise.ne(index, index.aval.dtype.type(0))
     if index.aval.shape != shape:
-        index = structural.broadcast_in_dim(index, shape=shape, broadcast_dimensions=(0,))
+        index = structural.broadcast_in_dim(index, shape=shape, broadcast_dimensions=(0,), sharding=None)
     return elementwise.select_n(index, *cases)
 
 

@@ -7,6 +7,7 @@ nothing traced they are plain calls.
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ from pullback.core.primitive import (
 from pullback.core.source import describe_function
 from pullback.core.trace import EVAL, current_trace
 from pullback.errors import PullbackError
+from pullback.ops import reductions
 from pullback.transforms.arguments import FlatFunction, check_callable
 from pullback.transforms.batching import batch_flat, batch_jaxpr, move_batch_axis
 from pullback.transforms.linearize import HigherOrder, PartialTrace
@@ -70,12 +72,8 @@ def _keep_whole(eqn: JaxprEqn, used: Sequence[bool]) -> tuple[list[bool], JaxprE
 
 
 def _record_whole(trace: PartialTrace, args: Sequence[Any], params: dict[str, Any]) -> list[Any]:
-    """Partial evaluation of the function itself: the rule is no longer needed once values split."""
-    closed = params["call_jaxpr"]
-    from_trace = [trace.is_unknown(x) for x in args]
-    assert any(from_trace)
+    """Partial evaluation never looks inside: the rule belongs to the whole."""
     outs: list[Any] = trace.record(_primitive_of(params), args, params)
-    del closed
     return outs
 
 
@@ -209,7 +207,7 @@ class _Custom:
         """All arguments by position, keyword ones and defaults included."""
         if not kwargs and not self.nondiff_argnames:
             return list(args)
-        signature = tree.signature_of(self.fun)
+        signature = inspect.signature(self.fun)
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         if bound.kwargs:
@@ -222,7 +220,7 @@ class _Custom:
     def _nondiff_positions(self) -> tuple[int, ...]:
         if not self.nondiff_argnames:
             return self.nondiff_argnums
-        names = list(tree.signature_of(self.fun).parameters)
+        names = list(inspect.signature(self.fun).parameters)
         return tuple(sorted({*self.nondiff_argnums, *map(names.index, self.nondiff_argnames)}))
 
     def _separate(
@@ -432,7 +430,7 @@ def _batched_bwd(rule: _Rule, size: int, batched: Sequence[bool]) -> _Rule:
 
 def sum_lanes(x: Any) -> Any:
     """The sum over the first axis."""
-    return reduce_sum(x, axes=(0,))
+    return reductions.reduce_sum(x, axes=(0,), out_sharding=None)
 
 
 custom_vjp_call = Primitive(
@@ -625,5 +623,5 @@ class _VjpRules:
                 f"{n_args} cotangents, one for each differentiated argument, got {cts!r}"
             )
         example = self.in_tree.unflatten(range(self.in_tree.num_leaves))[0]
-        flat = tree.prefix_leaves(cts, example, is_leaf=lambda x: x is None)
+        flat = tree.broadcast_prefix(cts, example, is_leaf=lambda x: x is None)
         return [None] * self.num_consts + list(flat)

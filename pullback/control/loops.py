@@ -16,7 +16,7 @@ from pullback.core.primitive import (
     instantiate,
 )
 from pullback.errors import UnsupportedError
-from pullback.ops import elementwise, structural
+from pullback.ops import elementwise, reductions, structural
 from pullback.transforms.batching import batch_jaxpr, move_batch_axis
 from pullback.transforms.dce import dce_jaxpr
 from pullback.transforms.jvp import jvp_jaxpr
@@ -217,7 +217,7 @@ def _while_with_mask(
 
     def new_cond(*args: Any) -> list[Any]:
         (pred,) = eval_jaxpr(cond.jaxpr, cond.consts, *args)
-        return [elementwise.reduce_or(pred, axes=(0,))]
+        return [reductions.reduce_or(pred, axes=(0,), out_sharding=None)]
 
     def new_body(*args: Any) -> list[Any]:
         cs, bs, carry = split_list(args, nc, len(body_consts))
@@ -241,7 +241,7 @@ def select_lanes(pred: Any, on_true: Any, on_false: Any) -> Any:
     """Choose lane by lane; `pred` has one axis, the first of the others."""
     shape = on_true.aval.shape
     if pred.aval.shape != shape:
-        pred = structural.broadcast_in_dim(pred, shape=shape, broadcast_dimensions=(0,))
+        pred = structural.broadcast_in_dim(pred, shape=shape, broadcast_dimensions=(0,), sharding=None)
     return elementwise.select_n(pred, on_false, on_true)
 
 

@@ -136,7 +136,7 @@ def _numpy_aval(x: Any) -> ShapedArray:
 
 
 def _scalar_aval(x: Any) -> ShapedArray:
-    return ShapedArray((), dtypes.python_scalar_dtype(type(x), x), type(x) is not bool)
+    return ShapedArray((), *dtypes.dtype_and_weak_type(x))
 
 
 def aval_of(x: Any) -> ShapedArray:
@@ -148,11 +148,11 @@ def aval_of(x: Any) -> ShapedArray:
     to_aval = _registered.get(type(x))
     if to_aval is not None:
         return to_aval(x)  # type: ignore[no-any-return]
+    if isinstance(x, (np.ndarray, np.generic)):  # first: a NumPy float64 is a Python float, too
+        return _numpy_aval(x)
     for cls in type(x).__mro__:
         if cls in _registered:
             return _registered[cls](x)  # type: ignore[no-any-return]
-    if isinstance(x, (np.ndarray, np.generic)):
-        return _numpy_aval(x)
     raise TypeError(f"{x!r} of type {type(x).__name__} is not an array or a scalar")
 
 

@@ -467,6 +467,9 @@ def _node_of_argument(x: Any) -> _Node:
     kind = type(x)
     if kind in _PYTHON:
         return bool_ if kind is bool else kind
+    aval = getattr(x, "aval", None)
+    if aval is not None:
+        return _WEAK_NODE.get(kind_of(aval.dtype), aval.dtype) if aval.weak_type else aval.dtype
     if isinstance(x, type):
         if x in _PYTHON:
             return bool_ if x is bool else x
@@ -512,14 +515,16 @@ def result_type_and_weak(*args: Any) -> tuple[Any, bool]:
     """
     if not args:
         raise ValueError("result_type needs at least one array or dtype")
-    nodes = frozenset([_node_of_argument(x) for x in args])
-    if len(nodes) == 1:
-        (node,) = nodes
-    else:
-        node = _join(config.numpy_dtype_promotion(), nodes)
-    if isinstance(node, type):
-        return python_scalar_dtype(node), True
-    return canonical(node), False
+    nodes = tuple([_node_of_argument(x) for x in args])
+    return _common(config.numpy_dtype_promotion(), config.x64(), nodes)
+
+
+@cache
+def _common(mode: str, x64: bool, nodes: tuple[_Node, ...]) -> tuple[Any, bool]:
+    distinct = frozenset(nodes)
+    node = nodes[0] if len(distinct) == 1 else _join(mode, distinct)
+    dtype = _dtype_of_node(node)
+    return (dtype if x64 else _NARROW.get(dtype, dtype)), isinstance(node, type)
 
 
 def result_type(*args: Any, return_weak: bool = False) -> Any:

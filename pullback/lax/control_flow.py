@@ -21,6 +21,8 @@ from pullback.errors import shapes_text
 from pullback.ops import conversion, elementwise, structural
 from pullback.transforms.arguments import FlatFunction, check_callable, check_operand, function_name
 from pullback.transforms.mapping import vmap
+from pullback.transforms.shaping import concatenate_rows, reshape_to, row, stack_rows
+from pullback.transforms.shaping import rows as rows_of
 from pullback.transforms.staging import stage
 
 __all__ = ["cond", "fori_loop", "map", "scan", "switch", "while_loop"]
@@ -181,17 +183,13 @@ def _scan_in_python(
 ) -> tuple[Any, Any]:
     ys: list[Any] = []
     for i in reversed(range(length)) if reverse else range(length):
-        row = xs_tree.unflatten([_row(x, i) for x in xs])
-        carry, y = f(carry, row)
+        x = xs_tree.unflatten([row(leaf, i) for leaf in xs])
+        carry, y = f(carry, x)
         ys.append(y)
     if reverse:
         ys.reverse()
-    stacked = tree.map(lambda *rows: structural.stack(rows), *ys)
+    stacked = tree.map(lambda *rows: stack_rows(rows), *ys)
     return carry, stacked
-
-
-def _row(x: Any, i: int) -> Any:
-    return structural.take_row(x, i)
 
 
 def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], init_val: Any) -> Any:
@@ -256,7 +254,7 @@ def fori_loop(
 
         def step(carry: Any, _: Any) -> Any:
             i, value = carry
-            return (i + 1, body_fun(i, value)), None
+            return (elementwise.add(i, dtype.type(1)), body_fun(i, value)), None
 
         start = dtype.type(first)
         (_, result), _ = scan(
@@ -267,7 +265,7 @@ def fori_loop(
     lower, upper = (_with_aval(x, ShapedArray((), dtype)) for x in (lower, upper))
     result = while_loop(
         lambda carry: elementwise.lt(carry[0], carry[1]),
-        lambda carry: (carry[0] + 1, carry[1], body_fun(carry[0], carry[2])),
+        lambda carry: (elementwise.add(carry[0], dtype.type(1)), carry[1], body_fun(carry[0], carry[2])),
         (lower, upper, init_val),
     )
     return result[2]
@@ -401,14 +399,14 @@ def _map_in_batches(f: Callable[[Any], Any], xs: Any, batch_size: int) -> Any:
     parts = []
     if n_batches:
         rows = [
-            structural.reshape_to(structural.take_rows(x, 0, whole), (n_batches, batch_size, *aval_of(x).shape[1:]))
+            reshape_to(rows_of(x, 0, whole), (n_batches, batch_size, *aval_of(x).shape[1:]))
             for x in leaves
         ]
         _, ys = scan(lambda _, x: ((), vmap(f)(x)), (), structure.unflatten(rows))
         parts.append(
-            tree.map(lambda y: structural.reshape_to(y, (whole, *aval_of(y).shape[2:])), ys)
+            tree.map(lambda y: reshape_to(y, (whole, *aval_of(y).shape[2:])), ys)
         )
     if rest:
-        tail = [structural.take_rows(x, whole, length) for x in leaves]
+        tail = [rows_of(x, whole, length) for x in leaves]
         parts.append(vmap(f)(structure.unflatten(tail)))
-    return tree.map(lambda *ys: structural.concatenate_all(ys), *parts)
+    return tree.map(lambda *ys: concatenate_rows(ys), *parts)

@@ -254,7 +254,7 @@ class _Support:
         )
         places = CallableLayout(slot_offset(FastCallable, "_entries"), HINT_AT, _table_slot())
         module = support_module(layout(), places)
-        code = jit.compile_object(module.text(), name="pullback_call_path")
+        code = jit.stored_object(module.text(), name="pullback_call_path")
         symbols = {name: self.symbol(name) for name in module.undefined}
         exports = ["pb_call", "pb_block_alloc", "pb_block_free", "pb_blocks_trim"]
         exports += ["pb_cache_limit", "pb_cached_bytes", *HANDLER_FUNCTIONS]

@@ -59,6 +59,7 @@ def _find(obj: object, target: int, size: int) -> int:
     return found[0]
 
 
+@cache
 def slot_offset(cls: type, name: str) -> int:
     """Offset of the slot `name` (from `__slots__`) in instances of `cls`.
 

@@ -25,7 +25,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import llvmlite
 from llvmlite import binding
@@ -42,6 +42,8 @@ __all__ = [
     "host_fingerprint",
     "load",
     "process_address",
+    "stored_object",
+    "use_store",
     "vector_bits",
 ]
 
@@ -232,6 +234,37 @@ def compile_object(text: str, *, name: str, level: str = "light") -> bytes:
         dump(name, ".opt.ll", str(module))
         dump(name, ".s", _emit(module, machine, assembly=True).decode())
     return _emit(module, machine)
+
+
+class ObjectStore(Protocol):
+    """Somewhere to keep object code between processes; `runtime/cache.py` has one on disk."""
+
+    def get_object(self, key: bytes) -> bytes | None:
+        """What was put under `key`, on a machine and with an LLVM like these."""
+
+    def put_object(self, key: bytes, code: bytes) -> None:
+        """Keep `code` under `key`."""
+
+
+_store: ObjectStore | None = None
+
+
+def use_store(store: ObjectStore | None) -> None:
+    """Let `stored_object` keep its results in `store`."""
+    global _store
+    _store = store
+
+
+def stored_object(text: str, *, name: str, level: str = "light") -> bytes:
+    """`compile_object`, once a machine: for modules that are the same in every process."""
+    if _store is None or os.environ.get("PULLBACK_DUMP"):
+        return compile_object(text, name=name, level=level)
+    key = f"{name}\0{level}\0{text}".encode()
+    found = _store.get_object(key)
+    if found is None:
+        found = compile_object(text, name=name, level=level)
+        _store.put_object(key, found)
+    return found
 
 
 def disassemble(text: str, *, name: str = "module", level: str = "light") -> str:

@@ -79,6 +79,8 @@ class Region:
     blocks: list[list[Stmt]] = field(default_factory=list)
     """The open blocks of an imperative nest, innermost last; the first is that of an item."""
     lazies: list[LazyTensor] = field(default_factory=list)
+    owned: set[Buffer] = field(default_factory=set)
+    """Temporaries made here: nothing outside this region reads them unless a block does."""
 
 
 class Variable:
@@ -187,8 +189,12 @@ class LoopBuilder:
     # ---------------------------------------------------------------- lazy tensors
 
     def _lazy(self, shape: Sequence[int], axes: tuple[Affine, ...], expr: Expr) -> LazyTensor:
-        tensor = LazyTensor(tuple(shape), axes, expr, len(self.region.items))
-        self.region.lazies.append(tensor)
+        region = self.region
+        if len(region.blocks) > 1:  # inside an imperative nest: always inlined
+            return LazyTensor(tuple(shape), axes, expr, -1)
+        region.blocks.clear()
+        tensor = LazyTensor(tuple(shape), axes, expr, len(region.items))
+        region.lazies.append(tensor)
         return tensor
 
     def map(self, fn: str | Callable[..., Expr], *xs: Tensor, dtype: Any = None) -> Tensor:
@@ -356,6 +362,7 @@ class LoopBuilder:
     def _temp(self, shape: Sequence[int], dtype: Any, mutable: bool = False) -> BufferTensor:
         shape = tuple([int(n) for n in shape])
         buffer = Buffer(dtypes.physical(dtypes.as_dtype(dtype)), math.prod(shape), "temp")
+        self.region.owned.add(buffer)
         return BufferTensor(buffer, shape, _ZERO, mutable)
 
     def materialize(self, x: Tensor) -> BufferTensor:
@@ -411,17 +418,16 @@ class LoopBuilder:
     # ---------------------------------------------------------------- imperative nests
 
     @contextmanager
-    def loop(
-        self, extent: Any, *, start: Any = 0, independent: bool = False
-    ) -> Iterator[Expr]:
+    def loop(self, extent: Any, *, start: Any = 0, independent: bool = False) -> Iterator[Expr]:
         """`with b.loop(n) as i:`."""
         count, first = affine(extent), affine(start)
+        if not count.is_const:
+            count = affine(self.named(count))
         axis = Axis(count.const if count.is_const else None)
         block: list[Stmt] = []
         with self._inner(block):
             yield first + axis
-        kind: Any = "parallel" if independent else "serial"
-        self.emit(Loop(axis, count, tuple(block), kind))
+        self.emit(Loop(axis, count, tuple(block), parallel=independent))
 
     def let(self, value: Expr) -> Expr:
         """Evaluate here, once."""
@@ -584,15 +590,24 @@ class LoopBuilder:
             x.buffer in _targets(item) for item in self.region.items
         )
 
-    def while_loop(self, cond: Any, body: Any, init: Sequence[Tensor]) -> list[Tensor]:
-        """`while cond(*carry): carry = body(*carry)`."""
+    def while_loop(
+        self,
+        cond: Any,
+        body: Any,
+        cond_consts: Sequence[Tensor],
+        body_consts: Sequence[Tensor],
+        init: Sequence[Tensor],
+    ) -> list[Tensor]:
+        """`while cond(*cond_consts, *carry): carry = body(*body_consts, *carry)`."""
+        fixed = [self._stable(c) for c in cond_consts]
+        fixed_body = [self._stable(c) for c in body_consts]
         carries = self._carries(init)
         self._freeze(carries)
         with self._subregion() as before:
-            (test,) = self.inline(cond, *carries)
+            (test,) = self.inline(cond, *fixed, *carries)
             flag = self.named(test.at(()))
         with self._subregion() as block:
-            self._update(carries, self.inline(body, *carries))
+            self._update(carries, self.inline(body, *fixed_body, *carries))
         self.emit(While(tuple(before), flag, tuple(block)))
         return list(carries)
 

@@ -4,7 +4,7 @@
     Stmt      Let(local, value)                        evaluate here, once
             | Declare(var, init) | Assign(var, value)  mutable scalars; in wide ones a lane each
             | Store(buffer, offset, value)
-            | Loop(axis, extent, body, kind, width)    serial, vector (width lanes) or parallel
+            | Loop(axis, extent, body, width, parallel)   `width` lanes at once; perhaps threads
             | Fold(results, vars, combine)             the lanes of wide variables become one scalar
             | If(condition, then, otherwise)
             | While(before, condition, body)           `before` computes the condition, every turn
@@ -16,6 +16,7 @@
 Offsets are flat, in elements, and in bounds wherever they are evaluated.  A vector loop contains no
 other vector loop and no If, While, Call or Copy; its iterations are independent, but for wide
 variables, whose assignments reduce.  The iterations of a parallel loop are independent.
+A vector loop whose extent is no multiple of its width repeats some lanes at the end.
 """
 
 from __future__ import annotations
@@ -57,7 +58,6 @@ __all__ = [
 ]
 
 _counter: Final = itertools.count()
-Kind: TypeAlias = Literal["serial", "vector", "parallel"]
 
 
 @dataclass(eq=False, slots=True)
@@ -132,19 +132,17 @@ class Store:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Loop:
-    """`for axis in [start, start + extent)`.
+    """`for axis in [0, extent)`; a vector loop if `width` > 1, then `extent` is a constant.
 
-    `width` lanes of a vector loop; `unroll` a serial loop of constant extent; `in_place` when a
-    store may overwrite what another iteration of a vector loop's tail would read again.
-    `work`: estimated nanoseconds of one iteration of a parallel loop.
+    `in_place`: a store overwrites what the repeated lanes of the last turn would read again.
+    `work`: estimated nanoseconds of one turn (of `width` iterations).
     """
 
     axis: Axis
     extent: Affine
     body: Block
-    kind: Kind = "serial"
     width: int = 1
-    start: Affine = field(default_factory=lambda: Affine(0, {}))
+    parallel: bool = False
     in_place: bool = False
     work: float = 0.0
 
@@ -252,7 +250,6 @@ def expressions(stmt: Stmt) -> Iterator[Expr]:
     elif isinstance(stmt, Declare):
         yield stmt.init
     elif isinstance(stmt, Loop):
-        yield stmt.start
         yield stmt.extent
     elif isinstance(stmt, (If, While)):
         yield stmt.condition
@@ -367,10 +364,10 @@ def _verify_stmt(stmt: Stmt, scope: _Scope) -> None:
 
 
 def _verify_loop(stmt: Loop, scope: _Scope) -> None:
-    if stmt.kind == "vector" and scope.vector:
+    if stmt.width > 1 and scope.vector:
         raise VerifyError(f"a vector loop in a vector loop: `{stmt_text(stmt)}`")
     before = scope.vector
-    scope.vector |= stmt.kind == "vector"
+    scope.vector |= stmt.width > 1
     scope.names.add(id(stmt.axis))
     _verify_block(stmt.body, scope)
     scope.vector = before
@@ -405,9 +402,10 @@ def stmt_text(stmt: Stmt) -> str:
     if isinstance(stmt, Store):
         return f"{stmt.buffer.name}[{stmt.offset!r}] = {stmt.value!r}"
     if isinstance(stmt, Loop):
-        kind = f"{stmt.kind}<{stmt.width}>" if stmt.kind == "vector" else stmt.kind
-        start = "" if stmt.start.is_const and not stmt.start.const else f"{stmt.start!r} + "
-        return f"{kind} {stmt.axis!r} in {start}{stmt.extent!r}:"
+        head = "parallel for" if stmt.parallel else "for"
+        lanes = f" by {stmt.width}" if stmt.width > 1 else ""
+        note = " in place" if stmt.in_place else ""
+        return f"{head} {stmt.axis!r} in {stmt.extent!r}{lanes}{note}:"
     if isinstance(stmt, Fold):
         names = ", ".join(map(repr, stmt.results))
         return f"{names} = fold {', '.join(v.name for v in stmt.vars)}"

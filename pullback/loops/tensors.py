@@ -21,13 +21,13 @@ import numpy as np
 
 from pullback.loops.expr import (
     BOOL,
-    INT64,
     Affine,
     At,
     Axis,
     Const,
     Expr,
     Load,
+    Local,
     Op,
     affine,
     compare,
@@ -204,6 +204,8 @@ class BlockItem:
 
 
 Item: TypeAlias = "MapItem | ReduceItem | BlockItem"
+Mapping: TypeAlias = "dict[Any, Expr]"
+Forwards: TypeAlias = "dict[tuple[Buffer, Affine], Expr]"
 Resolve: TypeAlias = Callable[["LazyTensor", tuple[Affine, ...]], "Expr | None"]
 
 
@@ -234,14 +236,14 @@ class Expander:
         key = (id(tensor), idx)
         found = self._tensors.get(key)
         if found is None:
-            mapping: dict[Expr, Affine] = {}
+            mapping: Mapping = {}
             for axis, i in zip(tensor.axes, idx, strict=True):
                 mapping.update((a, i) for a in axis.terms)
             found = self._tensors[key] = self.rewrite(tensor.expr, mapping)
             self._keep.append(tensor)
         return found
 
-    def rewrite(self, expr: Expr, mapping: dict[Expr, Affine]) -> Expr:
+    def rewrite(self, expr: Expr, mapping: Mapping) -> Expr:
         """An expression with its axes replaced and no `At` left."""
         return _Rewrite(self, mapping).visit(expr)
 
@@ -249,12 +251,14 @@ class Expander:
 class _Rewrite:
     """One pass over a directed acyclic graph of expressions."""
 
-    __slots__ = ("expander", "mapping", "memo")
+    __slots__ = ("expander", "forwards", "mapping", "memo", "private")
 
-    def __init__(self, expander: Expander | None, mapping: dict[Expr, Affine]) -> None:
+    def __init__(self, expander: Expander | None, mapping: Mapping) -> None:
         self.expander = expander
         self.mapping = mapping
         self.memo: dict[int, Expr] = {}
+        self.forwards: Forwards = {}
+        self.private: tuple[Buffer, frozenset[Axis]] | None = None
 
     def visit(self, e: Expr) -> Expr:
         kind = type(e)
@@ -271,8 +275,9 @@ class _Rewrite:
         if type(e) is Op:
             return self._op(e)
         if type(e) is Load:
-            offset = self.index(e.offset)
-            return e if offset is e.offset else _load(e, offset)
+            return self._loaded(e)
+        if type(e) is Local:
+            return self.mapping.get(e, e)
         if type(e) is At:
             idx = tuple([self.index(i) for i in e.idx])
             if self.expander is None:
@@ -281,6 +286,16 @@ class _Rewrite:
         if type(e) is Axis:
             return self.index(affine(e))
         return e
+
+    def _loaded(self, e: Load) -> Expr:
+        offset = self.index(e.offset)
+        if self.forwards:
+            value = self.forwards.get((e.buffer, offset))
+            if value is not None:
+                return value if e.part is None else SCALARS._part(value, e.part)
+        if self.private is not None and e.buffer is self.private[0]:
+            offset = without_axes(offset, self.private[1])
+        return e if offset is e.offset else Load(e.buffer, offset, e.part)
 
     def index(self, x: Affine) -> Affine:
         """An index with its atoms rewritten."""
@@ -303,8 +318,9 @@ class _Rewrite:
 
     def _atom(self, atom: Expr) -> Affine | None:
         """The replacement of an atom, None if it stays."""
-        if type(atom) is Axis:
-            return self.mapping.get(atom)
+        if type(atom) is Axis or type(atom) is Local:
+            new_value = self.mapping.get(atom)
+            return None if new_value is None else affine(new_value)
         if type(atom) is Op or type(atom) is Load or type(atom) is At:
             new = self.visit(atom)
             return None if new is atom else affine(new)
@@ -325,10 +341,6 @@ class _Rewrite:
 
 def _same(x: Expr, y: Expr) -> bool:
     return x is y
-
-
-def _load(e: Load, offset: Affine) -> Load:
-    return Load(e.buffer, offset, e.part)
 
 
 def _rebuild_compare(e: Op, x: Expr, y: Expr) -> Expr:
@@ -356,10 +368,26 @@ _REBUILD: Final[dict[str, Callable[..., Expr]]] = {
 }
 
 
-def substitute(exprs: Sequence[Expr], mapping: dict[Expr, Affine]) -> list[Expr]:
-    """Finished expressions with axes replaced, shared parts staying shared."""
+def substitute(
+    exprs: Sequence[Expr],
+    mapping: Mapping,
+    forwards: Forwards | None = None,
+    private: tuple[Buffer, frozenset[Axis]] | None = None,
+) -> list[Expr]:
+    """Finished expressions with axes and names replaced, shared parts staying shared.
+
+    `forwards` replaces loads by values known to be there; `private` is a buffer whose offsets lose
+    their terms in some axes.
+    """
     rewrite = _Rewrite(None, mapping)
+    rewrite.forwards = forwards or {}
+    rewrite.private = private
     return [rewrite.visit(e) for e in exprs]
+
+
+def without_axes(offset: Affine, axes: frozenset[Axis]) -> Affine:
+    """An offset without its terms in some axes."""
+    return Affine(offset.const, {a: k for a, k in offset.terms.items() if a not in axes})
 
 
 def new_axes(shape: Sequence[int]) -> tuple[Affine, ...]:
@@ -370,6 +398,3 @@ def new_axes(shape: Sequence[int]) -> tuple[Affine, ...]:
 def rank0(value: Any, dtype: np.dtype[Any]) -> LazyTensor:
     """A scalar known now."""
     return LazyTensor((), (), SCALARS.const(value, dtype), 0)
-
-
-assert INT64.itemsize == 8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from pullback.ops.kinds import (
     NUMERIC,
     REAL,
     binary,
+    scalar_like,
     unary,
     widened,
 )
@@ -32,6 +34,7 @@ __all__ = [
     "add_any",
     "ceil",
     "div",
+    "extremum",
     "floor",
     "integer_pow",
     "is_finite",
@@ -40,6 +43,7 @@ __all__ = [
     "mul",
     "neg",
     "nextafter",
+    "order_share",
     "rem",
     "round_",
     "sign",
@@ -273,18 +277,20 @@ def _truncated(x: Any) -> Any:
 # --------------------------------------------------------------------------- order
 
 
-def _share(ans: Any, x: Any, y: Any) -> Any:
+def order_share(ans: Any, x: Any, y: Any) -> Any:
     """The weight of `x` in the derivative of max or min: 1, 0, or 1/2 on ties."""
     return div(where(eq(x, ans), scalar_like(ans, 1), 0), where(eq(y, ans), scalar_like(ans, 2), 1))
 
 
 _order_jvp = (
-    lambda ans, x, y: lambda t: mul(t, _share(ans, x, y)),
-    lambda ans, x, y: lambda t: mul(t, _share(ans, y, x)),
+    lambda ans, x, y: lambda t: mul(t, order_share(ans, x, y)),
+    lambda ans, x, y: lambda t: mul(t, order_share(ans, y, x)),
 )
 
 
-def _lower_extremum(name: str) -> Any:
+def extremum(name: str) -> Callable[[Any, Any, Any], Any]:
+    """The scalar max or min of generated code; complex numbers are ordered by their parts."""
+
     def lower(s: Any, x: Any, y: Any) -> Any:
         if x.dtype.kind != "c":
             return s.max(x, y) if name == "max" else s.min(x, y)
@@ -302,7 +308,7 @@ max_: Primitive = binary(
     widened(np.maximum),
     ANY,
     jvp=_order_jvp,
-    lower=_lower_extremum("max"),
+    lower=extremum("max"),
     hlo="stablehlo.maximum",
     samples=inputs(ANY, ANYWHERE, ANYWHERE),
 )
@@ -311,7 +317,7 @@ min_: Primitive = binary(
     widened(np.minimum),
     ANY,
     jvp=_order_jvp,
-    lower=_lower_extremum("min"),
+    lower=extremum("min"),
     hlo="stablehlo.minimum",
     samples=inputs(ANY, ANYWHERE, ANYWHERE),
 )

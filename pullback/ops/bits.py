@@ -162,7 +162,7 @@ def _mulhi(x: Any, y: Any) -> Any:
     if width < 64:
         wide = np.multiply(x, y, dtype=np.int64 if x.dtype.kind == "i" else np.uint64)
         return (wide >> wide.dtype.type(width)).astype(x.dtype)
-    return ((x.astype(object) * y.astype(object)) >> width).astype(x.dtype)
+    return np.asarray((x.astype(object) * y.astype(object)) >> width).astype(x.dtype)
 
 
 def _mulhi_lower(s: Any, x: Any, y: Any) -> Any:

@@ -19,6 +19,7 @@ from pullback.ops.kinds import (
     NONDIFF,
     NONLINEAR,
     element_wise,
+    integer_limits,
     move_axis,
     unary,
     widened,
@@ -50,7 +51,7 @@ def _convert_abstract(
 
 def _saturated(x: Any, dtype: Any) -> Any:
     """Floats to integers: rounded towards zero, clipped to the range, NaN to 0."""
-    info: Any = np.iinfo(dtype) if dtype.kind in "iu" else dtypes.iinfo(dtype)
+    info = integer_limits(dtype)
     wide = np.where(np.isnan(x), 0, x).astype(np.float64)
     low, high = float(info.min), float(info.max)
     if high == int(info.max):

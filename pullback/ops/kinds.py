@@ -60,9 +60,13 @@ __all__ = [
     "element_wise",
     "element_wise_batch",
     "element_wise_shape",
+    "float_limits",
+    "integer_limits",
+    "late",
     "linear_jvp",
     "match_shape",
     "move_axis",
+    "nondifferentiable",
     "operand_types",
     "scalar_like",
     "unary",
@@ -103,6 +107,18 @@ def check_accepts(name: str, aval: Any, accepts: str) -> None:
     if dtypes.kind_of(aval.dtype) not in accepts:
         classes = shapes_text([_CLASS_NAMES[c] for c in accepts])
         raise TypeError(f"{name} does not accept {aval.str_short()}; it takes dtypes of {classes}")
+
+
+def integer_limits(dtype: Any) -> Any:
+    """`iinfo` of an integer dtype, NumPy's or not."""
+    info: Any = dtypes.iinfo
+    return info(dtype)
+
+
+def float_limits(dtype: Any) -> Any:
+    """`finfo` of a float dtype, NumPy's or not."""
+    info: Any = dtypes.finfo
+    return info(dtype)
 
 
 # --------------------------------------------------------------------------- references
@@ -303,7 +319,9 @@ def _element_wise_jvp(bind: Callable[..., Any], rules: Sequence[Any]) -> Callabl
     return jvp
 
 
-def _no_jvp(bind: Callable[..., Any]) -> Callable[..., Any]:
+def nondifferentiable(bind: Callable[..., Any]) -> Callable[..., Any]:
+    """The jvp of an operation whose derivative is zero or whose result has no tangents."""
+
     def jvp(primals: Any, tangents: Any, **params: Any) -> tuple[Any, Any]:
         out = bind(*primals, **params)
         return out, zero_tangent(out)
@@ -399,7 +417,7 @@ def _jvp_rule(bind: Callable[..., Any], jvp: Any) -> Callable[..., Any]:
     if jvp is LINEAR:
         return linear_jvp(bind)
     if jvp is NONDIFF:
-        return _no_jvp(bind)
+        return nondifferentiable(bind)
     return _element_wise_jvp(bind, jvp) if isinstance(jvp, tuple) else jvp
 
 

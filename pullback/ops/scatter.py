@@ -472,49 +472,60 @@ def _set_transpose(ct: Any, x: Any, indices: Any, updates: Any, **params: Any) -
 # --------------------------------------------------------------------------- samples and records
 
 
-def _samples() -> list[Sample]:
-    modes = GatherScatterMode
-    rows = ((1,), (0,), (0,))
+_ROWS: Final = ((1,), (0,), (0,))
 
-    def sample(
-        shape: Any,
-        indices: Any,
-        updates: Any,
-        numbers: Any,
-        mode: Any = modes.FILL_OR_DROP,
-        **k: Any,
-    ) -> Sample:
-        dtype = k.get("dtype", "float32")
-        args = (
-            sample_values(*shape, dtype=dtype),
-            np.asarray(indices, np.int32),
-            (sample_values(*updates) + 3).astype(dtype),
-        )
-        params = {
-            "dimension_numbers": ScatterDimensionNumbers(*numbers),
-            "indices_are_sorted": False,
-            "unique_indices": k.get("unique", False),
-            "mode": mode,
-            "update_jaxpr": None,
-            "update_consts": (),
-        }
-        return Sample(args, params, smooth=False)
 
+def _sample(
+    shape: Any, indices: Any, updates: Any, numbers: Any, mode: Any = None, **k: Any
+) -> tuple[Any, Any]:
+    dtype = k.get("dtype", "float32")
+    args = (
+        sample_values(*shape, dtype=dtype),
+        np.asarray(indices, np.int32),
+        (sample_values(*updates) + 3).astype(dtype),
+    )
+    params = {
+        "dimension_numbers": ScatterDimensionNumbers(*numbers),
+        "indices_are_sorted": False,
+        "unique_indices": k.get("unique", False),
+        "mode": GatherScatterMode.from_any(mode),
+        "update_jaxpr": None,
+        "update_consts": (),
+    }
+    return args, params
+
+
+def _cases() -> list[tuple[Any, Any]]:
+    in_step = ((2,), (), (1,), (0,), (0,))
     return [
-        sample((5,), [[1], [4], [0]], (3,), ((), (0,), (0,)), unique=True),
-        sample((5,), [[1], [4], [1]], (3,), ((), (0,), (0,))),
-        sample((4, 3), [[1], [3], [1], [-1], [4]], (5, 3), rows),
-        sample((4, 3), [[1], [-2], [9]], (3, 3), rows, modes.CLIP),
-        sample((4, 3), [[1], [3]], (2, 2), rows, modes.PROMISE_IN_BOUNDS, dtype="int32"),
-        sample((4, 3), [[[1, 2]], [[3, 0]]], (2, 1), ((), (0, 1), (0, 1)), dtype="uint8"),
-        sample((4, 3), [[2, 1], [3, 0]], (2, 2, 2), ((1, 2), (), (0, 1))),
-        sample((4, 3), [2], (3,), ((0,), (0,), (0,)), dtype=dtypes.bfloat16),
-        sample((4, 3), [2], (4,), ((0,), (1,), (1,)), modes.CLIP, dtype="bool"),
-        sample(
-            (2, 4), [[[1], [9]], [[2], [0]]], (2, 2, 2), ((2,), (), (1,), (0,), (0,)), modes.CLIP
-        ),
-        sample((4, 3), np.zeros((0, 1)), (0, 3), rows),
-        sample((), np.zeros((2, 0)), (2,), ((), (), ())),
+        _sample((5,), [[1], [4], [0]], (3,), ((), (0,), (0,)), unique=True),
+        _sample((5,), [[1], [4], [1]], (3,), ((), (0,), (0,))),
+        _sample((4, 3), [[1], [3], [1], [-1], [4]], (5, 3), _ROWS),
+        _sample((4, 3), [[1], [-2], [9]], (3, 3), _ROWS, "clip"),
+        _sample((4, 3), [[1], [3]], (2, 2), _ROWS, "promise_in_bounds", dtype="int32"),
+        _sample((4, 3), [[[1, 2]], [[3, 0]]], (2, 1), ((), (0, 1), (0, 1)), dtype="uint8"),
+        _sample((4, 3), [[2, 1], [3, 0]], (2, 2, 2), ((1, 2), (), (0, 1))),
+        _sample((4, 3), [2], (3,), ((0,), (0,), (0,)), dtype=dtypes.bfloat16),
+        _sample((4, 3), [2], (4,), ((0,), (1,), (1,)), "clip", dtype="bool"),
+        _sample((2, 4), [[[1], [9]], [[2], [0]]], (2, 2, 2), in_step, "clip"),
+        _sample((4, 3), np.zeros((0, 1)), (0, 3), _ROWS),
+        _sample((), np.zeros((2, 0)), (2,), ((), (), ())),
+    ]
+
+
+def _samples(name: str) -> list[Sample]:
+    """The cases that `name` takes; extrema and overwriting are not smooth where updates meet."""
+    smooth = name in ("scatter-add", "scatter-sub", "scatter-mul")
+    cases = [c for c in _cases() if name != "scatter-sub" or c[0][0].dtype != np.bool_]
+    first_only = (0,) if name == "scatter-mul" else None
+    return [
+        Sample(
+            args,
+            params | {"update_jaxpr": _combiner(name, args[0].dtype)},
+            smooth=smooth,
+            differentiable=None if params["unique_indices"] else first_only,
+        )
+        for args, params in cases
     ]
 
 
@@ -531,7 +542,7 @@ def _family(
         partial_eval=FIRST_ORDER,
         lower=_lower(combine),
         hlo=NO_HLO,
-        samples=_samples,
+        samples=lambda: _samples(name),
         multiple_results=False,
         effects=PURE,
         literals=False,

@@ -11,10 +11,10 @@ import numpy as np
 from pullback import tree
 from pullback.core import dtypes
 from pullback.core.avals import aval_of
-from pullback.ops import structural
 from pullback.transforms.arguments import as_index_tuple, check_callable, fix_arguments
 from pullback.transforms.derivatives import jvp, vjp
 from pullback.transforms.mapping import vmap
+from pullback.transforms.shaping import eye_rows, reshape_to, split_axis
 
 __all__ = ["hessian", "jacfwd", "jacobian", "jacrev"]
 
@@ -34,8 +34,8 @@ def _basis(example: Any) -> tuple[list[Any], Any, list[Any]]:
     total = sum(a.size for a in avals)
     rows, start = [], 0
     for a in avals:
-        row = structural.eye(total, a.size, -start, a.dtype)
-        rows.append(structural.reshape_to(row, (total, *a.shape)))
+        row = eye_rows(total, start, a.size, a.dtype)
+        rows.append(reshape_to(row, (total, *a.shape)))
         start += a.size
     return rows, structure, avals
 
@@ -43,9 +43,9 @@ def _basis(example: Any) -> tuple[list[Any], Any, list[Any]]:
 def _unravel(x: Any, axis: int, avals: Sequence[Any], structure: Any) -> Any:
     """Split axis `axis`, which runs over all elements of a pytree, into that pytree."""
     shape = aval_of(x).shape
-    parts = structural.split_at(x, [a.size for a in avals], axis)
+    parts = split_axis(x, [a.size for a in avals], axis)
     shaped = [
-        structural.reshape_to(p, (*shape[:axis], *a.shape, *shape[axis + 1 :]))
+        reshape_to(p, (*shape[:axis], *a.shape, *shape[axis + 1 :]))
         for p, a in zip(parts, avals, strict=True)
     ]
     return structure.unflatten(shaped)

@@ -77,7 +77,7 @@ def _flat_axes(in_axes: Any, args: Any, kwargs: Any) -> list[Any]:
     """One entry of in_axes for each leaf of (args, kwargs)."""
     prefix = (in_axes, 0)
     try:
-        axes = tree.prefix_leaves(prefix, (args, kwargs), is_leaf=_is_none)
+        axes = tree.broadcast_prefix(prefix, (args, kwargs), is_leaf=_is_none)
     except ValueError as error:
         raise ValueError(
             f"vmap: in_axes must be a pytree prefix of the positional arguments: {error}"
@@ -127,7 +127,7 @@ def _collect(
     out_tree: Any, outs: Any, out_dims: Any, out_axes: Any, size: int, fun: Any
 ) -> Any:
     try:
-        wanted = tree.prefix_leaves(out_axes, out_tree.unflatten(outs), is_leaf=_is_none)
+        wanted = tree.broadcast_prefix(out_axes, out_tree.unflatten(outs), is_leaf=_is_none)
     except ValueError as error:
         raise ValueError(f"vmap: out_axes must be a pytree prefix of the result: {error}") from None
     results = []

@@ -131,3 +131,17 @@ def test_uninstall_gives_the_real_jax_back() -> None:
         assert "pullback" not in jax.__file__
         """
     )
+
+
+def test_core_is_that_of_jax() -> None:
+    check(
+        """
+        import jax
+        import jax.core
+        from pullback.core.avals import ShapedArray
+        assert jax.core.ShapedArray is ShapedArray
+        assert jax.core.max_dim(3, 4) == 4
+        for name in ("dtypes", "primitive", "EVAL"):
+            assert getattr(jax.core, name, None) is None
+        """
+    )

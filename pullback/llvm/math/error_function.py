@@ -11,14 +11,17 @@ from __future__ import annotations
 import math
 
 from pullback.llvm.math.builder import (
+    Operand,
     Value,
     absolute,
     at_most,
     copysign,
     fma,
+    horner,
     sqrt,
     where,
 )
+from pullback.llvm.math.coefficients import POLYNOMIALS
 from pullback.llvm.math.exponential import exp_times
 from pullback.llvm.math.logarithmic import finish, split_exponent
 from pullback.llvm.math.registry import elementary, polynomial
@@ -45,15 +48,42 @@ def erf(x: Value) -> Value:
     return copysign(where(size < ERF_NEAR, erf_near(size), far), x)
 
 
+def two_sum(a: Value, b: float) -> tuple[Value, Value]:
+    """a + b rounded, and what that lost (D. E. Knuth, TAOCP 2, section 4.2.2)."""
+    total = a + b
+    more = total - a
+    return total, (a - (total - more)) + (b - more)
+
+
+def quotient(
+    top: Value, top_low: Operand, high: Value, low: Value, inverse: Value
+) -> tuple[Value, Value]:
+    """(top + top_low) / (high + low) and what its rounding lost, given 1 / high rounded."""
+    result = top * inverse
+    residue = fma(-result, low, fma(-result, high, top))
+    return result, (residue + top_low) * inverse
+
+
+def erfc_far(size: Value) -> Value:
+    """erfc(size) for size >= ERFC_NEAR."""
+    k = ERFC_CENTRE[size.kind]
+    high, low = two_sum(size, k)
+    inverse = 1.0 / high
+    ratio, correction = quotient(size - k, 0.0, high, low, inverse)
+    ratio = ratio + correction
+    constant, constant_low, *rest = POLYNOMIALS["erfc", size.kind]
+    slope = horner(ratio, rest)
+    value = fma(slope, ratio, constant)
+    value_low = fma(slope, ratio, constant - value) + constant_low
+    factor = quotient(value, value_low, high, low, inverse)
+    square = size * size
+    return exp_times(-square, fma(-size, size, square), *factor)
+
+
 @elementary("erfc")
 def erfc(x: Value) -> Value:
-    size, k = absolute(x), ERFC_CENTRE[x.kind]
-    size = at_most(size, 30.0)
-    inverse = 1.0 / (size + k)
-    ratio = (size - k) * inverse
-    ratio = fma(fma(-ratio, size + k, size - k), inverse, ratio)
-    square = size * size
-    tail = exp_times(-square, fma(-size, size, square), polynomial("erfc", ratio) * inverse)
+    size = at_most(absolute(x), 30.0)
+    tail = erfc_far(size)
     far = where(x < 0.0, 2.0 - tail, tail)
     return where(size < ERFC_NEAR, 1.0 - erf_near(x), far)
 
@@ -72,4 +102,4 @@ def erf_inv(x: Value) -> Value:
 
     far = w.not_less(ERF_INV_NEAR) | (absolute(x) >= 1.0)
     (ratio,) = x.kernel.rarely(far, [near], rare)
-    return x * ratio
+    return fma(x, ratio, x)

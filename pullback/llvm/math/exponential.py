@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 
 from pullback.llvm.math.builder import (
-    Operand,
     Value,
     absolute,
     at_least,
@@ -144,11 +143,16 @@ def cosh(x: Value) -> Value:
     return large + small
 
 
-def exp_times(x: Value, low: Operand, factor: Value) -> Value:
-    """exp(x + low) * factor for x <= 0 and a factor of normal size, rounded about once."""
-    x = at_least(x, 2 * LOWEST[x.kind])
-    r, n = reduce_exp(x)
-    tail = fma(r * r, polynomial("expm1", r), r + low)
-    product = fma(tail, factor, factor)
-    half = (n - x.format.bits(x.format.magic)) >> 1
-    return product * power_of_two(half) * power_of_two(n - half)
+def exp_times(x: Value, x_low: Value, factor: Value, factor_low: Value) -> Value:
+    """exp(x + x_low) (factor + factor_low), rounded about once, for x <= 0 and normal factors."""
+    x = at_least(x, LOWEST[x.kind])
+    n, low_bits = round_with(x, constants("log2e", x.kind)[0])
+    high, low = constants("ln2", x.kind)
+    exact = fma(n, -high, x)
+    r = fma(n, -low, exact)
+    r_low = fma(n, -low, exact - r) + x_low
+    curve = r * r * polynomial("expm1", r)  # exp(r) - 1 - r
+    small = fma(r_low, r + curve, r_low + curve)
+    product = factor + fma(factor, r, fma(factor, small, factor_low))
+    half = (low_bits - x.format.bits(x.format.magic)) >> 1
+    return product * power_of_two(half) * power_of_two(low_bits - half)

@@ -1,0 +1,402 @@
+"""Threads for compiled programs: `pb_parallel_for`, generated as LLVM text over POSIX threads.
+
+    void pb_parallel_for(ptr fn, ptr env, i64 n, i64 grain)
+
+calls `fn(env, begin, end)` over chunks that cover [0, n); all but the last are multiples of
+`grain`.  The thread that calls takes part.  Chunks are claimed by an atomic counter, so which
+thread runs which is left to chance; results must not depend on the chunks, and those of our
+programs do not.
+
+One parallel region runs at a time.  A region inside a region, or one that starts while another
+thread's is under way, runs serially in its own thread.  Workers start at the first region that
+wants them, look out for more work for some microseconds, and then sleep.  A worker that wakes up
+late misses the region: nobody waits for threads that have claimed nothing.
+
+The number of threads is `PULLBACK_NUM_THREADS`, else what the process may run on, and
+`set_num_threads` changes it.  A forked child starts with no workers.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import platform
+import sys
+import threading
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from pullback.llvm import jit
+from pullback.llvm.entry_ir import NULL, Function, Module, Value, i32, i64
+
+__all__ = [
+    "address",
+    "default_num_threads",
+    "num_threads",
+    "parallel_for",
+    "set_num_threads",
+    "started_workers",
+    "symbols",
+]
+
+# The pool's state, one block of memory.  What different threads write lies on different lines.
+MUTEX, WAKE, DONE = 0, 128, 256
+FUNCTION, ENVIRONMENT, LENGTH, CHUNK = 384, 392, 400, 408
+GENERATION, OPEN, SLEEPERS, STARTED = 448, 456, 464, 472
+RUNNING, BUSY, NEXT, THREADS = 512, 576, 640, 704
+STATE_BYTES: Final = 768
+
+CHUNKS_PER_THREAD: Final = 8
+STACK_BYTES: Final = 8 << 20
+SIGNAL_SET_MASK: Final = 3 if sys.platform == "darwin" else 2
+SPINS: Final = 400 if platform.machine().lower() in ("x86_64", "amd64") else 4000
+"""Some 20 microseconds: longer than the gap between two loops, shorter than putting to sleep."""
+
+
+# -------------------------------------------------------------------------------- the text
+
+
+class _Pool:
+    """Writes the functions of the pool."""
+
+    def __init__(self) -> None:
+        self.m = Module()
+        self.state = self.m.variable("pb_pool", f"[{STATE_BYTES} x i8]")
+        self.write_reset()
+        self.write_work()
+        self.write_worker()
+        self.write_start()
+        self.write_parallel_for()
+
+    def field(self, f: Function, offset: int) -> Value:
+        return f.at(self.state, offset)
+
+    def read(self, f: Function, offset: int, type: str = "i64") -> Value:
+        place = self.field(f, offset)
+        return f.value(type, f"load atomic {type}, {place} acquire, align 8")
+
+    def write(self, f: Function, value: Value, offset: int) -> None:
+        f.emit(f"store atomic {value}, {self.field(f, offset)} release, align 8")
+
+    def add(self, f: Function, offset: int, amount: int) -> Value:
+        """Add atomically; the value before."""
+        place = self.field(f, offset)
+        return f.value("i64", f"atomicrmw add {place}, i64 {amount} acq_rel, align 8")
+
+    def lock(self, f: Function) -> None:
+        f.call("i32", "pthread_mutex_lock", self.field(f, MUTEX))
+
+    def unlock(self, f: Function) -> None:
+        f.call("i32", "pthread_mutex_unlock", self.field(f, MUTEX))
+
+    def spin(self, f: Function, done: Callable[[], Value], out: str) -> None:
+        """Look at `done` for a short while; jump to `out` as soon as it holds."""
+        with f.loop(i64(SPINS)):
+            f.goto_if(done(), out)
+            if platform.machine().lower() in ("x86_64", "amd64"):
+                f.call("void", "llvm.x86.sse2.pause")
+            elif platform.machine().lower() in ("arm64", "aarch64"):
+                f.call("void", "llvm.aarch64.hint", i32(1))
+
+    def write_reset(self) -> None:
+        """`void pb_pool_reset()`: the state of a process that has no workers."""
+        f = self.m.function("pb_pool_reset", "void", exported=True)
+        threads = self.read(f, THREADS)
+        f.call("ptr", "memset", self.state, i32(0), i64(STATE_BYTES))
+        self.write(f, threads, THREADS)
+        f.call("i32", "pthread_mutex_init", self.field(f, MUTEX), NULL)
+        for condition in (WAKE, DONE):
+            f.call("i32", "pthread_cond_init", self.field(f, condition), NULL)
+        f.ret()
+
+    def write_work(self) -> None:
+        """`void pb_pool_work(fn, env, n, chunk)`: claim chunks until none is left."""
+        f = self.m.function("pb_pool_work", "void", "ptr", "ptr", "i64", "i64")
+        function, environment, length, chunk = f.parameters
+        again, done = f.new_label(), f.new_label()
+        f.label(again)
+        begin = f.op("mul", self.add(f, NEXT, 1), chunk)
+        f.goto_unless(f.compare("slt", begin, length), done)
+        after = f.op("add", begin, chunk)
+        end = f.select(f.compare("slt", after, length), after, length)
+        f.call("void", function, environment, begin, end)
+        f.goto(again)
+        f.label(done)
+        f.ret()
+
+    def write_worker(self) -> None:
+        """`ptr pb_pool_worker(ptr)`: the life of a worker."""
+        f = self.m.function("pb_pool_worker", "ptr", "ptr")
+        seen = f.variable("i64", i64(0))
+        wait, awake, sleep, join = (f.new_label() for _ in range(4))
+
+        def changed() -> Value:
+            return f.compare("ne", self.read(f, GENERATION), f.load("i64", seen))
+
+        f.label(wait)
+        self.spin(f, changed, awake)
+        self.lock(f)
+        self.add(f, SLEEPERS, 1)
+        f.label(sleep)
+        with f.when(f.compare("eq", self.read(f, GENERATION), f.load("i64", seen))):
+            f.call("i32", "pthread_cond_wait", self.field(f, WAKE), self.field(f, MUTEX))
+            f.goto(sleep)
+        self.add(f, SLEEPERS, -1)
+        f.goto(join)
+        f.label(awake)
+        self.lock(f)
+        f.label(join)
+        f.store(self.read(f, GENERATION), seen)
+        with f.when(f.compare("sle", self.read(f, OPEN), 0)):
+            self.unlock(f)
+            f.goto(wait)
+        self.add(f, OPEN, -1)
+        self.add(f, RUNNING, 1)
+        job = [self.read(f, offset, "ptr") for offset in (FUNCTION, ENVIRONMENT)]
+        job += [self.read(f, offset) for offset in (LENGTH, CHUNK)]
+        self.unlock(f)
+        f.call("void", "pb_pool_work", *job)
+        self.lock(f)
+        before = self.add(f, RUNNING, -1)
+        with f.when(f.compare("eq", before, 1)):
+            f.call("i32", "pthread_cond_signal", self.field(f, DONE))
+        self.unlock(f)
+        f.goto(wait)
+
+    def write_start(self) -> None:
+        """`void pb_pool_start(wanted)`: start workers until there are so many.
+
+        They take no signals, which are for the interpreter's threads.
+        """
+        f = self.m.function("pb_pool_start", "void", "i64")
+        (wanted,) = f.parameters
+        attributes = f.variable("[64 x i8]", Value("[64 x i8]", "zeroinitializer"))
+        masks = [f.variable("[128 x i8]", Value("[128 x i8]", "zeroinitializer")) for _ in range(2)]
+        thread = f.variable("ptr", NULL)
+        again, done = f.new_label(), f.new_label()
+        f.call("i32", "pthread_attr_init", attributes)
+        f.call("i32", "pthread_attr_setstacksize", attributes, i64(STACK_BYTES))
+        f.call("i32", "sigfillset", masks[0])
+        f.call("i32", "pthread_sigmask", i32(SIGNAL_SET_MASK), *masks)
+        f.label(again)
+        f.goto_unless(f.compare("slt", self.read(f, STARTED), wanted), done)
+        worker = Value("ptr", "@pb_pool_worker")
+        status = f.call("i32", "pthread_create", thread, attributes, worker, NULL)
+        f.goto_if(f.compare("ne", status, 0), done)
+        f.call("i32", "pthread_detach", f.load("ptr", thread))
+        self.add(f, STARTED, 1)
+        f.goto(again)
+        f.label(done)
+        f.call("i32", "pthread_sigmask", i32(SIGNAL_SET_MASK), masks[1], NULL)
+        f.call("i32", "pthread_attr_destroy", attributes)
+        f.ret()
+
+    def write_parallel_for(self) -> None:
+        f = self.m.function("pb_parallel_for", "void", "ptr", "ptr", "i64", "i64", exported=True)
+        function, environment, length, grain = f.parameters
+        serial = f.new_label()
+        with f.when(f.compare("sle", length, 0)):
+            f.ret()
+        least = f.select(f.compare("sgt", grain, 1), grain, i64(1))
+        threads = self.read(f, THREADS)
+        f.goto_if(f.compare("sle", threads, 1), serial)
+        chunk = self.chunk(f, length, least, threads)
+        chunks = self.divide_up(f, length, chunk)
+        f.goto_if(f.compare("sle", chunks, 1), serial)
+        place = self.field(f, BUSY)
+        claimed = f.value("{ i64, i1 }", f"cmpxchg {place}, i64 0, i64 1 acq_rel acquire, align 8")
+        f.goto_unless(f.value("i1", f"extractvalue {claimed}, 1"), serial)
+        self.region(f, chunk, chunks, threads)
+        f.ret()
+        f.label(serial)
+        f.call("void", function, environment, i64(0), length)
+        f.ret()
+
+    def chunk(self, f: Function, length: Value, grain: Value, threads: Value) -> Value:
+        """A multiple of the grain that gives each thread a few chunks."""
+        share = self.divide_up(f, length, f.op("mul", threads, CHUNKS_PER_THREAD))
+        return f.op("mul", self.divide_up(f, share, grain), grain)
+
+    def divide_up(self, f: Function, a: Value, b: Value) -> Value:
+        """ceil(a / b) of positive numbers."""
+        return f.op("udiv", f.op("add", a, f.op("sub", b, 1)), b)
+
+    def region(self, f: Function, chunk: Value, chunks: Value, threads: Value) -> None:
+        function, environment, length, _ = f.parameters
+        others, spare = f.op("sub", threads, 1), f.op("sub", chunks, 1)
+        helpers = f.select(f.compare("slt", others, spare), others, spare)
+        with f.when(f.compare("slt", self.read(f, STARTED), helpers)):
+            f.call("void", "pb_pool_start", helpers)
+        self.lock(f)
+        for value, offset in ((function, FUNCTION), (environment, ENVIRONMENT)):
+            self.write(f, value, offset)
+        for value, offset in ((length, LENGTH), (chunk, CHUNK), (i64(0), NEXT), (helpers, OPEN)):
+            self.write(f, value, offset)
+        self.add(f, GENERATION, 1)
+        self.wake(f, helpers)
+        self.unlock(f)
+        f.call("void", "pb_pool_work", function, environment, length, chunk)
+        self.join(f)
+
+    def wake(self, f: Function, helpers: Value) -> None:
+        """Wake as many of the sleepers as there is work for; those that spin see it themselves."""
+        sleepers = self.read(f, SLEEPERS)
+        all_of_them = f.compare("sle", sleepers, helpers)
+        with f.when(f.op("and", all_of_them, f.compare("sgt", sleepers, 0))):
+            f.call("i32", "pthread_cond_broadcast", self.field(f, WAKE))
+        one_by_one = f.select(all_of_them, i64(0), helpers)
+        with f.loop(one_by_one):
+            f.call("i32", "pthread_cond_signal", self.field(f, WAKE))
+
+    def join(self, f: Function) -> None:
+        """Close the region to late workers, and wait for those that are still at a chunk."""
+        close, check, done = f.new_label(), f.new_label(), f.new_label()
+        self.spin(f, lambda: f.compare("eq", self.read(f, RUNNING), 0), close)
+        f.label(close)
+        self.lock(f)
+        self.write(f, i64(0), OPEN)
+        f.label(check)
+        f.goto_if(f.compare("eq", self.read(f, RUNNING), 0), done)
+        f.call("i32", "pthread_cond_wait", self.field(f, DONE), self.field(f, MUTEX))
+        f.goto(check)
+        f.label(done)
+        self.unlock(f)
+        self.write(f, i64(0), BUSY)
+
+
+# ------------------------------------------------------------------------------------ in memory
+
+
+class _Loaded:
+    """The pool in memory.  Its threads run this code, so it stays until the process ends."""
+
+    def __init__(self) -> None:
+        module = _Pool().m
+        code = jit.stored_object(module.text(), name="pullback_pool")
+        symbols = {name: jit.process_address(name) for name in module.undefined}
+        exports = ["pb_parallel_for", "pb_pool_reset", "pb_pool"]
+        self.module = jit.load(code, symbols, exports=exports)
+        self.address = self.module.address("pb_parallel_for")
+        self.reset = ctypes.PYFUNCTYPE(None)(self.module.address("pb_pool_reset"))
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
+        self.reset()
+
+    @property
+    def threads(self) -> ctypes.c_int64:
+        return ctypes.c_int64.from_address(self.module.address("pb_pool") + THREADS)
+
+    @property
+    def started(self) -> int:
+        state = self.module.address("pb_pool")
+        return int(ctypes.c_int64.from_address(state + STARTED).value)
+
+
+_lock = threading.Lock()
+_loaded: _Loaded | None = None
+_threads: int | None = None
+
+
+def _pool() -> _Loaded:
+    global _loaded
+    if _loaded is None:
+        with _lock:
+            if _loaded is None:
+                made = _Loaded()
+                made.threads.value = num_threads()
+                _loaded = made
+    return _loaded
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()
+    if _loaded is not None:
+        _loaded.reset()
+
+
+if os.name == "posix":
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def address() -> int:
+    """Address of `pb_parallel_for`, for modules that call it.
+
+    >>> address() != 0
+    True
+    """
+    return _pool().address
+
+
+def symbols() -> dict[str, int]:
+    """The pool's symbols, for `jit.load`."""
+    return {"pb_parallel_for": address()}
+
+
+def started_workers() -> int:
+    """How many workers have been started in this process."""
+    return 0 if _loaded is None else _loaded.started
+
+
+def parallel_for(function: int, environment: int, length: int, grain: int) -> None:
+    """`pb_parallel_for` from Python; releases the GIL."""
+    types: list[Any] = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64]
+    ctypes.CFUNCTYPE(None, *types)(address())(function, environment, length, grain)
+
+
+# ------------------------------------------------------------------------------ number of threads
+
+
+def _cpu_quota() -> float:
+    """Processors that a container may use at a time, by its control group; inf without a bound."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return math.inf if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError):
+        return math.inf
+
+
+@cache
+def _available() -> int:
+    if sys.platform == "linux":
+        count = len(os.sched_getaffinity(0))
+    else:
+        count = os.cpu_count() or 1
+    return max(1, min(count, math.ceil(min(_cpu_quota(), count))))
+
+
+def default_num_threads() -> int:
+    """`PULLBACK_NUM_THREADS`, else the processors that this process may use.
+
+    >>> default_num_threads() >= 1
+    True
+    """
+    text = os.environ.get("PULLBACK_NUM_THREADS", "").strip()
+    if not text:
+        return _available()
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"PULLBACK_NUM_THREADS must be a positive integer, not {text!r}")
+    return int(text)
+
+
+def num_threads() -> int:
+    """How many threads a compiled program may use, the calling one included."""
+    return default_num_threads() if _threads is None else _threads
+
+
+def set_num_threads(count: int | None) -> None:
+    """Let compiled programs use `count` threads; None: the default.  Results do not depend on it.
+
+    >>> set_num_threads(2)
+    >>> num_threads()
+    2
+    >>> set_num_threads(None)
+    """
+    global _threads
+    if count is not None and count < 1:
+        raise ValueError(f"the number of threads must be at least 1, not {count}")
+    _threads = count
+    if _loaded is not None:
+        _loaded.threads.value = num_threads()

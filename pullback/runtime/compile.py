@@ -1,0 +1,233 @@
+"""The pipeline from a jaxpr to machine code, top to bottom.
+
+    simplify      jaxpr -> jaxpr
+    lower         jaxpr -> loop program
+    emit          loop program -> LLVM text
+    compile       LLVM text -> object code (or the disk cache gives it)
+    load          object code -> addresses
+
+The result is an `Executable`, which knows how to describe itself to the native call path.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from pullback import config
+from pullback.core import dtypes
+from pullback.core.avals import ShapedArray
+from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, Literal
+from pullback.errors import LoweringError
+from pullback.llvm import emit, library
+from pullback.llvm import jit as native
+from pullback.llvm.entry import (
+    EntrySpec,
+    FastCallable,
+    LeafSpec,
+    OutputSpec,
+    array_leaf,
+    constant_output,
+    fresh_output,
+    input_output,
+    make_entry,
+)
+from pullback.loops import build
+from pullback.passes import simplify
+from pullback.runtime import cache
+from pullback.runtime.array import ArrayImpl, from_numpy
+from pullback.runtime.fingerprint import Uncacheable, fingerprint
+
+__all__ = ["Executable", "compile_jaxpr"]
+
+RELEASE_GIL_COST: Final = 200_000.0
+"""Programs of more (in elementary operations) let other Python threads run meanwhile."""
+
+
+@dataclass(frozen=True)
+class Code:
+    """Machine code of a program, as the disk cache keeps it."""
+
+    object_code: bytes
+    symbols: tuple[str, ...]
+    arena_bytes: int
+    cost: float
+
+    def metadata(self) -> dict[str, Any]:
+        """All but the code itself."""
+        return {"symbols": self.symbols, "arena_bytes": self.arena_bytes, "cost": self.cost}
+
+
+_PROGRAM: Final = "pb_program"
+
+
+class _Runner(FastCallable):
+    """Calls an executable on a flat sequence of arrays."""
+
+    __slots__ = ("__weakref__", "executable")
+
+    def __init__(self, executable: Executable) -> None:
+        self.executable = executable
+
+    def _miss(self, *arrays: Any) -> Any:
+        entry = self.executable.flat_entry
+        return entry(*arrays)
+
+
+class Executable:
+    """A compiled program."""
+
+    def __init__(
+        self,
+        name: str,
+        closed: ClosedJaxpr,
+        jaxpr: Jaxpr,
+        code: Code,
+        module: native.LoadedModule,
+        outputs: Sequence[OutputSpec],
+        params: Sequence[int],
+        constants: Sequence[np.ndarray[Any, Any]],
+    ) -> None:
+        self.name = name
+        self.closed = closed
+        self.jaxpr = jaxpr
+        self.code = code
+        self.module = module
+        self.outputs = list(outputs)
+        self.params = list(params)
+        self.constants = list(constants)
+        self.in_avals: list[ShapedArray] = closed.in_avals
+        self.out_avals: list[ShapedArray] = closed.out_avals
+        self.flat_entry = make_entry(
+            self.entry_spec(
+                args=[("leaf",)] * len(self.in_avals),
+                leaves=[array_leaf(a) for a in self.in_avals],
+                tree=("list", [("leaf",)] * len(self.outputs)),
+            )
+        )
+        self._run = _Runner(self)
+        self._run.add_entry(self.flat_entry)
+
+    def entry_spec(
+        self,
+        *,
+        args: Sequence[Any],
+        leaves: Sequence[LeafSpec],
+        tree: Any = None,
+        kwargs: Sequence[tuple[str, Any]] = (),
+        finish: Callable[[list[Any]], Any] | None = None,
+    ) -> EntrySpec:
+        """What the native call path needs to call this program with such arguments."""
+        return EntrySpec(
+            args=args,
+            kwargs=kwargs,
+            leaves=leaves,
+            params=self.params,
+            constants=self.constants,
+            outputs=self.outputs,
+            tree=tree,
+            finish=finish,
+            program=self.module.address(_PROGRAM),
+            arena_bytes=self.code.arena_bytes,
+            release_gil=self.code.cost > RELEASE_GIL_COST,
+            on_error=self._on_error,
+            array_type=ArrayImpl,
+            active=config.ACTIVE,
+            keep=self,
+        )
+
+    def _on_error(self, status: int) -> None:
+        raise RuntimeError(f"the compiled program {self.name} failed with status {status}")
+
+    def __call__(self, arrays: Sequence[ArrayImpl]) -> list[ArrayImpl]:
+        """Run on arrays of exactly the types it was compiled for."""
+        result: list[ArrayImpl] = self._run(*arrays)
+        return result
+
+
+def _physical_array(value: Any, aval: ShapedArray) -> np.ndarray[Any, Any]:
+    data = value._data if type(value) is ArrayImpl else np.asarray(value)
+    return np.ascontiguousarray(data, dtype=dtypes.physical(aval.dtype)).reshape(aval.shape)
+
+
+def _outputs(closed: ClosedJaxpr) -> tuple[list[OutputSpec | None], list[int]]:
+    """Results that need no program (arguments, constants), and the positions of the others."""
+    jaxpr = closed.jaxpr
+    arguments = {v: i for i, v in enumerate(jaxpr.invars)}
+    constants = dict(zip(jaxpr.constvars, closed.consts, strict=True))
+    specs: list[OutputSpec | None] = []
+    computed: list[int] = []
+    for i, v in enumerate(jaxpr.outvars):
+        if type(v) is Literal:
+            specs.append(constant_output(from_numpy(v.val, v.aval)))
+        elif v in arguments:
+            specs.append(input_output(arguments[v]))
+        elif v in constants:
+            specs.append(constant_output(from_numpy(_physical_array(constants[v], v.aval), v.aval)))
+        else:
+            specs.append(None)
+            computed.append(i)
+    return specs, computed
+
+
+def _needed(closed: ClosedJaxpr, computed: Sequence[int]) -> tuple[ClosedJaxpr, list[int]]:
+    """The jaxpr of the computed results alone, of the arguments and constants that it uses."""
+    jaxpr = closed.jaxpr
+    used = {v for eqn in jaxpr.eqns for v in eqn.invars if type(v) is not Literal}
+    params = [i for i, v in enumerate(jaxpr.invars) if v in used]
+    kept = [(v, c) for v, c in zip(jaxpr.constvars, closed.consts, strict=True) if v in used]
+    needed = jaxpr.replace(
+        invars=[jaxpr.invars[i] for i in params],
+        constvars=[v for v, _ in kept],
+        outvars=[jaxpr.outvars[i] for i in computed],
+    )
+    return ClosedJaxpr(needed, [c for _, c in kept]), params
+
+
+def _generate(closed: ClosedJaxpr, name: str) -> Code:
+    """Machine code for a simplified jaxpr."""
+    program = build.lower_program(closed)
+    module = emit.emit_module(program, native.vector_bits(), name=_PROGRAM)
+    object_code = native.compile_object(module.text, name=name)
+    return Code(object_code, tuple(module.symbols), module.arena_bytes, module.cost)
+
+
+def _cached_code(closed: ClosedJaxpr, name: str) -> Code:
+    try:
+        key = fingerprint(closed.jaxpr)
+    except Uncacheable:
+        return _generate(closed, name)
+    found = cache.get(key)
+    if found is not None:
+        meta = found.metadata
+        return Code(
+            found.payload, tuple(meta["symbols"]), int(meta["arena_bytes"]), float(meta["cost"])
+        )
+    code = _generate(closed, name)
+    cache.put(key, cache.CacheEntry(code.object_code, json.loads(json.dumps(code.metadata()))))
+    return code
+
+
+def compile_jaxpr(closed: ClosedJaxpr, *, name: str) -> Executable:
+    """Compile a jaxpr for arguments of its types."""
+    simple = simplify.simplify(closed)
+    specs, computed = _outputs(simple)
+    needed, params = _needed(simple, computed)
+    code = _cached_code(needed, name)
+    addresses = {symbol: library.address(symbol) for symbol in code.symbols}
+    module = native.load(code.object_code, addresses, exports=[_PROGRAM])
+    for i in computed:
+        aval = simple.out_avals[i]
+        specs[i] = fresh_output(aval, dtypes.physical(aval.dtype), aval.shape)
+    constants = [
+        _physical_array(c, v.aval)
+        for v, c in zip(needed.jaxpr.constvars, needed.consts, strict=True)
+    ]
+    outputs = [s for s in specs if s is not None]
+    if len(outputs) != len(specs):
+        raise LoweringError(f"the program {name} has a result that nothing computes")
+    return Executable(name, closed, needed.jaxpr, code, module, outputs, params, constants)

@@ -1,0 +1,471 @@
+"""`jit` for users: a function that is traced and compiled once per type of its arguments.
+
+A call with types seen before does not come here at all: the native call path of `llvm.entry` takes
+it.  `_miss` is everything else: new types, traced arguments, overridden configuration.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from pullback import config, tree
+from pullback.control.jit import jit as jit_primitive
+from pullback.control.jit import open_consts
+from pullback.core import dtypes
+from pullback.core.avals import aval_of
+from pullback.core.jaxpr import ClosedJaxpr, DebugInfo
+from pullback.core.source import describe_function
+from pullback.core.trace import EVAL, Tracer, current_trace
+from pullback.llvm.entry import (
+    FastCallable,
+    LeafSpec,
+    array_leaf,
+    make_entry,
+    ndarray_leaf,
+    numpy_scalar_leaf,
+    scalar_leaf,
+)
+from pullback.runtime.array import ArrayImpl
+from pullback.runtime.compile import Executable, compile_jaxpr
+from pullback.runtime.dispatch import to_array
+from pullback.transforms.arguments import (
+    FlatFunction,
+    check_callable,
+    check_operand,
+    function_name,
+)
+from pullback.transforms.staging import stage
+
+__all__ = ["JitFunction", "Traced", "jit"]
+
+PROGRAMS_PER_FUNCTION: Final = 512
+ENTRIES_PER_FUNCTION: Final = 32
+_PYTHON_SCALARS: Final = (bool, int, float, complex)
+
+
+@dataclass
+class Traced:
+    """One traced signature of a jitted function."""
+
+    name: str
+    closed: ClosedJaxpr
+    in_tree: Any
+    out_tree: Any
+    donated: tuple[bool, ...]
+    executable: Executable | None = None
+
+    def compiled(self) -> Executable:
+        """The machine code, made at the first need."""
+        if self.executable is None:
+            self.executable = compile_jaxpr(self.closed, name=self.name)
+        return self.executable
+
+    @functools.cached_property
+    def call_jaxpr(self) -> tuple[ClosedJaxpr, list[Any]]:
+        """The jaxpr with its constants as operands, for the jit equation."""
+        return open_consts(self.closed)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a function is jitted."""
+
+    static_argnums: tuple[int, ...] = ()
+    static_argnames: tuple[str, ...] = ()
+    donate_argnums: tuple[int, ...] = ()
+    donate_argnames: tuple[str, ...] = ()
+    keep_unused: bool = False
+    inline: bool = False
+
+
+@dataclass
+class _Call:
+    """The arguments of one call, taken apart."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    static: tuple[Any, ...]
+    leaves: list[Any] = field(default_factory=list)
+    in_tree: Any = None
+
+
+class JitFunction(FastCallable):
+    """A jitted function; made by `jit`."""
+
+    __slots__ = ("__dict__", "__weakref__", "_fun", "_options", "_programs")
+
+    def __init__(self, fun: Callable[..., Any], options: Options) -> None:
+        self._fun = fun
+        self._options = options
+        self._programs = _shared_programs(fun, options)
+        functools.update_wrapper(self, fun)
+        _functions.add(self)
+
+    def __repr__(self) -> str:
+        return f"<jit of {self._fun!r}>"
+
+    # -------------------------------------------------------------- calls
+
+    def _miss(self, *args: Any, **kwargs: Any) -> Any:
+        """A call that no entry fits."""
+        if config.disable_jit():
+            return self._fun(*args, **kwargs)
+        call = self._take_apart(args, kwargs)
+        if current_trace() is EVAL:
+            return self._evaluate(call)
+        traced = self._trace(call)
+        opened, consts = traced.call_jaxpr
+        outs = jit_primitive.bind(
+            *consts,
+            *call.leaves,
+            jaxpr=opened,
+            name=traced.name,
+            donated_invars=(),
+            keep_unused=self._options.keep_unused,
+            inline=self._options.inline,
+        )
+        return traced.out_tree.unflatten(outs)
+
+    def _evaluate(self, call: _Call) -> Any:
+        for x in call.leaves:
+            if isinstance(x, Tracer):
+                to_array(x)  # raises: the tracer leaked
+        traced = self._trace(call)
+        executable = traced.compiled()
+        arrays = [
+            x if type(x) is ArrayImpl else to_array(x) for x in call.leaves
+        ]
+        outs = executable(arrays)
+        if not config.ACTIVE:
+            self._add_entry(call, traced, executable)
+        return traced.out_tree.unflatten(outs)
+
+    def _add_entry(self, call: _Call, traced: Traced, executable: Executable) -> None:
+        """Let the native path take further calls with these types."""
+        leaves = [_leaf_spec(x) for x in call.leaves]
+        if any(leaf is None for leaf in leaves):
+            return
+        nodes = _argument_nodes(call, self._options)
+        if nodes is None:
+            return
+        args, kwargs = nodes
+        out_tree = traced.out_tree.as_spec()
+        simple = _is_simple(out_tree)
+        spec = executable.entry_spec(
+            args=args,
+            kwargs=kwargs,
+            leaves=[leaf for leaf in leaves if leaf is not None],
+            tree=out_tree if simple else None,
+            finish=None if simple else traced.out_tree.unflatten,
+        )
+        if len(self.entries) >= ENTRIES_PER_FUNCTION:
+            self.remove_entry(self.entries[-1])
+        self.add_entry(make_entry(spec))
+
+    # -------------------------------------------------------------- tracing
+
+    def _take_apart(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call:
+        options = self._options
+        static: list[Any] = []
+        dynamic = args
+        if options.static_argnums:
+            nums = {i % len(args) for i in options.static_argnums if -len(args) <= i < len(args)}
+            static = [(i, _hashable(self._fun, args[i], i)) for i in sorted(nums)]
+            dynamic = tuple(None if i in nums else x for i, x in enumerate(args))
+        named = kwargs
+        if options.static_argnames:
+            names = [n for n in options.static_argnames if n in kwargs]
+            static += [(n, _hashable(self._fun, kwargs[n], n)) for n in sorted(names)]
+            named = {k: v for k, v in kwargs.items() if k not in names}
+        call = _Call(args, kwargs, tuple(static))
+        call.leaves, call.in_tree = tree.flatten((dynamic, named))
+        return call
+
+    def _trace(self, call: _Call) -> Traced:
+        avals = []
+        for x in call.leaves:
+            try:
+                avals.append(aval_of(x))
+            except TypeError:
+                self._refuse(call)
+        key = (call.in_tree, tuple(avals), call.static, config.fingerprint())
+        found = self._programs.get(key)
+        if found is not None:
+            self._programs.move_to_end(key)
+            return found
+        traced = self._stage(call, avals)
+        if not any(isinstance(c, Tracer) for c in traced.closed.consts):
+            self._programs[key] = traced
+            if len(self._programs) > PROGRAMS_PER_FUNCTION:
+                self._programs.popitem(last=False)
+        return traced
+
+    def _refuse(self, call: _Call) -> None:
+        """Raise for the argument that is no array, saying which it is."""
+        args, kwargs = call.in_tree.unflatten(call.leaves)
+        for path, x in tree.leaves_with_path((args, kwargs)):
+            check_operand(
+                x,
+                f"jit of {describe_function(self._fun)}",
+                f"argument args{tree.keystr(path[1:])}"
+                if path[0].idx == 0
+                else f"keyword argument {tree.keystr(path[1:])}",
+            )
+
+    def _stage(self, call: _Call, avals: Sequence[Any]) -> Traced:
+        fun = self._fun if not call.static else _with_static(self._fun, call.static)
+        flat = FlatFunction(fun, call.in_tree)
+        name = function_name(self._fun)
+        info = DebugInfo("jit", name)
+        closed = stage(
+            flat, avals, description=f"{describe_function(self._fun)} for jit", debug_info=info
+        )
+        donated = _donated(self._options, call)
+        return Traced(name, closed, call.in_tree, flat.out_tree, donated)
+
+    # -------------------------------------------------------------- ahead of time, caches
+
+    def trace(self, *args: Any, **kwargs: Any) -> Traced:
+        """Trace for arguments of these types, which may be `ShapeDtypeStruct`s."""
+        return self._trace(self._take_apart(args, kwargs))
+
+    def eval_shape(self, *args: Any, **kwargs: Any) -> Any:
+        """Shapes and dtypes of the result, without computing it."""
+        traced = self.trace(*args, **kwargs)
+        return traced.out_tree.unflatten(traced.closed.out_avals)
+
+    def clear_cache(self) -> None:
+        """Forget the programs of this function."""
+        self._programs.clear()
+        self.clear_entries()
+
+    def _cache_size(self) -> int:
+        return len(self._programs)
+
+
+_functions: weakref.WeakSet[JitFunction] = weakref.WeakSet()
+_by_function: weakref.WeakKeyDictionary[Any, dict[Options, OrderedDict[Any, Traced]]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def _shared_programs(fun: Any, options: Options) -> OrderedDict[Any, Traced]:
+    """The programs of a function: the same for every `jit` of the same function."""
+    if not inspect.isfunction(fun):
+        return OrderedDict()
+    return _by_function.setdefault(fun, {}).setdefault(options, OrderedDict())
+
+
+def clear_caches() -> None:
+    """Forget all compiled programs of the process; the disk cache stays."""
+    for function in list(_functions):
+        function.clear_cache()
+    _by_function.clear()
+
+
+def _forget_entries() -> None:
+    for function in list(_functions):
+        function.clear_entries()
+
+
+config.on_update(_forget_entries)
+
+
+def _hashable(fun: Any, value: Any, where: Hashable) -> Any:
+    try:
+        hash(value)
+    except TypeError:
+        raise ValueError(
+            f"jit of {describe_function(fun)}: the static argument {where!r} is not hashable: "
+            f"{value!r} of type {type(value).__name__}. Static arguments are compared to find "
+            "compiled programs; use a tuple instead of a list, or pass the array as a normal argument."
+        ) from None
+    return _Static(value)
+
+
+class _Static:
+    """A static argument: equal if type and value are."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, _Static)
+            and type(self.value) is type(other.value)
+            and bool(self.value == other.value)
+        )
+
+
+def _with_static(fun: Callable[..., Any], static: Sequence[tuple[Any, _Static]]) -> Any:
+    positions = {i: s.value for i, s in static if isinstance(i, int)}
+    names = {n: s.value for n, s in static if isinstance(n, str)}
+
+    @functools.wraps(fun)
+    def partial(*args: Any, **kwargs: Any) -> Any:
+        full = [positions.get(i, x) for i, x in enumerate(args)]
+        return fun(*full, **kwargs, **names)
+
+    return partial
+
+
+def _donated(options: Options, call: _Call) -> tuple[bool, ...]:
+    if not options.donate_argnums and not options.donate_argnames:
+        return ()
+    args, kwargs = call.in_tree.unflatten([False] * len(call.leaves))
+    n = len(args)
+    nums = {i % n for i in options.donate_argnums if -n <= i < n}
+    marked_args = tuple(
+        tree.map(lambda _, d=i in nums: d, x) for i, x in enumerate(args)
+    )
+    marked_kwargs = {
+        k: tree.map(lambda _, d=k in options.donate_argnames: d, v) for k, v in kwargs.items()
+    }
+    return tuple(tree.leaves((marked_args, marked_kwargs)))
+
+
+def _leaf_spec(x: Any) -> LeafSpec | None:
+    if type(x) is ArrayImpl:
+        return array_leaf(x.aval)
+    if type(x) in _PYTHON_SCALARS:
+        return scalar_leaf(type(x), dtypes.python_scalar_dtype(type(x), x))
+    if isinstance(x, np.generic):
+        aval = aval_of(x)
+        return numpy_scalar_leaf(x.dtype) if aval.dtype == x.dtype and type(x) is x.dtype.type else None
+    if type(x) is np.ndarray:
+        return ndarray_leaf(x.dtype, x.shape) if aval_of(x).dtype == x.dtype else None
+    return None
+
+
+def _is_simple(node: Any) -> bool:
+    if node[0] == "other":
+        return False
+    return all(_is_simple(child) for child in node[-1]) if len(node) > 1 else True
+
+
+def _argument_nodes(call: _Call, options: Options) -> tuple[list[Any], list[Any]] | None:
+    """The structure of the arguments for the native path, or None where it cannot say it."""
+    args, kwargs = call.in_tree.as_spec()[1]
+    if not _is_simple(args) or not _is_simple(kwargs):
+        return None
+    nodes = list(args[1])
+    for i, s in call.static:
+        if isinstance(i, int):
+            nodes[i] = ("static", call.args[i])
+    named = dict(zip(kwargs[1], kwargs[2], strict=True))
+    for n, _ in call.static:
+        if isinstance(n, str):
+            named[n] = ("static", call.kwargs[n])
+    return nodes, sorted(named.items())
+
+
+def _as_tuple(value: Any, kind: type) -> tuple[Any, ...]:
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, kind) else tuple(value)
+
+
+def _resolve(
+    fun: Callable[..., Any], nums: Any, names: Any, what: str
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Numbers and names of arguments; each implies the other where the signature says so."""
+    numbers = _as_tuple(nums, int)
+    strings = _as_tuple(names, str)
+    if not all(isinstance(i, (int, np.integer)) for i in numbers):
+        raise TypeError(f"jit: {what}_argnums must be integers, got {nums!r}")
+    if not all(isinstance(n, str) for n in strings):
+        raise TypeError(f"jit: {what}_argnames must be strings, got {names!r}")
+    if not numbers and not strings:
+        return (), ()
+    try:
+        parameters = list(inspect.signature(fun).parameters.values())
+    except (TypeError, ValueError):
+        return tuple(map(int, numbers)), strings
+    positional = [
+        p.name
+        for p in parameters
+        if p.kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    _check_known(fun, parameters, positional, numbers, strings, what)
+    if nums is None:
+        numbers = tuple(positional.index(n) for n in strings if n in positional)
+    elif names is None:
+        n = len(positional)
+        by_keyword = [
+            p.name for p in parameters if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+        ]
+        chosen = [positional[i] for i in numbers if -n <= i < n]
+        strings = tuple(name for name in chosen if name in by_keyword)
+    return tuple(map(int, numbers)), strings
+
+
+def _check_known(
+    fun: Any, parameters: Any, positional: Any, numbers: Any, strings: Any, what: str
+) -> None:
+    kinds = {p.kind for p in parameters}
+    if inspect.Parameter.VAR_POSITIONAL not in kinds:
+        for i in numbers:
+            if not -len(positional) <= i < len(positional):
+                raise ValueError(
+                    f"jit of {describe_function(fun)}: {what}_argnums={i} is out of range, the "
+                    f"function takes {len(positional)} positional arguments"
+                )
+    if inspect.Parameter.VAR_KEYWORD not in kinds:
+        known = {p.name for p in parameters}
+        for n in strings:
+            if n not in known:
+                raise ValueError(
+                    f"jit of {describe_function(fun)}: {what}_argnames={n!r} is not one of its "
+                    f"arguments {sorted(known)}"
+                )
+
+
+def jit(
+    fun: Any = None,
+    /,
+    *,
+    in_shardings: Any = None,
+    out_shardings: Any = None,
+    static_argnums: int | Sequence[int] | None = None,
+    static_argnames: str | Iterable[str] | None = None,
+    donate_argnums: int | Sequence[int] | None = None,
+    donate_argnames: str | Iterable[str] | None = None,
+    keep_unused: bool = False,
+    device: Any = None,
+    backend: str | None = None,
+    inline: bool = False,
+    compiler_options: Any = None,
+) -> Any:
+    """Compile a function: it is traced once per type of its arguments, then runs as machine code.
+
+    Arguments are pytrees of arrays and scalars; `static_argnums`/`static_argnames` name those that
+    are Python values, which the program is specialised on (hashable). Usable as a decorator, with
+    or without options.
+
+    >>> import pullback as pb, pullback.numpy as jnp
+    >>> @pb.jit
+    ... def f(x):
+    ...     return jnp.sum(x ** 2)
+    >>> float(f(jnp.arange(3.0)))
+    5.0
+    """
+    if fun is None:
+        options = {k: v for k, v in locals().items() if k not in ("fun",)}
+        return functools.partial(jit, **options)
+    check_callable(fun, "jit")
+    statics = _resolve(fun, static_argnums, static_argnames, "static")
+    donated = _resolve(fun, donate_argnums, donate_argnames, "donate")
+    return JitFunction(fun, Options(*statics, *donated, bool(keep_unused), bool(inline)))
