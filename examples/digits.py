@@ -1,8 +1,8 @@
 """A small convolutional network learns to read handwritten digits.
 
-The data are the 1,797 digits that come with scikit-learn: 8x8 pixels, grey values from 0 to 16.  The
-network is written for one image and `vmap` runs it on batches; its parameters are a plain pytree.  One
-jitted step computes the loss, its gradient and the update of the Adam optimiser.
+The data are the 1,797 digits that come with scikit-learn: 8x8 pixels, grey values from 0 to 16.
+The network is written for one image and `vmap` runs it on batches; its parameters are a plain
+pytree.  One jitted step computes the loss, its gradient and the update of the Adam optimiser.
 
     python examples/digits.py
 
@@ -29,7 +29,7 @@ import pullback.numpy as jnp
 from pullback import lax, nn, random
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402  (the backend comes first)
+import matplotlib.pyplot as plt
 
 Params = dict[str, Any]
 Array = pb.Array
@@ -233,7 +233,9 @@ def _plot_curves(figure: Any, history: History) -> None:
 
 def _plot_mistakes(figure: Any, images: Any, read: Any, labels: Any, wrong: Any) -> None:
     count = int(np.sum(read != labels))
-    figure.suptitle(f"the {count} digits of {len(labels)} that it misreads" if count else "no mistakes")
+    figure.suptitle(
+        f"the {count} digits of {len(labels)} that it misreads" if count else "no mistakes"
+    )
     for axes, k in zip(np.atleast_1d(figure.subplots(1, 8)), [*wrong, *[None] * 8], strict=False):
         axes.axis("off")
         if k is not None:

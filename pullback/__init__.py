@@ -1,0 +1,1 @@
+"""Pullback: composable transformations of NumPy programs, in pure Python."""

@@ -112,7 +112,11 @@ default_prng_impl: Final = Setting(
 )
 debug_nans: Final = Setting("jax_debug_nans", False, _boolean, "Raise at the first NaN.", True)
 check_tracer_leaks: Final = Setting(
-    "jax_check_tracer_leaks", False, _boolean, "Raise when a traced value outlives its trace.", False
+    "jax_check_tracer_leaks",
+    False,
+    _boolean,
+    "Raise when a traced value outlives its trace.",
+    False,
 )
 traceback_filtering: Final = Setting(
     "jax_traceback_filtering",
@@ -122,7 +126,11 @@ traceback_filtering: Final = Setting(
     False,
 )
 threefry_partitionable: Final = Setting(
-    "jax_threefry_partitionable", True, _boolean, "Bits of an element depend on its index alone.", True
+    "jax_threefry_partitionable",
+    True,
+    _boolean,
+    "Bits of an element depend on its index alone.",
+    True,
 )
 
 
@@ -159,3 +167,11 @@ def on_update(listener: Callable[[], None]) -> None:
 def fingerprint() -> tuple[Any, ...]:
     """What a traced program depends on besides its arguments."""
     return tuple(s() for s in _settings.values() if s.in_fingerprint)
+
+
+def __getattr__(name: str) -> Any:
+    """`config.jax_enable_x64`: the value of a setting as an attribute."""
+    setting = _settings.get(name)
+    if setting is None:
+        raise AttributeError(f"there is no setting {name!r}; known: {', '.join(sorted(_settings))}")
+    return setting()

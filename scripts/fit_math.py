@@ -218,6 +218,11 @@ HALF_LN2 = LN2 / 2 * (1 + mpf(2) ** -10)
 SQRT2 = mp.sqrt(2)
 
 
+def tail(function: Real) -> tuple[Real, Real, Real]:
+    """Target, weight and variable of P in f(x) = x + x^3 P(x^2)."""
+    return lambda x: (function(x) - x) / x**3, lambda x: x**3 / function(x), square
+
+
 def exponentials() -> Iterator[Fit]:
     for dtype, terms, terms2 in ((F32, 5, 6), (F64, 10, 11)):
         # exp(r) = 1 + r + r^2 P(r)
@@ -247,37 +252,20 @@ def logarithms() -> Iterator[Fit]:
 
 
 def hyperbolics() -> Iterator[Fit]:
-    # sinh(x) = x + x^3 P(x^2) for |x| <= 1
-    for dtype, terms in ((F32, 3), (F64, 7)):
-        yield Fit(
-            "sinh", dtype, terms, mpf("1e-4"), mpf(1),
-            lambda x: (mp.sinh(x) - x) / x**3, lambda x: x**3 / mp.sinh(x), square,
-        )  # fmt: skip
-    # tanh(x) = x + x^3 P(x^2) for |x| <= 0.55
-    for dtype, terms in ((F32, 5), (F64, 11)):
-        yield Fit(
-            "tanh", dtype, terms, mpf("1e-4"), mpf("0.55"),
-            lambda x: (mp.tanh(x) - x) / x**3, lambda x: x**3 / mp.tanh(x), square,
-        )  # fmt: skip
+    for dtype, sinh_terms, tanh_terms in ((F32, 3, 5), (F64, 7, 11)):
+        yield Fit("sinh", dtype, sinh_terms, mpf("1e-4"), mpf(1), *tail(mp.sinh))
+        yield Fit("tanh", dtype, tanh_terms, mpf("1e-4"), mpf("0.55"), *tail(mp.tanh))
 
 
 def circular() -> Iterator[Fit]:
     quarter = mp.pi / 4 * (1 + mpf(2) ** -10)
     for dtype, terms, tan_terms in ((F32, 3, 7), (F64, 6, 15)):
-        # sin(x) = x + x^3 P(x^2)
-        yield Fit(
-            "sin", dtype, terms, mpf("1e-4"), quarter,
-            lambda x: (mp.sin(x) - x) / x**3, lambda x: x**3 / mp.sin(x), square,
-        )  # fmt: skip
+        yield Fit("sin", dtype, terms, mpf("1e-4"), quarter, *tail(mp.sin))
+        yield Fit("tan", dtype, tan_terms, mpf("1e-4"), quarter, *tail(mp.tan))
         # cos(x) = 1 - x^2 / 2 + x^4 P(x^2)
         yield Fit(
             "cos", dtype, terms, mpf("1e-4"), quarter,
             lambda x: (mp.cos(x) - 1 + x**2 / 2) / x**4, lambda x: x**4 / mp.cos(x), square,
-        )  # fmt: skip
-        # tan(x) = x + x^3 P(x^2)
-        yield Fit(
-            "tan", dtype, tan_terms, mpf("1e-4"), quarter,
-            lambda x: (mp.tan(x) - x) / x**3, lambda x: x**3 / mp.tan(x), square,
         )  # fmt: skip
 
 
@@ -341,8 +329,36 @@ def powers() -> Iterator[Fit]:
     )  # fmt: skip
 
 
+def inverse_circular() -> Iterator[Fit]:
+    for dtype, asin_terms, atan_terms in ((F32, 5, 11), (F64, 13, 22)):
+        yield Fit("asin", dtype, asin_terms, mpf("1e-4"), mpf("0.5"), *tail(mp.asin))
+        yield Fit("atan", dtype, atan_terms, mpf("1e-4"), mpf(1), *tail(mp.atan))
+
+
+def inverse_hyperbolic() -> Iterator[Fit]:
+    for dtype, terms, atanh_terms in ((F32, 6, 7), (F64, 13, 15)):
+        yield Fit("asinh", dtype, terms, mpf("1e-4"), mpf("0.5"), *tail(mp.asinh))
+        yield Fit("atanh", dtype, atanh_terms, mpf("1e-4"), mpf("0.5"), *tail(mp.atanh))
+        # acosh(1 + t) = sqrt(2 t) (1 + t P(t))
+        yield Fit(
+            "acosh", dtype, terms, mpf("1e-4"), mpf("0.5"),
+            lambda t: (mp.acosh(1 + t) / mp.sqrt(2 * t) - 1) / t,
+            lambda t: t * mp.sqrt(2 * t) / mp.acosh(1 + t),
+        )  # fmt: skip
+
+
+def roots() -> Iterator[Fit]:
+    # m^(-1/3) = P(m - 1.5), improved by iteration
+    for dtype, terms in ((F32, 6), (F64, 8)):
+        yield Fit(
+            "inverse_cbrt", dtype, terms, mpf(1), mpf(2),
+            lambda m: 1 / mp.cbrt(m), mp.cbrt, lambda m: m - mpf("1.5"),
+        )  # fmt: skip
+
+
 FITS: tuple[Callable[[], Iterator[Fit]], ...] = (
     exponentials, logarithms, hyperbolics, circular, error_functions, powers,
+    inverse_circular, inverse_hyperbolic, roots,
 )  # fmt: skip
 
 SPLITS: tuple[Split, ...] = (

@@ -90,8 +90,7 @@ def _jvp(
     avals = branches[0].out_avals
     rest = iter(outs[len(avals) :])
     out_dots = [
-        next(rest) if nz else Zero(a.to_tangent_aval())
-        for nz, a in zip(wanted, avals, strict=True)
+        next(rest) if nz else Zero(a.to_tangent_aval()) for nz, a in zip(wanted, avals, strict=True)
     ]
     return outs[: len(avals)], out_dots
 
@@ -109,9 +108,7 @@ def _split(trace: PartialTrace, args: Sequence[Any], params: dict[str, Any]) -> 
     known = [_with_slots(s, slots, place) for s, place in zip(splits, places, strict=True)]
     known_outs = bind_cond(index, known, known_args)
     n = len(known_outs) - len(slots)
-    from_slots = [
-        _from_slots(s, slots, place) for s, place in zip(splits, places, strict=True)
-    ]
+    from_slots = [_from_slots(s, slots, place) for s, place in zip(splits, places, strict=True)]
     operands = [index, *known_outs[n:], *unknown_args]
     unknown_outs = trace.record(cond, operands, params | {"branches": tuple(from_slots)})
     return merge(wanted, known_outs[:n], unknown_outs)
@@ -256,7 +253,9 @@ def select_case(index: Any, cases: Sequence[Any]) -> Any:
     if len(cases) == 2:
         index = elementwise.ne(index, index.aval.dtype.type(0))
     if index.aval.shape != shape:
-        index = structural.broadcast_in_dim(index, shape=shape, broadcast_dimensions=(0,), sharding=None)
+        index = structural.broadcast_in_dim(
+            index, shape=shape, broadcast_dimensions=(0,), sharding=None
+        )
     return elementwise.select_n(index, *cases)
 
 

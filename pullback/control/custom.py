@@ -29,7 +29,7 @@ from pullback.core.primitive import (
 from pullback.core.source import describe_function
 from pullback.core.trace import EVAL, current_trace
 from pullback.errors import PullbackError
-from pullback.ops import reductions
+from pullback.ops import conversion, reductions
 from pullback.transforms.arguments import FlatFunction, check_callable
 from pullback.transforms.batching import batch_flat, batch_jaxpr, move_batch_axis
 from pullback.transforms.linearize import HigherOrder, PartialTrace
@@ -104,9 +104,7 @@ def _batched_rule(
         dims = [0 if b else None for b in in_batched(len(args))]
         outs, out_dims = batch_flat(rule.fun, size, args, dims)
         wanted = out_batched(len(outs))
-        return [
-            _to_lanes(x, size, d, b) for x, d, b in zip(outs, out_dims, wanted, strict=True)
-        ]
+        return [_to_lanes(x, size, d, b) for x, d, b in zip(outs, out_dims, wanted, strict=True)]
 
     return _Rule(fun, rule.name)
 
@@ -195,13 +193,16 @@ class _Custom:
         nondiff_argnames: Sequence[str] = (),
     ) -> None:
         check_callable(fun, type(self).__name__)
-        functools.update_wrapper(self, fun)
+        functools.update_wrapper(self, fun)  # type: ignore[arg-type]
         self.fun = fun
         self.nondiff_argnums = _as_tuple(nondiff_argnums)
         self.nondiff_argnames = _as_tuple(nondiff_argnames)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        return self if instance is None else functools.partial(self, instance)  # type: ignore[arg-type]
+        return self if instance is None else functools.partial(self.__call__, instance)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(type(self).__name__)
 
     def _positional(self, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
         """All arguments by position, keyword ones and defaults included."""
@@ -342,7 +343,7 @@ def _check_tangent_type(primal: Any, tangent: Any) -> Any:
                 f"a custom derivative rule gave a tangent of type {actual} for a value of type "
                 f"{aval_of(primal)}; it must be {expected}"
             )
-        return expected.dtype.type(tangent) if not actual.shape else tangent.astype(expected.dtype)
+        return conversion.convert(tangent, expected.dtype)
     return tangent
 
 
@@ -548,9 +549,7 @@ class custom_vjp(_Custom):
         nondiff, diff, fun = self._separate(args, kwargs)
         leaves, in_tree = tree.flatten((tuple(diff), {}))
         flat = FlatFunction(fun, in_tree)
-        closed = stage(
-            flat, [aval_of(x) for x in leaves], description=describe_function(self.fun)
-        )
+        closed = stage(flat, [aval_of(x) for x in leaves], description=describe_function(self.fun))
         opened, consts = open_consts(closed)
         rules = _VjpRules(self, full, nondiff, in_tree, flat.out_tree, len(consts))
         outs = custom_vjp_call.bind(

@@ -86,9 +86,7 @@ def _jvp(
             break
         nonzero = [a or b for a, b in zip(nonzero, out_nonzero, strict=True)]
     consts_dot = [t for t in const_tangents if type(t) is not Zero]
-    init_dot = [
-        instantiate(t) for t, nz in zip(init_tangents, nonzero, strict=True) if nz
-    ]
+    init_dot = [instantiate(t) for t, nz in zip(init_tangents, nonzero, strict=True) if nz]
     n, nc, ncd = len(init), len(body_consts), len(consts_dot)
 
     def body(*args: Any) -> list[Any]:
@@ -153,13 +151,17 @@ def _run_known(
     body_jaxpr, used_body = dce_jaxpr(params["body_jaxpr"].jaxpr, keep)
     cond_jaxpr = params["cond_jaxpr"].jaxpr
     const_used, carry_used = used_body[:body_nconsts], used_body[body_nconsts:]
-    carry_vars = [v for v, k in zip(params["body_jaxpr"].jaxpr.invars[body_nconsts:], keep) if k]
+    carry_vars = [
+        v for v, k in zip(params["body_jaxpr"].jaxpr.invars[body_nconsts:], keep, strict=True) if k
+    ]
     const_vars = [
-        v for v, u in zip(params["body_jaxpr"].jaxpr.invars[:body_nconsts], const_used) if u
+        v
+        for v, u in zip(params["body_jaxpr"].jaxpr.invars[:body_nconsts], const_used, strict=True)
+        if u
     ]
     del carry_used
     body = body_jaxpr.replace(invars=[*const_vars, *carry_vars])
-    cond_carry = [v for v, k in zip(cond_jaxpr.invars[cond_nconsts:], keep) if k]
+    cond_carry = [v for v, k in zip(cond_jaxpr.invars[cond_nconsts:], keep, strict=True) if k]
     cond = cond_jaxpr.replace(invars=[*cond_jaxpr.invars[:cond_nconsts], *cond_carry])
     cond = dce_jaxpr(cond, [True], keep_invars=True)[0]
     return bind_while(
@@ -232,16 +234,16 @@ def _while_with_mask(
     staged_body = stage(
         new_body, [*cond_avals, *body_avals, *carry_avals], description="body of while"
     )
-    return bind_while(
-        staged_cond, staged_body, cond_consts, [*cond_consts, *body_consts], init
-    )
+    return bind_while(staged_cond, staged_body, cond_consts, [*cond_consts, *body_consts], init)
 
 
 def select_lanes(pred: Any, on_true: Any, on_false: Any) -> Any:
     """Choose lane by lane; `pred` has one axis, the first of the others."""
     shape = on_true.aval.shape
     if pred.aval.shape != shape:
-        pred = structural.broadcast_in_dim(pred, shape=shape, broadcast_dimensions=(0,), sharding=None)
+        pred = structural.broadcast_in_dim(
+            pred, shape=shape, broadcast_dimensions=(0,), sharding=None
+        )
     return elementwise.select_n(pred, on_false, on_true)
 
 

@@ -71,9 +71,7 @@ def _loop_params(params: dict[str, Any]) -> dict[str, Any]:
     return {name: params[name] for name in names}
 
 
-def _abstract(
-    *avals: Any, jaxpr: ClosedJaxpr, num_carry: int, length: int, **_: Any
-) -> list[Any]:
+def _abstract(*avals: Any, jaxpr: ClosedJaxpr, num_carry: int, length: int, **_: Any) -> list[Any]:
     outs = jaxpr.out_avals
     return outs[:num_carry] + [_stacked(a, length) for a in outs[num_carry:]]
 
@@ -131,9 +129,7 @@ def _jvp(
 
     def body_fun(*args: Any) -> list[Any]:
         c, c_t, carry, carry_t, x, x_t = split_list(args, *sizes)
-        outs = eval_jaxpr(
-            body_jvp.jaxpr, body_jvp.consts, *c, *carry, *x, *c_t, *carry_t, *x_t
-        )
+        outs = eval_jaxpr(body_jvp.jaxpr, body_jvp.consts, *c, *carry, *x, *c_t, *carry_t, *x_t)
         new, ys, new_t, ys_t = split_list(outs, n, n_ys, len(given_i))
         return [*new, *new_t, *ys, *ys_t]
 
@@ -279,7 +275,10 @@ def _transpose(cts: Sequence[Any], *args: Any, **params: Any) -> list[Any]:
         ins = [
             *[Linear(a) if li else next(it_c) for a, li in zip(avals[:nc], const_lin, strict=True)],
             *[Linear(a) for a in avals[nc : nc + n]],
-            *[Linear(a) if li else next(it_x) for a, li in zip(avals[nc + n :], xs_lin)],
+            *[
+                Linear(a) if li else next(it_x)
+                for a, li in zip(avals[nc + n :], xs_lin, strict=True)
+            ],
         ]
         outs_ct = [
             next(it_y) if nz else Zero(a.to_cotangent_aval())
@@ -325,9 +324,18 @@ def _batch(
         carry_b = [a or b for a, b in zip(carry_b, out_b[:n], strict=True)]
     consts, init, xs = split_list(args, nc, n)
     const_d, init_d, xs_d = split_list(dims, nc, n)
-    consts = [move_batch_axis(x, size, d, 0) if d is not None else x for x, d in zip(consts, const_d)]
-    init = [move_batch_axis(x, size, d, 0) if b else x for x, d, b in zip(init, init_d, carry_b)]
-    xs = [move_batch_axis(x, size, d, 1) if d is not None else x for x, d in zip(xs, xs_d)]
+    consts = [
+        move_batch_axis(x, size, d, 0) if d is not None else x
+        for x, d in zip(consts, const_d, strict=True)
+    ]
+    init = [
+        move_batch_axis(x, size, d, 0) if b else x
+        for x, d, b in zip(init, init_d, carry_b, strict=True)
+    ]
+    xs = [
+        move_batch_axis(x, size, d, 1) if d is not None else x
+        for x, d in zip(xs, xs_d, strict=True)
+    ]
     outs = bind_scan(new_body, consts, init, xs, **_loop_params(params))
     carry_dims: list[int | None] = [0 if b else None for b in carry_b]
     return outs, carry_dims + [1 if b else None for b in out_b[n:]]

@@ -136,7 +136,7 @@ def _numpy_aval(x: Any) -> ShapedArray:
 
 
 def _scalar_aval(x: Any) -> ShapedArray:
-    return ShapedArray((), *dtypes.dtype_and_weak_type(x))
+    return ShapedArray((), dtypes.python_scalar_dtype(type(x), x), type(x) is not bool)
 
 
 def aval_of(x: Any) -> ShapedArray:

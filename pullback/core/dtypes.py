@@ -196,14 +196,23 @@ def _is_python(dtype: Any) -> bool:
     return isinstance(dtype, type) and dtype in _PYTHON
 
 
-def python_scalar_dtype(kind: Any) -> np.dtype[Any]:
+def python_scalar_dtype(kind: Any, value: Any = None) -> np.dtype[Any]:
     """The canonical dtype of Python's `bool`, `int`, `float` or `complex`.
 
     >>> python_scalar_dtype(int), python_scalar_dtype(complex)
     (dtype('int32'), dtype('complex64'))
+
+    Raises OverflowError for an int `value` that does not fit.
     """
-    dtype = _PYTHON[kind]
-    return dtype if config.x64() else _NARROW.get(dtype, dtype)
+    dtype = _PYTHON[kind if kind in _PYTHON else _python_base(kind)]
+    dtype = dtype if config.x64() else _NARROW.get(dtype, dtype)
+    if value is not None and dtype.kind == "i" and not -1 <= value >> (8 * dtype.itemsize - 1) <= 0:
+        raise OverflowError(f"Python int {value} too large to convert to {dtype.name}")
+    return dtype
+
+
+def _python_base(kind: type) -> type:
+    return next(base for base in (bool, int, float, complex) if issubclass(kind, base))
 
 
 def default_int() -> np.dtype[Any]:

@@ -1,9 +1,9 @@
 """The jaxpr: a typed, first-order program; its grammar and its verifier.
 
-    Jaxpr       constvars, invars, eqns, outvars, effects
-    JaxprEqn    outvars = primitive[params] invars
-    Atom        Var | Literal
-    ClosedJaxpr a Jaxpr with values for its constvars
+Jaxpr       constvars, invars, eqns, outvars, effects
+JaxprEqn    outvars = primitive[params] invars
+Atom        Var | Literal
+ClosedJaxpr a Jaxpr with values for its constvars
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ __all__ = [
     "Literal",
     "Var",
     "eval_jaxpr",
-    "join_effects",
     "jaxpr_as_fun",
+    "join_effects",
     "new_eqn",
     "no_effects",
     "subjaxprs",
@@ -138,9 +138,7 @@ def new_eqn(
     source_info: SourceInfo = _NO_SOURCE,
 ) -> JaxprEqn:
     """An equation whose effects are those that the primitive declares."""
-    return JaxprEqn(
-        invars, outvars, primitive, params, primitive.effects(**params), source_info
-    )
+    return JaxprEqn(invars, outvars, primitive, params, primitive.effects(**params), source_info)
 
 
 class Jaxpr:

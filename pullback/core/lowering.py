@@ -318,7 +318,5 @@ class Builder(Protocol):
     ) -> list[Tensor]:
         """`carry, y = body(*consts, *carry, *x)` for each row of `xs`: final carry, then all ys."""
 
-    def switch(
-        self, index: Tensor, branches: Sequence[Any], xs: Sequence[Tensor]
-    ) -> list[Tensor]:
+    def switch(self, index: Tensor, branches: Sequence[Any], xs: Sequence[Tensor]) -> list[Tensor]:
         """The results of the branch with this number (clamped); only that branch runs."""

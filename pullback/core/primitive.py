@@ -130,7 +130,7 @@ class Primitive:
     jvp: Callable[..., Any]
     transpose: Callable[..., Any]
     batch: Callable[..., Any]
-    partial_eval: Callable[..., Any]
+    partial_eval: Any
     lower: Callable[..., Any]
     hlo: str | Callable[..., Any]
     samples: Callable[[], Iterable[Sample]]

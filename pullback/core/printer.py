@@ -103,12 +103,14 @@ def _param(value: Any, indent: int) -> str:
         return jaxpr_text(value.jaxpr, indent)
     if kind == "Jaxpr":
         return jaxpr_text(value, indent)
-    if isinstance(value, tuple) and any(type(x).__name__ in ("ClosedJaxpr", "Jaxpr") for x in value):
+    if isinstance(value, tuple) and any(
+        type(x).__name__ in ("ClosedJaxpr", "Jaxpr") for x in value
+    ):
         pad = " " * (indent + 2)
         inner = "\n".join(pad + _param(x, indent + 2) for x in value)
         return f"(\n{inner}\n{' ' * indent})"
     if isinstance(value, np.dtype):
-        return value.name
+        return str(value.name)
     if callable(value) and isinstance(getattr(value, "__name__", None), str):
-        return value.__name__
+        return str(value.__name__)
     return str(value)

@@ -51,9 +51,7 @@ def _with_aval(x: Any, aval: Any) -> Any:
     return conversion.convert_element_type(x, new_dtype=aval.dtype, weak_type=aval.weak_type)
 
 
-def _promote_weak(
-    init: list[Any], out_avals: Sequence[Any]
-) -> tuple[list[Any], bool]:
+def _promote_weak(init: list[Any], out_avals: Sequence[Any]) -> tuple[list[Any], bool]:
     """Weakly typed initial values take the type that the body gives them."""
     changed = False
     result = []
@@ -192,7 +190,9 @@ def _scan_in_python(
     return carry, stacked
 
 
-def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], init_val: Any) -> Any:
+def while_loop(
+    cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], init_val: Any
+) -> Any:
     """Run `val = body_fun(val)` while `cond_fun(val)` is true; the final value.
 
     The value keeps its structure, shapes and dtypes. Forward mode works through it, reverse mode
@@ -233,7 +233,12 @@ def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], i
 
 
 def fori_loop(
-    lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_val: Any, *, unroll: Any = None
+    lower: Any,
+    upper: Any,
+    body_fun: Callable[[Any, Any], Any],
+    init_val: Any,
+    *,
+    unroll: Any = None,
 ) -> Any:
     """Run `val = body_fun(i, val)` for i from `lower` to `upper - 1`; the final value.
 
@@ -258,22 +263,33 @@ def fori_loop(
 
         start = dtype.type(first)
         (_, result), _ = scan(
-            step, (structural.full((), start, dtype), init_val), None, length=count,
+            step,
+            (structural.full((), start, dtype), init_val),
+            None,
+            length=count,
             unroll=1 if unroll is None else unroll,
         )
         return result
     lower, upper = (_with_aval(x, ShapedArray((), dtype)) for x in (lower, upper))
     result = while_loop(
         lambda carry: elementwise.lt(carry[0], carry[1]),
-        lambda carry: (elementwise.add(carry[0], dtype.type(1)), carry[1], body_fun(carry[0], carry[2])),
+        lambda carry: (
+            elementwise.add(carry[0], dtype.type(1)),
+            carry[1],
+            body_fun(carry[0], carry[2]),
+        ),
         (lower, upper, init_val),
     )
     return result[2]
 
 
 def cond(
-    pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any], *operands: Any,
-    operand: Any = None, linear: Any = None,
+    pred: Any,
+    true_fun: Callable[..., Any],
+    false_fun: Callable[..., Any],
+    *operands: Any,
+    operand: Any = None,
+    linear: Any = None,
 ) -> Any:
     """The result of `true_fun(*operands)` where `pred` is true, of `false_fun(*operands)` otherwise.
 
@@ -352,7 +368,9 @@ def _same_types(
     for fun, closed in zip(branches, staged, strict=True):
         for i, aval in enumerate(closed.out_avals):
             now = wanted[i]
-            if now.shape == aval.shape and (now.dtype == aval.dtype or now.weak_type or aval.weak_type):
+            if now.shape == aval.shape and (
+                now.dtype == aval.dtype or now.weak_type or aval.weak_type
+            ):
                 strong = aval if now.weak_type else now
                 wanted[i] = strong
                 continue
@@ -403,9 +421,7 @@ def _map_in_batches(f: Callable[[Any], Any], xs: Any, batch_size: int) -> Any:
             for x in leaves
         ]
         _, ys = scan(lambda _, x: ((), vmap(f)(x)), (), structure.unflatten(rows))
-        parts.append(
-            tree.map(lambda y: reshape_to(y, (whole, *aval_of(y).shape[2:])), ys)
-        )
+        parts.append(tree.map(lambda y: reshape_to(y, (whole, *aval_of(y).shape[2:])), ys))
     if rest:
         tail = [rows_of(x, whole, length) for x in leaves]
         parts.append(vmap(f)(structure.unflatten(tail)))

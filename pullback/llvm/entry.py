@@ -16,6 +16,7 @@ import ctypes
 import os
 import threading
 import types
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -131,8 +132,11 @@ class Entry:
         return self._table is not None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call through the Python route; TypeError where the arguments do not fit."""
-        result = entry_python.call(self.spec, args, kwargs)
+        """Call through the Python route, whatever `active` holds.
+
+        Raises TypeError where the arguments do not fit.
+        """
+        result = entry_python.call(self.spec, args, kwargs, gated=False)
         if result is entry_python.MISSED:
             raise TypeError("the arguments do not fit this entry")
         return result
@@ -169,16 +173,20 @@ class FastCallable(_Base):  # type: ignore[misc]
 
     def _slow_call(self, *args: Any, **kwargs: Any) -> Any:
         """No native entry fits: the entries of the Python route, then `_miss`."""
-        for entry in self._entries:
-            if entry._table is None:
-                result = entry_python.call(entry.spec, args, kwargs)
-                if result is not entry_python.MISSED:
-                    return result
-        return self._miss(*args, **kwargs)
+        return self._python_call([e for e in self._entries if not e.native], args, kwargs)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        # CPython comes here only while the vectorcall pointer is null.
-        return self._slow_call(*args, **kwargs)
+        # CPython comes here only while the vectorcall pointer is null, or for `f.__call__(x)`.
+        return self._python_call(self._entries, args, kwargs)
+
+    def _python_call(
+        self, entries: Sequence[Entry], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        for entry in entries:
+            result = entry_python.call(entry.spec, args, kwargs)
+            if result is not entry_python.MISSED:
+                return result
+        return self._miss(*args, **kwargs)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)

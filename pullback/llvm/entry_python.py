@@ -36,9 +36,11 @@ class _Mismatch(Exception):
     """The arguments do not fit."""
 
 
-def call(spec: EntrySpec, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """The result of the call, or MISSED."""
-    if spec.active or len(args) != len(spec.args) or len(kwargs) != len(spec.kwargs):
+def call(
+    spec: EntrySpec, args: Sequence[Any], kwargs: Mapping[str, Any], *, gated: bool = True
+) -> Any:
+    """The result of the call, or MISSED.  A gated one misses while `spec.active` is not empty."""
+    if (gated and spec.active) or len(args) != len(spec.args) or len(kwargs) != len(spec.kwargs):
         return MISSED
     try:
         leaves = list(_leaves(spec, args, kwargs))

@@ -86,7 +86,7 @@ _HELPERS: Final = """
 @plain = private constant i8 78
 @transposed = private constant i8 84
 
-; A matrix is stored by columns if the stride along its rows is not one, though it has several columns.
+; A matrix is stored by columns if its columns are not next to each other.
 define internal i1 @is_transposed(i64 %rows, i64 %cols, i64 %row, i64 %col) alwaysinline {
   %apart = icmp ne i64 %col, 1
   %several = icmp sgt i64 %cols, 1

@@ -1,4 +1,4 @@
-"""Addresses of native functions by name: BLAS and LAPACK, special functions, the C library, kernels.
+"""Addresses of native functions by name: BLAS and LAPACK, special functions, libm, our kernels.
 
 The linker asks here for whatever generated code calls and does not define.  Nothing is imported
 or opened before it is asked for.
@@ -24,7 +24,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from pullback.llvm import gemm, jit
+from pullback.llvm import gemm
 
 __all__ = ["address", "has", "set_num_threads", "signature"]
 
@@ -46,7 +46,9 @@ def address(name: str) -> int:
         found = find(name)
         if found:
             return found
-    raise KeyError(f"no native function {name!r} in BLAS, LAPACK, SciPy's special functions or libm")
+    raise KeyError(
+        f"no native function {name!r} in BLAS, LAPACK, SciPy's special functions or libm"
+    )
 
 
 def has(name: str) -> bool:
@@ -116,14 +118,16 @@ def _pointer(capsule: Any) -> int:
 # --------------------------------------------------------------------------- special functions
 
 _TYPES: Final = {"double": "f64", "float": "f32", "long": "i64", "Py_ssize_t": "i64"}
-_SPECIAL: Final = frozenset(
-    """
-    beta betainc betaincc betaincinv betaln boxcox dawsn ellipe ellipk ellipkm1 entr erfcinv erfcx
-    erfi erfinv exp1 expi expn exprel gamma gammainc gammaincc gammainccinv gammaincinv gammaln
-    gammasgn i0 i0e i1 i1e iv ive j0 j1 jv k0 k0e k1 k1e kl_div kv kve log_ndtr loggamma ndtr ndtri
-    poch psi rel_entr rgamma spence wrightomega y0 y1 yv zetac hyp1f1 hyp2f1
-    """.split()
-)
+# fmt: off
+_SPECIAL: Final = frozenset((
+    "beta", "betainc", "betaincc", "betaincinv", "betaln", "boxcox", "dawsn", "ellipe", "ellipk",
+    "ellipkm1", "entr", "erfcinv", "erfcx", "erfi", "erfinv", "exp1", "expi", "expn", "exprel",
+    "gamma", "gammainc", "gammaincc", "gammainccinv", "gammaincinv", "gammaln", "gammasgn", "i0",
+    "i0e", "i1", "i1e", "iv", "ive", "j0", "j1", "jv", "k0", "k0e", "k1", "k1e", "kl_div", "kv",
+    "kve", "log_ndtr", "loggamma", "ndtr", "ndtri", "poch", "psi", "rel_entr", "rgamma",
+    "spence", "wrightomega", "y0", "y1", "yv", "zetac", "hyp1f1", "hyp2f1",
+))
+# fmt: on
 _ALIASES: Final = {
     "digamma": "psi",
     "igamma": "gammainc",

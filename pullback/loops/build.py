@@ -131,6 +131,7 @@ class LoopBuilder:
         self.regions: list[Region] = [Region()]
         self.consts: list[Buffer] = []
         self.const_values: list[Any] = []
+        self.carried: set[Buffer] = set()
         self._constants: dict[int, tuple[Any, BufferTensor]] = {}
 
     # ---------------------------------------------------------------- regions and statements
@@ -614,6 +615,7 @@ class LoopBuilder:
     def _freeze(self, carries: Sequence[BufferTensor]) -> None:
         for c in carries:
             c.mutable = False
+            self.carried.add(c.buffer)
 
     def scan(
         self,

@@ -48,6 +48,7 @@ from pullback.loops.tensors import (
     Item,
     LazyTensor,
     MapItem,
+    Mapping,
     ReduceItem,
     substitute,
 )
@@ -355,7 +356,7 @@ def _expand(item: MapItem | ReduceItem) -> _Expanded | None:
             return None
         value = expander.computation(tensor, tensor.axes)
         member = Member([_store(item.target, tensor.axes, value)])
-        axes, reduced = tensor.axes, ()
+        axes, reduced = tensor.axes, tuple[int, ...]()
     else:
         values = [expander.rewrite(v, {}) for v in item.values]
         inits = [expander.rewrite(v, {}) for v in item.inits]
@@ -403,7 +404,7 @@ def _join_stage(group: Group, new: _Expanded) -> bool:
         return False
     if len(group.stages) > 1 and not reduced and new.reduced and not stage.axes:
         return False
-    mapping = dict(zip(new.axes, map(affine, domain), strict=True))
+    mapping: Mapping = dict(zip(new.axes, map(affine, domain), strict=True))
     if not _reads_fit(group, stage, new, mapping):
         return False
     member = new.member.renamed(mapping, _forwards(stage))
@@ -426,7 +427,7 @@ def _trailing(reduced: frozenset[int], rank: int, group: Group) -> bool:
     return reduced == frozenset(range(group.outer, rank))
 
 
-def _reads_fit(group: Group, stage: Stage, new: _Expanded, mapping: dict[Any, Affine]) -> bool:
+def _reads_fit(group: Group, stage: Stage, new: _Expanded, mapping: Mapping) -> bool:
     """Whether what is read of this stage is the element just computed, of earlier ones any row."""
     here = {s.buffer: (m, s.offset) for m in stage.members for s in m.stores}
     for buffer, offsets in new.loads.items():
@@ -441,7 +442,7 @@ def _reads_fit(group: Group, stage: Stage, new: _Expanded, mapping: dict[Any, Af
     return True
 
 
-def _mapped(offsets: Iterable[Affine], mapping: dict[Any, Affine]) -> list[Affine]:
+def _mapped(offsets: Iterable[Affine], mapping: Mapping) -> list[Affine]:
     return [affine(e) for e in substitute(list(offsets), mapping)]
 
 
@@ -465,7 +466,7 @@ def _join_rows(group: Group, new: _Expanded) -> bool:
     row = math.prod(a.extent or 1 for a in new.axes[outer:])
     if row * 8 * len(group.buffers) > ROW_BYTES:
         return False
-    mapping: dict[Any, Affine] = dict(
+    mapping: Mapping = dict(
         zip(new.axes[:outer], map(affine, group.axes[:outer]), strict=True)
     )
     before, group.outer = group.outer, outer
@@ -553,9 +554,7 @@ class _Resolver:
         if isinstance(s, Store):
             return Store(s.buffer, self.index(s.offset), self.expr(s.value))
         if isinstance(s, Loop):
-            return replace(
-                s, start=self.index(s.start), extent=self.index(s.extent), body=self.block(s.body)
-            )
+            return replace(s, extent=self.index(s.extent), body=self.block(s.body))
         if isinstance(s, If):
             return If(self.expr(s.condition), self.block(s.then), self.block(s.otherwise))
         if isinstance(s, While):

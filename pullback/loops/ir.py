@@ -1,6 +1,6 @@
 """The loop IR: its grammar, verifier and printer.
 
-    Program   args, outs, consts, temps: Buffer ; body: Stmt*
+    Program   args, outs, consts: Buffer ; body: Stmt*
     Stmt      Let(local, value)                        evaluate here, once
             | Declare(var, init) | Assign(var, value)  mutable scalars; in wide ones a lane each
             | Store(buffer, offset, value)
@@ -74,6 +74,8 @@ class Buffer:
     index: int = -1
     name: str = ""
     offset: int = -1
+    alias: Buffer | None = None
+    """Another buffer whose memory this one shares, decided by `loops/memory.py`."""
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -83,6 +85,13 @@ class Buffer:
     def nbytes(self) -> int:
         """Size in bytes."""
         return self.size * self.dtype.itemsize
+
+    def root(self) -> Buffer:
+        """The buffer whose memory this is."""
+        buffer = self
+        while buffer.alias is not None:
+            buffer = buffer.alias
+        return buffer
 
 
 @dataclass(eq=False, slots=True)
@@ -209,7 +218,7 @@ Block: TypeAlias = "tuple[Stmt, ...]"
 
 @dataclass(eq=False, slots=True)
 class Program:
-    """One native function: `args` (then `consts`) in, `outs` out."""
+    """One native function: `args` in, `outs` out; `consts` are data of the program."""
 
     name: str
     args: list[Buffer]
@@ -217,7 +226,6 @@ class Program:
     outs: list[Buffer]
     body: Block
     const_values: list[Any] = field(default_factory=list)
-    temps: list[Buffer] = field(default_factory=list)
     arena_bytes: int = 0
     cost: float = 0.0
     """Estimated nanoseconds on one thread; loops of unknown length count once."""
@@ -448,9 +456,9 @@ def _lines(block: Block, indent: str) -> Iterator[str]:
 
 def text(program: Program) -> str:
     """The program as golden tests show it: names are numbered in order of appearance."""
-    groups = (program.args, program.consts, program.outs)
+    groups = (program.args, program.outs)
     head = " -> ".join(
-        ", ".join(f"{b.name}:{b.dtype}[{b.size}]" for b in g) or "()" for g in (groups[0], groups[2])
+        ", ".join(f"{b.name}:{b.dtype}[{b.size}]" for b in g) or "()" for g in groups
     )
     raw = "\n".join([f"{program.name}: {head}", *_lines(program.body, "  ")])
     return _renumber(raw)

@@ -575,7 +575,8 @@ _COMPARE: Final[dict[str, Callable[[Any, Any], bool]]] = {
 }
 
 
-def _typed(x: Const) -> Any:
+def _typed(x: Expr) -> Any:
+    assert isinstance(x, Const)
     return np.asarray(x.value).astype(x.dtype)[()]
 
 

@@ -10,23 +10,17 @@ from pullback import lax
 from pullback.core import dtypes
 from pullback.core.array import Array
 from pullback.core.avals import ShapedArray, aval_of
-from pullback.ops import elementwise as ops
-from pullback.runtime.array import ArrayImpl
+from pullback.ops import conversion
+from pullback.runtime.array import from_numpy
 
 __all__ = ["array_of", "as_array", "broadcast_to_shape", "convert_with_weak_type"]
 
 
 def array_of(data: Any, dtype: Any = None, weak: bool = False) -> Any:
-    """A concrete array that holds a NumPy array (copied unless it is read-only already)."""
+    """A concrete array with the elements of a NumPy array; copied if that can be written to."""
     data = np.asarray(data)
     dtype = dtypes.canonical(data.dtype) if dtype is None else dtype
-    physical = dtypes.physical(dtype)
-    if data.dtype != physical:
-        data = data.astype(physical)
-    elif data.flags.writeable or not data.flags.c_contiguous:
-        data = data.copy(order="C")
-    data.flags.writeable = False
-    return ArrayImpl._make(ShapedArray(data.shape, dtype, weak), data)
+    return from_numpy(data, ShapedArray(data.shape, dtype, weak), copy=data.flags.writeable)
 
 
 def as_array(x: Any) -> Any:
@@ -47,11 +41,10 @@ def broadcast_to_shape(x: Any, shape: tuple[int, ...]) -> Any:
 
 def convert_with_weak_type(x: Any, dtype: Any, weak: bool) -> Any:
     """`x` as an array of `dtype`, weak or not."""
+    dtype = dtypes.canonical(dtype)
     aval = aval_of(x)
     if aval.dtype == dtype and aval.weak_type == weak:
         return as_array(x)
-    if dtypes.kind_of(aval.dtype) == "c" and dtypes.kind_of(dtype) not in "cb":
-        x = lax.real(x)
-    return ops.convert_element_type(
-        as_array(x), new_dtype=dtypes.canonical(dtype), weak_type=weak, sharding=None
+    return conversion.convert_element_type(
+        as_array(x), new_dtype=dtype, weak_type=weak, sharding=None
     )

@@ -7,11 +7,11 @@ matrix kernel of `llvm.gemm` for it, except for products so small that a loop in
 
 from __future__ import annotations
 
-import enum
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
@@ -26,14 +26,10 @@ from pullback.core.primitive import (
     Zero,
     is_linear,
 )
-from pullback.ops import kinds, structural
+from pullback.ops import conversion, kinds, structural
 
 __all__ = [
-    "DotAlgorithm",
-    "DotAlgorithmPreset",
     "DotDimensionNumbers",
-    "Precision",
-    "canonicalize_precision",
     "compute_dtype",
     "dot_general",
     "gemm",
@@ -44,107 +40,6 @@ DotDimensionNumbers: TypeAlias = tuple[
     tuple[Sequence[int], Sequence[int]], tuple[Sequence[int], Sequence[int]]
 ]
 """`((lhs_contracting, rhs_contracting), (lhs_batch, rhs_batch))`."""
-
-
-# --------------------------------------------------------------------------- precision
-
-
-class Precision(enum.Enum):
-    """How exactly an accelerator multiplies float32 numbers; a CPU always does so exactly."""
-
-    DEFAULT = 0
-    HIGH = 1
-    HIGHEST = 2
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}.{self.name}"
-
-    def __str__(self) -> str:
-        return self.name
-
-    @classmethod
-    def _missing_(cls, value: object) -> Precision | None:
-        return _PRECISION_NAMES.get(value) if isinstance(value, str | None) else None
-
-
-_PRECISION_NAMES: Final[dict[str | None, Precision]] = {
-    None: Precision.DEFAULT,
-    "default": Precision.DEFAULT,
-    "fastest": Precision.DEFAULT,
-    "bfloat16": Precision.DEFAULT,
-    "high": Precision.HIGH,
-    "bfloat16_3x": Precision.HIGH,
-    "tensorfloat32": Precision.HIGH,
-    "highest": Precision.HIGHEST,
-    "float32": Precision.HIGHEST,
-}
-
-
-class DotAlgorithm(NamedTuple):
-    """The arithmetic of a product in full: types of the operands' parts and of the sums."""
-
-    lhs_precision_type: Any
-    rhs_precision_type: Any
-    accumulation_type: Any
-    lhs_component_count: int = 1
-    rhs_component_count: int = 1
-    num_primitive_operations: int = 1
-    allow_imprecise_accumulation: bool = False
-
-
-class DotAlgorithmPreset(enum.Enum):
-    """Names of common dot algorithms: operand types, the type of sums, the number of parts."""
-
-    DEFAULT = enum.auto()
-    ANY_F8_ANY_F8_F32 = enum.auto()
-    ANY_F8_ANY_F8_F32_FAST_ACCUM = enum.auto()
-    ANY_F8_ANY_F8_ANY = enum.auto()
-    ANY_F8_ANY_F8_ANY_FAST_ACCUM = enum.auto()
-    F16_F16_F16 = enum.auto()
-    F16_F16_F32 = enum.auto()
-    BF16_BF16_BF16 = enum.auto()
-    BF16_BF16_F32 = enum.auto()
-    BF16_BF16_F32_X3 = enum.auto()
-    BF16_BF16_F32_X6 = enum.auto()
-    BF16_BF16_F32_X9 = enum.auto()
-    TF32_TF32_F32 = enum.auto()
-    TF32_TF32_F32_X3 = enum.auto()
-    F32_F32_F32 = enum.auto()
-    F64_F64_F64 = enum.auto()
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}.{self.name}"
-
-    def __str__(self) -> str:
-        return self.name
-
-
-def _one_precision(value: Any) -> Precision:
-    if isinstance(value, Precision):
-        return value
-    if value is None or value in _PRECISION_NAMES:
-        return _PRECISION_NAMES[value]
-    known = ", ".join(repr(name) for name in _PRECISION_NAMES if name)
-    raise ValueError(f"precision must be None, a Precision, a dot algorithm or one of {known}; "
-                     f"got {value!r}")
-
-
-def canonicalize_precision(precision: Any, default: Any = None) -> Any:
-    """The form that parameters keep: None, a pair of `Precision`, or a dot algorithm.
-
-    >>> canonicalize_precision("highest")
-    (Precision.HIGHEST, Precision.HIGHEST)
-    """
-    precision = default if precision is None else precision
-    if precision is None or isinstance(precision, DotAlgorithm | DotAlgorithmPreset):
-        return precision
-    if isinstance(precision, str) and precision in DotAlgorithmPreset.__members__:
-        return DotAlgorithmPreset[precision]
-    if isinstance(precision, tuple | list):
-        if len(precision) != 2:
-            raise ValueError(f"a pair of precisions is needed, one per operand; got {precision!r}")
-        return tuple(_one_precision(p) for p in precision)
-    return (_one_precision(precision),) * 2
 
 
 # --------------------------------------------------------------------------- axes
@@ -218,8 +113,10 @@ def _check(lhs: Any, rhs: Any, dimension_numbers: Any) -> _Axes:
     for what, left, right in (("batch", lb, rb), ("contracting", lc, rc)):
         left, right = _sizes(lhs.shape, left), _sizes(rhs.shape, right)
         if left != right:
-            lhs_what = "lhs batch dimensions and rhs batch dimensions" if what == "batch" else (
-                "contracting dimensions"
+            lhs_what = (
+                "lhs batch dimensions and rhs batch dimensions"
+                if what == "batch"
+                else ("contracting dimensions")
             )
             raise TypeError(
                 f"dot_general requires {lhs_what} to have the same shape, got {left} and {right}; "
@@ -279,9 +176,9 @@ def _reference(
     (lc, rc), (lb, _) = dimension_numbers
     dtype = lhs.dtype
     simple = dtype == rhs.dtype and preferred_element_type in (None, dtype) and not lb
-    if simple and dtype.kind in "fc" and dtype.itemsize >= 4 and lhs.ndim + rhs.ndim <= 4:
-        if len(lc) == 1 and lhs.ndim and rhs.ndim:
-            return np.dot(lhs if lc[0] == lhs.ndim - 1 else lhs.T, rhs if rc[0] == 0 else rhs.T)
+    simple = simple and len(lc) == 1 and lhs.ndim <= 2 and rhs.ndim <= 2
+    if simple and dtype.kind in "fc" and dtype.itemsize >= 4:
+        return np.dot(lhs if lc[0] == lhs.ndim - 1 else lhs.T, rhs if rc[0] == 0 else rhs.T)
     return _general_reference(lhs, rhs, dimension_numbers, preferred_element_type)
 
 
@@ -350,7 +247,7 @@ def _cotangent(
     out = _permute(out, order)
     if aval_of(out).dtype == aval.dtype:
         return out
-    return kinds.registry["convert_element_type"](
+    return conversion.convert_element_type(
         out, new_dtype=aval.dtype, weak_type=False, sharding=None
     )
 
@@ -369,10 +266,13 @@ def _transpose(
     lhs_aval = lhs.aval if is_linear(lhs) else aval_of(lhs)
     rhs_aval = rhs.aval if is_linear(rhs) else aval_of(rhs)
     a = _axes(lhs_aval.ndim, rhs_aval.ndim, dimension_numbers)
-    left, right = (a.lhs_batch, a.lhs_free, a.lhs_contract), (
-        a.rhs_batch,
-        a.rhs_free,
-        a.rhs_contract,
+    left, right = (
+        (a.lhs_batch, a.lhs_free, a.lhs_contract),
+        (
+            a.rhs_batch,
+            a.rhs_free,
+            a.rhs_contract,
+        ),
     )
     split, end = len(a.lhs_batch) + len(a.lhs_free), aval_of(ct).ndim
     params["out_sharding"] = None
@@ -440,9 +340,7 @@ class Matrix:
     column: int
 
 
-def gemm(
-    b: Any, lhs: Matrix, rhs: Matrix, lanes: int, m: int, n: int, k: int, dtype: Any
-) -> Any:
+def gemm(b: Any, lhs: Matrix, rhs: Matrix, lanes: int, m: int, n: int, k: int, dtype: Any) -> Any:
     """A tensor `[lanes, m, n]` of products, by the matrix kernel for `dtype`."""
     out = b.buffer((lanes, m, n), dtype)
     numbers = (
@@ -465,7 +363,7 @@ def _strides(shape: Sequence[int]) -> list[int]:
 def _joint_stride(shape: Sequence[int], strides: Sequence[int], axes: Sequence[int]) -> int | None:
     """The one stride with which these axes, taken as one, are walked; None if there is none."""
     axes = [k for k in axes if shape[k] != 1]
-    for outer, inner in zip(axes, axes[1:], strict=False):
+    for outer, inner in itertools.pairwise(axes):
         if strides[outer] != strides[inner] * shape[inner]:
             return None
     return strides[axes[-1]] if axes else 0
@@ -554,10 +452,15 @@ def _lower_loops(b: Any, lhs: Any, rhs: Any, axes: _Axes, dtype: Any) -> Any:
     boolean = dtypes.kind_of(dtype) == "b"
 
     def element(idx: tuple[Any, ...]) -> Any:
-        lanes, i, j, inner = idx[: ends[0]], idx[ends[0] : ends[1]], idx[ends[1] : ends[2]], (
-            idx[ends[2] :]
+        lanes, i, j, inner = (
+            idx[: ends[0]],
+            idx[ends[0] : ends[1]],
+            idx[ends[1] : ends[2]],
+            (idx[ends[2] :]),
         )
-        left = _scatter_index((axes.lhs_batch, lanes), (axes.lhs_free, i), (axes.lhs_contract, inner))
+        left = _scatter_index(
+            (axes.lhs_batch, lanes), (axes.lhs_free, i), (axes.lhs_contract, inner)
+        )
         right = _scatter_index(
             (axes.rhs_batch, lanes), (axes.rhs_free, j), (axes.rhs_contract, inner)
         )

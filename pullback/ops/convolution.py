@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -26,7 +25,8 @@ from pullback.core.primitive import (
     Zero,
     is_linear,
 )
-from pullback.ops import contractions, kinds, structural
+from pullback.ops import contractions, conversion, convolution_lowering, kinds, structural
+from pullback.ops.convolution_lowering import dilated, output_space, pick, place
 
 __all__ = ["ConvDimensionNumbers", "conv_general_dilated", "output_space"]
 
@@ -39,45 +39,7 @@ class ConvDimensionNumbers(NamedTuple):
     out_spec: Sequence[int]
 
 
-# --------------------------------------------------------------------------- shapes
-
-
-def _dilated(size: int, dilation: int) -> int:
-    return (size - 1) * dilation + 1 if size else 0
-
-
-def output_space(
-    space: Sequence[int],
-    window: Sequence[int],
-    strides: Sequence[int],
-    padding: Sequence[tuple[int, int]],
-    lhs_dilation: Sequence[int],
-    rhs_dilation: Sequence[int],
-) -> tuple[int, ...]:
-    """Lengths of the spatial axes of the result.
-
-    >>> output_space([8], [3], [2], [(1, 1)], [1], [1])
-    (4,)
-    """
-    sizes = []
-    for n, k, stride, (low, high), ld, rd in zip(
-        space, window, strides, padding, lhs_dilation, rhs_dilation, strict=True
-    ):
-        room = _dilated(n, ld) + low + high - _dilated(k, rd)
-        sizes.append(max(room // stride + 1, 0))
-    return tuple(sizes)
-
-
-def _pick(shape: Sequence[int], spec: Sequence[int]) -> tuple[int, ...]:
-    return tuple(shape[k] for k in spec)
-
-
-def _place(spec: Sequence[int], sizes: Sequence[int]) -> tuple[int, ...]:
-    """Sizes by role put where the axes of `spec` are."""
-    shape = [0] * len(spec)
-    for axis, size in zip(spec, sizes, strict=True):
-        shape[axis] = size
-    return tuple(shape)
+# --------------------------------------------------------------------------- types
 
 
 def _check_counts(lhs: Any, rhs: Any, window: dict[str, Any], both: str) -> None:
@@ -153,7 +115,7 @@ def _abstract(
     kinds.check_accepts("conv_general_dilated", lhs, kinds.NUMERIC)
     _check_counts(lhs, rhs, window, both)
     lhs_spec, rhs_spec, out_spec = dimension_numbers
-    x, w = _pick(lhs.shape, lhs_spec), _pick(rhs.shape, rhs_spec)
+    x, w = pick(lhs.shape, lhs_spec), pick(rhs.shape, rhs_spec)
     _check_groups(x, w, feature_group_count, batch_group_count, both)
     space = output_space(
         x[2:],
@@ -165,7 +127,7 @@ def _abstract(
     )
     sizes = (x[0] // batch_group_count, w[0], *space)
     dtype = contractions.result_dtype("conv_general_dilated", lhs, rhs, preferred_element_type)
-    return ShapedArray(_place(out_spec, sizes), dtype)
+    return ShapedArray(place(out_spec, sizes), dtype)
 
 
 # --------------------------------------------------------------------------- reference
@@ -174,10 +136,10 @@ def _abstract(
 def _padded(x: Any, lhs_dilation: Sequence[int], padding: Sequence[tuple[int, int]]) -> Any:
     """`[batch, feature, *space]` with its space dilated and padded; padding may be negative."""
     config = zip(x.shape[2:], lhs_dilation, padding, strict=True)
-    full = [_dilated(n, d) + max(low, 0) + max(high, 0) for n, d, (low, high) in config]
+    full = [dilated(n, d) + max(low, 0) + max(high, 0) for n, d, (low, high) in config]
     out = np.zeros(x.shape[:2] + tuple(full), x.dtype)
     inner = [
-        slice(max(low, 0), max(low, 0) + _dilated(n, d), d)
+        slice(max(low, 0), max(low, 0) + dilated(n, d), d)
         for n, d, (low, _) in zip(x.shape[2:], lhs_dilation, padding, strict=True)
     ]
     out[(slice(None), slice(None), *inner)] = x
@@ -224,13 +186,11 @@ def _reference(
     x = lhs.transpose(lhs_spec).astype(inner, copy=False)
     w = rhs.transpose(rhs_spec).astype(inner, copy=False)
     window = w.shape[2:]
-    space = output_space(
-        x.shape[2:], window, window_strides, padding, lhs_dilation, rhs_dilation
-    )
+    space = output_space(x.shape[2:], window, window_strides, padding, lhs_dilation, rhs_dilation)
     n, groups = x.shape[0] // batch_group_count, feature_group_count * batch_group_count
     depth, cells = w.shape[1] * math.prod(window), math.prod(space)
     if 0 in (n, w.shape[0], cells, depth):
-        return np.zeros(_place(out_spec, (n, w.shape[0], *space)), dtype)
+        return np.zeros(place(out_spec, (n, w.shape[0], *space)), dtype)
     x = _padded(x, lhs_dilation, padding)
     patches = _windows(x, space, window, window_strides, rhs_dilation)
     # [batch group, batch, feature group, in feature, *space, *window], one group being trivial
@@ -289,8 +249,8 @@ def _lhs_padding(
         params["rhs_dilation"],
         strict=True,
     ):
-        before = _dilated(k, rd) - 1 - low
-        after = _dilated(n, ld) + _dilated(k, rd) - 1 - _dilated(o, stride) - before
+        before = dilated(k, rd) - 1 - low
+        after = dilated(n, ld) + dilated(k, rd) - 1 - dilated(o, stride) - before
         result.append((before, after))
     return tuple(result)
 
@@ -310,7 +270,7 @@ def _rhs_padding(
         params["rhs_dilation"],
         strict=True,
     ):
-        result.append((low, _dilated(k, rd) + _dilated(o, stride) - 1 - _dilated(n, ld) - low))
+        result.append((low, dilated(k, rd) + dilated(o, stride) - 1 - dilated(n, ld) - low))
     return tuple(result)
 
 
@@ -320,9 +280,9 @@ def _transpose_lhs(ct: Any, aval: Any, rhs: Any, params: dict[str, Any]) -> Any:
     shape = aval_of(rhs).shape
     window = rhs_spec[2:]
     padding = _lhs_padding(
-        _pick(aval.shape, lhs_spec[2:]),
-        _pick(shape, window),
-        _pick(aval_of(ct).shape, out_spec[2:]),
+        pick(aval.shape, lhs_spec[2:]),
+        pick(shape, window),
+        pick(aval_of(ct).shape, out_spec[2:]),
         params,
     )
     groups = features * batches
@@ -360,9 +320,9 @@ def _cotangent_dtype(ct: Any, aval: Any, params: dict[str, Any]) -> Any:
 def _transpose_rhs(ct: Any, lhs: Any, aval: Any, params: dict[str, Any]) -> Any:
     lhs_spec, rhs_spec, out_spec = params["dimension_numbers"]
     padding = _rhs_padding(
-        _pick(aval_of(lhs).shape, lhs_spec[2:]),
-        _pick(aval.shape, rhs_spec[2:]),
-        _pick(aval_of(ct).shape, out_spec[2:]),
+        pick(aval_of(lhs).shape, lhs_spec[2:]),
+        pick(aval.shape, rhs_spec[2:]),
+        pick(aval_of(ct).shape, out_spec[2:]),
         params,
     )
     numbers = ConvDimensionNumbers(*((s[1], s[0], *s[2:]) for s in (lhs_spec, out_spec, rhs_spec)))
@@ -388,7 +348,7 @@ def _same_dtype(ct: Any, other: Any) -> tuple[Any, Any]:
     if left == right:
         return ct, other
     common = dtypes.promote_types(left, right)
-    convert = kinds.registry["convert_element_type"]
+    convert = conversion.convert_element_type
     params = {"new_dtype": common, "weak_type": False, "sharding": None}
     return convert(ct, **params), convert(other, **params)
 
@@ -447,234 +407,6 @@ def _batch(size: int, args: Any, dims: Any, **params: Any) -> tuple[Any, int]:
     return _unmerged(conv_general_dilated(lhs, rhs, **params), out_spec[1], size, groups)
 
 
-# --------------------------------------------------------------------------- lowering
-
-
-@dataclass(frozen=True)
-class _Geometry:
-    """A convolution in canonical form; operand and result sizes by role."""
-
-    groups: int
-    by_batch: bool
-    batch: int
-    outs: int
-    ins: int
-    window: tuple[int, ...]
-    space: tuple[int, ...]
-    strides: tuple[int, ...]
-    dilation: tuple[int, ...]
-
-    @property
-    def rank(self) -> int:
-        return len(self.space)
-
-    @property
-    def depth(self) -> int:
-        return self.ins * math.prod(self.window)
-
-    @property
-    def cells(self) -> int:
-        return math.prod(self.space)
-
-
-_LOOP_DEPTH: Final = 12
-"""Products summed for one element below which loops in place beat gathering windows."""
-
-
-def _role_of(spec: Sequence[int]) -> tuple[int, ...]:
-    """The role of each axis: the inverse of `spec`."""
-    return tuple(int(k) for k in np.argsort(spec))
-
-
-def _pad_space(b: Any, x: Any, spec: Any, lhs_dilation: Any, padding: Any) -> Any:
-    """The operand with its spatial axes dilated and padded, in the layout it has."""
-    if all(p == (0, 0) for p in padding) and all(d == 1 for d in lhs_dilation):
-        return x
-    shape, rule = list(x.shape), {}
-    for axis, dilation, (low, high) in zip(spec[2:], lhs_dilation, padding, strict=True):
-        rule[axis] = (x.shape[axis], dilation, low, high)
-        shape[axis] = max(_dilated(x.shape[axis], dilation) + low + high, 0)
-    s, zero = b.s, b.s.const(0, x.dtype)
-
-    def element(idx: tuple[Any, ...]) -> Any:
-        at, inside = list(idx), None
-        for axis, (size, dilation, low, high) in rule.items():
-            position = idx[axis] - low
-            tests = [position >= 0] if low > 0 else []
-            tests += [position <= (size - 1) * dilation] if high > 0 else []
-            tests += [position % dilation <= 0] if dilation > 1 else []
-            for test in tests:
-                inside = test if inside is None else s.and_(inside, test)
-            place = position // dilation
-            at[axis] = s.index(place, 0, size - 1) if tests else place
-        return x.at(at) if inside is None else s.select(inside, x.at(at), zero)
-
-    return b.materialize(b.view(shape, element))
-
-
-def _element_at(
-    x: Any, spec: Any, g: _Geometry, group: Any, n: Any, c: Any, cell: Any, tap: Any
-) -> Any:
-    """The element of the padded operand that meets kernel element `tap` at result cell `cell`."""
-    roles = [group * g.batch + n if g.by_batch else n, c if g.by_batch else group * g.ins + c]
-    for o, k, stride, dilation in zip(cell, tap, g.strides, g.dilation, strict=True):
-        roles.append(o * stride + k * dilation)
-    idx: list[Any] = [None] * len(spec)
-    for axis, value in zip(spec, roles, strict=True):
-        idx[axis] = value
-    return x.at(idx)
-
-
-def _patches(b: Any, x: Any, spec: Any, g: _Geometry, kernel_order: Sequence[int], out: str) -> Any:
-    """Windows as a buffer; `out` names its axes in order: g(roup), n, s(pace), k(ernel element).
-
-    `kernel_order` gives the order of the kernel's axes: 0 the input feature, 1... the window.
-    """
-    taps = (g.ins, *g.window)
-    sizes = {"g": [g.groups], "n": [g.batch], "s": [*g.space], "k": [taps[k] for k in kernel_order]}
-    shape = [size for letter in out for size in sizes[letter]]
-
-    def element(idx: tuple[Any, ...]) -> Any:
-        rest, parts = list(idx), {}
-        for letter in out:
-            count = len(sizes[letter])
-            parts[letter], rest = rest[:count], rest[count:]
-        tap = [None] * len(taps)
-        for role, value in zip(kernel_order, parts["k"], strict=True):
-            tap[role] = value
-        return _element_at(x, spec, g, parts["g"][0], parts["n"][0], tap[0], parts["s"], tap[1:])
-
-    return b.materialize(b.view(shape, element))
-
-
-def _kernel_matrix(b: Any, w: Any, spec: Any, g: _Geometry) -> tuple[contractions.Matrix, list[int]]:
-    """The kernel as `[group, out feature, kernel element]`, and the order of those elements."""
-    out_axis = spec[0]
-    shape = (*w.shape[:out_axis], g.groups, g.outs, *w.shape[out_axis + 1 :])
-    role = _role_of(spec)
-    others = [axis for axis in range(len(spec)) if axis != out_axis]
-    axes = [axis + (axis > out_axis) for axis in others]
-    matrix = contractions._matrix(b, b.reshape(w, shape), ((out_axis,), (out_axis + 1,), axes))
-    return matrix, [role[axis] - 1 for axis in others]
-
-
-def _lower_gemm(
-    b: Any, x: Any, w: Any, specs: Any, g: _Geometry, dtype: Any
-) -> tuple[Any, str]:
-    """The result as a buffer, and its axes in order: g(roup), n, o(ut feature), s(pace)."""
-    lhs_spec, rhs_spec, out_spec = specs
-    kernel, order = _kernel_matrix(b, w, rhs_spec, g)
-    depth, cells, columns = g.depth, g.cells, g.batch * g.cells
-    if out_spec[1] == len(out_spec) - 1:
-        patches = _patches(b, x, lhs_spec, g, order, "gnsk")
-        left = contractions.Matrix(patches, columns * depth, depth, 1)
-        right = contractions.Matrix(kernel.buffer, kernel.lane, kernel.column, kernel.row)
-        out = contractions.gemm(b, left, right, g.groups, columns, g.outs, depth, dtype)
-        return b.reshape(out, (g.groups, g.batch, *g.space, g.outs)), "gnso"
-    if g.groups == 1 and out_spec[0] == 0 and cells >= 16:
-        patches = _patches(b, x, lhs_spec, g, order, "gnks")
-        left = contractions.Matrix(kernel.buffer, 0, kernel.row, kernel.column)
-        right = contractions.Matrix(patches, depth * cells, cells, 1)
-        out = contractions.gemm(b, left, right, g.batch, g.outs, cells, depth, dtype)
-        return b.reshape(out, (1, g.batch, g.outs, *g.space)), "gnos"
-    patches = _patches(b, x, lhs_spec, g, order, "gkns")
-    right = contractions.Matrix(patches, depth * columns, columns, 1)
-    out = contractions.gemm(b, kernel, right, g.groups, g.outs, columns, depth, dtype)
-    return b.reshape(out, (g.groups, g.outs, g.batch, *g.space)), "gons"
-
-
-def _lower_loops(b: Any, x: Any, w: Any, specs: Any, g: _Geometry) -> tuple[Any, str]:
-    """A sum over lazy products, with axes as in `_lower_gemm`."""
-    lhs_spec, rhs_spec, _ = specs
-    rank = g.rank
-    shape = (g.groups, g.batch, g.outs, *g.space, g.ins, *g.window)
-
-    def element(idx: tuple[Any, ...]) -> Any:
-        group, n, o, cell = idx[0], idx[1], idx[2], idx[3 : 3 + rank]
-        c, tap = idx[3 + rank], idx[4 + rank :]
-        at: list[Any] = [None] * len(rhs_spec)
-        for axis, value in zip(rhs_spec, (group * g.outs + o, c, *tap), strict=True):
-            at[axis] = value
-        left = _element_at(x, lhs_spec, g, group, n, c, cell, tap)
-        return b.s.mul(left, w.at(at))
-
-    def combine(s: Any, sums: Any, values: Any) -> list[Any]:
-        return [s.add(sums[0], values[0])]
-
-    products = b.view(shape, element)
-    return b.reduce([products], tuple(range(3 + rank, len(shape))), [0], combine)[0], "gnos"
-
-
-def _arranged(b: Any, out: Any, letters: str, out_spec: Any, g: _Geometry) -> Any:
-    """The result with groups and output features joined, in the layout of `out_spec`."""
-    sizes = (g.batch, g.groups * g.outs, *g.space)
-    shape = _place(out_spec, sizes)
-    if g.groups == 1 and letters.replace("g", "") == _letters(out_spec):
-        return b.reshape(out, shape)
-
-    def element(idx: tuple[Any, ...]) -> Any:
-        n, feature, *cell = (idx[axis] for axis in out_spec)
-        parts = {"g": [feature // g.outs], "n": [n], "o": [feature % g.outs], "s": cell}
-        return out.at([value for letter in letters for value in parts[letter]])
-
-    return b.view(shape, element)
-
-
-def _letters(out_spec: Any) -> str:
-    """The roles of the axes in order, space as one letter; "" if its axes are apart or permuted."""
-    space = list(out_spec[2:])
-    if space != list(range(space[0], space[0] + len(space))) if space else False:
-        return ""
-    order = sorted([(out_spec[0], "n"), (out_spec[1], "o"), *([(space[0], "s")] if space else [])])
-    letters = "".join(letter for _, letter in order)
-    return letters if space else letters + "s"
-
-
-def _lower(
-    b: Any,
-    lhs: Any,
-    rhs: Any,
-    *,
-    window_strides: Any,
-    padding: Any,
-    lhs_dilation: Any,
-    rhs_dilation: Any,
-    dimension_numbers: Any,
-    feature_group_count: int,
-    batch_group_count: int,
-    precision: Any,
-    preferred_element_type: Any,
-    out_sharding: Any = None,
-) -> Any:
-    dtype = lhs.dtype if preferred_element_type is None else preferred_element_type
-    inner = contractions.compute_dtype(lhs.dtype, dtype)
-    lhs_spec, rhs_spec, out_spec = dimension_numbers
-    x, w = _pick(lhs.shape, lhs_spec), _pick(rhs.shape, rhs_spec)
-    groups = feature_group_count * batch_group_count
-    space = output_space(x[2:], w[2:], window_strides, padding, lhs_dilation, rhs_dilation)
-    g = _Geometry(
-        groups,
-        batch_group_count > 1,
-        x[0] // batch_group_count,
-        w[0] // groups,
-        w[1],
-        w[2:],
-        space,
-        tuple(window_strides),
-        tuple(rhs_dilation),
-    )
-    if 0 in (g.batch, w[0], g.cells, g.depth):
-        return b.full(_place(out_spec, (g.batch, w[0], *space)), 0, dtype)
-    lhs = contractions._converted(b, lhs, inner)
-    rhs = contractions._converted(b, rhs, inner)
-    lhs = _pad_space(b, lhs, lhs_spec, lhs_dilation, padding)
-    if contractions.has_kernel(inner) and (g.depth > _LOOP_DEPTH or g.outs > 4):
-        out, letters = _lower_gemm(b, lhs, rhs, dimension_numbers, g, inner)
-    else:
-        out, letters = _lower_loops(b, lhs, rhs, dimension_numbers, g)
-    return contractions._converted(b, _arranged(b, out, letters, out_spec, g), dtype)
-
-
 # --------------------------------------------------------------------------- samples
 
 _NCHW: Final = ConvDimensionNumbers((0, 1, 2, 3), (0, 1, 2, 3), (0, 1, 2, 3))
@@ -692,7 +424,9 @@ def _samples() -> Iterator[Sample]:
             values = np.round(values * 4)
         return values.astype(dtype)
 
-    def sample(x: Any, w: Any, numbers: Any = _NCHW, dtype: Any = "float32", **given: Any) -> Sample:
+    def sample(
+        x: Any, w: Any, numbers: Any = _NCHW, dtype: Any = "float32", **given: Any
+    ) -> Sample:
         rank = len(x) - 2
         params = {
             "window_strides": (1,) * rank,
@@ -724,9 +458,7 @@ def _samples() -> Iterator[Sample]:
     yield sample((2, 3, 9), (4, 3, 3), ConvDimensionNumbers((0, 1, 2), (0, 1, 2), (0, 1, 2)))
     yield sample((2, 3), (4, 3), ConvDimensionNumbers((0, 1), (0, 1), (0, 1)))
     yield sample((1, 3, 2, 2), (2, 3, 5, 5))
-    yield sample(
-        (2, 2, 4, 3, 5), (3, 2, 2, 2, 2), ConvDimensionNumbers(*[(0, 1, 2, 3, 4)] * 3)
-    )
+    yield sample((2, 2, 4, 3, 5), (3, 2, 2, 2, 2), ConvDimensionNumbers(*[(0, 1, 2, 3, 4)] * 3))
     mixed = ConvDimensionNumbers((1, 0, 3, 2), (1, 2, 0, 3), (2, 1, 3, 0))
     yield sample((3, 2, 6, 5), (3, 4, 3, 2), mixed, window_strides=(1, 2), **same)
 
@@ -739,8 +471,10 @@ conv_general_dilated: Final = Primitive(
     transpose=_transpose,
     batch=_batch,
     partial_eval=FIRST_ORDER,
-    lower=_lower,
-    hlo=NotApplicable("hlo", "windows and dimension numbers are attributes; the emitter builds them"),
+    lower=convolution_lowering.lower,
+    hlo=NotApplicable(
+        "hlo", "windows and dimension numbers are attributes; the emitter builds them"
+    ),
     samples=_samples,
     multiple_results=False,
     effects=PURE,

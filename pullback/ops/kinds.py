@@ -17,7 +17,8 @@ An element-wise operation takes operands of one shape, or of rank 0 among others
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
@@ -50,6 +51,7 @@ __all__ = [
     "REAL",
     "SIGNED",
     "UNSIGNED",
+    "OnTensors",
     "add_tangents",
     "batch_front",
     "binary",
@@ -358,11 +360,23 @@ def element_wise_batch(bind: Callable[..., Any]) -> Callable[..., Any]:
 # --------------------------------------------------------------------------- lowering
 
 
-def element_wise_lower(fn: str | Callable[..., Any]) -> Callable[..., Any]:
+@dataclass(frozen=True)
+class OnTensors:
+    """Marks a lowering that works on whole tensors: `rule(b, *tensors, **params)`."""
+
+    rule: Callable[..., Any]
+
+
+LowerSpec: TypeAlias = "str | OnTensors | Callable[..., Any]"
+
+
+def element_wise_lower(fn: LowerSpec) -> Callable[..., Any]:
     """The lowering of an element-wise operation: the scalar operation's name, or an expression.
 
     A function is called as `fn(s, *elements, **params)`.
     """
+    if isinstance(fn, OnTensors):
+        return fn.rule
     if isinstance(fn, str):
         return lambda b, *xs, **params: b.map(fn, *xs)
     return lambda b, *xs, **params: b.map(
@@ -380,7 +394,7 @@ def element_wise(
     *,
     jvp: Any,
     transpose: Any,
-    lower: str | Callable[..., Any],
+    lower: LowerSpec,
     hlo: Any,
     samples: Callable[[], Any],
     literals: bool,
@@ -428,7 +442,7 @@ def unary(
     *,
     jvp: Any,
     transpose: Any = NONLINEAR,
-    lower: str | Callable[..., Any],
+    lower: LowerSpec,
     hlo: Any,
     samples: Callable[[], Any],
     result: Result | None = None,
@@ -454,7 +468,7 @@ def binary(
     *,
     jvp: Any,
     transpose: Any = NONLINEAR,
-    lower: str | Callable[..., Any],
+    lower: LowerSpec,
     hlo: Any,
     samples: Callable[[], Any],
     result: Result | None = None,

@@ -129,8 +129,9 @@ def _counted(keys: Any, shape: Sequence[int]) -> tuple[Any, Any]:
     """The block function of every key at the counters 0, 1, ... of `shape`."""
     if keys.ndim == 0 and 0 < math.prod(shape) <= _FEW:
         key = int(keys)
-        k0, k1 = key & 0xFFFFFFFF, key >> 32
-        blocks = np.array([_one_block(k0, k1, n) for n in range(math.prod(shape))], _U32)
+        blocks = np.array(
+            [_one_block(key & 0xFFFFFFFF, key >> 32, n) for n in range(math.prod(shape))], _U32
+        )
         return blocks[:, 0].reshape(shape), blocks[:, 1].reshape(shape)
     axes = tuple(range(keys.ndim, keys.ndim + len(shape)))
     k0, k1 = (np.expand_dims(k, axes) for k in _words(keys))
@@ -361,8 +362,8 @@ def _fold_abstract(keys: Any, data: Any) -> ShapedArray:
 
 def _fold_reference(keys: Any, data: Any) -> Any:
     if keys.ndim == 0:
-        low, high = _one_block(int(keys) & 0xFFFFFFFF, int(keys) >> 32, int(data))
-        return np.array(low | high << 32, _U64)
+        first, second = _one_block(int(keys) & 0xFFFFFFFF, int(keys) >> 32, int(data))
+        return np.array(first | second << 32, _U64)
     return _join(*_threefry(_NumPy, *_words(keys), _U32.type(0), data))
 
 

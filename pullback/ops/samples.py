@@ -104,6 +104,7 @@ def inputs(
     smooth: bool = True,
     tol: float = 1.0,
     narrow: bool = True,
+    differentiable: tuple[int, ...] | None = None,
     **params: Any,
 ) -> Callable[[], Iterable[Sample]]:
     """Samples of an element-wise operation, one interval an operand.
@@ -116,7 +117,7 @@ def inputs(
         integral = dtypes.kind_of(dtype) in "iu"
         spans = [ints if integral else interval for interval in intervals]
         args = [draw(rng, dtype, s, i) for s, i in zip(shapes, spans, strict=True)]
-        return Sample(tuple(args), dict(params), smooth, tol)
+        return Sample(tuple(args), dict(params), smooth, tol, differentiable)
 
     def samples() -> Iterator[Sample]:
         rng = generator()

@@ -6,30 +6,44 @@ References are SciPy's, which compute float32 in double precision.  Those of the
 
 from __future__ import annotations
 
-import importlib
 import math
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from pullback.core import dtypes
 from pullback.core.primitive import NotApplicable, Primitive
 from pullback.errors import UnsupportedError
 from pullback.ops.arithmetic import add, div, mul, neg, sign, square, sub
 from pullback.ops.comparison import eq, where
 from pullback.ops.exponential import exp, log, log1p
-from pullback.ops.gamma import lgamma
-from pullback.ops.kinds import FLOAT, binary, unary, widened
+from pullback.ops.gamma import (
+    digamma,
+    extern,
+    igamma,
+    igamma_grad_a,
+    igammac,
+    lgamma,
+    polygamma,
+    random_gamma_grad,
+    scipy_function,
+    zeta,
+)
+from pullback.ops.kinds import FLOAT, binary, unary
 from pullback.ops.samples import ANYWHERE, inputs
 
 __all__ = [
     "bessel_i0e",
     "bessel_i1e",
+    "digamma",
     "erf",
     "erf_inv",
     "erfc",
+    "igamma",
+    "igamma_grad_a",
+    "igammac",
+    "lgamma",
+    "polygamma",
+    "random_gamma_grad",
     "regularized_incomplete_beta",
+    "zeta",
 ]
 
 _TWO_OVER_SQRT_PI = 2 / math.sqrt(math.pi)

@@ -84,11 +84,14 @@ def _is_large(avals: Sequence[ShapedArray], out: Any) -> bool:
 
 def wrap(value: Any, aval: ShapedArray) -> ArrayImpl:
     """An Array around the result of a reference."""
-    if type(value) is np.ndarray and value.flags.c_contiguous:
-        if value.dtype == dtypes.physical(aval.dtype) and value.shape == aval.shape:
-            if value.flags.owndata or not value.flags.writeable:
-                return make_array(value, aval)
-            return make_array(value.view(), aval)
+    if (
+        type(value) is np.ndarray
+        and value.dtype == dtypes.physical(aval.dtype)
+        and value.shape == aval.shape
+        and value.flags.c_contiguous
+    ):
+        fresh = value.flags.owndata or not value.flags.writeable
+        return make_array(value if fresh else value.view(), aval)
     return from_numpy(value, aval)
 
 

@@ -140,9 +140,7 @@ class JitFunction(FastCallable):
                 to_array(x)  # raises: the tracer leaked
         traced = self._trace(call)
         executable = traced.compiled()
-        arrays = [
-            x if type(x) is ArrayImpl else to_array(x) for x in call.leaves
-        ]
+        arrays = [x if type(x) is ArrayImpl else to_array(x) for x in call.leaves]
         outs = executable(arrays)
         if not config.ACTIVE:
             self._add_entry(call, traced, executable)
@@ -328,9 +326,7 @@ def _donated(options: Options, call: _Call) -> tuple[bool, ...]:
     args, kwargs = call.in_tree.unflatten([False] * len(call.leaves))
     n = len(args)
     nums = {i % n for i in options.donate_argnums if -n <= i < n}
-    marked_args = tuple(
-        tree.map(lambda _, d=i in nums: d, x) for i, x in enumerate(args)
-    )
+    marked_args = tuple(tree.map(lambda _, d=i in nums: d, x) for i, x in enumerate(args))
     marked_kwargs = {
         k: tree.map(lambda _, d=k in options.donate_argnames: d, v) for k, v in kwargs.items()
     }
@@ -344,7 +340,11 @@ def _leaf_spec(x: Any) -> LeafSpec | None:
         return scalar_leaf(type(x), dtypes.python_scalar_dtype(type(x), x))
     if isinstance(x, np.generic):
         aval = aval_of(x)
-        return numpy_scalar_leaf(x.dtype) if aval.dtype == x.dtype and type(x) is x.dtype.type else None
+        return (
+            numpy_scalar_leaf(x.dtype)
+            if aval.dtype == x.dtype and type(x) is x.dtype.type
+            else None
+        )
     if type(x) is np.ndarray:
         return ndarray_leaf(x.dtype, x.shape) if aval_of(x).dtype == x.dtype else None
     return None

@@ -27,9 +27,7 @@ def worth_compiling(primitive: Primitive) -> bool:
     return primitive.name != "dot_general"
 
 
-def run_primitive(
-    primitive: Primitive, arrays: Sequence[ArrayImpl], params: dict[str, Any]
-) -> Any:
+def run_primitive(primitive: Primitive, arrays: Sequence[ArrayImpl], params: dict[str, Any]) -> Any:
     """Apply a primitive by a compiled program."""
     outs = _executable(primitive, arrays, params)(arrays)
     return outs if primitive.multiple_results else outs[0]

@@ -72,7 +72,7 @@ class _AuxFlat:
     def __call__(self, *leaves: Any) -> list[Any]:
         outs = self.flat(*leaves)
         self.n_main = len(outs)
-        return outs + self.box[0]
+        return [*outs, *self.box[0]]
 
     def main(self, outs: Sequence[Any]) -> Any:
         """The main result as a pytree."""
@@ -105,7 +105,7 @@ def _check_tangent(primal: Any, tangent: Any, name: str) -> Any:
             f"{name}: primal and tangent must have the same dtype, got {expected} and {actual}"
         )
     if actual.dtype != expected.dtype:
-        return np.asarray(tangent, expected.dtype)
+        return np.asarray(tangent, dtypes.physical(expected.dtype))
     return tangent
 
 
@@ -247,7 +247,7 @@ def _check_cotangent(aval: Any, ct: Any) -> Any:
             raise TypeError(
                 f"vjp: a cotangent of type {actual} for a result of type {aval}: the dtypes differ"
             )
-        return np.asarray(ct, expected.dtype)
+        return np.asarray(ct, dtypes.physical(expected.dtype))
     return ct
 
 
@@ -429,9 +429,7 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any, reduce_axes: Any = 
             raise TypeError(
                 f"linear_transpose: cotangents must have the structure {flat.out_tree}, got {ct_tree}"
             )
-        checked = [
-            _check_cotangent(a, ct) for a, ct in zip(closed.out_avals, given, strict=True)
-        ]
+        checked = [_check_cotangent(a, ct) for a, ct in zip(closed.out_avals, given, strict=True)]
         args = [Linear(a) for a in avals]
         outs = backward_pass(closed.jaxpr, closed.consts, args, checked)
         return in_tree.unflatten([instantiate(ct) for ct in outs])[0]

@@ -23,7 +23,9 @@ def _check(x: Any, name: str, holomorphic: bool, allow_int: bool) -> None:
     dtype = aval_of(x).dtype
     kind = np.complexfloating if holomorphic else np.floating
     if not dtypes.issubdtype(dtype, kind) and not allow_int:
-        wanted = "complex inputs (holomorphic=True)" if holomorphic else "real floating-point inputs"
+        wanted = (
+            "complex inputs (holomorphic=True)" if holomorphic else "real floating-point inputs"
+        )
         raise TypeError(f"{name} needs {wanted}, got {dtype.name}")
 
 

@@ -118,9 +118,9 @@ def jvp_jaxpr(
             lambda *xs: eval_jaxpr(closed.jaxpr, closed.consts, *xs), args[:n], tangents
         )
         wanted = [
-            f or type(t) is not Zero for f, t in zip(forced, out_tangents, strict=True)
+            type(t) is not Zero or (f and t.aval.dtype != dtypes.float0)
+            for f, t in zip(forced, out_tangents, strict=True)
         ]
-        wanted = [w and t.aval.dtype != dtypes.float0 for w, t in zip(wanted, out_tangents)]
         out_nonzero[:] = wanted
         return outs + [instantiate(t) for t, w in zip(out_tangents, wanted, strict=True) if w]
 

@@ -95,7 +95,7 @@ class PartialTrace(Recorder):
         if primitive.partial_eval is FIRST_ORDER:
             return self.record(primitive, args, params)
         with set_trace(self.parent):
-            return primitive.partial_eval.split(self, args, params)  # type: ignore[attr-defined]
+            return primitive.partial_eval.split(self, args, params)
 
     def record(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """Write an equation; the results are unknown."""
@@ -126,7 +126,8 @@ def linearize_flat(
     """Values of `fun`, and the linear jaxpr from tangents to tangents.
 
     The jaxpr's arguments are the tangents of the `differentiable` primals, its results the
-    tangents that are not symbolically zero, which the third result marks; residuals are its constants.
+    tangents that are not symbolically zero, which the third result marks; its constants are the
+    residuals.
     """
     trace = PartialTrace(current_trace(), description)
     unknowns: list[PartialTracer] = []
@@ -137,9 +138,7 @@ def linearize_flat(
             unknowns.append(trace.argument(aval.strip_weak_type()))
         tangents.append(unknowns[-1] if wanted else Zero(aval))
     try:
-        outs, out_tangents = jvp_flat(
-            fun, primals, tangents, parent=trace, description=description
-        )
+        outs, out_tangents = jvp_flat(fun, primals, tangents, parent=trace, description=description)
         nonzero = [type(t) is not Zero for t in out_tangents]
         outvars = [trace.atom(t) for t, nz in zip(out_tangents, nonzero, strict=True) if nz]
     finally:
@@ -205,14 +204,10 @@ def partial_eval_jaxpr(
         return [x for x, u in zip(outs, out_unknown, strict=True) if not u] + unknown_jaxpr.consts
 
     known_avals = [a for a, u in zip(closed.in_avals, unknown_in, strict=True) if not u]
-    known_jaxpr = stage(
-        known_part, known_avals, description=info.func_src_info, debug_info=info
-    )
+    known_jaxpr = stage(known_part, known_avals, description=info.func_src_info, debug_info=info)
     unknown: Jaxpr = found["jaxpr"].jaxpr
     opened = unknown.replace(constvars=[], invars=unknown.constvars + unknown.invars)
-    return Split(
-        known_jaxpr, ClosedJaxpr(opened, []), found["out_unknown"], len(unknown.constvars)
-    )
+    return Split(known_jaxpr, ClosedJaxpr(opened, []), found["out_unknown"], len(unknown.constvars))
 
 
 def known_and_unknown(

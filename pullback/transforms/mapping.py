@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from pullback import tree
@@ -17,7 +17,7 @@ __all__ = ["vmap"]
 
 def vmap(
     fun: Callable[..., Any],
-    in_axes: int | None | Sequence[Any] = 0,
+    in_axes: Any = 0,
     out_axes: Any = 0,
     axis_name: Hashable = None,
     axis_size: int | None = None,
@@ -38,7 +38,7 @@ def vmap(
     check_callable(fun, "vmap")
     if isinstance(in_axes, list):
         in_axes = tuple(in_axes)
-    if not (in_axes is None or isinstance(in_axes, (int, tuple)) or type(in_axes) is dict):
+    if not (in_axes is None or isinstance(in_axes, (int, tuple, dict))):
         raise TypeError(
             f"vmap: in_axes must be an int, None, or a tuple with one entry per positional "
             f"argument, got {in_axes!r}"
@@ -115,7 +115,7 @@ def _axis_size(
     if len(set(sizes)) > 1:
         paths = [path for path, _ in tree.leaves_with_path((args, kwargs))]
         shown = "\n".join(
-            f"  args{tree.keystr(path[1:])}: axis {d} of {aval_of(x)} has size {aval_of(x).shape[d]}"
+            f"  args{tree.keystr(path[1:])}: axis {d} of {aval_of(x)}, of size {aval_of(x).shape[d]}"
             for path, x, d in zip(paths, leaves, dims, strict=True)
             if d is not None
         )
@@ -123,9 +123,7 @@ def _axis_size(
     return int(sizes[0])
 
 
-def _collect(
-    out_tree: Any, outs: Any, out_dims: Any, out_axes: Any, size: int, fun: Any
-) -> Any:
+def _collect(out_tree: Any, outs: Any, out_dims: Any, out_axes: Any, size: int, fun: Any) -> Any:
     try:
         wanted = tree.broadcast_prefix(out_axes, out_tree.unflatten(outs), is_leaf=_is_none)
     except ValueError as error:

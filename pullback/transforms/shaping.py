@@ -58,7 +58,5 @@ def eye_rows(n: int, first: int, count: int, dtype: Any) -> Any:
     index = np.dtype(np.int32)
     i = structural.iota(dtype=index, shape=(n, count), dimension=0, sharding=None)
     j = np.arange(first, first + count, dtype=index)
-    j = structural.broadcast_in_dim(
-        j, shape=(n, count), broadcast_dimensions=(1,), sharding=None
-    )
+    j = structural.broadcast_in_dim(j, shape=(n, count), broadcast_dimensions=(1,), sharding=None)
     return conversion.convert(comparison.eq(i, j), dtype)

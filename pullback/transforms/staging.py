@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from pullback.core import dtypes
 from pullback.core.array import Array
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.dtypes import KeyDtype
@@ -55,7 +56,11 @@ def literal_of(x: Any) -> Literal | None:
     if type(x) in _SCALARS:
         return Literal(x)
     if isinstance(x, (np.ndarray, np.generic)) and x.shape == ():
-        return Literal(np.asarray(x, aval_of(x).dtype)) if x.dtype.kind != "V" else None
+        return (
+            Literal(np.asarray(x, dtypes.physical(aval_of(x).dtype)))
+            if x.dtype.kind != "V"
+            else None
+        )
     if isinstance(x, Array) and not isinstance(x, Tracer) and x.shape == ():
         return None if isinstance(x.dtype, KeyDtype) else Literal(np.asarray(x), x.aval)
     return None

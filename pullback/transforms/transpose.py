@@ -134,9 +134,7 @@ def transpose_jaxpr(
         return [ct for ct in outs if type(ct) is not Zero]
 
     avals = [a for a, lin in zip(closed.in_avals, linear, strict=True) if not lin]
-    avals += [
-        a.to_cotangent_aval() for a, zero in zip(out_avals, ct_zero, strict=True) if not zero
-    ]
+    avals += [a.to_cotangent_aval() for a, zero in zip(out_avals, ct_zero, strict=True) if not zero]
     info = closed.jaxpr.debug_info
     jaxpr = stage(fun, avals, description=f"transpose of {info.func_src_info}", debug_info=info)
     return jaxpr, list(nonzero)
@@ -170,6 +168,8 @@ def spread(
 
 def cotangent_like(ct: Any, x: Any) -> Any:
     """`ct` as a value; a symbolic zero becomes zeros of the tangent type of `x`."""
-    return instantiate(ct) if type(ct) is not Zero else instantiate(
-        Zero(aval_of(x).to_cotangent_aval())
+    return (
+        instantiate(ct)
+        if type(ct) is not Zero
+        else instantiate(Zero(aval_of(x).to_cotangent_aval()))
     )

@@ -116,6 +116,15 @@ def test_unusual_values() -> None:
         dtypes.result_type()
 
 
+def test_ints_that_do_not_fit() -> None:
+    for fits in (2**31 - 1, -(2**31), 0):
+        assert dtypes.python_scalar_dtype(int, fits) == np.int32
+    for too_large in (2**31, -(2**31) - 1, 2**70):
+        with pytest.raises(OverflowError, match=f"{too_large} too large to convert to int32"):
+            dtypes.python_scalar_dtype(int, too_large)
+    assert dtypes.python_scalar_dtype(Int, Int(3)) == np.int32
+
+
 def test_errors_of_promotion_say_what_to_do() -> None:
     with pytest.raises(TypePromotionError, match=r"8-bit floats.*astype"):
         dtypes.promote_types(ml_dtypes.float8_e5m2, "float32")

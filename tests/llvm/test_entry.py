@@ -697,6 +697,17 @@ def test_on_error_that_does_not_raise(route: Route) -> None:
         route(given)(box(F4))
 
 
+def test_entry_called_directly() -> None:
+    made = make_entry(double_spec())
+    ACTIVE.append(1)
+    try:
+        assert made(box(F4, 1))._data.tolist() == [2, 2, 2, 2]
+    finally:
+        ACTIVE.clear()
+    with pytest.raises(TypeError, match="do not fit"):
+        made(1)
+
+
 def test_miss_may_raise() -> None:
     class Raises(FastCallable):
         def _miss(self, *args: Any, **kwargs: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import subprocess
 import sys
@@ -112,7 +113,7 @@ def test_chunks_are_multiples_of_the_grain(threads: int) -> None:
     seen.sort()
     assert seen[0][0] == 0
     assert seen[-1][1] == 1000
-    assert all(a[1] == b[0] and a[1] % 16 == 0 for a, b in zip(seen, seen[1:], strict=False))
+    assert all(a[1] == b[0] and a[1] % 16 == 0 for a, b in itertools.pairwise(seen))
 
 
 def test_many_regions(module: jit.LoadedModule, threads: int) -> None:

@@ -11,8 +11,11 @@ from __future__ import annotations
 from pullback.llvm.math import (
     error_function,
     exponential,
+    inverse_hyperbolic,
+    inverse_trigonometric,
     logarithmic,
     power,
+    rounding,
     trigonometric,
 )
 from pullback.llvm.math.registry import (
@@ -33,7 +36,16 @@ __all__ = [
     "symbol",
 ]
 
-FAMILIES = (error_function, exponential, logarithmic, power, trigonometric)
+FAMILIES = (
+    error_function,
+    exponential,
+    inverse_hyperbolic,
+    inverse_trigonometric,
+    logarithmic,
+    power,
+    rounding,
+    trigonometric,
+)
 """Importing them filled the registry."""
 
 NAMES: frozenset[str] = frozenset(RULES)

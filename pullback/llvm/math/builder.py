@@ -210,6 +210,9 @@ class Kernel:
     def constant(self, kind: str, number: float) -> Value:
         return Value(self, kind, constant_text(kind, number, self.width))
 
+    def value(self, kind: str, operand: Operand) -> Value:
+        return operand if isinstance(operand, Value) else self.constant(kind, operand)
+
     def emit(self, kind: str, instruction: str) -> Value:
         """Appends an instruction, unless this block has computed the same before."""
         value = self._known.get(instruction)
@@ -307,6 +310,13 @@ def horner(x: Value, coefficients: Sequence[float], *lower: float) -> Value:
     return result
 
 
+def two_sum(a: Value, b: float) -> tuple[Value, Value]:
+    """a + b rounded, and what that lost (D. E. Knuth, TAOCP 2, section 4.2.2)."""
+    total = a + b
+    more = total - a
+    return total, (a - (total - more)) + (b - more)
+
+
 def where(mask: Value, a: Operand, b: Operand) -> Value:
     kernel, kind = _kernel(a, b)
     type_ = kernel.type(kind)
@@ -315,15 +325,15 @@ def where(mask: Value, a: Operand, b: Operand) -> Value:
 
 
 def at_least(x: Value, low: Operand) -> Value:
-    """max(x, low); NaN stays. One instruction on x86, as `where` puts NaN second."""
-    return where(x.kernel.constant(x.kind, low) > x if not isinstance(low, Value) else low > x,
-                 low, x)  # fmt: skip
+    """max(x, low); NaN stays. One instruction on x86, as `where` puts x second."""
+    low = x.kernel.value(x.kind, low)
+    return where(low > x, low, x)
 
 
 def at_most(x: Value, high: Operand) -> Value:
     """min(x, high); NaN stays."""
-    return where(x.kernel.constant(x.kind, high) < x if not isinstance(high, Value) else high < x,
-                 high, x)  # fmt: skip
+    high = x.kernel.value(x.kind, high)
+    return where(high < x, high, x)
 
 
 def absolute(x: Value) -> Value:

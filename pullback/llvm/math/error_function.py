@@ -19,6 +19,7 @@ from pullback.llvm.math.builder import (
     fma,
     horner,
     sqrt,
+    two_sum,
     where,
 )
 from pullback.llvm.math.coefficients import POLYNOMIALS
@@ -48,13 +49,6 @@ def erf(x: Value) -> Value:
     return copysign(where(size < ERF_NEAR, erf_near(size), far), x)
 
 
-def two_sum(a: Value, b: float) -> tuple[Value, Value]:
-    """a + b rounded, and what that lost (D. E. Knuth, TAOCP 2, section 4.2.2)."""
-    total = a + b
-    more = total - a
-    return total, (a - (total - more)) + (b - more)
-
-
 def quotient(
     top: Value, top_low: Operand, high: Value, low: Value, inverse: Value
 ) -> tuple[Value, Value]:
@@ -64,18 +58,24 @@ def quotient(
     return result, (residue + top_low) * inverse
 
 
+def erfc_factor(t: Value, t_low: Value) -> tuple[Value, Value]:
+    """The polynomial of erfc and its error, the last two steps of Horner's scheme compensated."""
+    constant, constant_low, linear, *rest = POLYNOMIALS["erfc", t.kind]
+    curve = horner(t, rest)
+    slope = fma(curve, t, linear)
+    slope_low = fma(curve, t, linear - slope)
+    value = fma(slope, t, constant)
+    low = fma(slope, t, constant - value) + constant_low
+    return value, fma(slope, t_low, fma(slope_low, t, low))
+
+
 def erfc_far(size: Value) -> Value:
     """erfc(size) for size >= ERFC_NEAR."""
     k = ERFC_CENTRE[size.kind]
     high, low = two_sum(size, k)
     inverse = 1.0 / high
-    ratio, correction = quotient(size - k, 0.0, high, low, inverse)
-    ratio = ratio + correction
-    constant, constant_low, *rest = POLYNOMIALS["erfc", size.kind]
-    slope = horner(ratio, rest)
-    value = fma(slope, ratio, constant)
-    value_low = fma(slope, ratio, constant - value) + constant_low
-    factor = quotient(value, value_low, high, low, inverse)
+    t, t_low = quotient(size - k, 0.0, high, low, inverse)
+    factor = quotient(*erfc_factor(t, t_low), high, low, inverse)
     square = size * size
     return exp_times(-square, fma(-size, size, square), *factor)
 

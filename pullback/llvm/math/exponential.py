@@ -19,7 +19,7 @@ from pullback.llvm.math.builder import (
     from_bits,
     where,
 )
-from pullback.llvm.math.registry import constants, elementary, polynomial, subtract_multiple
+from pullback.llvm.math.registry import constants, elementary, odd, polynomial, subtract_multiple
 
 LOWEST = {"f32": -104.0, "f64": -746.0}
 """Below, exp is 0 even as a subnormal number."""
@@ -116,9 +116,7 @@ def tanh(x: Value) -> Value:
     size = absolute(x)
     r, n = reduce_exp(at_most(size, 20.0) * 2.0)
     far = 1.0 - 2.0 / fma(polynomial("exp", r, 1.0, 1.0), power_of_two(n), 1.0)
-    square = size * size
-    near = fma(square * size, polynomial("tanh", square), size)
-    return copysign(where(size < 0.55, near, far), x)
+    return copysign(where(size < 0.55, odd("tanh", size), far), x)
 
 
 def half_exp(x: Value) -> tuple[Value, Value]:
@@ -132,9 +130,7 @@ def half_exp(x: Value) -> tuple[Value, Value]:
 def sinh(x: Value) -> Value:
     size = absolute(x)
     large, small = half_exp(size)
-    square = size * size
-    near_zero = fma(square * size, polynomial("sinh", square), size)
-    return copysign(where(size < 1.0, near_zero, large - small), x)
+    return copysign(where(size < 1.0, odd("sinh", size), large - small), x)
 
 
 @elementary("cosh")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from pullback.llvm.math.builder import Value, bits, copysign, fma, from_bits, to_float, where
+from pullback.llvm.math.builder import Operand, Value, bits, copysign, fma, from_bits, to_float, where
 from pullback.llvm.math.registry import constants, elementary, polynomial
 
 SQRT_HALF = math.sqrt(0.5)
@@ -20,16 +20,14 @@ def split_exponent(x: Value) -> tuple[Value, Value, Value]:
     low = format_.bits(SQRT_HALF)
     shifted = (bits(x) - low) & -(1 << format_.mantissa)
     m = from_bits(bits(x) - shifted)
-    return shifted, m, exponent(shifted, x.kind)
+    return shifted, m, as_float(shifted >> format_.mantissa, x.kind)
 
 
-def exponent(shifted: Value, kind: str) -> Value:
-    """A small integer in the exponent field, as a float (no machine before AVX-512 converts i64)."""
-    format_ = shifted.format
-    n = shifted >> format_.mantissa
+def as_float(n: Value, kind: str) -> Value:
+    """A small integer as a float of its size (no machine before AVX-512 converts i64)."""
     if kind == "f32":
         return to_float(n, kind)
-    return from_bits(n + format_.bits(format_.magic)) - format_.magic
+    return from_bits(n + n.format.bits(n.format.magic)) - n.format.magic
 
 
 def normalise(x: Value) -> tuple[Value, Value]:
@@ -46,10 +44,11 @@ def log_parts(f: Value) -> Value:
     return fma(square * f, polynomial("log", f), square * -0.5)
 
 
-def finish(f: Value, e: Value) -> Value:
-    """log(1 + f) + e log(2)."""
+def finish(f: Value, e: Value, more: Operand = 0.0) -> Value:
+    """log(1 + f) + e log(2) + more."""
     high, low = constants("ln2", f.kind)
-    return fma(e, high, f + fma(e, low, log_parts(f)))
+    parts = log_parts(f) if isinstance(more, float) else log_parts(f) + more
+    return fma(e, high, f + fma(e, low, parts))
 
 
 def special_cases(x: Value, result: Value, zero: float) -> Value:

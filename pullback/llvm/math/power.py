@@ -1,4 +1,6 @@
-"""pow: 2^(y log2 |x|), the logarithm more precise than the result, and C's special cases.
+"""pow and cbrt.
+
+pow is 2^(y log2 |x|), with a logarithm more precise than the result, and C's special cases.
 
 Single precision computes in double; double precision carries the logarithm as the sum of two
 numbers (T. J. Dekker, "A floating-point technique for extending the available precision", Numer.
@@ -15,6 +17,8 @@ from pullback.llvm.math.builder import (
     at_least,
     at_most,
     bits,
+    copysign,
+    fma,
     from_bits,
     narrow,
     truncate,
@@ -22,7 +26,7 @@ from pullback.llvm.math.builder import (
     widen,
 )
 from pullback.llvm.math.exponential import power_of_two, round_with
-from pullback.llvm.math.logarithmic import split_exponent
+from pullback.llvm.math.logarithmic import as_float, split_exponent
 from pullback.llvm.math.registry import elementary, polynomial
 from pullback.llvm.math.trigonometric import sign
 
@@ -59,3 +63,38 @@ def exp2_wide(x: Value) -> Value:
     x = at_most(at_least(x, -200.0), 200.0)
     n, low_bits = round_with(x, 1.0)
     return polynomial("pow_exp2", x - n, 1.0) * power_of_two(low_bits)
+
+
+LIFT = {"f32": 24, "f64": 54}
+"""Multiples of 3 that make every subnormal number normal."""
+
+
+@elementary("cbrt")
+def cbrt(x: Value) -> Value:
+    """2^q (2^j m)^(1/3) with j = -1, 0, 1: a polynomial for m^(-1/3), refined by iteration."""
+    size = absolute(x)
+    y, w, q = cbrt_parts(size)
+    deficit = fma(-(w * w * w), y, 1.0)
+    w = fma(w * deficit, fma(deficit, 2 / 9, 1 / 3), w)
+    inverse = w * w
+    root = inverse * y
+    square = root * root
+    residue = fma(-square, root, y) - fma(root, root, -square) * root
+    root = fma(residue, inverse * (1 / 3), root) * power_of_two(q)
+    return where((size > 0.0) & (size < math.inf), copysign(root, x), x)
+
+
+def cbrt_parts(size: Value) -> tuple[Value, Value, Value]:
+    """y, about y^(-1/3), and q (in the low bits) with size = 8^q y and y in [1/2, 4)."""
+    format_, kernel, lift = size.format, size.kernel, LIFT[size.kind]
+    subnormal = size < format_.smallest_normal
+    field = bits(where(subnormal, size * 2.0**lift, size))
+    m = from_bits((field & ((1 << format_.mantissa) - 1)) | format_.bits(1.0))
+    biased = as_float(field >> format_.mantissa, size.kind)
+    e = biased - where(subnormal, kernel.constant(size.kind, format_.bias + lift), format_.bias)
+    q, low_bits = round_with(e, 1 / 3)
+    j = fma(q, -3.0, e)
+    y = m * where(j > 0.5, 2.0, where(j < -0.5, kernel.constant(size.kind, 0.5), 1.0))
+    third = where(j < -0.5, kernel.constant(size.kind, 2 ** (1 / 3)), 1.0)
+    third = where(j > 0.5, 0.5 ** (1 / 3), third)
+    return y, polynomial("inverse_cbrt", m - 1.5) * third, low_bits

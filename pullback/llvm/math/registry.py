@@ -67,6 +67,12 @@ def polynomial(name: str, x: Value, *lower: float) -> Value:
     return horner(x, POLYNOMIALS[name, x.kind], *lower)
 
 
+def odd(name: str, x: Value) -> Value:
+    """x + x^3 P(x^2)."""
+    square = x * x
+    return fma(square * x, polynomial(name, square), x)
+
+
 def constants(name: str, kind: str) -> tuple[float, ...]:
     """A constant as an unevaluated sum, the largest part first."""
     return CONSTANTS[name, kind]

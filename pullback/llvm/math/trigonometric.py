@@ -11,16 +11,10 @@ import math
 
 from pullback.llvm.math.builder import Value, absolute, bits, fma, from_bits, where
 from pullback.llvm.math.reduction import call_reduction
-from pullback.llvm.math.registry import constants, elementary, polynomial, subtract_multiple
+from pullback.llvm.math.registry import constants, elementary, odd, polynomial, subtract_multiple
 
 HUGE = {"f32": 2.0**18, "f64": 2.0**28}
 """From here on three parts of pi / 2 are not enough."""
-
-
-def odd(name: str, x: Value) -> Value:
-    """x + x^3 P(x^2)."""
-    square = x * x
-    return fma(square * x, polynomial(name, square), x)
 
 
 def sign(x: Value) -> Value:

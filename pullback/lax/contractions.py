@@ -1,0 +1,189 @@
+"""Products for users, with JAX's signatures: thin layers over `dot_general`."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from pullback import config
+from pullback.core import dtypes
+from pullback.core.avals import aval_of
+from pullback.ops import arithmetic, bits, comparison, conversion, cumulative, structural
+from pullback.ops.contractions import DotDimensionNumbers
+from pullback.ops.contractions import dot_general as dot_general_p
+from pullback.ops.precision import (
+    DotAlgorithm,
+    DotAlgorithmPreset,
+    Precision,
+    canonicalize_precision,
+)
+
+__all__ = [
+    "DotAlgorithm",
+    "DotAlgorithmPreset",
+    "DotDimensionNumbers",
+    "Precision",
+    "PrecisionLike",
+    "batch_matmul",
+    "dot",
+    "dot_general",
+    "dot_general_p",
+    "ragged_dot",
+]
+
+PrecisionLike: TypeAlias = (
+    "str | Precision | tuple[Any, Any] | DotAlgorithm | DotAlgorithmPreset | None"
+)
+
+
+# --------------------------------------------------------------------------- products
+
+
+def _precision(precision: Any) -> Any:
+    return canonicalize_precision(precision, config.default_matmul_precision())
+
+
+def _element_type(preferred: Any) -> Any:
+    return None if preferred is None else dtypes.check_user_dtype(preferred, "dot_general")
+
+
+def _no_sharding(name: str, out_sharding: Any) -> None:
+    if out_sharding is not None:
+        raise NotImplementedError(f"{name}: out_sharding needs a mesh of several devices")
+
+
+def _axes(values: Any) -> tuple[int, ...]:
+    return tuple(int(k) for k in values)
+
+
+def dot_general(
+    lhs: Any,
+    rhs: Any,
+    dimension_numbers: DotDimensionNumbers,
+    precision: PrecisionLike = None,
+    preferred_element_type: Any = None,
+    *,
+    out_sharding: Any = None,
+) -> Any:
+    """Multiply and sum over contracted axes: the general product of two arrays.
+
+    `dimension_numbers` is `((lhs_contracting, rhs_contracting), (lhs_batch, rhs_batch))`.  The
+    result has the batch axes, then the other axes of `lhs`, then those of `rhs`.  Narrow floats are
+    summed in float32; `preferred_element_type` is the dtype of the result.
+
+    Raises TypeError where axes or their lengths do not fit.
+
+    >>> from pullback import lax
+    >>> import numpy as np
+    >>> x, y = np.ones((5, 2, 3), "float32"), np.ones((5, 3, 4), "float32")
+    >>> lax.dot_general(x, y, (((2,), (1,)), ((0,), (0,)))).shape
+    (5, 2, 4)
+    """
+    _no_sharding("dot_general", out_sharding)
+    (lc, rc), (lb, rb) = dimension_numbers
+    return dot_general_p(
+        lhs,
+        rhs,
+        dimension_numbers=((_axes(lc), _axes(rc)), (_axes(lb), _axes(rb))),
+        precision=_precision(precision),
+        preferred_element_type=_element_type(preferred_element_type),
+        out_sharding=None,
+    )
+
+
+def dot(
+    lhs: Any,
+    rhs: Any,
+    *,
+    dimension_numbers: DotDimensionNumbers | None = None,
+    precision: PrecisionLike = None,
+    preferred_element_type: Any = None,
+    out_sharding: Any = None,
+) -> Any:
+    """The product of two vectors, a matrix and a vector, or two matrices.
+
+    Raises ValueError for other shapes, unless `dimension_numbers` says what is meant.
+
+    >>> from pullback import lax
+    >>> import numpy as np
+    >>> float(lax.dot(np.ones(3, "float32"), np.ones(3, "float32")))
+    3.0
+    """
+    if dimension_numbers is None:
+        left, right = aval_of(lhs).shape, aval_of(rhs).shape
+        if not (1 <= len(left) <= 2 and 1 <= len(right) <= 2 and left[-1] == right[0]):
+            raise ValueError(
+                "jax.lax.dot: dimension_numbers must be specified when not performing simple "
+                "un-batched matrix-matrix, matrix-vector, or vector-vector products; got "
+                f"lhs_shape={left} rhs_shape={right}"
+            )
+        dimension_numbers = (((len(left) - 1,), (0,)), ((), ()))
+    return dot_general(
+        lhs,
+        rhs,
+        dimension_numbers,
+        precision=precision,
+        preferred_element_type=preferred_element_type,
+        out_sharding=out_sharding,
+    )
+
+
+def batch_matmul(lhs: Any, rhs: Any, precision: PrecisionLike = None) -> Any:
+    """The products of two stacks of matrices.
+
+    >>> from pullback import lax
+    >>> import numpy as np
+    >>> lax.batch_matmul(np.ones((5, 2, 3), "float32"), np.ones((5, 3, 4), "float32")).shape
+    (5, 2, 4)
+    """
+    ndim, other = len(aval_of(lhs).shape), len(aval_of(rhs).shape)
+    if ndim < 2 or other < 2:
+        raise ValueError(f"Arguments to batch_matmul must be at least 2D, got {ndim}, {other}")
+    if ndim != other:
+        raise ValueError(f"Arguments to batch_matmul must have same ndim, got {ndim}, {other}")
+    batch = tuple(range(ndim - 2))
+    return dot_general(lhs, rhs, (((ndim - 1,), (ndim - 2,)), (batch, batch)), precision)
+
+
+def ragged_dot(
+    lhs: Any,
+    rhs: Any,
+    group_sizes: Any,
+    precision: PrecisionLike = None,
+    preferred_element_type: Any = None,
+    group_offset: Any = None,
+    out_sharding: Any = None,
+) -> Any:
+    """Rows of `lhs` `[m, k]` times the matrix of their group, one of `rhs` `[groups, k, n]`.
+
+    The first `group_sizes[0]` rows are of group 0 and so on; rows beyond the last group give zeros.
+
+    >>> from pullback import lax
+    >>> import numpy as np
+    >>> x, w = np.ones((3, 2), "float32"), np.ones((2, 2, 4), "float32")
+    >>> lax.ragged_dot(x, w, np.array([1, 1], "int32")).sum(axis=1).tolist()
+    [8.0, 8.0, 0.0]
+    """
+    _no_sharding("ragged_dot", out_sharding)
+    if group_offset is not None:
+        raise NotImplementedError("ragged_dot: group_offset is not supported")
+    m, groups = aval_of(lhs).shape[0], aval_of(rhs).shape[0]
+    sizes_type = aval_of(group_sizes).dtype
+    ends = cumulative.cumsum(group_sizes, axis=0, reverse=False)
+    rows = structural.iota(dtype=sizes_type, shape=(groups, m), dimension=1, sharding=None)
+    spread = {"shape": (groups, m), "broadcast_dimensions": (0,), "sharding": None}
+    inside = bits.and_(
+        comparison.ge(
+            rows, structural.broadcast_in_dim(arithmetic.sub(ends, group_sizes), **spread)
+        ),
+        comparison.lt(rows, structural.broadcast_in_dim(ends, **spread)),
+    )
+    mask = conversion.convert_element_type(
+        inside, new_dtype=aval_of(lhs).dtype, weak_type=False, sharding=None
+    )
+    shape = (groups, *aval_of(lhs).shape)
+    masked = arithmetic.mul(
+        structural.broadcast_in_dim(lhs, shape=shape, broadcast_dimensions=(1, 2), sharding=None),
+        structural.broadcast_in_dim(mask, shape=shape, broadcast_dimensions=(0, 1), sharding=None),
+    )
+    numbers = (((0, 2), (0, 1)), ((), ()))
+    return dot_general(masked, rhs, numbers, precision, preferred_element_type)

@@ -1,0 +1,67 @@
+"""`lax`: checks of the operands of element-wise functions, which are strict about dtypes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback.core import dtypes
+from pullback.core.avals import aval_of
+from pullback.errors import shapes_text
+from pullback.ops import structural
+
+__all__ = ["broadcast_operands", "operands"]
+
+
+_KINDS = {bool: "b", int: "iufc", float: "fc", complex: "c"}
+
+
+def _adopt(x: Any, dtype: Any) -> Any:
+    """A Python scalar in the dtype of the other operands, if it fits."""
+    kind = _KINDS.get(type(x))
+    if kind is None or aval_of(x).dtype == dtype or dtypes.kind_of(dtype) not in kind:
+        return x
+    return dtypes.physical(dtype).type(x)
+
+
+def broadcast_operands(name: str, xs: Sequence[Any]) -> Sequence[Any]:
+    """Operands of one shape; scalars may stay scalars."""
+    shapes = [aval_of(x).shape for x in xs]
+    distinct = {s for s in shapes if s}
+    if len(distinct) <= 1:
+        return xs
+    texts = shapes_text([aval_of(x).str_short() for x in xs])
+    if len({len(s) for s in distinct}) > 1:
+        raise TypeError(f"{name}: arrays must have one number of axes, got {texts}")
+    try:
+        shape = np.broadcast_shapes(*distinct)
+    except ValueError:
+        raise TypeError(f"{name}: incompatible shapes for broadcasting: {texts}") from None
+    return [
+        structural.broadcast_in_dim(
+            x, shape=shape, broadcast_dimensions=tuple(range(len(shape))), sharding=None
+        )
+        if s and s != shape
+        else x
+        for x, s in zip(xs, shapes, strict=True)
+    ]
+
+
+def operands(name: str, *xs: Any) -> Sequence[Any]:
+    """The operands of `lax.<name>`, checked: of one dtype and of compatible shapes."""
+    avals = [aval_of(x) for x in xs]
+    dtype, shape = avals[0].dtype, avals[0].shape
+    if all(a.dtype == dtype and a.shape == shape for a in avals):
+        return xs
+    typed = [a.dtype for x, a in zip(xs, avals, strict=True) if type(x) not in _KINDS]
+    if typed:
+        xs = tuple(_adopt(x, typed[0]) for x in xs)
+    found = [aval_of(x).dtype for x in xs]
+    if any(d != found[0] for d in found):
+        raise TypeError(
+            f"lax.{name} requires arguments to have the same dtypes, got "
+            f"{', '.join(d.name for d in found)}; jax.numpy promotes them"
+        )
+    return broadcast_operands(name, xs)

@@ -1,0 +1,73 @@
+"""asin, acos, atan and atan2: odd polynomials after the classical identities.
+
+W. J. Cody and W. Waite, *Software Manual for the Elementary Functions* (1980), chapters 10 and 11:
+asin(x) = pi / 2 - 2 asin(sqrt((1 - x) / 2)) above 1/2, atan(x) = pi / 2 - atan(1 / x) above 1.
+"""
+
+from __future__ import annotations
+
+import math
+
+from pullback.llvm.math.builder import (
+    Value,
+    absolute,
+    bits,
+    copysign,
+    fma,
+    sqrt,
+    where,
+)
+from pullback.llvm.math.registry import constants, elementary, odd, polynomial
+
+
+def asin_parts(size: Value) -> tuple[Value, Value]:
+    """Whether size > 1/2, and asin(size) or else asin(sqrt((1 - size) / 2))."""
+    large = size > 0.5
+    square = where(large, fma(size, -0.5, 0.5), size * size)
+    base = where(large, sqrt(square), size)
+    return large, fma(base * square, polynomial("asin", square), base)
+
+
+def from_half_pi(x: Value) -> Value:
+    """pi / 2 - x."""
+    high, low, _ = constants("half_pi", x.kind)
+    return high - (x - low)
+
+
+def from_pi(x: Value) -> Value:
+    high, low, _ = constants("half_pi", x.kind)
+    return 2 * high - (x - 2 * low)
+
+
+@elementary("asin")
+def asin(x: Value) -> Value:
+    large, part = asin_parts(absolute(x))
+    return copysign(where(large, from_half_pi(part + part), part), x)
+
+
+@elementary("acos")
+def acos(x: Value) -> Value:
+    large, part = asin_parts(absolute(x))
+    twice = part + part
+    far = where(x < 0.0, from_pi(twice), twice)
+    return where(large, far, from_half_pi(copysign(part, x)))
+
+
+@elementary("atan")
+def atan(x: Value) -> Value:
+    size = absolute(x)
+    large = size > 1.0
+    part = odd("atan", where(large, 1.0 / size, size))
+    return copysign(where(large, from_half_pi(part), part), x)
+
+
+@elementary("atan2")
+def atan2(y: Value, x: Value) -> Value:
+    """The angle of the octant, then the octant: pi / 2 - angle, pi - angle, the sign of y."""
+    height, base = absolute(y), absolute(x)
+    steep = height > base
+    top, bottom = where(steep, base, height), where(steep, height, base)
+    ratio = where(top.equals(math.inf), 1.0, top / bottom)
+    angle = odd("atan", where(bottom.equals(0.0), 0.0, ratio))
+    angle = where(steep, from_half_pi(angle), angle)
+    return copysign(where(bits(x) < 0, from_pi(angle), angle), y)

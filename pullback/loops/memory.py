@@ -1,0 +1,333 @@
+"""Memory: buffers that can share are made one, temporaries get places in one arena.
+
+Copies are dropped where the source is dead afterwards, in particular those that begin and end an
+in-place update of a loop's carry:
+
+    loop: t <- copy c; t[k] = ...; c <- copy t        becomes        loop: c[k] = ...
+
+A buffer lives from the first to the last statement that touches it, in the innermost block that
+contains all of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from pullback.loops.expr import Affine, Load, Op
+from pullback.loops.ir import (
+    Address,
+    Block,
+    Buffer,
+    Call,
+    Copy,
+    If,
+    Loop,
+    Program,
+    Stmt,
+    Store,
+    While,
+    expressions,
+    inner_blocks,
+    subexpressions,
+)
+
+__all__ = ["STACK_BYTES", "accesses", "place_buffers"]
+
+ALIGNMENT: Final = 64
+STACK_BYTES: Final = 512
+"""Temporaries up to this size may be stack variables instead, if the emitter wants."""
+
+
+def place_buffers(program: Program) -> None:
+    """Drop copies and give every temporary an offset in the arena."""
+    if any(isinstance(s, Copy) for s in _walk(program.body)):
+        program.body = _share(program.body)
+    lives = _lifetimes(program.body)
+    program.arena_bytes = _assign(lives)
+
+
+def accesses(stmt: Stmt) -> tuple[set[Buffer], set[Buffer]]:
+    """Buffers that a statement reads and writes, inner blocks included."""
+    reads: set[Buffer] = set()
+    writes: set[Buffer] = set()
+    seen: set[int] = set()
+    for s in _walk((stmt,)):
+        for e in subexpressions(list(expressions(s)), seen):
+            if type(e) is Load:
+                reads.add(e.buffer.root())
+        if isinstance(s, Store):
+            writes.add(s.buffer.root())
+        elif isinstance(s, Copy):
+            reads.add(s.source.buffer.root())
+            writes.add(s.target.buffer.root())
+        elif isinstance(s, Call):
+            reads |= {a.buffer.root() for a in s.args if isinstance(a, Address)}
+            writes |= {b.root() for b in s.writes}
+    return reads, writes
+
+
+def _walk(block: Block) -> Iterator[Stmt]:
+    for stmt in block:
+        yield stmt
+        for inner in inner_blocks(stmt):
+            yield from _walk(inner)
+
+
+# --------------------------------------------------------------------------- sharing
+
+
+def _share(body: Block) -> Block:
+    """Drop copies between buffers that can be one; blocks innermost first."""
+    counts: dict[Buffer, int] = {}
+    for stmt in _walk(body):
+        for buffer in _own_buffers(stmt):
+            counts[buffer] = counts.get(buffer, 0) + 1
+    return _Sharing(counts).block(body)
+
+
+def _own_buffers(stmt: Stmt) -> Iterator[Buffer]:
+    """Buffers touched by a statement itself, once for each time."""
+    for e in subexpressions(list(expressions(stmt))):
+        if type(e) is Load:
+            yield e.buffer.root()
+    if isinstance(stmt, Store):
+        yield stmt.buffer.root()
+    elif isinstance(stmt, Copy):
+        yield stmt.source.buffer.root()
+        yield stmt.target.buffer.root()
+    elif isinstance(stmt, Call):
+        yield from (a.buffer.root() for a in stmt.args if isinstance(a, Address))
+
+
+@dataclass(slots=True)
+class _Uses:
+    """What the statements of one block touch."""
+
+    reads: list[set[Buffer]]
+    writes: list[set[Buffer]]
+    counts: dict[Buffer, int]
+
+
+class _Sharing:
+    """Walks blocks and unites the two ends of copies."""
+
+    def __init__(self, counts: dict[Buffer, int]) -> None:
+        self.counts = counts
+
+    def block(self, block: Block) -> Block:
+        stmts = [self._inner(s) for s in block]
+        if not any(isinstance(s, Copy) for s in stmts):
+            return tuple(stmts)
+        uses = self._uses(stmts)
+        for k, stmt in enumerate(stmts):
+            if isinstance(stmt, Copy) and self._unite(stmts, k, stmt, uses):
+                uses = self._uses(stmts)
+        return tuple(s for s in stmts if not _is_self_copy(s))
+
+    def _inner(self, stmt: Stmt) -> Stmt:
+        if isinstance(stmt, Loop) and any(isinstance(s, Copy) for s in _walk(stmt.body)):
+            return replace(stmt, body=self.block(stmt.body))
+        if isinstance(stmt, While):
+            return While(self.block(stmt.before), stmt.condition, self.block(stmt.body))
+        if isinstance(stmt, If):
+            return If(stmt.condition, self.block(stmt.then), self.block(stmt.otherwise))
+        return stmt
+
+    def _uses(self, stmts: Sequence[Stmt]) -> _Uses:
+        pairs = [accesses(s) for s in stmts]
+        counts: dict[Buffer, int] = {}
+        for stmt in _walk(tuple(stmts)):
+            for buffer in _own_buffers(stmt):
+                counts[buffer] = counts.get(buffer, 0) + 1
+        return _Uses([p[0] for p in pairs], [p[1] for p in pairs], counts)
+
+    def _unite(self, stmts: list[Stmt], k: int, copy: Copy, uses: _Uses) -> bool:
+        target, source = copy.target.buffer.root(), copy.source.buffer.root()
+        if target is source or not _whole(copy):
+            return False
+        if self._dies(source, k, uses) and self._born(target, k, uses):
+            return self._merge(source, target)
+        if self._born_here(source, uses) and self._updates(stmts, k, target, source, uses):
+            return self._merge(source, target)
+        return False
+
+    def _local(self, buffer: Buffer, uses: _Uses) -> bool:
+        """Whether a buffer is touched in this block alone."""
+        return buffer.kind == "temp" and uses.counts.get(buffer, 0) == self.counts[buffer]
+
+    def _dies(self, source: Buffer, k: int, uses: _Uses) -> bool:
+        """Whether the source is a temporary of this block that nothing touches after the copy."""
+        later = range(k + 1, len(uses.reads))
+        return self._local(source, uses) and not any(
+            source in uses.reads[j] or source in uses.writes[j] for j in later
+        )
+
+    def _born(self, target: Buffer, k: int, uses: _Uses) -> bool:
+        """Whether nothing touches the target before the copy, and all of it is in this block."""
+        if target.kind == "temp" and not self._local(target, uses):
+            return False
+        if target.kind not in ("temp", "out"):
+            return False
+        return not any(target in uses.reads[j] or target in uses.writes[j] for j in range(k))
+
+    def _born_here(self, source: Buffer, uses: _Uses) -> bool:
+        return self._local(source, uses)
+
+    def _updates(
+        self, stmts: list[Stmt], k: int, carry: Buffer, new: Buffer, uses: _Uses
+    ) -> bool:
+        """Whether `new`, copied to `carry` at k, can be computed in the carry's own memory."""
+        if carry.kind not in ("temp", "out"):
+            return False
+        touched = [j for j in range(len(stmts)) if new in uses.reads[j] or new in uses.writes[j]]
+        first, last = touched[0], touched[-1]
+        if last != k:
+            return False
+        for j in range(first + 1, k):
+            if carry in uses.reads[j] or carry in uses.writes[j]:
+                return False
+        if carry in uses.writes[first]:
+            return False
+        if carry in uses.reads[first]:
+            made = _in_place(stmts[first], carry, new)
+            if made is None:
+                return False
+            stmts[first] = made
+        return True
+
+    def _merge(self, source: Buffer, target: Buffer) -> bool:
+        """Let the memory of `source` be that of `target`."""
+        source.alias = target
+        self.counts[target] = self.counts.get(target, 0) + self.counts.get(source, 0)
+        return True
+
+
+def _whole(copy: Copy) -> bool:
+    target, source = copy.target, copy.source
+    zero = target.offset.is_const and source.offset.is_const
+    return (
+        zero
+        and target.offset.const == 0 == source.offset.const
+        and target.buffer.size == source.buffer.size == copy.count
+    )
+
+
+def _is_self_copy(stmt: Stmt) -> bool:
+    return isinstance(stmt, Copy) and stmt.target.buffer.root() is stmt.source.buffer.root() and (
+        stmt.target.offset == stmt.source.offset
+    )
+
+
+def _in_place(stmt: Stmt, carry: Buffer, new: Buffer) -> Stmt | None:
+    """The statement made safe for `new` being `carry`: each element is read where it is written."""
+    if isinstance(stmt, Copy):
+        return stmt if _whole(stmt) else None
+    if not isinstance(stmt, Loop):
+        return None
+    body = stmt.body
+    if len(body) == 1 and isinstance(body[0], Loop):
+        inner = _in_place(body[0], carry, new)
+        return None if inner is None else replace(stmt, body=(inner,))
+    if not all(isinstance(s, Store) for s in body):
+        return None
+    places = _places(body, carry, new)
+    if len(places) != 1 or any(_overlapping(p) for p in places):
+        return None
+    return replace(stmt, in_place=True)
+
+
+def _places(body: Sequence[Stmt], carry: Buffer, new: Buffer) -> set[Affine]:
+    """Offsets at which either buffer is touched."""
+    found = set()
+    for s in body:
+        if isinstance(s, Store) and s.buffer.root() in (carry, new):
+            found.add(s.offset)
+        for e in subexpressions(list(expressions(s))):
+            if type(e) is Load and e.buffer.root() in (carry, new):
+                found.add(e.offset)
+    return found
+
+
+def _overlapping(offset: Affine) -> bool:
+    return any(type(a) is Op and a.name in ("imin", "imax") for a in subexpressions([offset]))
+
+
+# --------------------------------------------------------------------------- the arena
+
+
+@dataclass(slots=True)
+class _Lifetimes:
+    """Intervals of statement numbers."""
+
+    totals: dict[Buffer, int] = field(default_factory=dict)
+    spans: dict[Buffer, tuple[int, int]] = field(default_factory=dict)
+    position: int = 0
+
+
+def _lifetimes(body: Block) -> dict[Buffer, tuple[int, int]]:
+    lives = _Lifetimes()
+    for stmt in _walk(body):
+        for buffer in _own_buffers(stmt):
+            if buffer.kind == "temp":
+                lives.totals[buffer] = lives.totals.get(buffer, 0) + 1
+    _visit(body, lives)
+    return lives.spans
+
+
+def _visit(block: Block, lives: _Lifetimes) -> dict[Buffer, int]:
+    """How often each unfinished buffer was touched; finished ones get their span."""
+    open_: dict[Buffer, tuple[int, int, int]] = {}
+    for stmt in block:
+        start = lives.position
+        lives.position += 1
+        found: dict[Buffer, int] = {}
+        for inner in inner_blocks(stmt):
+            for buffer, n in _visit(inner, lives).items():
+                found[buffer] = found.get(buffer, 0) + n
+        for buffer in _own_buffers(stmt):
+            if buffer.kind == "temp":
+                found[buffer] = found.get(buffer, 0) + 1
+        end = lives.position
+        lives.position += 1
+        for buffer, n in found.items():
+            if buffer in lives.spans:
+                continue
+            first, _, before = open_.get(buffer, (start, end, 0))
+            open_[buffer] = (first, end, before + n)
+    rest: dict[Buffer, int] = {}
+    for buffer, (first, last, n) in open_.items():
+        if n == lives.totals[buffer]:
+            lives.spans[buffer] = (first, last)
+        else:
+            rest[buffer] = n
+    return rest
+
+
+def _assign(spans: dict[Buffer, tuple[int, int]]) -> int:
+    """First-fit offsets by time of birth; the size of the arena."""
+    order = sorted(spans, key=lambda b: (spans[b][0], -b.nbytes))
+    live: list[tuple[int, int, int]] = []  # offset, end of memory, end of life
+    top = 0
+    for buffer in order:
+        start, last = spans[buffer]
+        live = [x for x in live if x[2] >= start]
+        size = -(-max(buffer.nbytes, 1) // ALIGNMENT) * ALIGNMENT
+        offset = _first_gap(live, size)
+        buffer.offset = offset
+        live.append((offset, offset + size, last))
+        live.sort()
+        top = max(top, offset + size)
+    return top
+
+
+def _first_gap(live: Sequence[tuple[int, int, int]], size: int) -> int:
+    at = 0
+    for offset, end, _ in live:
+        if offset - at >= size:
+            return at
+        at = max(at, end)
+    return at
+
+

@@ -1,0 +1,589 @@
+"""Making arrays: from Python values, filled, numbered, spaced."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from pullback import lax
+from pullback.core import dtypes
+from pullback.core.array import Array
+from pullback.core.avals import ShapedArray, aval_of
+from pullback.core.trace import Tracer, concrete_or_error
+from pullback.errors import UnsupportedError
+from pullback.numpy.arrays import (
+    array_of,
+    as_array,
+    broadcast_to_shape,
+    convert_with_weak_type,
+)
+from pullback.numpy.promotion import (
+    canonical_axis,
+    check_arraylike,
+    ensure_arraylike,
+    promote_dtypes,
+    promote_dtypes_inexact,
+    promote_shapes,
+    shape_of,
+    static_shape,
+)
+from pullback.numpy.scalar_types import constructor_hook
+
+__all__ = [
+    "arange",
+    "array",
+    "asarray",
+    "astype",
+    "copy",
+    "empty",
+    "empty_like",
+    "from_dlpack",
+    "frombuffer",
+    "full",
+    "full_like",
+    "geomspace",
+    "linspace",
+    "logspace",
+    "ones",
+    "ones_like",
+    "zeros",
+    "zeros_like",
+]
+
+
+def _check_placement(name: str, device: Any = None, out_sharding: Any = None) -> None:
+    """All arrays live on the one CPU device, so a device is accepted and a mesh is not."""
+    if out_sharding is not None:
+        raise UnsupportedError(f"jnp.{name}: out_sharding needs a mesh of devices")
+
+
+# --------------------------------------------------------------------------- from values
+
+
+def array(
+    object: Any,
+    dtype: Any = None,
+    copy: bool = True,
+    order: str | None = "K",
+    ndmin: int = 0,
+    *,
+    device: Any = None,
+    out_sharding: Any = None,
+) -> Any:
+    """An array from numbers, nested sequences, NumPy arrays or arrays.
+
+    The dtype is the common one of the elements, 64-bit ones narrowed unless enabled; a bare Python
+    number stays weakly typed. Raises TypeError for what is not a number, ValueError for ragged
+    sequences, OverflowError for integers that do not fit.
+
+    >>> jnp.array([[1, 2], [3, 4]]), jnp.array([1, 2.5]).dtype
+    (Array([[1, 2],
+           [3, 4]], dtype=int32), dtype('float32'))
+    """
+    _check_placement("array", device, out_sharding)
+    if order not in (None, "C", "K"):
+        raise NotImplementedError(f"Only implemented for order='C' or 'K', got {order!r}")
+    wanted = None if dtype is None else dtypes.check_user_dtype(dtype, "array")
+    result = _from_object(object, wanted)
+    if copy and result is object:
+        result = _copied(result)
+    if ndmin > result.ndim:
+        result = lax.expand_dims(result, tuple(range(ndmin - result.ndim)))
+    return result
+
+
+def _from_object(x: Any, dtype: Any) -> Any:
+    offered = getattr(x, "__jax_array__", None)
+    if offered is not None and not isinstance(x, Array):
+        x = offered()
+    if isinstance(x, Array):
+        return x if dtype is None else convert_with_weak_type(x, dtype, False)
+    if isinstance(x, bool | int | float | complex) and not isinstance(x, np.generic):
+        return _from_python(x, dtype)
+    if isinstance(x, np.ndarray | np.generic):
+        return _from_numpy(x, dtype)
+    if isinstance(x, list | tuple):
+        return _from_sequence(x, dtype)
+    return _from_foreign(x, dtype)
+
+
+def _from_python(x: Any, dtype: Any) -> Any:
+    if dtype is None:
+        aval = aval_of(x)
+        try:
+            return array_of(np.array(x, aval.dtype), aval.dtype, aval.weak_type)
+        except OverflowError:
+            raise OverflowError(f"Python int {x} too large to convert to {aval.dtype.name}") from None
+    return array_of(np.array(x, dtype), dtype)
+
+
+def _from_numpy(x: Any, dtype: Any) -> Any:
+    if dtype is None:
+        dtype = dtypes.dtype_of(x)
+    if dtypes.kind_of(x.dtype) == "c" and dtypes.kind_of(dtype) not in "cb":
+        x = x.real
+    return array_of(np.array(x, dtypes.physical(dtype)), dtype)
+
+
+def _leaves(x: Any) -> list[Any]:
+    if isinstance(x, list | tuple):
+        return [leaf for each in x for leaf in _leaves(each)]
+    return [x]
+
+
+def _from_sequence(x: Any, dtype: Any) -> Any:
+    leaves = _leaves(x)
+    if not leaves:
+        return array_of(np.array(x, dtypes.default_float() if dtype is None else dtype))
+    for leaf in leaves:
+        _check_element(leaf)
+    if dtype is None:
+        dtype = dtypes.result_type(*leaves)
+    if all(_is_plain(leaf) for leaf in leaves):
+        try:
+            data = np.array(x, dtypes.physical(dtype))
+        except ValueError as error:
+            raise ValueError(f"jnp.array: {error}") from None
+        return array_of(data, dtype)
+    return _stacked(x, dtype)
+
+
+def _check_element(x: Any) -> None:
+    if x is None:
+        raise ValueError("None is not a valid value for jnp.array")
+    if isinstance(x, str | bytes):
+        raise TypeError(f"arrays hold numbers and bools only; got {x!r}")
+
+
+def _is_plain(x: Any) -> bool:
+    return not isinstance(x, Tracer) and not (
+        isinstance(x, Array) and dtypes.is_extended(x.dtype)
+    ) and getattr(x, "__jax_array__", None) is None
+
+
+def _stacked(x: Any, dtype: Any) -> Any:
+    if not isinstance(x, list | tuple):
+        return _from_object(x, dtype)
+    rows = [_stacked(each, dtype) for each in x]
+    if not rows:
+        return lax.full((0,), 0, dtype)
+    if any(r.shape != rows[0].shape for r in rows):
+        raise ValueError(
+            "jnp.array: setting an array element with a sequence: the parts have shapes "
+            f"{', '.join(str(r.shape) for r in rows)}"
+        )
+    return lax.concatenate([lax.expand_dims(r, (0,)) for r in rows], 0)
+
+
+def _from_foreign(x: Any, dtype: Any) -> Any:
+    """Objects that NumPy can convert."""
+    _check_element(x)
+    try:
+        data = np.asarray(memoryview(x)) if not _offers_array(x) else np.asarray(x)
+    except TypeError:
+        raise TypeError(f"Unexpected input type for array: {type(x)}") from None
+    if data.dtype == object:
+        raise TypeError(f"Unexpected input type for array: {type(x)}")
+    return _from_numpy(data, dtype)
+
+
+def _offers_array(x: Any) -> bool:
+    return (
+        getattr(x, "__array__", None) is not None
+        or getattr(x, "__array_interface__", None) is not None
+    )
+
+
+def _copied(x: Any) -> Any:
+    return lax.copy(x)
+
+
+def asarray(
+    a: Any,
+    dtype: Any = None,
+    order: str | None = None,
+    *,
+    copy: bool | None = None,
+    device: Any = None,
+    out_sharding: Any = None,
+) -> Any:
+    """`array` that returns an array as it is if nothing needs to change.
+
+    >>> x = jnp.arange(3)
+    >>> jnp.asarray(x) is x
+    True
+    """
+    return array(a, dtype, bool(copy), order, device=device, out_sharding=out_sharding)
+
+
+constructor_hook.append(asarray)
+
+
+def copy(a: Any, order: str | None = None) -> Any:
+    """A copy of an array.
+
+    >>> jnp.copy(jnp.array([1, 2]))
+    Array([1, 2], dtype=int32)
+    """
+    check_arraylike("copy", a)
+    return array(a, copy=True, order=order or "K")
+
+
+def astype(x: Any, dtype: Any, /, *, copy: bool = False, device: Any = None) -> Any:
+    """`x` converted to another dtype; floats become integers by truncation.
+
+    Complex to real drops the imaginary part.
+
+    >>> jnp.astype(jnp.array([1.7, -1.7]), jnp.int32)
+    Array([ 1, -1], dtype=int32)
+    """
+    x = ensure_arraylike("astype", x)
+    dtype = dtypes.check_user_dtype(dtype, "astype")
+    result = convert_with_weak_type(x, dtype, False)
+    return _copied(result) if copy and result is x else result
+
+
+def frombuffer(buffer: Any, dtype: Any = float, count: int = -1, offset: int = 0) -> Any:
+    """An array of the elements in a buffer of bytes.
+
+    >>> jnp.frombuffer(b"\\x01\\x02", dtype=jnp.uint8)
+    Array([1, 2], dtype=uint8)
+    """
+    return asarray(np.frombuffer(buffer, dtypes.as_dtype(dtype), count, offset))
+
+
+def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Any:
+    """An array from an object with `__dlpack__`; the elements are copied.
+
+    >>> jnp.from_dlpack(np.arange(3, dtype=np.int32))
+    Array([0, 1, 2], dtype=int32)
+    """
+    if copy is False:
+        raise ValueError("jnp.from_dlpack: arrays are immutable, so foreign memory is copied")
+    return array_of(np.array(np.from_dlpack(x)))
+
+
+# --------------------------------------------------------------------------- filled
+
+
+def full(
+    shape: Any, fill_value: Any, dtype: Any = None, *, device: Any = None, out_sharding: Any = None
+) -> Any:
+    """An array filled with a value, which may itself be an array that broadcasts to `shape`.
+
+    >>> jnp.full((2, 2), 7.0)
+    Array([[7., 7.],
+           [7., 7.]], dtype=float32, weak_type=True)
+    """
+    _check_placement("full", device, out_sharding)
+    check_arraylike("full", fill_value)
+    shape = static_shape(shape)
+    if dtype is not None:
+        dtype = dtypes.check_user_dtype(dtype, "full")
+    if shape_of(fill_value) == ():
+        return lax.full(shape, fill_value, dtype)
+    return broadcast_to_shape(asarray(fill_value, dtype), shape)
+
+
+def _filled(name: str, shape: Any, value: Any, dtype: Any) -> Any:
+    if isinstance(shape, Array) and shape.ndim or isinstance(shape, str):
+        shape = tuple(shape)
+    return lax.full(static_shape(shape), value, dtypes.check_user_dtype(dtype, name))
+
+
+def zeros(
+    shape: Any, dtype: Any = None, *, device: Any = None, out_sharding: Any = None
+) -> Any:
+    """An array of zeros, of float32 unless a dtype is given.
+
+    >>> jnp.zeros((2, 3))
+    Array([[0., 0., 0.],
+           [0., 0., 0.]], dtype=float32)
+    """
+    _check_placement("zeros", device, out_sharding)
+    return _filled("zeros", shape, 0, dtype)
+
+
+def ones(shape: Any, dtype: Any = None, *, device: Any = None, out_sharding: Any = None) -> Any:
+    """An array of ones, of float32 unless a dtype is given.
+
+    >>> jnp.ones(3, dtype=int)
+    Array([1, 1, 1], dtype=int32)
+    """
+    _check_placement("ones", device, out_sharding)
+    return _filled("ones", shape, 1, dtype)
+
+
+def empty(shape: Any, dtype: Any = None, *, device: Any = None, out_sharding: Any = None) -> Any:
+    """An array of zeros: nothing is left uninitialised.
+
+    >>> jnp.empty(2)
+    Array([0., 0.], dtype=float32)
+    """
+    _check_placement("empty", device, out_sharding)
+    return _filled("empty", shape, 0, dtype)
+
+
+def _like(name: str, a: Any, value: Any, dtype: Any, shape: Any) -> Any:
+    """Filled like `a`, which needs a shape and a dtype only."""
+    if not isinstance(a, Array | np.ndarray | np.generic | bool | int | float | complex):
+        if getattr(a, "shape", None) is None or getattr(a, "dtype", None) is None:
+            check_arraylike(name, a)
+        aval = ShapedArray(tuple(a.shape), dtypes.canonical(a.dtype), getattr(a, "weak_type", False))
+    else:
+        aval = aval_of(a)
+    shape = aval.shape if shape is None else static_shape(shape)
+    if dtype is not None:
+        return lax.full(shape, value, dtypes.check_user_dtype(dtype, name))
+    weak = aval.weak_type and shape_of(value) == ()
+    filled = full(shape, value, aval.dtype)
+    return convert_with_weak_type(filled, aval.dtype, True) if weak else filled
+
+
+def full_like(
+    a: Any,
+    fill_value: Any,
+    dtype: Any = None,
+    shape: Any = None,
+    *,
+    device: Any = None,
+    out_sharding: Any = None,
+) -> Any:
+    """An array filled with a value, of the shape and dtype of `a` unless others are given.
+
+    >>> jnp.full_like(jnp.arange(3), 5)
+    Array([5, 5, 5], dtype=int32)
+    """
+    _check_placement("full_like", device, out_sharding)
+    check_arraylike("full_like", fill_value)
+    if shape_of(fill_value) != ():
+        shape = shape_of(a) if shape is None else static_shape(shape)
+        return full(shape, fill_value, dtypes.dtype_of(a) if dtype is None else dtype)
+    return _like("full_like", a, fill_value, dtype, shape)
+
+
+def zeros_like(
+    a: Any, dtype: Any = None, shape: Any = None, *, device: Any = None, out_sharding: Any = None
+) -> Any:
+    """Zeros of the shape and dtype of `a` unless others are given.
+
+    >>> jnp.zeros_like(jnp.arange(3))
+    Array([0, 0, 0], dtype=int32)
+    """
+    _check_placement("zeros_like", device, out_sharding)
+    return _like("zeros_like", a, 0, dtype, shape)
+
+
+def ones_like(
+    a: Any, dtype: Any = None, shape: Any = None, *, device: Any = None, out_sharding: Any = None
+) -> Any:
+    """Ones of the shape and dtype of `a` unless others are given.
+
+    >>> jnp.ones_like(jnp.zeros(2))
+    Array([1., 1.], dtype=float32)
+    """
+    _check_placement("ones_like", device, out_sharding)
+    return _like("ones_like", a, 1, dtype, shape)
+
+
+def empty_like(
+    prototype: Any, dtype: Any = None, shape: Any = None, *, device: Any = None
+) -> Any:
+    """Zeros of the shape and dtype of `prototype` unless others are given.
+
+    >>> jnp.empty_like(jnp.ones(2))
+    Array([0., 0.], dtype=float32)
+    """
+    return _like("empty_like", prototype, 0, dtype, shape)
+
+
+# --------------------------------------------------------------------------- numbered, spaced
+
+_STATIC: Final = "Its length would depend on a traced value; jnp.linspace takes a static length."
+
+
+def arange(
+    start: Any,
+    stop: Any = None,
+    step: Any = None,
+    dtype: Any = None,
+    *,
+    device: Any = None,
+    out_sharding: Any = None,
+) -> Any:
+    """Numbers from `start` (0 if it is the only one) up to, not including, `stop`.
+
+    All arguments must be concrete. Raises ValueError for a step of zero.
+
+    >>> jnp.arange(3), jnp.arange(1, 2, 0.5)
+    (Array([0, 1, 2], dtype=int32), Array([1. , 1.5], dtype=float32))
+    """
+    _check_placement("arange", device, out_sharding)
+    if dtype is not None:
+        dtype = dtypes.check_user_dtype(dtype, "arange")
+    if start is None and stop is None:
+        raise ValueError("jnp.arange requires one of start and stop")
+    check_arraylike("arange", *(x for x in (start, stop, step) if x is not None))
+    given = [_concrete("arange", x) for x in (start, stop, step)]
+    if dtype is None:
+        dtype = dtypes.result_type(*(x for x in (start, stop, step) if x is not None))
+    first, last, stride = (0, given[0], given[2]) if given[1] is None else given
+    first, stride = (0 if first is None else first), (1 if stride is None else stride)
+    if stride == 0:
+        raise ValueError("jnp.arange: step must not be zero")
+    if all(isinstance(v, int) for v in (first, last, stride)) and dtypes.kind_of(dtype) in "iuf":
+        return _integer_range(range(first, last, stride), dtype)
+    return array_of(np.arange(first, last, stride).astype(dtypes.physical(dtype)), dtype)
+
+
+def _concrete(name: str, x: Any) -> Any:
+    """The Python number behind an argument that has to be static."""
+    if x is None:
+        return None
+    x = concrete_or_error(None, x, f"It is an argument of jnp.{name}. {_STATIC}")
+    if shape_of(x) != ():
+        raise ValueError(f"jnp.{name}: arguments must be scalars, got shape {shape_of(x)}")
+    return np.asarray(x)[()].item() if isinstance(x, Array | np.ndarray | np.generic) else x
+
+
+def _integer_range(numbers: range, dtype: Any) -> Any:
+    if numbers.start == 0 and numbers.step == 1:
+        return lax.iota(dtype, len(numbers))
+    return array_of(np.arange(numbers.start, numbers.stop, numbers.step).astype(dtype), dtype)
+
+
+def linspace(
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: bool = True,
+    retstep: bool = False,
+    dtype: Any = None,
+    axis: int = 0,
+    *,
+    device: Any = None,
+) -> Any:
+    """`num` evenly spaced numbers from `start` to `stop`, both included unless `endpoint=False`.
+
+    Bounds may be arrays: the new axis is at `axis`. With `retstep`, also the spacing.
+
+    >>> jnp.linspace(0, 1, 5)
+    Array([0.  , 0.25, 0.5 , 0.75, 1.  ], dtype=float32)
+    """
+    num = operator.index(concrete_or_error(None, num, "It is `num` of jnp.linspace."))
+    if num < 0:
+        raise ValueError(f"Number of samples, {num}, must be non-negative.")
+    check_arraylike("linspace", start, stop)
+    if dtype is None:
+        dtype = dtypes.to_inexact_dtype(dtypes.result_type(start, stop))
+    dtype = dtypes.check_user_dtype(dtype, "linspace")
+    work = dtypes.to_inexact_dtype(dtypes.promote_types(dtypes.result_type(start, stop), dtype))
+    start, stop = (convert_with_weak_type(x, work, False) for x in (start, stop))
+    start, stop = _same_shape(*promote_shapes("linspace", start, stop))
+    out, delta = _spaced(start, stop, num, endpoint)
+    out = _moved(out, axis)
+    if dtypes.kind_of(dtype) in "iu" and dtypes.kind_of(work) == "f":
+        out = lax.floor(out)
+    out = convert_with_weak_type(out, dtype, False)
+    return (out, delta) if retstep else out
+
+
+def _same_shape(a: Any, b: Any) -> tuple[Any, Any]:
+    shape = a.shape if a.ndim >= b.ndim else b.shape
+    return broadcast_to_shape(a, shape), broadcast_to_shape(b, shape)
+
+
+def _spaced(start: Any, stop: Any, num: int, endpoint: bool) -> tuple[Any, Any]:
+    """The numbers on a new first axis, and their spacing."""
+    parts = num - 1 if endpoint else num
+    shape = (num, *start.shape)
+    if parts < 1:
+        return lax.broadcast(start, (num,)), lax.full_like(start, np.nan)
+    delta = lax.div(lax.sub(stop, start), lax.full_like(start, parts))
+    real = dtypes.to_real_dtype(start.dtype)
+    count = num - 1 if endpoint else num
+    t = lax.div(lax.iota(real, count), lax.full((count,), parts, real))
+    t = convert_with_weak_type(t, start.dtype, False)
+    t = lax.broadcast_in_dim(t, (count, *start.shape), (0,))
+    a, b = lax.broadcast(start, (count,)), lax.broadcast(stop, (count,))
+    out = lax.add(lax.mul(a, lax.sub(lax.full_like(t, 1), t)), lax.mul(b, t))
+    if endpoint:
+        out = lax.concatenate([out, lax.expand_dims(stop, (0,))], 0)
+    return lax.reshape(out, shape), delta
+
+
+def _moved(x: Any, axis: int) -> Any:
+    """`x` with its first axis moved to `axis`."""
+    axis = canonical_axis(axis, x.ndim)
+    if axis == 0:
+        return x
+    return lax.transpose(x, [*range(1, axis + 1), 0, *range(axis + 1, x.ndim)])
+
+
+def logspace(
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: bool = True,
+    base: Any = 10.0,
+    dtype: Any = None,
+    axis: int = 0,
+) -> Any:
+    """`base` raised to evenly spaced exponents.
+
+    >>> jnp.logspace(0, 2, 3, base=2)
+    Array([1., 2., 4.], dtype=float32)
+    """
+    num = operator.index(concrete_or_error(None, num, "It is `num` of jnp.logspace."))
+    check_arraylike("logspace", start, stop)
+    if dtype is None:
+        dtype = dtypes.to_inexact_dtype(dtypes.result_type(start, stop))
+    dtype = dtypes.check_user_dtype(dtype, "logspace")
+    work = dtypes.to_inexact_dtype(dtypes.promote_types(dtypes.result_type(start, stop), dtype))
+    exponents = linspace(start, stop, num, endpoint, dtype=work, axis=axis)
+    base = convert_with_weak_type(base, work, False)
+    base, exponents = promote_shapes("logspace", base, exponents)
+    return convert_with_weak_type(lax.pow(base, exponents), dtype, False)
+
+
+def geomspace(
+    start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0
+) -> Any:
+    """Numbers from `start` to `stop` with a constant ratio.
+
+    >>> jnp.geomspace(1, 1, 2)
+    Array([1., 1.], dtype=float32)
+    """
+    num = operator.index(concrete_or_error(None, num, "It is `num` of jnp.geomspace."))
+    check_arraylike("geomspace", start, stop)
+    if dtype is None:
+        dtype = dtypes.to_inexact_dtype(dtypes.result_type(start, stop))
+    dtype = dtypes.check_user_dtype(dtype, "geomspace")
+    work = dtypes.to_inexact_dtype(dtypes.promote_types(dtypes.result_type(start, stop), dtype))
+    start, stop = (convert_with_weak_type(x, work, False) for x in (start, stop))
+    start, stop = _same_shape(*promote_shapes("geomspace", start, stop))
+    if dtypes.kind_of(work) == "c":
+        size = lax.convert_element_type(lax.abs(start), work)
+        zero = lax.eq(size, lax.full_like(size, 0))
+        size = lax.select(zero, lax.full_like(size, 1), size)
+        sign = lax.div(start, size)
+    else:
+        both = lax.eq(lax.sign(start), lax.sign(stop))
+        sign = lax.select(both, lax.sign(start), lax.full_like(start, 1))
+    exponents = linspace(lax.log(lax.div(start, sign)), lax.log(lax.div(stop, sign)), num, endpoint)
+    out = lax.mul(lax.broadcast(sign, (num,)), lax.exp(exponents))
+    out = _with_exact_ends(out, start, stop, endpoint)
+    return convert_with_weak_type(_moved(out, axis), dtype, False)
+
+
+def _with_exact_ends(out: Any, start: Any, stop: Any, endpoint: bool) -> Any:
+    n = out.shape[0]
+    if n < 2:
+        return lax.broadcast(start, (n,))
+    ends = [lax.expand_dims(start, (0,)), lax.slice_in_dim(out, 1, n - 1 if endpoint else n)]
+    if endpoint:
+        ends.append(lax.expand_dims(stop, (0,)))
+    return lax.concatenate(ends, 0)

@@ -1,0 +1,387 @@
+"""Object code on disk, between processes: beside the way of the data, under `runtime/compile`.
+
+A program is looked up by a key that its compiler gives (bytes that say everything about it), joined
+with the machine, LLVM and our version.  What is found is checked (magic, version, lengths, SHA-256)
+before a byte of it is used, and a file that fails is removed.  Files are written beside their
+place and renamed, so that any number of processes may share a directory; it belongs to the user
+alone (mode 0700), since what lies there is executed.
+
+Environment: `PULLBACK_CACHE=0` switches it off, `PULLBACK_CACHE_DIR` says where,
+`PULLBACK_CACHE_SIZE` bounds it (`2GB` by default, the least recently used going first).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import stat
+import struct
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from pullback.llvm import jit
+from pullback.version import __version__
+
+__all__ = [
+    "CacheEntry",
+    "CacheStats",
+    "DiskCache",
+    "clear",
+    "connect",
+    "default_cache",
+    "get",
+    "put",
+    "stats",
+]
+
+MAGIC: Final = b"PULLBACK"
+FORMAT: Final = 1
+HEADER: Final = struct.Struct("<8sIIQ32s32s")
+"""Magic, format, length of the metadata, length of the code, name of the file, SHA-256 of both."""
+
+SUFFIX: Final = ".pbo"
+DEFAULT_LIMIT: Final = 2 << 30
+KEEP_AFTER_EVICTION: Final = 0.8
+TOUCH_AFTER: Final = 60.0
+"""Seconds after which a use is noted anew in the file's time."""
+
+ABANDONED_AFTER: Final = 3600.0
+"""Seconds after which a temporary file is nobody's any more."""
+
+
+@dataclass(frozen=True)
+class CacheEntry:
+    """Object code with what the compiler wants to know about it."""
+
+    payload: bytes
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """Anything that JSON can hold, such as the size of the arena."""
+
+
+@dataclass(frozen=True)
+class CacheStats:
+    """What a cache did in this process, and what it holds."""
+
+    hits: int
+    misses: int
+    writes: int
+    rejected: int
+    """Files that were damaged, foreign or of another format."""
+    errors: int
+    """Failures of the file system; the cache goes on without."""
+    files: int
+    nbytes: int
+    limit: int
+    directory: Path | None
+
+
+class DiskCache:
+    """Entries in one directory.  No method raises because of the state of the file system.
+
+    >>> import tempfile
+    >>> cache = DiskCache(Path(tempfile.mkdtemp()) / "cache", limit=1 << 20)
+    >>> cache.put(b"program", CacheEntry(b"code", {"arena_bytes": 64}))
+    >>> found = cache.get(b"program")
+    >>> found.payload, found.metadata["arena_bytes"]
+    (b'code', 64)
+    """
+
+    def __init__(self, directory: Path | None, limit: int = DEFAULT_LIMIT) -> None:
+        self._limit = limit
+        self._counts = dict.fromkeys(("hits", "misses", "writes", "rejected", "errors"), 0)
+        self._lock = threading.Lock()
+        self._unchecked = limit  # bytes written since the size was looked at; at first, look
+        self._wanted = directory
+        self._ready: Path | None = None
+
+    # ------------------------------------------------------------------------------------ entries
+
+    def get(self, key: bytes) -> CacheEntry | None:
+        """The entry of `key`, or None."""
+        path = self._path(key)
+        data = None if path is None else self._read(path)
+        entry = None
+        if path is not None and data is not None:
+            entry = _decode(data, _digest(key))
+            self._note_use(path, entry is not None)
+        self._count("misses" if entry is None else "hits")
+        return entry
+
+    def put(self, key: bytes, entry: CacheEntry) -> None:
+        """Keep an entry; one that is there already is replaced."""
+        data = _encode(entry, _digest(key))
+        path = self._path(key)
+        if path is None or len(data) > self._limit:
+            return
+        try:
+            _write_atomically(path, data)
+        except OSError:
+            self._count("errors")
+            return
+        self._count("writes")
+        self._grown(len(data))
+
+    def get_object(self, key: bytes) -> bytes | None:
+        """Object code alone, for `jit.stored_object`."""
+        found = self.get(key)
+        return None if found is None else found.payload
+
+    def put_object(self, key: bytes, code: bytes) -> None:
+        """Keep object code alone."""
+        self.put(key, CacheEntry(code))
+
+    def stats(self) -> CacheStats:
+        """Counts of this process, and what lies in the directory now."""
+        sizes = [info.st_size for _, info in self._files()]
+        return CacheStats(
+            **self._counts,
+            files=len(sizes),
+            nbytes=sum(sizes),
+            limit=self._limit,
+            directory=self._directory(),
+        )
+
+    def clear(self) -> None:
+        """Remove all entries."""
+        for path, _ in self._files():
+            self._remove(path)
+
+    # ---------------------------------------------------------------------------------- directory
+
+    def _directory(self) -> Path | None:
+        """The directory, made if need be; None where there is none that is ours alone."""
+        if self._ready is None and self._wanted is not None:
+            try:
+                self._ready = _private_directory(self._wanted)
+            except OSError:
+                self._ready = None
+            if self._ready is None:
+                self._wanted = None
+                self._count("errors")
+        return self._ready
+
+    def _path(self, key: bytes) -> Path | None:
+        directory = self._directory()
+        name = _digest(key).hex()
+        return None if directory is None else directory / name[:2] / (name[2:] + SUFFIX)
+
+    def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
+        directory = self._directory()
+        if directory is None:
+            return
+        for path in directory.glob(f"??/*{SUFFIX}"):
+            with contextlib.suppress(OSError):  # removed meanwhile by another process
+                yield path, path.lstat()
+
+    def _remove(self, path: Path) -> None:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError:
+            self._count("errors")
+
+    # ------------------------------------------------------------------------------------ reading
+
+    def _read(self, path: Path) -> bytes | None:
+        try:
+            return _read_own_file(path)
+        except FileNotFoundError:
+            return None
+        except PermissionError:
+            self._reject(path)
+        except OSError:
+            self._count("errors")
+        return None
+
+    def _note_use(self, path: Path, good: bool) -> None:
+        if not good:
+            self._reject(path)
+            return
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > TOUCH_AFTER:
+                os.utime(path)
+
+    def _reject(self, path: Path) -> None:
+        self._count("rejected")
+        self._remove(path)
+
+    def _count(self, name: str) -> None:
+        with self._lock:
+            self._counts[name] += 1
+
+    # ---------------------------------------------------------------------------------- eviction
+
+    def _grown(self, nbytes: int) -> None:
+        """Look at the size at the first write, and after each sixteenth of the limit."""
+        with self._lock:
+            self._unchecked += nbytes
+            due = self._unchecked >= self._limit // 16
+            if due:
+                self._unchecked = 0
+        if due:
+            self._evict()
+
+    def _evict(self) -> None:
+        found = sorted(self._files(), key=lambda item: item[1].st_mtime)
+        total = sum(info.st_size for _, info in found)
+        goal = self._limit * KEEP_AFTER_EVICTION if total > self._limit else self._limit
+        for path, info in found:
+            if total <= goal:
+                break
+            self._remove(path)
+            total -= info.st_size
+        self._remove_abandoned()
+
+    def _remove_abandoned(self) -> None:
+        directory = self._directory()
+        if directory is None:
+            return
+        for path in directory.glob("??/*.tmp"):
+            with contextlib.suppress(OSError):
+                if time.time() - path.lstat().st_mtime > ABANDONED_AFTER:
+                    path.unlink(missing_ok=True)
+
+
+# ---------------------------------------------------------------------------------- files and bytes
+
+
+@cache
+def _surroundings() -> bytes:
+    """What every entry depends on besides its key."""
+    return f"{jit.host_fingerprint()}\0{__version__}\0{FORMAT}\0".encode()
+
+
+def _digest(key: bytes) -> bytes:
+    return hashlib.sha256(_surroundings() + key).digest()
+
+
+def _encode(entry: CacheEntry, name: bytes) -> bytes:
+    metadata = json.dumps(dict(entry.metadata), separators=(",", ":")).encode()
+    body = metadata + entry.payload
+    check = hashlib.sha256(body).digest()
+    return HEADER.pack(MAGIC, FORMAT, len(metadata), len(entry.payload), name, check) + body
+
+
+def _decode(data: bytes, name: bytes) -> CacheEntry | None:
+    """The entry in a file's bytes, or None where they are not what was written."""
+    if len(data) < HEADER.size:
+        return None
+    magic, version, head, length, found, check = HEADER.unpack_from(data)
+    body = data[HEADER.size :]
+    if (magic, version, found) != (MAGIC, FORMAT, name) or len(body) != head + length:
+        return None
+    if hashlib.sha256(body).digest() != check:
+        return None
+    return CacheEntry(body[head:], json.loads(body[:head]))
+
+
+def _private_directory(wanted: Path) -> Path | None:
+    """Make a directory that only this user can write to; None where it belongs to another."""
+    path = wanted / f"objects-{FORMAT}"
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if os.name != "posix":
+        return path
+    info = path.lstat()
+    if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid():
+        return None
+    if info.st_mode & 0o077:
+        path.chmod(0o700)
+    return path
+
+
+def _read_own_file(path: Path) -> bytes:
+    """A regular file of this user; PermissionError for anything else."""
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+    try:
+        descriptor = os.open(path, flags)
+    except FileNotFoundError:
+        raise
+    except OSError as error:  # a symbolic link, for one
+        raise PermissionError(str(error)) from None
+    with open(descriptor, "rb") as file:
+        info = os.fstat(descriptor)
+        foreign = os.name == "posix" and info.st_uid != os.getuid()
+        if foreign or not stat.S_ISREG(info.st_mode):
+            raise PermissionError(f"{path} is not a file of ours")
+        return file.read()
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(suffix=".tmp", dir=path.parent)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+# ------------------------------------------------------------------------------- the user's cache
+
+
+def _default_directory() -> Path:
+    given = os.environ.get("PULLBACK_CACHE_DIR")
+    if given:
+        return Path(given).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "pullback"
+    variable = "LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME"
+    base = os.environ.get(variable)
+    return (Path(base) if base else Path.home() / ".cache") / "pullback"
+
+
+def _parse_size(text: str) -> int:
+    """Bytes in a text such as `500MB`, `2 GB` or `1048576`."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)I?B?\s*", text.upper())
+    if found is None:
+        raise ValueError(f"PULLBACK_CACHE_SIZE must be a size such as 500MB or 2GB, not {text!r}")
+    return int(float(found[1]) * 1024 ** " KMGT".index(found[2] or " "))
+
+
+@cache
+def default_cache() -> DiskCache:
+    """The cache that the environment asks for."""
+    limit = _parse_size(os.environ.get("PULLBACK_CACHE_SIZE") or str(DEFAULT_LIMIT))
+    if os.environ.get("PULLBACK_CACHE", "1").lower() in ("0", "false", "off", "no"):
+        return DiskCache(None, limit)
+    try:
+        return DiskCache(_default_directory(), limit)
+    except RuntimeError:  # there is no home directory
+        return DiskCache(None, limit)
+
+
+def get(key: bytes) -> CacheEntry | None:
+    """The entry of `key` in the user's cache, or None."""
+    return default_cache().get(key)
+
+
+def put(key: bytes, entry: CacheEntry) -> None:
+    """Keep an entry in the user's cache."""
+    default_cache().put(key, entry)
+
+
+def stats() -> CacheStats:
+    """What the user's cache holds, and what this process did with it."""
+    return default_cache().stats()
+
+
+def clear() -> None:
+    """Remove everything from the user's cache."""
+    default_cache().clear()
+
+
+def connect() -> None:
+    """Keep the modules that every process needs (call path, pool) in the user's cache."""
+    jit.use_store(default_cache())
