@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 ACTIVE: Final[list[Any]] = []
-"""Not empty while a thread traces or overrides a setting; the native call path looks at its size."""
+"""Not empty while a thread traces or overrides a setting; native calls look at its size."""
 
 
 class _Overrides(threading.local):

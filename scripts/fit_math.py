@@ -318,15 +318,16 @@ def error_functions() -> Iterator[Fit]:
 
 
 def powers() -> Iterator[Fit]:
-    # log2(1 + f) = f P(f) and 2^r = 1 + r P(r), in double precision for a single precision result
-    yield Fit(
-        "pow_log2", F64, 13, 1 / SQRT2 - 1, SQRT2 - 1,
-        lambda f: mp.log1p(f) / f / LN2, lambda f: f / mp.log1p(f) * LN2,
-    )  # fmt: skip
-    yield Fit(
-        "pow_exp2", F64, 7, mpf("-0.5005"), mpf("0.5005"),
-        lambda r: mp.expm1(r * LN2) / r, lambda r: r * mp.exp(-r * LN2),
-    )  # fmt: skip
+    # log2((1 + s) / (1 - s)) = s (c1 + s^2 (c1 / 3 + s^2 P(s^2))), c1 = 2 / log(2)
+    def log2_quotient(s: mpf) -> mpf:
+        return 2 * mp.atanh(s) / LN2
+
+    for dtype, terms in ((F32, 4), (F64, 8)):
+        yield Fit(
+            "pow_log2", dtype, terms, mpf("1e-4"), (SQRT2 - 1) / (SQRT2 + 1),
+            lambda s: (log2_quotient(s) / s - 2 / LN2 - 2 * s**2 / (3 * LN2)) / s**4,
+            lambda s: s**5 / log2_quotient(s), square,
+        )  # fmt: skip
 
 
 def inverse_circular() -> Iterator[Fit]:
@@ -367,6 +368,10 @@ SPLITS: tuple[Split, ...] = (
     Split("ln2", F64, lambda: mp.ln2, (42, 53)),
     Split("log2e", F32, lambda: 1 / mp.ln2, (24, 24)),
     Split("log2e", F64, lambda: 1 / mp.ln2, (53, 53)),
+    Split("2/log(2)", F32, lambda: 2 / mp.ln2, (24, 24)),
+    Split("2/log(2)", F64, lambda: 2 / mp.ln2, (53, 53)),
+    Split("2/(3 log(2))", F32, lambda: 2 / (3 * mp.ln2), (24, 24)),
+    Split("2/(3 log(2))", F64, lambda: 2 / (3 * mp.ln2), (53, 53)),
     Split("half_pi", F32, lambda: mp.pi / 2, (24, 24, 24)),
     Split("half_pi", F64, lambda: mp.pi / 2, (53, 53, 53)),
 )

@@ -179,7 +179,7 @@ def test_jvp_checks_tangents() -> None:
 
 
 def test_vmap_sizes_and_axes() -> None:
-    with pytest.raises(ValueError, match=r"(?s)args\[0\].*size 3.*args\[1\].*size 4"):
+    with pytest.raises(ValueError, match=r"(?s)args\[0\].*is 3.*args\[1\].*is 4"):
         pb.vmap(lambda x, y: x + y)(jnp.ones(3), jnp.ones(4))
     with pytest.raises(ValueError, match="axis 1"):
         pb.vmap(lambda x: x, in_axes=1)(jnp.ones(3))

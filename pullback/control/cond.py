@@ -42,15 +42,13 @@ def bind_cond(index: Any, branches: Sequence[ClosedJaxpr], args: Sequence[Any]) 
     opened = [open_consts(b) for b in branches]
     consts = [c for _, cs in opened for c in cs]
     if not consts:
-        outs: list[Any] = cond.bind(index, *args, branches=tuple(branches))
-        return outs
+        return cond.bind(index, *args, branches=tuple(branches))  # type: ignore[no-any-return]
     avals = [v.aval for b, cs in opened for v in b.jaxpr.invars[: len(cs)]]
     padded, start = [], 0
     for closed, cs in opened:
         padded.append(_pad_arguments(closed.jaxpr, len(cs), avals, start))
         start += len(cs)
-    outs = cond.bind(index, *consts, *args, branches=tuple(padded))
-    return outs
+    return cond.bind(index, *consts, *args, branches=tuple(padded))  # type: ignore[no-any-return]
 
 
 def _pad_arguments(jaxpr: Jaxpr, n: int, avals: Sequence[Any], start: int) -> ClosedJaxpr:

@@ -122,7 +122,7 @@ def _transpose(cts: Any, *args: Any, **params: Any) -> Any:
 
 
 def _split(trace: PartialTrace, args: Sequence[Any], params: dict[str, Any]) -> list[Any]:
-    """Carries that never depend on unknowns are computed; the whole loop is recorded for the rest."""
+    """Carries that never depend on unknowns are computed; the loop is recorded for the rest."""
     cond_nconsts, body_nconsts = params["cond_nconsts"], params["body_nconsts"]
     cond_jaxpr, body_jaxpr = params["cond_jaxpr"], params["body_jaxpr"]
     unknown = [trace.is_unknown(x) for x in args]

@@ -214,7 +214,7 @@ def _split(trace: PartialTrace, args: Sequence[Any], params: dict[str, Any]) -> 
 
 
 def _reorder_unknown(unknown: ClosedJaxpr, res_varies: Sequence[bool]) -> ClosedJaxpr:
-    """Arguments (residuals, consts, carry, xs) become (fixed residuals, consts, carry, xs, rows)."""
+    """Arguments (residuals, consts, carry, xs) as (fixed residuals, consts, carry, xs, rows)."""
     n_res = len(res_varies)
     residuals, rest = unknown.jaxpr.invars[:n_res], unknown.jaxpr.invars[n_res:]
     fixed = [v for v, varies in zip(residuals, res_varies, strict=True) if not varies]

@@ -1,7 +1,7 @@
 """Where in the user's program an equation was made: the file, the line, the name scopes.
 
-A source record is cheap: it keeps the code object and the bytecode offset of the first frame that is
-not ours, and finds the line number only when somebody asks.
+A source record is cheap: it keeps the code object and the bytecode offset of the first frame that
+is not ours, and finds the line number only when somebody asks.
 """
 
 from __future__ import annotations

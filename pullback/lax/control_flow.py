@@ -101,7 +101,7 @@ def scan(
     """Run `carry, y = f(carry, x)` over the rows of `xs`; the final carry and the stacked ys.
 
     `xs` is a pytree of arrays with the same first axis, or None together with `length`. The carry
-    keeps its structure, shapes and dtypes. With `reverse` the rows are taken from the last to the first.
+    keeps its structure, shapes and dtypes. With `reverse` the last row comes first.
 
     >>> import pullback.numpy as jnp
     >>> from pullback import lax
@@ -291,7 +291,7 @@ def cond(
     operand: Any = None,
     linear: Any = None,
 ) -> Any:
-    """The result of `true_fun(*operands)` where `pred` is true, of `false_fun(*operands)` otherwise.
+    """The result of `true_fun(*operands)` if `pred` is true, of `false_fun(*operands)` otherwise.
 
     Only one of them runs. Both must return the same structure, shapes and dtypes. `pred` is a
     scalar: a bool or a number, true unless zero.

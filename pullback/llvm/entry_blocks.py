@@ -96,6 +96,10 @@ def _write_alloc(m: Module) -> None:
         f.store(f.load("ptr", block, NEXT), head)
         _add_cached(f, f.op("sub", i64(0), f.load("i64", block, CAPACITY)))
         f.ret(block)
+    made = f.call("ptr", "pb_system_alloc", size_class, rounded)
+    with f.when(f.compare("ne", made, NULL)):
+        f.ret(made)
+    f.call("void", "pb_blocks_trim")  # what is kept for other sizes may be what is missing
     f.ret(f.call("ptr", "pb_system_alloc", size_class, rounded))
     f.label(impossible)
     f.ret(NULL)

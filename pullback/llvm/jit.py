@@ -385,7 +385,7 @@ def load(
     builder = binding.JITLibraryBuilder()
     for part in parts:
         builder.add_object_img(part)
-    for name, address in symbols.items():
+    for name, address in (_always_there() | dict(symbols)).items():
         builder.import_symbol(name, address)
     names = list(exports)
     for name in names:
@@ -397,6 +397,13 @@ def load(
     module = LoadedModule(session, library, tracker)
     module._addresses.update({name: int(tracker[name]) for name in names})
     return module
+
+
+@cache
+def _always_there() -> dict[str, int]:
+    """What LLVM calls without being asked to: copies, fills, and remainders of floats."""
+    names = ("memcpy", "memmove", "memset", "fmod", "fmodf")
+    return {name: process_address(name) for name in names}
 
 
 @cache

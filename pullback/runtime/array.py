@@ -52,7 +52,7 @@ class ArrayImpl(Array):
         self._refuse_keys("a bool")
         if self.aval.size != 1:
             raise ValueError(
-                f"the truth value of an array of type {self.aval} is ambiguous; use .any() or .all()"
+                f"the truth value of an array ({self.aval}) is ambiguous; use .any() or .all()"
             )
         return bool(self._data)
 
@@ -78,7 +78,8 @@ class ArrayImpl(Array):
 
     def __repr__(self) -> str:
         if isinstance(self.aval.dtype, KeyDtype):
-            return f"Array({self.aval.shape}, dtype={self.aval.dtype.name}) overlaying:\n{self._data.view(np.uint32)}"
+            bits = self._data[..., None].view(np.uint32)
+            return f"Array({self.aval.shape}, dtype={self.aval.dtype.name}) overlaying:\n{bits}"
         prefix = "Array("
         body = np.array2string(self._data, prefix=prefix, separator=", ", suffix=")")
         weak = ", weak_type=True" if self.aval.weak_type else ""

@@ -284,7 +284,7 @@ def _hashable(fun: Any, value: Any, where: Hashable) -> Any:
         raise ValueError(
             f"jit of {describe_function(fun)}: the static argument {where!r} is not hashable: "
             f"{value!r} of type {type(value).__name__}. Static arguments are compared to find "
-            "compiled programs; use a tuple instead of a list, or pass the array as a normal argument."
+            "compiled programs: use a tuple instead of a list, or pass an array as a normal one."
         ) from None
     return _Static(value)
 
@@ -362,7 +362,7 @@ def _argument_nodes(call: _Call, options: Options) -> tuple[list[Any], list[Any]
     if not _is_simple(args) or not _is_simple(kwargs):
         return None
     nodes = list(args[1])
-    for i, s in call.static:
+    for i, _ in call.static:
         if isinstance(i, int):
             nodes[i] = ("static", call.args[i])
     named = dict(zip(kwargs[1], kwargs[2], strict=True))

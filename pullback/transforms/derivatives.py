@@ -89,7 +89,7 @@ def _check_tangent(primal: Any, tangent: Any, name: str) -> Any:
     if expected.dtype == dtypes.float0:
         if not is_float0(tangent):
             raise TypeError(
-                f"{name}: the primal has dtype {aval_of(primal).dtype}, which is not differentiable, "
+                f"{name}: the primal is {aval_of(primal)}, which is not differentiable, "
                 f"so its tangent must have dtype float0, got {aval_of(tangent)}"
             )
         return zero_tangent(primal)
@@ -427,7 +427,7 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any, reduce_axes: Any = 
         given, ct_tree = tree.flatten(cts)
         if ct_tree != flat.out_tree:
             raise TypeError(
-                f"linear_transpose: cotangents must have the structure {flat.out_tree}, got {ct_tree}"
+                f"linear_transpose: cotangents need the structure {flat.out_tree}, got {ct_tree}"
             )
         checked = [_check_cotangent(a, ct) for a, ct in zip(closed.out_avals, given, strict=True)]
         args = [Linear(a) for a in avals]

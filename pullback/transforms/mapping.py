@@ -115,7 +115,7 @@ def _axis_size(
     if len(set(sizes)) > 1:
         paths = [path for path, _ in tree.leaves_with_path((args, kwargs))]
         shown = "\n".join(
-            f"  args{tree.keystr(path[1:])}: axis {d} of {aval_of(x)}, of size {aval_of(x).shape[d]}"
+            f"  args{tree.keystr(path[1:])}: axis {d} of {aval_of(x)} is {aval_of(x).shape[d]}"
             for path, x, d in zip(paths, leaves, dims, strict=True)
             if d is not None
         )

@@ -88,6 +88,20 @@ def test_missing_symbol_is_an_error() -> None:
         jit.load(jit.compile_object(text, name="f"), {}, exports=["f"])
 
 
+def test_copies_need_no_symbol() -> None:
+    text = (
+        "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)\n"
+        "define void @f(ptr %a, ptr %b, i64 %n) {\n"
+        " call void @llvm.memcpy.p0.p0.i64(ptr %a, ptr %b, i64 %n, i1 false)\n ret void\n}"
+    )
+    module = jit.load(jit.compile_object(text, name="f"), {})
+    kinds = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
+    target = ctypes.create_string_buffer(1000)
+    source = ctypes.create_string_buffer(b"x" * 999)
+    module.function("f", None, *kinds)(ctypes.addressof(target), ctypes.addressof(source), 1000)
+    assert target.raw == source.raw
+
+
 def test_code_is_freed() -> None:
     code = jit.compile_object(CALLS_FAR, name="far")
     symbols = {"far": jit.process_address("cos")}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 from pullback.llvm.math.builder import (
+    Operand,
     Value,
     absolute,
     bits,
@@ -20,36 +21,38 @@ from pullback.llvm.math.builder import (
 from pullback.llvm.math.registry import constants, elementary, odd, polynomial
 
 
-def asin_parts(size: Value) -> tuple[Value, Value]:
-    """Whether size > 1/2, and asin(size) or else asin(sqrt((1 - size) / 2))."""
+def asin_parts(size: Value) -> tuple[Value, Value, Value]:
+    """Whether size > 1/2; asin(size), or else asin(sqrt((1 - size) / 2)), as a sum of two."""
     large = size > 0.5
     square = where(large, fma(size, -0.5, 0.5), size * size)
     base = where(large, sqrt(square), size)
-    return large, fma(base * square, polynomial("asin", square), base)
+    return large, base, (base * square) * polynomial("asin", square)
 
 
-def from_half_pi(x: Value) -> Value:
-    """pi / 2 - x."""
+def from_half_pi(x: Value, x_low: Operand = 0.0) -> Value:
+    """pi / 2 - (x + x_low)."""
     high, low, _ = constants("half_pi", x.kind)
-    return high - (x - low)
+    return (high - x) - (x_low - low)
 
 
 def from_pi(x: Value) -> Value:
+    """pi - x."""
     high, low, _ = constants("half_pi", x.kind)
-    return 2 * high - (x - 2 * low)
+    return (2 * high - x) + 2 * low
 
 
 @elementary("asin")
 def asin(x: Value) -> Value:
-    large, part = asin_parts(absolute(x))
-    return copysign(where(large, from_half_pi(part + part), part), x)
+    large, base, rest = asin_parts(absolute(x))
+    far = from_half_pi(base + base, rest + rest)
+    return copysign(where(large, far, base + rest), x)
 
 
 @elementary("acos")
 def acos(x: Value) -> Value:
-    large, part = asin_parts(absolute(x))
-    twice = part + part
-    far = where(x < 0.0, from_pi(twice), twice)
+    large, base, rest = asin_parts(absolute(x))
+    part = base + rest
+    far = where(x < 0.0, from_pi(part + part), part + part)
     return where(large, far, from_half_pi(copysign(part, x)))
 
 

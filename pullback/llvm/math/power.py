@@ -1,10 +1,8 @@
 """pow and cbrt.
 
-pow is 2^(y log2 |x|), with a logarithm more precise than the result, and C's special cases.
-
-Single precision computes in double; double precision carries the logarithm as the sum of two
-numbers (T. J. Dekker, "A floating-point technique for extending the available precision", Numer.
-Math. 18, 1971; J.-M. Muller, *Elementary Functions*, section 11.4).
+pow is 2^(y log2 |x|) with C's special cases. The logarithm is the sum of two numbers, each of its
+first three terms, too: T. J. Dekker, "A floating-point technique for extending the available
+precision" (Numer. Math. 18, 1971), with fma; J.-M. Muller, *Elementary Functions* (2016), chapter 11.
 """
 
 from __future__ import annotations
@@ -20,49 +18,82 @@ from pullback.llvm.math.builder import (
     copysign,
     fma,
     from_bits,
-    narrow,
     truncate,
     where,
-    widen,
 )
-from pullback.llvm.math.exponential import power_of_two, round_with
-from pullback.llvm.math.logarithmic import as_float, split_exponent
-from pullback.llvm.math.registry import elementary, polynomial
+from pullback.llvm.math.exponential import power_of_two, round_with, scale
+from pullback.llvm.math.logarithmic import as_float, normalise, split_exponent
+from pullback.llvm.math.registry import constants, elementary, polynomial
 from pullback.llvm.math.trigonometric import sign
+
+Pair = tuple[Value, Value]
+"""An unevaluated sum, the second number small against the first."""
+
+LARGEST_EXPONENT = 2.0**80
+"""Beyond this size of y, x^y overflows, underflows or is 1."""
+
+
+def add_small(constant: float, constant_low: float, x: Value, x_low: Value | float) -> Pair:
+    """constant + constant_low + x + x_low for |x| < |constant|."""
+    total = constant + x
+    return total, (constant - total) + x + (x_low + constant_low)
+
+
+def multiply(a: Pair, b: Pair) -> Pair:
+    product = a[0] * b[0]
+    return product, fma(a[0], b[0], -product) + fma(a[0], b[1], a[1] * b[0])
+
+
+def log2_pair(x: Value) -> Pair:
+    """log2(x) for a finite x > 0: of s = (m - 1) / (m + 1) where x = 2^e m."""
+    normal, correction = normalise(x)
+    _, m, e = split_exponent(normal)
+    e = e + correction
+    top, bottom = m - 1.0, m + 1.0
+    inverse = 1.0 / bottom
+    s = top * inverse
+    residue = fma(-s, m - (bottom - 1.0), fma(-s, bottom, top))
+    pair = (s, residue * inverse)
+    square = multiply(pair, pair)
+    rest = square[0] * polynomial("pow_log2", square[0])
+    cubic = multiply(square, add_small(*constants("2/(3 log(2))", x.kind), rest, 0.0))
+    high, low = multiply(pair, add_small(*constants("2/log(2)", x.kind), *cubic))
+    total = e + high
+    return total, ((e - total) + high) + low
+
+
+def positive_power(x: Value, y: Value) -> Value:
+    """x^y for a finite x > 0."""
+    format_ = x.format
+    high, low = log2_pair(x)
+    y = at_most(at_least(y, -LARGEST_EXPONENT), LARGEST_EXPONENT)
+    product = y * high
+    product_low = fma(y, high, -product) + y * low
+    far = absolute(product) >= 2.0 * format_.bias
+    product_low = where(far, 0.0, product_low)
+    smallest = 1 - format_.bias
+    product = at_least(product, smallest - format_.mantissa - 2.0)
+    product = at_most(product, format_.bias + 2.0)
+    n, low_bits = round_with(product, 1.0)
+    r = (product - n) + product_low
+    return scale(polynomial("exp2", r, 1.0), low_bits, product < smallest + 1.0)
 
 
 @elementary("pow")
 def pow_(x: Value, y: Value) -> Value:
     size = absolute(x)
-    result = single(size, y)
+    result = positive_power(size, y)
+    endless = size.equals(math.inf)
+    grows = endless ^ (y < 0.0)
+    limit = where(grows, x.kernel.constant(x.kind, math.inf), 0.0)
+    result = where(endless | size.equals(0.0), limit, result)
     integer = truncate(y).equals(y)
     half = y * 0.5
     odd = integer & ~truncate(half).equals(half)
     result = from_bits(bits(result) | where(odd, sign(x), 0))
-    undefined = (x < 0.0) & ~integer & (size < math.inf)
-    result = where(undefined, math.nan, result)
-    return where(y.equals(0.0), 1.0, where(x.equals(1.0), 1.0, result))
-
-
-def single(size: Value, y: Value) -> Value:
-    """size^y in single precision for size >= 0, but for 0^0 and infinity^0."""
-    return narrow(exp2_wide(log2_wide(widen(size)) * at_most(at_least(widen(y), -1e40), 1e40)))
-
-
-def log2_wide(x: Value) -> Value:
-    """log2 of a double that was a float >= 0."""
-    _, m, e = split_exponent(x)
-    f = m - 1.0
-    result = f * polynomial("pow_log2", f) + e
-    result = where(x.equals(0.0), -math.inf, result)
-    return where(x < math.inf, result, x)
-
-
-def exp2_wide(x: Value) -> Value:
-    """2^x, a double for a float result."""
-    x = at_most(at_least(x, -200.0), 200.0)
-    n, low_bits = round_with(x, 1.0)
-    return polynomial("pow_exp2", x - n, 1.0) * power_of_two(low_bits)
+    undefined = (x < 0.0) & ~integer & ~endless
+    result = where(undefined | x.is_nan() | y.is_nan(), math.nan, result)
+    return where(y.equals(0.0) | x.equals(1.0), 1.0, result)
 
 
 LIFT = {"f32": 24, "f64": 54}

@@ -1,0 +1,200 @@
+"""`custom_jvp`: a function that brings its own forward-mode rule."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from pullback import tree
+from pullback.control.custom import (
+    CustomFunction,
+    Rule,
+    batched_operands,
+    batched_rule,
+    call_abstract,
+    call_reference,
+    inline_lower,
+    is_trivial,
+    recorded,
+)
+from pullback.control.jit import open_consts, split_list
+from pullback.core import dtypes
+from pullback.core.avals import aval_of
+from pullback.core.jaxpr import ClosedJaxpr
+from pullback.core.primitive import (
+    NO_SAMPLES,
+    NotApplicable,
+    Primitive,
+    Zero,
+    instantiate,
+)
+from pullback.core.source import describe_function
+from pullback.core.trace import EVAL, current_trace
+from pullback.ops import conversion
+from pullback.transforms.arguments import FlatFunction
+from pullback.transforms.batching import batch_jaxpr
+from pullback.transforms.staging import stage
+
+__all__ = ["custom_jvp", "custom_jvp_call"]
+
+
+def _jvp_of_custom_jvp(
+    primals: Sequence[Any], tangents: Sequence[Any], *, call_jaxpr: ClosedJaxpr, jvp_rule: Rule
+) -> tuple[list[Any], list[Any]]:
+    dots = [instantiate(t) for t in tangents]
+    outs = jvp_rule(*primals, *dots)
+    n = len(outs) // 2
+    return list(outs[:n]), [
+        Zero(aval_of(p).to_tangent_aval()) if is_trivial(t) else t
+        for p, t in zip(outs[:n], outs[n:], strict=True)
+    ]
+
+
+def _batch_custom_jvp(
+    size: int,
+    args: Sequence[Any],
+    dims: Sequence[int | None],
+    *,
+    call_jaxpr: ClosedJaxpr,
+    jvp_rule: Rule,
+) -> tuple[list[Any], list[int | None]]:
+    batched, moved = batched_operands(size, args, dims)
+    closed, _ = batch_jaxpr(call_jaxpr, size, batched, force=True)
+    opened, consts = open_consts(closed)
+    n_consts = len(consts)
+    rule = batched_rule(jvp_rule, size, lambda n: batched + batched, lambda n: [True] * n)
+    rule = _skip_consts(rule, n_consts, len(args))
+    outs = custom_jvp_call.bind(*consts, *moved, call_jaxpr=opened, jvp_rule=rule)
+    return outs, [0] * len(outs)
+
+
+def _skip_consts(rule: Rule, n_consts: int, n_args: int) -> Rule:
+    """The rule as a function of (consts, args) and their tangents."""
+    if n_consts == 0:
+        return rule
+
+    def fun(*operands: Any) -> Any:
+        _, args, _, dots = split_list(operands, n_consts, n_args, n_consts)
+        return rule(*args, *dots)
+
+    return Rule(fun, rule.name)
+
+
+custom_jvp_call: Final[Primitive] = Primitive(
+    name="custom_jvp_call",
+    abstract=call_abstract,
+    reference=call_reference,
+    jvp=_jvp_of_custom_jvp,
+    transpose=NotApplicable("transpose of custom_jvp_call", "it is differentiated by its rule"),
+    batch=_batch_custom_jvp,
+    partial_eval=recorded(lambda: custom_jvp_call),
+    lower=inline_lower,
+    hlo=NotApplicable("hlo of custom_jvp_call", "the accelerator backend is not written yet"),
+    samples=NO_SAMPLES,
+    multiple_results=True,
+    effects=lambda *, call_jaxpr, **_: call_jaxpr.effects,
+    literals=False,
+)
+
+
+class custom_jvp(CustomFunction):
+    """A function with its own forward-mode rule.
+
+    `defjvp(rule)`: `rule(*nondiff, primals, tangents)` returns the pair of the value and its
+    tangent. `defjvps(*rules)` gives one `rule(tangent, ans, *primals)` per argument, or None.
+
+    >>> import pullback as pb, pullback.numpy as jnp
+    >>> @pb.custom_jvp
+    ... def f(x):
+    ...     return jnp.sin(x)
+    >>> @f.defjvp
+    ... def f_jvp(primals, tangents):
+    ...     return f(*primals), 2.0 * tangents[0]
+    >>> float(pb.grad(f)(1.0))
+    2.0
+    """
+
+    jvp: Callable[..., Any] | None = None
+
+    def defjvp(self, jvp: Callable[..., Any], symbolic_zeros: bool = False) -> Callable[..., Any]:
+        """Set the rule; returns it, for use as a decorator."""
+        self.jvp = jvp
+        return jvp
+
+    def defjvps(self, *jvps: Callable[..., Any] | None) -> None:
+        """Set one rule per argument, each linear in its tangent; None means zero."""
+        if self.nondiff_argnums:
+            raise TypeError("defjvps cannot be used together with nondiff_argnums; use defjvp")
+
+        def rule(primals: Any, tangents: Any) -> Any:
+            ans = self(*primals)
+            parts = [j(t, ans, *primals) for j, t in zip(jvps, tangents, strict=True) if j]
+            if not parts:
+                return ans, tree.map(lambda x: instantiate(Zero(aval_of(x))), ans)
+            return ans, functools.reduce(lambda a, b: tree.map(_plus, a, b), parts)
+
+        self.jvp = rule
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if current_trace() is EVAL:
+            return self.fun(*args, **kwargs)
+        if self.jvp is None:
+            raise AttributeError(
+                f"the function {describe_function(self.fun)} is decorated with custom_jvp but has "
+                "no rule; define one with defjvp"
+            )
+        nondiff, diff, fun = self._separate(args, kwargs)
+        leaves, in_tree = tree.flatten((tuple(diff), {}))
+        flat = FlatFunction(fun, in_tree)
+        avals = [aval_of(x) for x in leaves]
+        closed = stage(flat, avals, description=describe_function(self.fun))
+        rule = Rule(self._flat_rule(nondiff, in_tree, flat.out_tree), "jvp")
+        opened, consts = open_consts(closed)
+        rule = _skip_consts(rule, len(consts), len(leaves))
+        outs = custom_jvp_call.bind(*consts, *leaves, call_jaxpr=opened, jvp_rule=rule)
+        return flat.out_tree.unflatten(outs)
+
+    def _flat_rule(self, nondiff: Sequence[Any], in_tree: Any, out_tree: Any) -> Any:
+        jvp = self.jvp
+        assert jvp is not None
+
+        def rule(*operands: Any) -> list[Any]:
+            n = len(operands) // 2
+            primals, _ = in_tree.unflatten(operands[:n])
+            dots, _ = in_tree.unflatten(operands[n:])
+            pair = jvp(*nondiff, primals, dots)
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise TypeError(
+                    f"the custom_jvp rule of {describe_function(self.fun)} must return a pair "
+                    f"(primals_out, tangents_out), got {pair!r}"
+                )
+            out, out_structure = tree.flatten(pair[0])
+            out_dots, dots_structure = tree.flatten(pair[1])
+            if out_structure != out_tree or dots_structure != out_tree:
+                raise TypeError(
+                    f"the custom_jvp rule of {describe_function(self.fun)} must return values and "
+                    f"tangents with the structure of its result, {out_tree}, got {out_structure} "
+                    f"and {dots_structure}"
+                )
+            return [*out, *map(_check_tangent_type, out, out_dots)]
+
+        return rule
+
+
+def _plus(x: Any, y: Any) -> Any:
+    return x + y
+
+
+def _check_tangent_type(primal: Any, tangent: Any) -> Any:
+    expected, actual = aval_of(primal).to_tangent_aval(), aval_of(tangent)
+    if expected.dtype == dtypes.float0:
+        return instantiate(Zero(expected))
+    if expected.shape != actual.shape or expected.dtype != actual.dtype:
+        if not (actual.weak_type and expected.shape == actual.shape):
+            raise TypeError(
+                f"a custom derivative rule gave a tangent of type {actual} for a value of type "
+                f"{aval_of(primal)}; it must be {expected}"
+            )
+        return conversion.convert(tangent, expected.dtype)
+    return tangent

@@ -1,0 +1,317 @@
+"""`custom_vjp`: a function that brings its own reverse-mode rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from pullback import tree
+from pullback.control.custom import (
+    CustomFunction,
+    Rule,
+    batched_operands,
+    batched_rule,
+    call_abstract,
+    call_reference,
+    inline_lower,
+    is_trivial,
+    recorded,
+)
+from pullback.control.jit import open_consts
+from pullback.core import dtypes
+from pullback.core.avals import aval_of
+from pullback.core.jaxpr import ClosedJaxpr
+from pullback.core.primitive import (
+    FIRST_ORDER,
+    NO_SAMPLES,
+    PURE,
+    Linear,
+    NotApplicable,
+    Primitive,
+    Zero,
+    instantiate,
+)
+from pullback.core.source import describe_function
+from pullback.core.trace import EVAL, current_trace
+from pullback.ops import reductions
+from pullback.transforms.arguments import FlatFunction
+from pullback.transforms.batching import batch_flat, batch_jaxpr, move_batch_axis
+from pullback.transforms.staging import stage
+
+__all__ = ["custom_vjp", "custom_vjp_call"]
+
+
+def _jvp_of_custom_vjp(
+    primals: Sequence[Any],
+    tangents: Sequence[Any],
+    *,
+    call_jaxpr: ClosedJaxpr,
+    fwd_rule: Rule,
+    bwd_rule: Rule,
+    num_consts: int,
+) -> tuple[list[Any], list[Any]]:
+    n_out = len(call_jaxpr.out_avals)
+    outs_and_residuals = fwd_rule(*primals)
+    outs, residuals = outs_and_residuals[:n_out], outs_and_residuals[n_out:]
+    given = [instantiate(t) for t in tangents]
+    avals = [aval_of(x).to_tangent_aval() for x in outs]
+    keep = [a.dtype != dtypes.float0 for a in avals]
+    dots = custom_lin.bind(
+        *residuals,
+        *given,
+        num_residuals=len(residuals),
+        bwd_rule=bwd_rule,
+        out_avals=tuple(avals),
+    )
+    out_dots = [d if k else Zero(a) for d, k, a in zip(dots, keep, avals, strict=True)]
+    return list(outs), out_dots
+
+
+def _batch_custom_vjp(
+    size: int,
+    args: Sequence[Any],
+    dims: Sequence[int | None],
+    *,
+    call_jaxpr: ClosedJaxpr,
+    fwd_rule: Rule,
+    bwd_rule: Rule,
+    num_consts: int,
+) -> tuple[list[Any], list[int | None]]:
+    batched, moved = batched_operands(size, args, dims)
+    closed, _ = batch_jaxpr(call_jaxpr, size, batched, force=True)
+    opened, consts = open_consts(closed)
+    fwd = batched_rule(fwd_rule, size, lambda n: batched, lambda n: [True] * n)
+    bwd = _batched_bwd(bwd_rule, size, batched)
+    n = len(consts)
+    outs = custom_vjp_call.bind(
+        *consts,
+        *moved,
+        call_jaxpr=opened,
+        fwd_rule=Rule(lambda *xs: fwd(*xs[n:]), fwd.name),
+        bwd_rule=Rule(lambda *xs: [None] * n + bwd(*xs), bwd.name),
+        num_consts=num_consts + n,
+    )
+    return outs, [0] * len(outs)
+
+
+def _batched_bwd(rule: Rule, size: int, batched: Sequence[bool]) -> Rule:
+    """The backward rule for all lanes; cotangents of shared arguments are summed over lanes."""
+
+    def fun(*args: Any) -> list[Any]:
+        present: list[bool] = []
+
+        def without_none(*xs: Any) -> list[Any]:
+            cts = rule(*xs)
+            present[:] = [ct is not None and type(ct) is not Zero for ct in cts]
+            return [ct for ct, p in zip(cts, present, strict=True) if p]
+
+        outs, dims = batch_flat(without_none, size, args, [0] * len(args))
+        values = iter(zip(outs, dims, strict=True))
+        results: list[Any] = []
+        for is_present, shared in zip(present, (not b for b in batched), strict=True):
+            if not is_present:
+                results.append(None)
+                continue
+            ct, d = next(values)
+            ct = move_batch_axis(ct, size, d, 0)
+            results.append(sum_lanes(ct) if shared else ct)
+        return results
+
+    return Rule(fun, rule.name)
+
+
+def sum_lanes(x: Any) -> Any:
+    """The sum over the first axis."""
+    return reductions.reduce_sum(x, axes=(0,), out_sharding=None)
+
+
+custom_vjp_call: Final[Primitive] = Primitive(
+    name="custom_vjp_call",
+    abstract=call_abstract,
+    reference=call_reference,
+    jvp=_jvp_of_custom_vjp,
+    transpose=NotApplicable("transpose of custom_vjp_call", "it is differentiated by its rule"),
+    batch=_batch_custom_vjp,
+    partial_eval=recorded(lambda: custom_vjp_call),
+    lower=inline_lower,
+    hlo=NotApplicable("hlo of custom_vjp_call", "the accelerator backend is not written yet"),
+    samples=NO_SAMPLES,
+    multiple_results=True,
+    effects=lambda *, call_jaxpr, **_: call_jaxpr.effects,
+    literals=False,
+)
+
+
+def _no_forward_mode(*args: Any, **params: Any) -> Any:
+    raise TypeError(
+        "forward-mode differentiation (jvp, jacfwd, linearize applied as a function) does not work "
+        "through a function with custom_vjp, which has a reverse-mode rule only; use custom_jvp"
+    )
+
+
+def _lin_transpose(
+    cts: Sequence[Any], *args: Any, num_residuals: int, bwd_rule: Rule, out_avals: Any
+) -> list[Any]:
+    residuals, tangents = args[:num_residuals], args[num_residuals:]
+    given = [instantiate(ct) for ct in cts]
+    results = bwd_rule(*residuals, *given)
+    cleaned = [
+        None if type(x) is not Linear or ct is None or is_trivial(ct) else ct
+        for x, ct in zip(tangents, results, strict=True)
+    ]
+    return [None] * num_residuals + cleaned
+
+
+def _lin_batch(
+    size: int,
+    args: Sequence[Any],
+    dims: Sequence[int | None],
+    *,
+    num_residuals: int,
+    bwd_rule: Rule,
+    out_avals: Any,
+) -> tuple[list[Any], list[int | None]]:
+    moved = [move_batch_axis(x, size, d, 0) for x, d in zip(args, dims, strict=True)]
+    n = len(args) - num_residuals
+    avals = tuple(a.update(shape=(size, *a.shape)) for a in out_avals)
+    outs = custom_lin.bind(
+        *moved,
+        num_residuals=num_residuals,
+        bwd_rule=_batched_bwd(bwd_rule, size, [True] * n),
+        out_avals=avals,
+    )
+    return outs, [0] * len(outs)
+
+
+custom_lin = Primitive(
+    name="custom_lin",
+    abstract=lambda *avals, out_avals, **_: list(out_avals),
+    reference=_no_forward_mode,
+    jvp=_no_forward_mode,
+    transpose=_lin_transpose,
+    batch=_lin_batch,
+    partial_eval=FIRST_ORDER,
+    lower=_no_forward_mode,
+    hlo=NotApplicable("hlo of custom_lin", "it only exists until it is transposed"),
+    samples=NO_SAMPLES,
+    multiple_results=True,
+    effects=PURE,
+    literals=False,
+)
+
+
+class custom_vjp(CustomFunction):
+    """A function with its own reverse-mode rule.
+
+    `defvjp(fwd, bwd)`: `fwd(*args)` returns `(result, residuals)`; `bwd(*nondiff, residuals, ct)`
+    returns a tuple with one cotangent (or None for zero) per differentiated argument.
+
+    >>> import pullback as pb, pullback.numpy as jnp
+    >>> @pb.custom_vjp
+    ... def f(x):
+    ...     return jnp.sin(x)
+    >>> f.defvjp(lambda x: (f(x), x), lambda x, ct: (3.0 * ct,))
+    >>> float(pb.grad(f)(1.0))
+    3.0
+    """
+
+    fwd: Callable[..., Any] | None = None
+    bwd: Callable[..., Any] | None = None
+
+    def defvjp(
+        self,
+        fwd: Callable[..., Any],
+        bwd: Callable[..., Any],
+        symbolic_zeros: bool = False,
+        optimize_remat: bool = False,
+    ) -> None:
+        """Set the rule."""
+        self.fwd, self.bwd = fwd, bwd
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if current_trace() is EVAL:
+            return self.fun(*args, **kwargs)
+        if self.fwd is None or self.bwd is None:
+            raise AttributeError(
+                f"the function {describe_function(self.fun)} is decorated with custom_vjp but has "
+                "no rule; define one with defvjp"
+            )
+        full = self._positional(args, kwargs)
+        nondiff, diff, fun = self._separate(args, kwargs)
+        leaves, in_tree = tree.flatten((tuple(diff), {}))
+        flat = FlatFunction(fun, in_tree)
+        closed = stage(flat, [aval_of(x) for x in leaves], description=describe_function(self.fun))
+        opened, consts = open_consts(closed)
+        rules = _VjpRules(self, full, nondiff, in_tree, flat.out_tree, len(consts))
+        outs = custom_vjp_call.bind(
+            *consts,
+            *leaves,
+            call_jaxpr=opened,
+            fwd_rule=Rule(rules.fwd, "fwd"),
+            bwd_rule=Rule(rules.bwd, "bwd"),
+            num_consts=len(consts),
+        )
+        return flat.out_tree.unflatten(outs)
+
+
+class _VjpRules:
+    """The user's two functions on flat values; the structure of residuals passes between them."""
+
+    def __init__(
+        self,
+        owner: custom_vjp,
+        full: Sequence[Any],
+        nondiff: Sequence[Any],
+        in_tree: Any,
+        out_tree: Any,
+        num_consts: int,
+    ) -> None:
+        self.owner, self.full, self.nondiff = owner, list(full), list(nondiff)
+        self.in_tree, self.out_tree, self.num_consts = in_tree, out_tree, num_consts
+        self.residual_tree: Any = None
+
+    def fwd(self, *operands: Any) -> list[Any]:
+        """Results followed by residuals."""
+        diff, _ = self.in_tree.unflatten(operands[self.num_consts :])
+        positions = [i % len(self.full) for i in self.owner._nondiff_positions()]
+        values = list(self.full)
+        given = iter(diff)
+        for i in range(len(values)):
+            if i not in positions:
+                values[i] = next(given)
+        assert self.owner.fwd is not None
+        pair = self.owner.fwd(*values)
+        where = describe_function(self.owner.fun)
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise TypeError(
+                f"the forward rule of the custom_vjp function {where} must return a pair "
+                f"(result, residuals), got {pair!r}"
+            )
+        outs, structure = tree.flatten(pair[0])
+        if structure != self.out_tree:
+            raise TypeError(
+                f"the forward rule of the custom_vjp function {where} must return a result with "
+                f"the structure {self.out_tree}, got {structure}"
+            )
+        residuals, self.residual_tree = tree.flatten(pair[1])
+        return [*outs, *residuals]
+
+    def bwd(self, *operands: Any) -> list[Any]:
+        """Cotangents of constants (none) and of the differentiated arguments."""
+        n = self.residual_tree.num_leaves
+        residuals = self.residual_tree.unflatten(operands[:n])
+        ct = self.out_tree.unflatten(operands[n:])
+        assert self.owner.bwd is not None
+        cts = self.owner.bwd(*self.nondiff, residuals, ct)
+        where = describe_function(self.owner.fun)
+        n_args = len(self.in_tree.children()[0].children())
+        if isinstance(cts, list):
+            cts = tuple(cts)
+        if not isinstance(cts, tuple) or len(cts) != n_args:
+            raise TypeError(
+                f"the backward rule of the custom_vjp function {where} must return a tuple with "
+                f"{n_args} cotangents, one for each differentiated argument, got {cts!r}"
+            )
+        example = self.in_tree.unflatten(range(self.in_tree.num_leaves))[0]
+        flat = tree.broadcast_prefix(cts, example, is_leaf=lambda x: x is None)
+        return [None] * self.num_consts + list(flat)
