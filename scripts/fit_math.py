@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 from mpmath import mp, mpf
 
-mp.dps = 60
+DIGITS = 60
+mp.dps = DIGITS
 Real = Callable[[mpf], mpf]
 OUTPUT = Path(__file__).parent.parent / "pullback" / "llvm" / "math" / "coefficients.py"
 FLOATS = {"f32": np.float32, "f64": np.float64}
@@ -78,7 +79,7 @@ def chebyshev_grid(low: mpf, high: mpf, count: int) -> list[mpf]:
 
 
 def evaluate(coefficients: list[mpf], u: mpf) -> mpf:
-    return mp.polyval(coefficients[::-1], u)
+    return mp.polyval(coefficients, u, asc=True)
 
 
 def solve_reference(

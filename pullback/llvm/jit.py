@@ -18,6 +18,7 @@ emit) go around it and several modules compile at the same time.
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import itertools
 import os
 import re
@@ -227,12 +228,14 @@ def compile_object(text: str, *, name: str, level: str = "light") -> bytes:
     >>> load(code, {}).address("one") != 0
     True
     """
-    if os.environ.get("PULLBACK_DUMP"):
-        dump(name, ".ll", text)
+    if not os.environ.get("PULLBACK_DUMP"):
+        return _emit(*_optimised(text, name, level))
+    # Programs of the same name (a function, for several signatures) must not overwrite each other.
+    stem = f"{name[:100]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    dump(stem, ".ll", text)
     module, machine = _optimised(text, name, level)
-    if os.environ.get("PULLBACK_DUMP"):
-        dump(name, ".opt.ll", str(module))
-        dump(name, ".s", _emit(module, machine, assembly=True).decode())
+    dump(stem, ".opt.ll", str(module))
+    dump(stem, ".s", _emit(module, machine, assembly=True).decode())
     return _emit(module, machine)
 
 

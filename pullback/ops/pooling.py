@@ -385,14 +385,14 @@ def _better(select_prim: Any) -> Callable[..., Any]:
 def _pair_batch(bind: Callable[..., Any]) -> Callable[..., Any]:
     def batch(size: int, args: Any, dims: Any, *, select_prim: Any, **params: Any) -> Any:
         args = [batch_front(size, x, d) for x, d in zip(args, dims, strict=True)]
-        full = Windows(*(params.get(f, _ONES(params)) for f in Windows._fields)).with_batch(0)
+        full = Windows(*(params.get(f, _ones(params)) for f in Windows._fields)).with_batch(0)
         kept = {name: value for name, value in full._asdict().items() if name in params}
         return bind(*args, select_prim=select_prim, **kept), 0
 
     return batch
 
 
-def _ONES(params: dict[str, Any]) -> tuple[int, ...]:
+def _ones(params: dict[str, Any]) -> tuple[int, ...]:
     return (1,) * len(params["window_dimensions"])
 
 
@@ -451,7 +451,7 @@ select_and_gather_add: Primitive = Primitive(
 
 
 def _undilated(params: dict[str, Any]) -> Windows:
-    ones = _ONES(params)
+    ones = _ones(params)
     return Windows(**params, base_dilation=ones, window_dilation=ones)
 
 
@@ -482,8 +482,7 @@ def _scatter_reference(source: Any, x: Any, *, select_prim: Any, **params: Any) 
 def _scatter_lower(b: Any, source: Any, x: Any, *, select_prim: Any, **params: Any) -> Any:
     w, rank, s = _undilated(params), len(x.shape), b.s
     out = b.buffer(x.shape, x.dtype, b.full(x.shape, 0, x.dtype))
-    alone = [w.with_batch(0)[f][1:] for f in range(3)]
-    free = [n == 1 and m == 1 and p == (0, 0) for n, m, p in zip(*alone, strict=True)]
+    free = [n == m == 1 and pad == (0, 0) for n, m, pad in zip(*w[:3], strict=True)]
     worst = identity_of("max" if select_prim is ge else "min", x.dtype)
 
     def window(o: list[Any]) -> None:

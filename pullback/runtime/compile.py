@@ -154,20 +154,25 @@ def _physical_array(value: Any, aval: ShapedArray) -> np.ndarray[Any, Any]:
     return np.ascontiguousarray(data, dtype=dtypes.physical(aval.dtype)).reshape(aval.shape)
 
 
-def _outputs(closed: ClosedJaxpr) -> tuple[list[OutputSpec | None], list[int]]:
-    """Results that need no program (arguments, constants), and the positions of the others."""
+def _outputs(
+    closed: ClosedJaxpr, avals: Sequence[ShapedArray]
+) -> tuple[list[OutputSpec | None], list[int]]:
+    """Results that need no program (arguments, constants), and the positions of the others.
+
+    An argument that is returned with another weak type than it came with is copied.
+    """
     jaxpr = closed.jaxpr
     arguments = {v: i for i, v in enumerate(jaxpr.invars)}
     constants = dict(zip(jaxpr.constvars, closed.consts, strict=True))
     specs: list[OutputSpec | None] = []
     computed: list[int] = []
-    for i, v in enumerate(jaxpr.outvars):
+    for i, (v, aval) in enumerate(zip(jaxpr.outvars, avals, strict=True)):
         if type(v) is Literal:
-            specs.append(constant_output(from_numpy(v.val, v.aval)))
-        elif v in arguments:
+            specs.append(constant_output(from_numpy(v.val, aval)))
+        elif v in arguments and v.aval is aval:
             specs.append(input_output(arguments[v]))
         elif v in constants:
-            specs.append(constant_output(from_numpy(_physical_array(constants[v], v.aval), v.aval)))
+            specs.append(constant_output(from_numpy(_physical_array(constants[v], aval), aval)))
         else:
             specs.append(None)
             computed.append(i)
@@ -178,6 +183,7 @@ def _needed(closed: ClosedJaxpr, computed: Sequence[int]) -> tuple[ClosedJaxpr, 
     """The jaxpr of the computed results alone, of the arguments and constants that it uses."""
     jaxpr = closed.jaxpr
     used = {v for eqn in jaxpr.eqns for v in eqn.invars if type(v) is not Literal}
+    used.update(jaxpr.outvars[i] for i in computed)
     params = [i for i, v in enumerate(jaxpr.invars) if v in used]
     kept = [(v, c) for v, c in zip(jaxpr.constvars, closed.consts, strict=True) if v in used]
     needed = jaxpr.replace(
@@ -215,13 +221,13 @@ def _cached_code(closed: ClosedJaxpr, name: str) -> Code:
 def compile_jaxpr(closed: ClosedJaxpr, *, name: str) -> Executable:
     """Compile a jaxpr for arguments of its types."""
     simple = simplify.simplify(closed)
-    specs, computed = _outputs(simple)
+    specs, computed = _outputs(simple, closed.out_avals)
     needed, params = _needed(simple, computed)
     code = _cached_code(needed, name)
     addresses = {symbol: library.address(symbol) for symbol in code.symbols}
     module = native.load(code.object_code, addresses, exports=[_PROGRAM])
     for i in computed:
-        aval = simple.out_avals[i]
+        aval = closed.out_avals[i]
         specs[i] = fresh_output(aval, dtypes.physical(aval.dtype), aval.shape)
     constants = [
         _physical_array(c, v.aval)

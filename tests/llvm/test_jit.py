@@ -102,6 +102,7 @@ def test_copies_need_no_symbol() -> None:
     assert target.raw == source.raw
 
 
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
 def test_code_is_freed() -> None:
     code = jit.compile_object(CALLS_FAR, name="far")
     symbols = {"far": jit.process_address("cos")}
@@ -149,7 +150,9 @@ def test_dump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jit.dump("unasked", ".ll", "text")
     monkeypatch.setenv("PULLBACK_DUMP", str(tmp_path / "d"))
     jit.compile_object("define i32 @f() { ret i32 0 }", name="a/b")
-    assert sorted(p.name for p in (tmp_path / "d").iterdir()) == ["a_b.ll", "a_b.opt.ll", "a_b.s"]
+    names = sorted(p.name for p in (tmp_path / "d").iterdir())
+    assert all(name.startswith("a_b-") for name in names)
+    assert [name.partition(".")[2] for name in names] == ["ll", "opt.ll", "s"]
 
 
 def test_vectors_as_wide_as_the_machine() -> None:

@@ -6,8 +6,6 @@ asin(x) = pi / 2 - 2 asin(sqrt((1 - x) / 2)) above 1/2, atan(x) = pi / 2 - atan(
 
 from __future__ import annotations
 
-import math
-
 from pullback.llvm.math.builder import (
     Operand,
     Value,
@@ -70,7 +68,7 @@ def atan2(y: Value, x: Value) -> Value:
     height, base = absolute(y), absolute(x)
     steep = height > base
     top, bottom = where(steep, base, height), where(steep, height, base)
-    ratio = where(top.equals(math.inf), 1.0, top / bottom)
-    angle = odd("atan", where(bottom.equals(0.0), 0.0, ratio))
+    diagonal = where(bottom.equals(0.0), bottom, 1.0)  # also for two infinities
+    angle = odd("atan", where(top.equals(bottom), diagonal, top / bottom))
     angle = where(steep, from_half_pi(angle), angle)
     return copysign(where(bits(x) < 0, from_pi(angle), angle), y)

@@ -1,0 +1,606 @@
+"""Expressions to LLVM text: scopes, hoisting, vectors.
+
+A function is written as nested scopes (its entry, loops, branches).  Every expression is emitted
+once, in the outermost scope where its operands are known: what does not depend on a loop ends up
+before it.  In a vector loop a value is either uniform (a scalar) or varying (a vector).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from pullback.errors import LoweringError
+from pullback.llvm import emit_operations as operations
+from pullback.llvm.emit_types import (
+    constant,
+    lanes_type,
+    register_type,
+    splat,
+    storage_type,
+)
+from pullback.loops.expr import (
+    Affine,
+    Axis,
+    Const,
+    Expr,
+    Load,
+    Op,
+    Read,
+    affine,
+    bounds,
+)
+from pullback.loops.ir import Buffer, Var
+
+__all__ = ["Module", "Scope", "Value", "ValueWriter"]
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """An SSA name or a constant; `level` is the scope that computes it."""
+
+    name: str
+    level: int
+    varying: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class Scope:
+    """A stretch of code: what it computes is known until it ends."""
+
+    lines: list[str]
+    level: int
+    label: str
+    memo: list[Any] = field(default_factory=list)
+    stored: frozenset[Buffer] = frozenset()
+    """Buffers written inside: loads of them stay inside."""
+    barrier: bool = False
+    """Whether loads must not leave because this scope may not run."""
+
+
+class Module:
+    """What the functions of a module share: definitions by name, declarations, needed symbols."""
+
+    def __init__(self) -> None:
+        self.functions: list[str] = []
+        self.declarations: dict[str, str] = {}
+        self.globals: list[str] = []
+        self.symbols: set[str] = set()
+        self.kernels: dict[str, str] = {}
+        self.math: set[tuple[str, str, int]] = set()
+
+    def declare(self, name: str, line: str) -> None:
+        """Declare a function once."""
+        self.declarations.setdefault(name, line)
+
+    def external(self, name: str, line: str) -> None:
+        """Declare a function that the linker has to find."""
+        self.declare(name, line)
+        self.symbols.add(name)
+
+
+_INT32_MAX: Final = (1 << 31) - 1
+
+
+class ValueWriter:
+    """Writes the expressions of one function."""
+
+    def __init__(self, module: Module) -> None:
+        self.module = module
+        self.entry: list[str] = []
+        self.scopes: list[Scope] = [Scope([], 0, "entry")]
+        self.counter = 0
+        self.values: dict[Any, Value] = {}
+        self.keep: list[Any] = []
+        self.pointers: dict[Buffer, str] = {}
+        self.vars: dict[Var, tuple[str, int]] = {}
+        self.lanes = 1
+        self.vector_axis: Axis | None = None
+        self.vector_level = -1
+        self.store_mask: str | None = None
+
+    # ---------------------------------------------------------------- plumbing
+
+    def fresh(self) -> str:
+        """A new SSA name."""
+        self.counter += 1
+        return f"%{self.counter}x"
+
+    def label(self, prefix: str) -> str:
+        """A new label."""
+        self.counter += 1
+        return f"{prefix}{self.counter}"
+
+    @property
+    def scope(self) -> Scope:
+        """The innermost scope."""
+        return self.scopes[-1]
+
+    def put(self, text: str, level: int) -> str:
+        """Append an instruction with a result to a scope; the result's name."""
+        name = self.fresh()
+        self.scopes[level].lines.append(f"  {name} = {text}")
+        return name
+
+    def do(self, text: str) -> None:
+        """Append an instruction without a result here."""
+        self.scope.lines.append(f"  {text}")
+
+    def remember(self, key: Any, value: Value) -> Value:
+        """Reuse a value until its scope ends."""
+        self.values[key] = value
+        self.scopes[value.level].memo.append(key)
+        return value
+
+    def forget(self, scope: Scope) -> None:
+        """Drop what a finished scope has computed."""
+        for key in scope.memo:
+            self.values.pop(key, None)
+
+    def bind(self, e: Expr, value: Value) -> None:
+        """Give a name or an axis its value."""
+        self.remember(id(e), value)
+
+    # ---------------------------------------------------------------- values
+
+    def value(self, e: Expr) -> Value:
+        """The value of an expression."""
+        kind = type(e)
+        if kind is Const:
+            return Value(constant(e.value, e.dtype), 0)  # type: ignore[attr-defined]
+        if kind is Affine:
+            return self.index_value(e, 64)  # type: ignore[arg-type]
+        if kind is Read:
+            return self.read(e.var)  # type: ignore[attr-defined]
+        found = self.values.get(id(e))
+        if found is None:
+            self.keep.append(e)
+            found = self.remember(id(e), self._compute(e))
+        return found
+
+    def _compute(self, e: Expr) -> Value:
+        if type(e) is Load:
+            return self.load(e)
+        if type(e) is Op:
+            return self._operation(e)
+        if type(e) is Axis:
+            return self.index_value(affine(e), 64)
+        raise LoweringError(f"{e!r} has no value here")
+
+    def lanes_of(self, value: Value, dtype: np.dtype[Any]) -> str:
+        """A value as a vector of the current number of lanes."""
+        return self.splatted(value, register_type(dtype))
+
+    def splatted(self, value: Value, scalar: str) -> str:
+        """The same for a scalar type by its name."""
+        if value.varying or self.lanes == 1:
+            return value.name
+        if value.name[0] != "%":
+            return splat(value.name, scalar, self.lanes)
+        key = ("splat", value.name, self.lanes)
+        found = self.values.get(key)
+        if found is None:
+            vector = lanes_type(scalar, self.lanes)
+            one = self.put(
+                f"insertelement {vector} poison, {scalar} {value.name}, i64 0", value.level
+            )
+            mask = f"<{self.lanes} x i32> zeroinitializer"
+            name = self.put(
+                f"shufflevector {vector} {one}, {vector} poison, {mask}", value.level
+            )
+            found = self.remember(key, Value(name, value.level))
+        return found.name
+
+    def _operation(self, e: Op) -> Value:
+        if e.name == "convert" and type(e.args[0]) is Affine:
+            return self._convert_index(e.args[0], e.dtype)
+        if e.args and type(e.args[0]) is Affine and e.name in ("lt", "eq", "ne"):
+            return self._compare_indices(e)
+        args = [self.value(a) for a in e.args]
+        varying = any(a.varying for a in args)
+        level = max((a.level for a in args), default=0)
+        names = [a.name for a in args]
+        if varying:
+            names = [self.lanes_of(a, x.dtype) for a, x in zip(args, e.args, strict=True)]
+        if e.name == "extern":
+            level = max(level, self._barrier())
+        text = Instructions(self, level, self.lanes if varying else 1)
+        return Value(operations.emit(text, e, names), level, varying)
+
+    def _barrier(self) -> int:
+        for scope in reversed(self.scopes):
+            if scope.barrier:
+                return scope.level
+        return 0
+
+    # ---------------------------------------------------------------- variables
+
+    def read(self, var: Var) -> Value:
+        """The present value of a variable."""
+        pointer, lanes = self.vars[var]
+        t = lanes_type(register_type(var.dtype), lanes)
+        name = self.put(f"load {t}, ptr {pointer}", self.scope.level)
+        return Value(name, self.scope.level, lanes > 1)
+
+    # ---------------------------------------------------------------- indices
+
+    def stride(self, x: Affine) -> int | None:
+        """How much an index grows from lane to lane; None if that is not a constant."""
+        if self.vector_axis is None:
+            return 0
+        for atom in x.terms:
+            if atom is not self.vector_axis and self.atom(atom).varying:
+                return None
+        return x.terms.get(self.vector_axis, 0)
+
+    def atom(self, atom: Expr) -> Value:
+        """The value of an atom of an index; of the vector axis, in its first lane."""
+        found = self.values.get(id(atom))
+        if found is not None:
+            return found
+        self.keep.append(atom)
+        if type(atom) is Op:
+            key = ("atom", atom)
+            found = self.values.get(key)
+            if found is None:
+                found = self.remember(key, self._atom(atom))
+            return found
+        return self.value(atom)
+
+    def _atom(self, atom: Op) -> Value:
+        if atom.name in ("floordiv", "mod"):
+            return self._quotient(atom)
+        if atom.name in ("imin", "imax", "imul"):
+            x, y = (self.index_value(affine(a), 64) for a in atom.args)
+            varying, level = x.varying or y.varying, max(x.level, y.level)
+            names = [self.splatted(v, "i64") if varying else v.name for v in (x, y)]
+            t = lanes_type("i64", self.lanes if varying else 1)
+            if atom.name == "imul":
+                return Value(self.put(f"mul {t} {names[0]}, {names[1]}", level), level, varying)
+            intrinsic = "smin" if atom.name == "imin" else "smax"
+            text = Instructions(self, level, self.lanes if varying else 1)
+            return Value(text.intrinsic(f"llvm.{intrinsic}", "i64", *names), level, varying)
+        return self.value(atom)
+
+    def _quotient(self, atom: Op) -> Value:
+        inner = affine(atom.args[0])
+        low, high = bounds(inner)
+        bits = 32 if -_INT32_MAX < low and high < _INT32_MAX and atom.attr < _INT32_MAX else 64
+        x = self.index_value(inner, bits)
+        t = lanes_type(f"i{bits}", self.lanes if x.varying else 1)
+        divisor = splat(str(atom.attr), f"i{bits}", self.lanes if x.varying else 1)
+        name = x.name
+        if low >= 0:
+            word = "udiv" if atom.name == "floordiv" else "urem"
+            name = self.put(f"{word} {t} {name}, {divisor}", x.level)
+        else:
+            name = self._floored(atom.name, t, name, divisor, x)
+        if bits == 32:
+            wide = lanes_type("i64", self.lanes if x.varying else 1)
+            name = self.put(f"sext {t} {name} to {wide}", x.level)
+        return Value(name, x.level, x.varying)
+
+    def _floored(self, word: str, t: str, name: str, divisor: str, x: Value) -> str:
+        """Division that rounds down, of a dividend that may be negative."""
+        remainder = self.put(f"srem {t} {name}, {divisor}", x.level)
+        lanes = self.lanes if x.varying else 1
+        negative = self.put(f"icmp slt {t} {remainder}, {splat_zero(t)}", x.level)
+        flag = lanes_type("i1", lanes)
+        if word == "mod":
+            more = self.put(f"add {t} {remainder}, {divisor}", x.level)
+            return self.put(
+                f"select {flag} {negative}, {t} {more}, {t} {remainder}", x.level
+            )
+        quotient = self.put(f"sdiv {t} {name}, {divisor}", x.level)
+        one = self.put(f"sext {flag} {negative} to {t}", x.level)
+        return self.put(f"add {t} {quotient}, {one}", x.level)
+
+    def index(self, x: Affine) -> Value:
+        """The scalar value of an index (in the first lane), summed from outer scopes inwards."""
+        if not x.terms:
+            return Value(str(x.const), 0)
+        key = ("index", x)
+        found = self.values.get(key)
+        if found is None:
+            found = self.remember(key, self._sum(x))
+        return found
+
+    def _sum(self, x: Affine) -> Value:
+        parts = sorted(
+            ((self.atom(a), k) for a, k in x.terms.items()), key=lambda pair: pair[0].level
+        )
+        total, level = str(x.const) if x.const else "", 0
+        for atom, k in parts:
+            level = max(level, atom.level)
+            term = atom.name
+            if k != 1:
+                term = self.put(f"mul nsw i64 {term}, {k}", atom.level)
+            total = self.put(f"add nsw i64 {total}, {term}", level) if total else term
+        return Value(total, level)
+
+    def index_value(self, x: Affine, bits: int) -> Value:
+        """An index as a number: a scalar, or a vector if it varies."""
+        stride = self.stride(x)
+        if stride == 0 or self.lanes == 1:
+            value = self.index(x)
+            if bits == 64 or value.name[0] != "%":
+                return value
+            return Value(self.put(f"trunc i64 {value.name} to i32", value.level), value.level)
+        key = ("vector", x, bits, self.lanes)
+        found = self.values.get(key)
+        if found is None:
+            found = self.remember(key, self._index_vector(x, stride, bits))
+        return found
+
+    def _index_vector(self, x: Affine, stride: int | None, bits: int) -> Value:
+        level = self.vector_level
+        scalar, t = f"i{bits}", lanes_type(f"i{bits}", self.lanes)
+        varying = [(a, k) for a, k in x.terms.items() if self._is_varying(a)]
+        rest = Affine(x.const, {a: k for a, k in x.terms.items() if (a, k) not in varying})
+        base = self.index(rest)
+        name = base.name
+        if bits == 32 and name[0] == "%":
+            name = self.put(f"trunc i64 {name} to i32", base.level)
+        total = self.splatted(Value(name, base.level), scalar)
+        k = x.terms.get(self.vector_axis, 0) if self.vector_axis is not None else 0
+        if k:
+            steps = ", ".join(f"{scalar} {lane * k}" for lane in range(self.lanes))
+            total = self.put(f"add {t} {total}, <{steps}>", level)
+        for atom, coefficient in varying:
+            value = self.atom(atom)
+            level = max(level, value.level)
+            term = value.name
+            if bits == 32:
+                wide = lanes_type("i64", self.lanes)
+                term = self.put(f"trunc {wide} {term} to {t}", level)
+            if coefficient != 1:
+                factor = splat(str(coefficient), scalar, self.lanes)
+                term = self.put(f"mul {t} {term}, {factor}", level)
+            total = self.put(f"add {t} {total}, {term}", level)
+        return Value(total, max(level, base.level), True)
+
+    def _is_varying(self, atom: Expr) -> bool:
+        return atom is not self.vector_axis and self.atom(atom).varying
+
+    def _narrow(self, *xs: Affine) -> int:
+        limits = [bounds(x) for x in xs]
+        fits = all(-_INT32_MAX < low and high < _INT32_MAX for low, high in limits)
+        return 32 if fits else 64
+
+    def _convert_index(self, x: Affine, dtype: np.dtype[Any]) -> Value:
+        bits = self._narrow(x)
+        value = self.index_value(x, bits)
+        source = np.dtype("int32" if bits == 32 else "int64")
+        text = Instructions(self, value.level, self.lanes if value.varying else 1)
+        return Value(operations.convert(text, value.name, source, dtype), value.level, value.varying)
+
+    def _compare_indices(self, e: Op) -> Value:
+        x, y = affine(e.args[0]), affine(e.args[1])
+        bits = self._narrow(x, y)
+        a, b = self.index_value(x, bits), self.index_value(y, bits)
+        varying, level = a.varying or b.varying, max(a.level, b.level)
+        names = [self.splatted(v, f"i{bits}") if varying else v.name for v in (a, b)]
+        t = lanes_type(f"i{bits}", self.lanes if varying else 1)
+        word = {"lt": "slt", "eq": "eq", "ne": "ne"}[e.name]
+        return Value(self.put(f"icmp {word} {t} {names[0]}, {names[1]}", level), level, varying)
+
+    # ---------------------------------------------------------------- memory
+
+    def pointer(self, buffer: Buffer) -> str:
+        """The address of a buffer."""
+        raise NotImplementedError
+
+    def address(self, buffer: Buffer, offset: Value, scalar: str) -> Value:
+        """The address of an element."""
+        pointer = self.pointer(buffer)
+        if offset.name == "0":
+            return Value(pointer, 0)
+        key = ("address", pointer, offset.name, scalar)
+        found = self.values.get(key)
+        if found is None:
+            text = f"getelementptr inbounds {scalar}, ptr {pointer}, i64 {offset.name}"
+            found = self.remember(key, Value(self.put(text, offset.level), offset.level))
+        return found
+
+    def load_level(self, buffer: Buffer) -> int:
+        """The outermost scope that a load of a buffer may move to."""
+        root = buffer.root()
+        for scope in reversed(self.scopes):
+            if scope.barrier or root in scope.stored:
+                return scope.level
+        return 0
+
+    def load(self, e: Load) -> Value:
+        """An element: a scalar, a vector of consecutive ones, or gathered ones."""
+        buffer = e.buffer.root()
+        scalar = storage_type(buffer.dtype)
+        floor = self.load_level(buffer)
+        stride = self.stride(e.offset)
+        offset, part = e.offset, e.part
+        if part is not None and (stride is None or abs(stride) != 1 or self.lanes == 1):
+            offset, part = e.offset * 2 + part, None
+            stride = None if stride is None else 2 * stride
+        size = storage_bytes(buffer.dtype)
+        if self.lanes == 1 or stride == 0:
+            at = self.address(buffer, self.index(offset), scalar)
+            level = max(at.level, floor)
+            name = self.put(f"load {scalar}, ptr {at.name}, align {size}", level)
+            return self._loaded(name, buffer, level, False)
+        level = max(floor, self.vector_level)
+        if stride is None:
+            index = self.index_value(offset, 64)
+            level = max(level, index.level)
+            return self._loaded(
+                self._gather(buffer, scalar, index.name, level), buffer, level, True
+            )
+        if part is not None:
+            return self._load_part(buffer, e.offset, part, stride, level)
+        if stride not in (1, -1):
+            return self._loaded(
+                self._gather_strided(buffer, scalar, offset, stride, level), buffer, level, True
+            )
+        name, level = self._load_run(buffer, scalar, offset, stride, level)
+        return self._loaded(name, buffer, level, True)
+
+    def _load_run(
+        self, buffer: Buffer, scalar: str, offset: Affine, stride: int, level: int
+    ) -> tuple[str, int]:
+        first = offset if stride == 1 else offset - (self.lanes - 1)
+        at = self.address(buffer, self.index(first), scalar)
+        level = max(level, at.level)
+        t = lanes_type(scalar, self.lanes)
+        size = storage_bytes(buffer.dtype)
+        name = self.put(f"load {t}, ptr {at.name}, align {size}", level)
+        if stride == -1:
+            order = ", ".join(f"i32 {k}" for k in range(self.lanes - 1, -1, -1))
+            mask = f"<{self.lanes} x i32> <{order}>"
+            name = self.put(f"shufflevector {t} {name}, {t} poison, {mask}", level)
+        return name, level
+
+    def _load_part(
+        self, buffer: Buffer, offset: Affine, part: int, stride: int, level: int
+    ) -> Value:
+        """The real or imaginary parts of consecutive complex numbers."""
+        scalar = storage_type(buffer.dtype)
+        first = offset if stride == 1 else offset - (self.lanes - 1)
+        at = self.address(buffer, self.index(first * 2), scalar)
+        level = max(level, at.level)
+        wide = lanes_type(scalar, 2 * self.lanes)
+        key = ("pairs", at.name, wide)
+        found = self.values.get(key)
+        if found is None:
+            size = storage_bytes(buffer.dtype)
+            name = self.put(f"load {wide}, ptr {at.name}, align {size}", level)
+            found = self.remember(key, Value(name, level))
+        lanes = range(self.lanes) if stride == 1 else range(self.lanes - 1, -1, -1)
+        order = ", ".join(f"i32 {2 * k + part}" for k in lanes)
+        mask = f"<{self.lanes} x i32> <{order}>"
+        name = self.put(f"shufflevector {wide} {found.name}, {wide} poison, {mask}", level)
+        return Value(name, level, True)
+
+    def pointers_to(self, buffer: Buffer, scalar: str, index: str, level: int) -> str:
+        """A vector of addresses."""
+        t = lanes_type("i64", self.lanes)
+        return self.put(
+            f"getelementptr inbounds {scalar}, ptr {self.pointer(buffer)}, {t} {index}", level
+        )
+
+    def _gather(self, buffer: Buffer, scalar: str, index: str, level: int) -> str:
+        addresses = self.pointers_to(buffer, scalar, index, level)
+        t = lanes_type(scalar, self.lanes)
+        text = Instructions(self, level, self.lanes)
+        name = f"llvm.masked.gather.{text.suffix(scalar)}.v{self.lanes}p0"
+        flags = lanes_type("i1", self.lanes)
+        pointers = lanes_type("ptr", self.lanes)
+        self.module.declare(name, f"declare {t} @{name}({pointers}, i32, {flags}, {t})")
+        size = storage_bytes(buffer.dtype)
+        return self.put(
+            f"call {t} @{name}({pointers} {addresses}, i32 {size}, {flags} splat (i1 true), "
+            f"{t} poison)",
+            level,
+        )
+
+    def _gather_strided(
+        self, buffer: Buffer, scalar: str, offset: Affine, stride: int, level: int
+    ) -> str:
+        first = self.address(buffer, self.index(offset), scalar)
+        level = max(level, first.level)
+        span = abs(stride) * (self.lanes - 1) + 1
+        if 1 < stride <= 4 and span <= 64:
+            return self._gather_short(buffer, scalar, first, stride, level)
+        steps = ", ".join(f"i64 {lane * stride}" for lane in range(self.lanes))
+        t = lanes_type("i64", self.lanes)
+        addresses = self.put(
+            f"getelementptr inbounds {scalar}, ptr {first.name}, {t} <{steps}>", level
+        )
+        vector = lanes_type(scalar, self.lanes)
+        text = Instructions(self, level, self.lanes)
+        name = f"llvm.masked.gather.{text.suffix(scalar)}.v{self.lanes}p0"
+        flags, pointers = lanes_type("i1", self.lanes), lanes_type("ptr", self.lanes)
+        self.module.declare(name, f"declare {vector} @{name}({pointers}, i32, {flags}, {vector})")
+        size = storage_bytes(buffer.dtype)
+        return self.put(
+            f"call {vector} @{name}({pointers} {addresses}, i32 {size}, {flags} splat (i1 true), "
+            f"{vector} poison)",
+            level,
+        )
+
+    def _gather_short(
+        self, buffer: Buffer, scalar: str, first: Value, stride: int, level: int
+    ) -> str:
+        """Elements at a small stride: one long load and a shuffle."""
+        span = stride * (self.lanes - 1) + 1
+        t = lanes_type(scalar, span)
+        size = storage_bytes(buffer.dtype)
+        run = self.put(f"load {t}, ptr {first.name}, align {size}", level)
+        order = ", ".join(f"i32 {k * stride}" for k in range(self.lanes))
+        mask = f"<{self.lanes} x i32> <{order}>"
+        return self.put(f"shufflevector {t} {run}, {t} poison, {mask}", level)
+
+    def _loaded(self, name: str, buffer: Buffer, level: int, varying: bool) -> Value:
+        text = Instructions(self, level, self.lanes if varying else 1)
+        if buffer.dtype.kind == "c":
+            return Value(name, level, varying)
+        return Value(operations.from_storage(text, name, buffer.dtype), level, varying)
+
+
+def splat_zero(t: str) -> str:
+    """Zero of an integer type."""
+    return "zeroinitializer" if t[0] == "<" else "0"
+
+
+def storage_bytes(dtype: np.dtype[Any]) -> int:
+    """Alignment of an element, of a complex number's part."""
+    return dtype.itemsize // 2 if dtype.kind == "c" else dtype.itemsize
+
+
+class Instructions:
+    """Appends instructions on values of a fixed number of lanes to one scope."""
+
+    __slots__ = ("lanes", "level", "writer")
+
+    def __init__(self, writer: ValueWriter, level: int, lanes: int) -> None:
+        self.writer = writer
+        self.level = level
+        self.lanes = lanes
+
+    def put(self, text: str) -> str:
+        """Append an instruction; the name of its result."""
+        return self.writer.put(text, self.level)
+
+    def type(self, scalar: str) -> str:
+        """A vector type of these lanes."""
+        return lanes_type(scalar, self.lanes)
+
+    def splat(self, text: str, scalar: str) -> str:
+        """A constant in every lane."""
+        return splat(text, scalar, self.lanes)
+
+    def suffix(self, scalar: str) -> str:
+        """How intrinsics' names spell the type."""
+        short = {"float": "f32", "double": "f64", "half": "f16"}.get(scalar, scalar)
+        return short if self.lanes == 1 else f"v{self.lanes}{short}"
+
+    def intrinsic(self, name: str, scalar: str, *args: str, extra: str = "") -> str:
+        """Call an overloaded intrinsic whose operands and result have one type."""
+        t = self.type(scalar)
+        full = f"{name}.{self.suffix(scalar)}"
+        kinds = ", ".join([t] * len(args)) + (", i1" if extra else "")
+        self.writer.module.declare(full, f"declare {t} @{full}({kinds})")
+        operands = ", ".join(f"{t} {a}" for a in args) + (f", {extra}" if extra else "")
+        return self.put(f"call {t} @{full}({operands})")
+
+    def convert_intrinsic(self, name: str, source: str, target: str, arg: str) -> str:
+        """Call an intrinsic overloaded in its result and its operand."""
+        s, t = self.type(source), self.type(target)
+        full = f"{name}.{self.suffix(target)}.{self.suffix(source)}"
+        self.writer.module.declare(full, f"declare {t} @{full}({s})")
+        return self.put(f"call {t} @{full}({s} {arg})")
+
+    @property
+    def module(self) -> Module:
+        """The module being written."""
+        return self.writer.module
+

@@ -1,0 +1,246 @@
+"""Jaxpr to jaxpr: the program that the compiler sees.
+
+One walk over the equations inlines calls (jit, custom rules), folds scalars known now, drops
+operations that change nothing and computes equal things once; dead code is removed at the end.
+Inner jaxprs of loops and branches are simplified in turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from pullback.core import dtypes
+from pullback.core.dtypes import KeyDtype
+from pullback.core.jaxpr import (
+    ClosedJaxpr,
+    Jaxpr,
+    JaxprEqn,
+    Literal,
+    Var,
+    join_effects,
+)
+from pullback.core.primitive import FIRST_ORDER
+from pullback.transforms.dce import dce_jaxpr
+
+__all__ = ["simplify"]
+
+_CALLS: Final = {"jit": "jaxpr", "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr"}
+"""Primitives that only apply a jaxpr, and the parameter that holds it."""
+
+Atom = Var | Literal
+
+
+def simplify(closed: ClosedJaxpr) -> ClosedJaxpr:
+    """An equivalent program with the same arguments and results; unused constants are dropped.
+
+    >>> from pullback.core.jaxpr import Jaxpr
+    >>> simplify(ClosedJaxpr(Jaxpr([], [], [], []), [])).jaxpr.eqns
+    []
+    """
+    consts = _Constants()
+    walk = _Walk(consts)
+    env: dict[Any, Atom] = {v: v for v in closed.jaxpr.invars}
+    for v, value in zip(closed.jaxpr.constvars, closed.consts, strict=True):
+        env[v] = consts.atom(value, v.aval)
+    outvars = walk.inline(closed.jaxpr, env)
+    jaxpr = closed.jaxpr.replace(
+        constvars=list(consts.values),
+        eqns=walk.eqns,
+        outvars=outvars,
+        effects=join_effects(walk.eqns),
+    )
+    pruned, _ = dce_jaxpr(jaxpr, [True] * len(outvars), keep_invars=True)
+    used = {v for eqn in pruned.eqns for v in eqn.invars} | set(pruned.outvars)
+    kept = {v: c for v, c in consts.values.items() if v in used}
+    return ClosedJaxpr(pruned.replace(constvars=list(kept)), list(kept.values()))
+
+
+class _Constants:
+    """The constants of the program, each object once."""
+
+    def __init__(self) -> None:
+        self.values: dict[Var, Any] = {}
+        self.by_id: dict[int, Var] = {}
+
+    def atom(self, value: Any, aval: Any) -> Var:
+        """The variable of a constant."""
+        found = self.by_id.get(id(value))
+        if found is None:
+            found = self.by_id[id(value)] = Var(aval)
+            self.values[found] = value
+        return found
+
+
+class _Walk:
+    """Rewrites equations one after the other."""
+
+    def __init__(self, consts: _Constants) -> None:
+        self.consts = consts
+        self.eqns: list[JaxprEqn] = []
+        self.known: dict[Any, list[Atom]] = {}
+        self.made: dict[Any, JaxprEqn] = {}
+
+    def inline(self, jaxpr: Jaxpr, env: dict[Any, Atom]) -> list[Atom]:
+        """The results of `jaxpr` in terms of the new program."""
+        for eqn in jaxpr.eqns:
+            inputs = [v if type(v) is Literal else env[v] for v in eqn.invars]
+            outs = self.equation(eqn, inputs)
+            env.update(zip(eqn.outvars, outs, strict=True))
+        return [v if type(v) is Literal else env[v] for v in jaxpr.outvars]
+
+    def equation(self, eqn: JaxprEqn, inputs: list[Atom]) -> list[Atom]:
+        """The results of one equation on new operands."""
+        inner = _CALLS.get(eqn.primitive.name)
+        if inner is not None:
+            return self.call(eqn.params[inner], inputs)
+        replaced = _rewrite(self, eqn, inputs)
+        if replaced is not None:
+            return [replaced]
+        folded = _fold(eqn, inputs)
+        if folded is not None:
+            return [folded]
+        return self.shared(eqn, inputs)
+
+    def call(self, closed: ClosedJaxpr, inputs: Sequence[Atom]) -> list[Atom]:
+        """Inline a call."""
+        jaxpr = closed.jaxpr
+        env: dict[Any, Atom] = dict(zip(jaxpr.invars, inputs, strict=True))
+        for v, value in zip(jaxpr.constvars, closed.consts, strict=True):
+            env[v] = self.consts.atom(value, v.aval)
+        return self.inline(jaxpr, env)
+
+    def shared(self, eqn: JaxprEqn, inputs: Sequence[Atom]) -> list[Atom]:
+        """The results of an equal equation made before, or of a new one."""
+        key = None if eqn.effects else _identity(eqn, inputs)
+        if key is not None and key in self.known:
+            return self.known[key]
+        params = eqn.params
+        if eqn.primitive.partial_eval is not FIRST_ORDER:
+            params = {name: _inner(value) for name, value in params.items()}
+        outs: list[Atom] = [Var(v.aval) for v in eqn.outvars]
+        new = eqn.replace(invars=list(inputs), outvars=list(outs), params=params)
+        self.eqns.append(new)
+        self.made.update((v, new) for v in outs)
+        if key is not None:
+            self.known[key] = outs
+        return outs
+
+
+def _inner(value: Any) -> Any:
+    if isinstance(value, ClosedJaxpr):
+        return simplify(value)
+    if isinstance(value, tuple) and any(isinstance(x, ClosedJaxpr) for x in value):
+        return tuple(simplify(x) for x in value)
+    return value
+
+
+def _identity(eqn: JaxprEqn, inputs: Sequence[Atom]) -> Any:
+    """Equal for equations with equal results; None where that cannot be told."""
+    try:
+        params = tuple(sorted(eqn.params.items()))
+        key = (eqn.primitive, params, tuple(_atom_identities(inputs)))
+        hash(key)
+    except TypeError:
+        return None
+    return key
+
+
+def _atom_identities(atoms: Sequence[Atom]) -> Iterator[Any]:
+    for atom in atoms:
+        if type(atom) is Literal:
+            yield _literal_array(atom).tobytes(), atom.aval
+        else:
+            yield atom
+
+
+def _literal_array(atom: Literal) -> np.ndarray[Any, Any]:
+    return np.asarray(atom.val, dtypes.physical(atom.aval.dtype))
+
+
+def _fold(eqn: JaxprEqn, inputs: Sequence[Atom]) -> Literal | None:
+    """The value of an equation of scalars that are all known."""
+    if eqn.primitive.multiple_results or eqn.effects or not inputs:
+        return None
+    aval = eqn.outvars[0].aval
+    if aval.shape != () or eqn.primitive.partial_eval is not FIRST_ORDER:
+        return None
+    if isinstance(aval.dtype, KeyDtype) or not all(type(v) is Literal for v in inputs):
+        return None
+    arrays = [_literal_array(v) for v in inputs if type(v) is Literal]
+    with np.errstate(all="ignore"):
+        value = eqn.primitive.reference(*arrays, **eqn.params)
+    return Literal(np.asarray(value, aval.dtype), aval)
+
+
+# ------------------------------------------------------------------ operations that change nothing
+
+
+def _rewrite(walk: _Walk, eqn: JaxprEqn, inputs: Sequence[Atom]) -> Atom | None:
+    rule = _RULES.get(eqn.primitive.name)
+    return None if rule is None else rule(walk, eqn, inputs)
+
+
+def _same_type(eqn: JaxprEqn, x: Atom) -> bool:
+    aval = eqn.outvars[0].aval
+    return bool(aval.shape == x.aval.shape and aval.dtype == x.aval.dtype)
+
+
+def _if_same_type(walk: _Walk, eqn: JaxprEqn, inputs: Sequence[Atom]) -> Atom | None:
+    """Reshapes, broadcasts and conversions to the type that the operand has."""
+    x = inputs[0]
+    if len(inputs) != 1 or not _same_type(eqn, x) or eqn.params.get("dimensions"):
+        return None
+    return x
+
+
+def _broadcast(walk: _Walk, eqn: JaxprEqn, inputs: Sequence[Atom]) -> Atom | None:
+    dims = tuple(eqn.params["broadcast_dimensions"])
+    in_order = dims == tuple(range(len(dims)))
+    return inputs[0] if len(inputs) == 1 and in_order and _same_type(eqn, inputs[0]) else None
+
+
+def _transpose(walk: _Walk, eqn: JaxprEqn, inputs: Sequence[Atom]) -> Atom | None:
+    permutation = tuple(eqn.params["permutation"])
+    if permutation == tuple(range(len(permutation))):
+        return inputs[0]
+    before = walk.made.get(inputs[0])
+    if before is not None and before.primitive.name == "transpose":
+        first = before.params["permutation"]
+        if all(first[p] == i for i, p in enumerate(permutation)):
+            return before.invars[0]  # type: ignore[no-any-return]
+    return None
+
+
+def _times_one(walk: _Walk, eqn: JaxprEqn, inputs: Sequence[Atom]) -> Atom | None:
+    for one, other in ((inputs[1], inputs[0]), (inputs[0], inputs[1])):
+        if type(one) is Literal and _same_type(eqn, other) and _literal_array(one) == 1:
+            return other
+    return None
+
+
+def _by_one(walk: _Walk, eqn: JaxprEqn, inputs: Sequence[Atom]) -> Atom | None:
+    x, y = inputs
+    if type(y) is Literal and _same_type(eqn, x) and _literal_array(y) == 1:
+        return x
+    return None
+
+
+def _passes_through(walk: _Walk, eqn: JaxprEqn, inputs: Sequence[Atom]) -> Atom | None:
+    return inputs[0]
+
+
+_Rule = Callable[[_Walk, JaxprEqn, Sequence[Atom]], "Atom | None"]
+
+_RULES: Final[dict[str, _Rule]] = {
+    "broadcast_in_dim": _broadcast,
+    "convert_element_type": _if_same_type,
+    "copy": _passes_through,
+    "div": _by_one,
+    "mul": _times_one,
+    "reshape": _if_same_type,
+    "squeeze": _if_same_type,
+    "transpose": _transpose,
+}
