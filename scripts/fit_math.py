@@ -305,8 +305,8 @@ def error_functions() -> Iterator[Fit]:
             lambda x, k=k: erfcx(x) * (x + k), lambda x, k=k: 1 / (erfcx(x) * (x + k)),
             lambda x, k=k: (x - k) / (x + k), two_parts=True,
         )  # fmt: skip
-    # erfinv(x) = x + x P(w - 3), and beyond x + x P(sqrt(w) / 2 - c)
-    for dtype, near, far, end, c in ((F32, 11, 11, "16.7", "1.5"), (F64, 25, 31, "37.5", "2.125")):
+    # erfinv(x) = x + x P(w - 3), and beyond x + x P(sqrt(w) / 2 - c), P(0) in two parts
+    for dtype, near, far, end, c in ((F32, 11, 11, "16.7", 1.5), (F64, 25, 31, "37.5", 2.125)):
         yield Fit(
             "erf_inv", dtype, near, mpf("1e-7"), mpf(6),
             erf_ratio, lambda w: 1 / (1 + erf_ratio(w)), lambda w: w - 3,
@@ -314,7 +314,7 @@ def error_functions() -> Iterator[Fit]:
         yield Fit(
             "erf_inv_far", dtype, far, mp.sqrt(6) - mpf("1e-3"), mp.sqrt(mpf(end)),
             lambda s: erf_ratio(s * s), lambda s: 1 / (1 + erf_ratio(s * s)),
-            lambda s, c=mpf(c): s / 2 - c,
+            lambda s, c=c: s / 2 - c, two_parts=True,
         )  # fmt: skip
 
 

@@ -11,17 +11,34 @@ __all__ = ["eqn_text", "jaxpr_text"]
 
 _WIDTH: Final = 80
 
+_HIDDEN: Final[dict[str, frozenset[str]]] = {
+    "broadcast_in_dim": frozenset(("shape",)),
+    "cond": frozenset(("linear",)),
+    "jit": frozenset(("donated_invars", "inline", "keep_unused")),
+    "scan": frozenset(("linear",)),
+}
+"""Parameters that follow from the rest of the equation, or say nothing about its meaning."""
+
+_HIDDEN_IF_NONE: Final[dict[str, frozenset[str]]] = {
+    "broadcast_in_dim": frozenset(("sharding",)),
+    "convert_element_type": frozenset(("sharding",)),
+    "dot_general": frozenset(("out_sharding", "precision", "preferred_element_type")),
+}
+_ORDER: Final = {"jit": ("name", "jaxpr")}
+
 
 class _Names:
     """Letters for variables in order of appearance: a ... z, ba, bb, ..."""
 
     def __init__(self) -> None:
         self.names: dict[Any, str] = {}
+        self.used = 0
 
     def __call__(self, var: Any) -> str:
         name = self.names.get(var)
         if name is None:
-            name = self.names[var] = _letters(len(self.names))
+            name = self.names[var] = _letters(self.used)
+            self.used += 1
         return name
 
 
@@ -37,8 +54,12 @@ def _is_drop(var: Any) -> bool:
     return type(var).__name__ == "DropVar"
 
 
+def _is_literal(atom: Any) -> bool:
+    return type(atom).__name__ == "Literal"
+
+
 def _atom(atom: Any, names: _Names) -> str:
-    if type(atom).__name__ == "Literal":
+    if _is_literal(atom):
         return f"{_scalar(atom.val)}:{atom.aval.str_short()}"
     return names(atom)
 
@@ -47,32 +68,34 @@ def _scalar(value: Any) -> str:
     array = np.asarray(value)
     if array.ndim:
         return str(value)
-    item = array.item() if array.dtype.kind in "biufc" else value
-    if isinstance(item, float) and array.dtype.kind == "f":
-        return str(array[()]) if array.dtype.itemsize < 8 else str(item)
-    return str(item)
+    if array.dtype.kind == "f" and array.dtype.itemsize < 8:
+        return str(array[()])
+    return str(array.item() if array.dtype.kind in "biufc" else value)
 
 
 def _binder(var: Any, names: _Names) -> str:
     return f"{'_' if _is_drop(var) else names(var)}:{var.aval.str_short()}"
 
 
-def jaxpr_text(jaxpr: Any, indent: int = 0) -> str:
-    """The text of a jaxpr; lines after the first are indented by `indent`."""
-    names = _Names()
+def jaxpr_text(jaxpr: Any) -> str:
+    """The text of a jaxpr."""
+    return _jaxpr(jaxpr, _Names(), 0)
+
+
+def _jaxpr(jaxpr: Any, names: _Names, indent: int) -> str:
     pad = " " * indent
     consts = " ".join(_binder(v, names) for v in jaxpr.constvars)
     args = " ".join(_binder(v, names) for v in jaxpr.invars)
-    head = f"{{ lambda {consts + ' ' if consts else ''};{' ' + args if args else ''} . let"
-    body = [line for eqn in jaxpr.eqns for line in _eqn_lines(eqn, names, indent + 4)]
+    head = f"{{ lambda {consts + ' ' if consts else ''};{' ' + args if args else ''}. let"
+    body = [list(_eqn_lines(eqn, names, indent + 4)) for eqn in jaxpr.eqns]
     outs = ", ".join(_atom(v, names) for v in jaxpr.outvars)
     outs += "," if len(jaxpr.outvars) == 1 else ""
-    head = head.replace(" . let", ". let")
-    if not body:
-        return f"{head} in ({outs}) }}"
-    if len(body) == 1 and indent + len(head) + len(body[0].strip()) + len(outs) < _WIDTH:
-        return f"{head} {body[0].strip()} in ({outs}) }}"
-    return "\n".join([head, *body, f"{pad}  in ({outs}) }}"])
+    if all(len(lines) == 1 for lines in body):
+        flat = f"{head} {'; '.join(lines[0].strip() for lines in body)} in ({outs}) }}"
+        if indent + len(flat) <= _WIDTH:
+            return flat
+    flattened = [line for lines in body for line in lines]
+    return "\n".join([head, *flattened, f"{pad}  in ({outs}) }}"])
 
 
 def eqn_text(eqn: Any) -> str:
@@ -80,35 +103,69 @@ def eqn_text(eqn: Any) -> str:
     return "\n".join(_eqn_lines(eqn, _Names(), 0))
 
 
+def _shown(eqn: Any) -> list[tuple[str, Any]]:
+    """The parameters to print, in order."""
+    name = eqn.primitive.name
+    hidden, if_none = _HIDDEN.get(name, ()), _HIDDEN_IF_NONE.get(name, ())
+    order = _ORDER.get(name) or sorted(eqn.params)
+    return [
+        (k, eqn.params[k])
+        for k in order
+        if k not in hidden and not k.startswith("_")
+        if not (eqn.params[k] is None and k in if_none)
+    ]
+
+
 def _eqn_lines(eqn: Any, names: _Names, indent: int) -> Iterator[str]:
     pad = " " * indent
-    ins = "".join(" " + _atom(v, names) for v in eqn.invars)
+    ins = " ".join(_atom(v, names) for v in eqn.invars)
     outs = " ".join(_binder(v, names) for v in eqn.outvars)
     head = f"{pad}{outs} = {eqn.primitive.name}" if outs else f"{pad}{eqn.primitive.name}"
-    params = [(k, v) for k, v in sorted(eqn.params.items()) if not k.startswith("_")]
-    texts = [f"{k}={_param(v, indent + 2)}" for k, v in params]
-    one_line = f"{head}[{' '.join(texts)}]{ins}" if texts else head + ins
+    if eqn.primitive.name == "jit":
+        names = _inlined_names(eqn, names)
+    texts = [f"{k}={_param(k, v, names, indent + 2)}" for k, v in _shown(eqn)]
+    if not texts:
+        yield f"{head} {ins}"
+        return
+    one_line = f"{head}[{' '.join(texts)}] {ins}"
     if "\n" not in one_line and len(one_line) <= _WIDTH:
         yield one_line
         return
     yield head + "["
     for text in texts:
         yield f"{pad}  {text}"
-    yield f"{pad}]{ins}"
+    yield f"{pad}] {ins}"
 
 
-def _param(value: Any, indent: int) -> str:
+def _inlined_names(eqn: Any, names: _Names) -> _Names:
+    """Names for the inner jaxpr of a call: its arguments and results are named as the operands."""
+    inner = _Names()
+    inner.names, inner.used = dict(names.names), names.used
+    jaxpr = eqn.params["jaxpr"].jaxpr
+    for mine, outer in zip(jaxpr.invars, eqn.invars, strict=True):
+        if not _is_literal(outer):
+            inner.names[mine] = names(outer)
+    for mine, outer in zip(jaxpr.outvars, eqn.outvars, strict=True):
+        if not _is_literal(mine) and not _is_drop(outer):
+            inner.names.setdefault(mine, names(outer))
+    inner.used = names.used
+    return inner
+
+
+def _param(key: str, value: Any, names: _Names, indent: int) -> str:
     kind = type(value).__name__
     if kind == "ClosedJaxpr":
-        return jaxpr_text(value.jaxpr, indent)
+        return _jaxpr(value.jaxpr, names, indent)
     if kind == "Jaxpr":
-        return jaxpr_text(value, indent)
+        return _jaxpr(value, names, indent)
     if isinstance(value, tuple) and any(
         type(x).__name__ in ("ClosedJaxpr", "Jaxpr") for x in value
     ):
         pad = " " * (indent + 2)
-        inner = "\n".join(pad + _param(x, indent + 2) for x in value)
+        inner = "\n".join(pad + _param(key, x, names, indent + 2) for x in value)
         return f"(\n{inner}\n{' ' * indent})"
+    if key == "dimension_numbers" and type(value) is tuple:
+        return "(" + ", ".join(f"({list(a)}, {list(b)})" for a, b in value) + ")"
     if isinstance(value, np.dtype):
         return str(value.name)
     if callable(value) and isinstance(getattr(value, "__name__", None), str):

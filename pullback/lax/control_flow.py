@@ -45,9 +45,10 @@ def _operands(value: Any, name: str) -> tuple[list[Any], Any]:
 
 def _with_aval(x: Any, aval: Any) -> Any:
     """`x` converted to a stronger type that the loop needs."""
-    now = aval_of(x)
-    if now is aval:
+    if aval_of(x) is aval:
         return x
+    if isinstance(x, (bool, int, float, complex, np.generic)) and not aval.weak_type:
+        return np.asarray(x, aval.dtype)
     return conversion.convert_element_type(x, new_dtype=aval.dtype, weak_type=aval.weak_type)
 
 
@@ -264,7 +265,7 @@ def fori_loop(
         start = dtype.type(first)
         (_, result), _ = scan(
             step,
-            (structural.full((), start, dtype), init_val),
+            (np.asarray(start), init_val),
             None,
             length=count,
             unroll=1 if unroll is None else unroll,
@@ -314,8 +315,8 @@ def cond(
     if config.disable_jit() and is_concrete(pred):
         return true_fun(*operands) if pred else false_fun(*operands)
     if aval.dtype != np.bool_:
-        pred = elementwise.ne(pred, structural.full((), 0, aval.dtype))
-    index = conversion.convert_element_type(pred, new_dtype=np.dtype(np.int32), weak_type=False)
+        pred = elementwise.ne(pred, np.zeros((), aval.dtype))
+    index = _with_aval(pred, ShapedArray((), np.int32))
     return _switch(index, [false_fun, true_fun], operands, "cond")
 
 
@@ -338,7 +339,7 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
         return branches[0](*operands)
     if config.disable_jit() and is_concrete(index):
         return branches[max(0, min(int(index), len(branches) - 1))](*operands)
-    index = conversion.convert_element_type(index, new_dtype=np.dtype(np.int32), weak_type=False)
+    index = _with_aval(index, ShapedArray((), np.int32))
     index = elementwise.clamp(np.int32(0), index, np.int32(len(branches) - 1))
     return _switch(index, branches, operands, "switch")
 

@@ -187,9 +187,7 @@ class ValueWriter:
                 f"insertelement {vector} poison, {scalar} {value.name}, i64 0", value.level
             )
             mask = f"<{self.lanes} x i32> zeroinitializer"
-            name = self.put(
-                f"shufflevector {vector} {one}, {vector} poison, {mask}", value.level
-            )
+            name = self.put(f"shufflevector {vector} {one}, {vector} poison, {mask}", value.level)
             found = self.remember(key, Value(name, value.level))
         return found.name
 
@@ -290,9 +288,7 @@ class ValueWriter:
         flag = lanes_type("i1", lanes)
         if word == "mod":
             more = self.put(f"add {t} {remainder}, {divisor}", x.level)
-            return self.put(
-                f"select {flag} {negative}, {t} {more}, {t} {remainder}", x.level
-            )
+            return self.put(f"select {flag} {negative}, {t} {more}, {t} {remainder}", x.level)
         quotient = self.put(f"sdiv {t} {name}, {divisor}", x.level)
         one = self.put(f"sext {flag} {negative} to {t}", x.level)
         return self.put(f"add {t} {quotient}, {one}", x.level)
@@ -374,7 +370,9 @@ class ValueWriter:
         value = self.index_value(x, bits)
         source = np.dtype("int32" if bits == 32 else "int64")
         text = Instructions(self, value.level, self.lanes if value.varying else 1)
-        return Value(operations.convert(text, value.name, source, dtype), value.level, value.varying)
+        return Value(
+            operations.convert(text, value.name, source, dtype), value.level, value.varying
+        )
 
     def _compare_indices(self, e: Op) -> Value:
         x, y = affine(e.args[0]), affine(e.args[1])
@@ -603,4 +601,3 @@ class Instructions:
     def module(self) -> Module:
         """The module being written."""
         return self.writer.module
-

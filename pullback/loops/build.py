@@ -560,7 +560,9 @@ class LoopBuilder:
 
     def _stable(self, x: Tensor) -> Tensor:
         """An operand of a loop or a branch: stored, unless it is a cheap function of indices."""
-        if isinstance(x, LazyTensor) and (x.stored is not None or x.leaves or x.cost > _INLINE_COST):
+        if isinstance(x, LazyTensor) and (
+            x.stored is not None or x.leaves or x.cost > _INLINE_COST
+        ):
             return self.materialize(x)
         return x
 
@@ -664,9 +666,7 @@ class LoopBuilder:
         else:
             self.store_into(value, target)
 
-    def switch(
-        self, index: Tensor, branches: Sequence[Any], xs: Sequence[Tensor]
-    ) -> list[Tensor]:
+    def switch(self, index: Tensor, branches: Sequence[Any], xs: Sequence[Tensor]) -> list[Tensor]:
         """The results of one branch."""
         operands = [self._stable(x) for x in xs]
         which = self._branch_number(index, len(branches))

@@ -466,9 +466,7 @@ def _join_rows(group: Group, new: _Expanded) -> bool:
     row = math.prod(a.extent or 1 for a in new.axes[outer:])
     if row * 8 * len(group.buffers) > ROW_BYTES:
         return False
-    mapping: Mapping = dict(
-        zip(new.axes[:outer], map(affine, group.axes[:outer]), strict=True)
-    )
+    mapping: Mapping = dict(zip(new.axes[:outer], map(affine, group.axes[:outer]), strict=True))
     before, group.outer = group.outer, outer
     for buffer, offsets in new.loads.items():
         if not _same_rows(group, buffer, _mapped(offsets, mapping)):

@@ -210,9 +210,7 @@ class Copy:
     count: int
 
 
-Stmt: TypeAlias = (
-    "Let | Declare | Assign | Store | Loop | Fold | If | While | Call | Copy"
-)
+Stmt: TypeAlias = "Let | Declare | Assign | Store | Loop | Fold | If | While | Call | Copy"
 Block: TypeAlias = "tuple[Stmt, ...]"
 
 

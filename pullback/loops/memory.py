@@ -175,9 +175,7 @@ class _Sharing:
     def _born_here(self, source: Buffer, uses: _Uses) -> bool:
         return self._local(source, uses)
 
-    def _updates(
-        self, stmts: list[Stmt], k: int, carry: Buffer, new: Buffer, uses: _Uses
-    ) -> bool:
+    def _updates(self, stmts: list[Stmt], k: int, carry: Buffer, new: Buffer, uses: _Uses) -> bool:
         """Whether `new`, copied to `carry` at k, can be computed in the carry's own memory."""
         if carry.kind not in ("temp", "out"):
             return False
@@ -215,8 +213,10 @@ def _whole(copy: Copy) -> bool:
 
 
 def _is_self_copy(stmt: Stmt) -> bool:
-    return isinstance(stmt, Copy) and stmt.target.buffer.root() is stmt.source.buffer.root() and (
-        stmt.target.offset == stmt.source.offset
+    return (
+        isinstance(stmt, Copy)
+        and stmt.target.buffer.root() is stmt.source.buffer.root()
+        and (stmt.target.offset == stmt.source.offset)
     )
 
 
@@ -329,5 +329,3 @@ def _first_gap(live: Sequence[tuple[int, int, int]], size: int) -> int:
             return at
         at = max(at, end)
     return at
-
-

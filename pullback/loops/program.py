@@ -1,8 +1,8 @@
 """From a closed jaxpr to a loop program: the front door of `loops/`.
 
-    lower equations into a region   build
-    fuse and schedule it            fuse, schedule
-    share and place memory          memory
+lower equations into a region   build
+fuse and schedule it            fuse, schedule
+share and place memory          memory
 """
 
 from __future__ import annotations
@@ -26,9 +26,7 @@ REGISTER_BYTES = 512
 """Results this small that a loop updates are kept apart from the output: in registers."""
 
 
-def lower_program(
-    closed: ClosedJaxpr, *, vector_bits: int = 512, name: str = "program"
-) -> Program:
+def lower_program(closed: ClosedJaxpr, *, vector_bits: int = 512, name: str = "program") -> Program:
     """The loop program of a jaxpr: arguments are its invars, then its constvars.
 
     The values of constants are not looked at, so that programs that differ in them alone are one.

@@ -323,9 +323,7 @@ def _outer_loops(axes: Sequence[Axis], inner: Loop, work: float) -> Loop:
     """Loops around an inner one; the outermost may run on threads, `work` is that of `inner`."""
     loop = inner
     for axis in reversed(axes):
-        loop = Loop(
-            axis, affine(_extent(axis)), (_serial(loop),), 1, True, False, work
-        )
+        loop = Loop(axis, affine(_extent(axis)), (_serial(loop),), 1, True, False, work)
         work *= _extent(axis)
     return _flattened(loop)
 
@@ -539,9 +537,7 @@ def _parts(nest: _Nest, kept: Sequence[int]) -> int:
     return pieces if vector in nest.reduced else -(-pieces // 64)
 
 
-def _parts_and_total(
-    nest: _Nest, first: int, step: int, count: int, rest: int
-) -> list[_Nest]:
+def _parts_and_total(nest: _Nest, first: int, step: int, count: int, rest: int) -> list[_Nest]:
     total = count + (1 if rest else 0)
     kept = [a for k, a in enumerate(nest.axes) if k not in nest.reduced]
     extents = [total, *(_extent(a) for a in kept)]
@@ -626,9 +622,7 @@ def _total(
 def _rows(group: Group) -> list[Stmt]:
     """Stages inside a loop over rows."""
     rows = group.axes[: group.outer]
-    indices = [
-        i for s in group.stages for i in _Nest([], frozenset(), s.members).indices()
-    ]
+    indices = [i for s in group.stages for i in _Nest([], frozenset(), s.members).indices()]
     merged, mapping, _ = _merged_axes(rows, frozenset(), indices)
     if mapping:
         for stage in group.stages:

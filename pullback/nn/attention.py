@@ -113,9 +113,7 @@ def dot_product_attention(
     scores = scores * scale
     if bias is not None:
         scores = scores + _grouped(jnp.asarray(bias), n, groups)
-    allowed = _allowed(
-        t, s, is_causal, local_window_size, query_seq_lengths, key_value_seq_lengths
-    )
+    allowed = _allowed(t, s, is_causal, local_window_size, query_seq_lengths, key_value_seq_lengths)
     for limit in (mask, allowed):
         if limit is not None:
             lowest = -0.7 * float(np.finfo(np.float32).max)

@@ -135,7 +135,9 @@ def _size(shape: Sequence[int], axes: Any) -> int:
     return math.prod(shape[k] for k in axes)
 
 
-def _fans(shape: Sequence[int], in_axis: Any, out_axis: Any, batch_axis: Any) -> tuple[float, float]:
+def _fans(
+    shape: Sequence[int], in_axis: Any, out_axis: Any, batch_axis: Any
+) -> tuple[float, float]:
     """How many inputs feed each output, and how many outputs each input feeds."""
     if len(shape) <= 1:
         raise ValueError(
@@ -195,9 +197,7 @@ def _scaled(key: Any, shape: Any, dtype: Any, distribution: str, variance: Any) 
             return _complex_uniform(key, shape, dtype) * jnp.sqrt(variance)
         return random.uniform(key, shape, dtype, -1) * jnp.sqrt(3 * variance)
     if distribution != "truncated_normal":
-        raise ValueError(
-            f"invalid distribution for variance scaling initializer: {distribution}"
-        )
+        raise ValueError(f"invalid distribution for variance scaling initializer: {distribution}")
     if is_complex:
         stddev = jnp.sqrt(variance) / jnp.array(0.95311164380491208, dtype)
         return _complex_truncated_normal(key, 2, shape, dtype) * stddev
@@ -249,7 +249,9 @@ def _family(name: str, scale: float, mode: str, distribution: str, text: str) ->
 
 
 _NORMAL = "truncated_normal"
-glorot_normal = _family("glorot_normal", 1.0, "fan_avg", _NORMAL, "Glorot and Bengio, 2010: normal.")
+glorot_normal = _family(
+    "glorot_normal", 1.0, "fan_avg", _NORMAL, "Glorot and Bengio, 2010: normal."
+)
 glorot_uniform = _family(
     "glorot_uniform", 1.0, "fan_avg", "uniform", "Glorot and Bengio, 2010: uniform."
 )
@@ -277,11 +279,11 @@ def orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None) -> In
             raise ValueError("orthogonal initializer requires at least a 2D shape")
         columns = shape[column_axis]
         rows = math.prod(shape) // columns if columns else 0
-        tall = (rows, columns) if rows > columns else (columns, rows)
+        tall = (max(rows, columns), min(rows, columns))
         q, r = jnp.linalg.qr(random.normal(key, tall, dtype))
         diagonal = jnp.diagonal(r)
         q = q * jnp.expand_dims(diagonal / jnp.abs(diagonal), 0)
-        q = q if rows > columns else q.T
+        q = q if rows >= columns else q.T
         rest = [size for k, size in enumerate(shape) if k != column_axis % len(shape)]
         q = jnp.moveaxis(q.reshape(*rest, columns), -1, column_axis)
         return jnp.array(scale, dtype) * q
@@ -304,12 +306,12 @@ def delta_orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None)
         dtype = _dtype(dtype, default)
         if len(shape) not in (3, 4, 5):
             raise ValueError(
-                "Delta orthogonal initializer requires a 3D, 4D or 5D shape, got {len(shape)}D."
+                f"Delta orthogonal initializer requires a 3D, 4D or 5D shape, got {len(shape)}D."
             )
         if shape[-1] < shape[-2]:
             raise ValueError("`fan_in` must be less or equal than `fan_out`.")
-        square = orthogonal(scale, column_axis, dtype)(key, (shape[-1], shape[-1]))
+        matrix = orthogonal(scale, column_axis, dtype)(key, tuple(shape[-2:]))
         centre = tuple((size - 1) // 2 for size in shape[:-2])
-        return jnp.zeros(shape, dtype).at[centre].set(square[: shape[-2], :])
+        return jnp.zeros(shape, dtype).at[centre].set(matrix)
 
     return init

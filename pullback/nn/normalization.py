@@ -146,7 +146,7 @@ def standardize(
     """(x - mean) / sqrt(variance + epsilon) over `axis`; mean and variance are computed if not given.
 
     `algorithm` "fast" takes the variance as the mean of the squares less the square of the mean,
-    "centered" as the mean of the squared deviations, which loses fewer digits.
+    "stable" as the mean of the squared deviations, which loses fewer digits.
 
     >>> standardize(jnp.array([1.0, 3.0]), epsilon=0).tolist()
     [-1.0, 1.0]
@@ -163,6 +163,6 @@ def _variance(x: Any, axis: Any, mean: Any, where: Any, algorithm: str) -> Any:
     if algorithm == "fast":
         squares = jnp.mean(jnp.square(x), axis, keepdims=True, where=where)
         return jnp.clip(squares - jnp.square(mean), 0)
-    if algorithm == "centered":
+    if algorithm == "stable":
         return jnp.mean(jnp.square(x - mean), axis, keepdims=True, where=where)
-    raise ValueError(f"standardize: algorithm must be 'fast' or 'centered', got {algorithm!r}")
+    raise ValueError(f"standardize: algorithm must be 'fast' or 'stable', got {algorithm!r}")

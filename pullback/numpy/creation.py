@@ -116,7 +116,9 @@ def _from_python(x: Any, dtype: Any) -> Any:
         try:
             return array_of(np.array(x, aval.dtype), aval.dtype, aval.weak_type)
         except OverflowError:
-            raise OverflowError(f"Python int {x} too large to convert to {aval.dtype.name}") from None
+            raise OverflowError(
+                f"Python int {x} too large to convert to {aval.dtype.name}"
+            ) from None
     return array_of(np.array(x, dtype), dtype)
 
 
@@ -159,9 +161,11 @@ def _check_element(x: Any) -> None:
 
 
 def _is_plain(x: Any) -> bool:
-    return not isinstance(x, Tracer) and not (
-        isinstance(x, Array) and dtypes.is_extended(x.dtype)
-    ) and getattr(x, "__jax_array__", None) is None
+    return (
+        not isinstance(x, Tracer)
+        and not (isinstance(x, Array) and dtypes.is_extended(x.dtype))
+        and getattr(x, "__jax_array__", None) is None
+    )
 
 
 def _stacked(x: Any, dtype: Any) -> Any:
@@ -294,9 +298,7 @@ def _filled(name: str, shape: Any, value: Any, dtype: Any) -> Any:
     return lax.full(static_shape(shape), value, dtypes.check_user_dtype(dtype, name))
 
 
-def zeros(
-    shape: Any, dtype: Any = None, *, device: Any = None, out_sharding: Any = None
-) -> Any:
+def zeros(shape: Any, dtype: Any = None, *, device: Any = None, out_sharding: Any = None) -> Any:
     """An array of zeros, of float32 unless a dtype is given.
 
     >>> jnp.zeros((2, 3))
@@ -332,7 +334,9 @@ def _like(name: str, a: Any, value: Any, dtype: Any, shape: Any) -> Any:
     if not isinstance(a, Array | np.ndarray | np.generic | bool | int | float | complex):
         if getattr(a, "shape", None) is None or getattr(a, "dtype", None) is None:
             check_arraylike(name, a)
-        aval = ShapedArray(tuple(a.shape), dtypes.canonical(a.dtype), getattr(a, "weak_type", False))
+        aval = ShapedArray(
+            tuple(a.shape), dtypes.canonical(a.dtype), getattr(a, "weak_type", False)
+        )
     else:
         aval = aval_of(a)
     shape = aval.shape if shape is None else static_shape(shape)
@@ -389,9 +393,7 @@ def ones_like(
     return _like("ones_like", a, 1, dtype, shape)
 
 
-def empty_like(
-    prototype: Any, dtype: Any = None, shape: Any = None, *, device: Any = None
-) -> Any:
+def empty_like(prototype: Any, dtype: Any = None, shape: Any = None, *, device: Any = None) -> Any:
     """Zeros of the shape and dtype of `prototype` unless others are given.
 
     >>> jnp.empty_like(jnp.ones(2))

@@ -82,9 +82,7 @@ def indices(dimensions: Sequence[int], dtype: Any = None, sparse: bool = False) 
     shape = static_shape(dimensions)
     dtype = dtypes.check_user_dtype(int if dtype is None else dtype, "indices")
     if sparse:
-        return tuple(
-            lax.broadcasted_iota(dtype, _only(shape, k), k) for k in range(len(shape))
-        )
+        return tuple(lax.broadcasted_iota(dtype, _only(shape, k), k) for k in range(len(shape)))
     if not shape:
         return lax.full((0,), 0, dtype)
     grids = [lax.broadcasted_iota(dtype, (1, *shape), k + 1) for k in range(len(shape))]
@@ -116,7 +114,9 @@ def ix_(*args: Any) -> tuple[Any, ...]:
     for k, a in enumerate(args):
         a = ensure_arraylike("ix_", a)
         if a.ndim != 1:
-            raise ValueError(f"Arguments to jax.numpy.ix_ must be 1-dimensional, got shape {a.shape}")
+            raise ValueError(
+                f"Arguments to jax.numpy.ix_ must be 1-dimensional, got shape {a.shape}"
+            )
         if a.dtype == bool:
             raise NotImplementedError("Boolean arguments to jax.numpy.ix_ are not implemented")
         if a.size == 0:
@@ -193,7 +193,9 @@ class _Join:
         try:
             numbers = [int(part) for part in text.split(",")]
         except ValueError:
-            raise ValueError(f"could not understand directive {text!r} of jnp.{self.name}") from None
+            raise ValueError(
+                f"could not understand directive {text!r} of jnp.{self.name}"
+            ) from None
         defaults = [self.axis, self.ndmin, self.trans1d]
         axis, ndmin, trans1d = numbers + defaults[len(numbers) :]
         return axis, ndmin, trans1d

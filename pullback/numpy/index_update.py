@@ -216,9 +216,11 @@ def _spread(values: Any, plan: Plan) -> Any:
 
 def _is_window(plan: Plan, picked: Sequence[Picked]) -> bool:
     """Whether the index is a box at a constant place."""
-    return all(part.step == 1 for part in plan.parts) and all(
-        type(p.indices) is int and 0 <= p.indices < plan.shape[p.axis] for p in picked
-    ) and not plan.picked_shape
+    return (
+        all(part.step == 1 for part in plan.parts)
+        and all(type(p.indices) is int and 0 <= p.indices < plan.shape[p.axis] for p in picked)
+        and not plan.picked_shape
+    )
 
 
 def _set_window(x: Any, values: Any, plan: Plan, picked: Sequence[Picked]) -> Any:

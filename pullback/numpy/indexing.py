@@ -248,7 +248,9 @@ def _picked_by(e: Any, axis: int, shape: tuple[int, ...], position: int) -> list
 
 
 def _picked_shape(picked: Sequence[Picked]) -> tuple[int, ...]:
-    return broadcast_shapes((), *(() if type(p.indices) is int else p.indices.shape for p in picked))
+    return broadcast_shapes(
+        (), *(() if type(p.indices) is int else p.indices.shape for p in picked)
+    )
 
 
 # --------------------------------------------------------------------------- reading
@@ -341,7 +343,9 @@ def mode_name(mode: Any) -> str | None:
     if mode is None or isinstance(mode, str):
         known = (None, "clip", "fill", "drop", "promise_in_bounds")
         if mode not in known:
-            raise ValueError(f'Unknown gather mode "{mode}"; use clip, fill, drop or promise_in_bounds')
+            raise ValueError(
+                f'Unknown gather mode "{mode}"; use clip, fill, drop or promise_in_bounds'
+            )
         return "fill" if mode == "drop" else mode
     names = {
         lax.GatherScatterMode.CLIP: "clip",

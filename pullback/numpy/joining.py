@@ -108,7 +108,9 @@ def stack(arrays: Any, axis: int = 0, out: None = None, dtype: Any = None) -> An
     """
     check_no_out("stack", out)
     if isinstance(arrays, Array | np.ndarray):
-        axis = canonical_axis(axis, np.ndim(arrays) if isinstance(arrays, np.ndarray) else arrays.ndim)
+        axis = canonical_axis(
+            axis, np.ndim(arrays) if isinstance(arrays, np.ndarray) else arrays.ndim
+        )
         return moveaxis(concatenate_rows(arrays, dtype), 0, axis)
     arrays = _sequence("stack", arrays)
     if not arrays:
@@ -253,8 +255,7 @@ def _split(name: str, ary: Any, where: Any, axis: int, uneven: bool) -> list[Any
     axis = canonical_axis(axis, ary.ndim)
     cuts = _cuts(name, ary, where, axis, uneven)
     return [
-        lax.slice_in_dim(ary, a, max(a, b), axis=axis)
-        for a, b in zip(cuts, cuts[1:], strict=False)
+        lax.slice_in_dim(ary, a, max(a, b), axis=axis) for a, b in zip(cuts, cuts[1:], strict=False)
     ]
 
 
@@ -314,11 +315,11 @@ def unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
     """
     x = ensure_arraylike("unstack", x)
     if x.ndim == 0:
-        raise ValueError("Unstack requires arrays with rank > 0, however a scalar array was passed.")
+        raise ValueError(
+            "Unstack requires arrays with rank > 0, however a scalar array was passed."
+        )
     axis = canonical_axis(axis, x.ndim)
-    return tuple(
-        lax.index_in_dim(x, k, axis=axis, keepdims=False) for k in range(x.shape[axis])
-    )
+    return tuple(lax.index_in_dim(x, k, axis=axis, keepdims=False) for k in range(x.shape[axis]))
 
 
 # --------------------------------------------------------------------------- insert, delete

@@ -219,9 +219,7 @@ def atleast_2d(*arys: Any) -> Any:
     >>> jnp.atleast_2d(jnp.ones(3)).shape
     (1, 3)
     """
-    return _each(
-        "atleast_2d", arys, lambda x: x if x.ndim >= 2 else lax.reshape(x, (1, x.size))
-    )
+    return _each("atleast_2d", arys, lambda x: x if x.ndim >= 2 else lax.reshape(x, (1, x.size)))
 
 
 def atleast_3d(*arys: Any) -> Any:
@@ -419,8 +417,9 @@ def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Any:
     """
     m = ensure_arraylike("rot90", m)
     if m.ndim < 2:
-        raise ValueError("rot90 requires its first argument to have ndim at least two, got "
-                         f"shape {m.shape}")
+        raise ValueError(
+            f"rot90 requires its first argument to have ndim at least two, got shape {m.shape}"
+        )
     first, second = canonical_axes(tuple(axes), m.ndim)
     k = operator.index(k) % 4
     if k == 0:

@@ -96,7 +96,9 @@ class ufunc:
         if where is not None:
             raise NotImplementedError(f"where argument of {self}: use jnp.where")
         if len(args) != self._nin:
-            raise TypeError(f"{self.__name__} takes {self._nin} positional arguments, got {len(args)}")
+            raise TypeError(
+                f"{self.__name__} takes {self._nin} positional arguments, got {len(args)}"
+            )
         return self._call(*args)
 
     def _need_binary(self, method: str) -> None:
@@ -134,7 +136,9 @@ class ufunc:
             return self._reduce(
                 a, axis=axes, dtype=dtype, keepdims=keepdims, initial=initial, where=where
             )
-        return self._reduce_by_loop(a, canonical_axes(axis, a.ndim), dtype, keepdims, initial, where)
+        return self._reduce_by_loop(
+            a, canonical_axes(axis, a.ndim), dtype, keepdims, initial, where
+        )
 
     def _reduce_by_loop(
         self, a: Any, axes: tuple[int, ...], dtype: Any, keepdims: bool, initial: Any, where: Any
@@ -156,9 +160,7 @@ class ufunc:
             combined = lax.convert_element_type(self._call(result, row), result.dtype)
             if mask is None:
                 return combined
-            return lax.select(
-                lax.dynamic_index_in_dim(mask, i, keepdims=False), combined, result
-            )
+            return lax.select(lax.dynamic_index_in_dim(mask, i, keepdims=False), combined, result)
 
         result = lax.fori_loop(first, rows.shape[0], step, result)
         return lax.expand_dims(result, sorted(axes)) if keepdims else result

@@ -146,12 +146,12 @@ def _compiled_words(s: Any, key: Any) -> tuple[Any, Any]:
     return s.convert(s.and_(key, s.const(0xFFFFFFFF, _U64)), _U32), s.convert(high, _U32)
 
 
-def _compiled_join(s: Any, low: Any, high: Any) -> Any:
+def compiled_join(s: Any, low: Any, high: Any) -> Any:
     shifted = s.shift_left(s.convert(high, _U64), s.const(32, _U64))
     return s.or_(s.convert(low, _U64), shifted)
 
 
-def _compiled_block(s: Any, key: Any, idx: Sequence[Any], shape: Sequence[int]) -> tuple[Any, Any]:
+def compiled_block(s: Any, key: Any, idx: Sequence[Any], shape: Sequence[int]) -> tuple[Any, Any]:
     """The block function of a key at the counter of the element `idx` of `shape`."""
     count: Any = 0
     for i, n in zip(idx, shape, strict=True):
@@ -303,9 +303,9 @@ def _bits_lower(b: Any, keys: Any, *, bit_width: int, shape: Any) -> Any:
     s, rank = b.s, len(keys.shape)
 
     def element(i: Any) -> Any:
-        x0, x1 = _compiled_block(s, keys.at(i[:rank]), i[rank:], shape)
+        x0, x1 = compiled_block(s, keys.at(i[:rank]), i[rank:], shape)
         if bit_width == 64:
-            return _compiled_join(s, x1, x0)
+            return compiled_join(s, x1, x0)
         word = s.xor(x0, x1)
         return word if bit_width == 32 else s.convert(word, np.dtype(f"uint{bit_width}"))
 
@@ -334,7 +334,7 @@ def _split_lower(b: Any, keys: Any, *, shape: Any) -> Any:
     s, rank = b.s, len(keys.shape)
     return b.view(
         (*keys.shape, *shape),
-        lambda i: _compiled_join(s, *_compiled_block(s, keys.at(i[:rank]), i[rank:], shape)),
+        lambda i: compiled_join(s, *compiled_block(s, keys.at(i[:rank]), i[rank:], shape)),
     )
 
 
@@ -374,7 +374,7 @@ def _fold_batch(size: int, args: Any, dims: Any) -> Any:
 def _fold_lower(b: Any, keys: Any, data: Any) -> Any:
     def fold(s: Any, key: Any, x: Any) -> Any:
         words = _compiled_words(s, key)
-        return _compiled_join(s, *_threefry(_Compiled(s), *words, s.const(0, _U32), x))
+        return compiled_join(s, *_threefry(_Compiled(s), *words, s.const(0, _U32), x))
 
     return b.map(fold, keys, data)
 
@@ -408,9 +408,9 @@ def _seed_reference(seeds: Any, *, impl: Any) -> Any:
 def _seed_lower(b: Any, seeds: Any, *, impl: Any) -> Any:
     def seed(s: Any, x: Any) -> Any:
         if np.dtype(x.dtype).itemsize < 8:
-            return _compiled_join(s, s.const(0, _U32), s.convert(x, _U32))
+            return compiled_join(s, s.const(0, _U32), s.convert(x, _U32))
         low, high = _compiled_words(s, s.convert(x, _U64))
-        return _compiled_join(s, high, low)
+        return compiled_join(s, high, low)
 
     return b.map(seed, seeds)
 
@@ -432,9 +432,7 @@ def _wrap_abstract(bits: Any, *, impl: Any) -> ShapedArray:
 
 
 def _wrap_lower(b: Any, bits: Any, *, impl: Any) -> Any:
-    return b.view(
-        bits.shape[:-1], lambda i: _compiled_join(b.s, bits.at([*i, 0]), bits.at([*i, 1]))
-    )
+    return b.view(bits.shape[:-1], lambda i: compiled_join(b.s, bits.at([*i, 0]), bits.at([*i, 1])))
 
 
 random_wrap: Final[Primitive] = _random(

@@ -153,7 +153,7 @@ class DiskCache:
 
     def clear(self) -> None:
         """Remove all entries."""
-        for path, _ in self._files():
+        for path, _ in list(self._files()):
             self._remove(path)
 
     # ---------------------------------------------------------------------------------- directory
@@ -175,13 +175,13 @@ class DiskCache:
         name = _digest(key).hex()
         return None if directory is None else directory / name[:2] / (name[2:] + SUFFIX)
 
-    def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
+    def _files(self, suffix: str = SUFFIX) -> Iterator[tuple[Path, os.stat_result]]:
         directory = self._directory()
-        if directory is None:
-            return
-        for path in directory.glob(f"??/*{SUFFIX}"):
-            with contextlib.suppress(OSError):  # removed meanwhile by another process
-                yield path, path.lstat()
+        for folder in () if directory is None else _scan(directory):
+            for file in _scan(folder.path):
+                if file.name.endswith(suffix):
+                    with contextlib.suppress(OSError):  # removed meanwhile by another process
+                        yield Path(file.path), file.stat(follow_symlinks=False)
 
     def _remove(self, path: Path) -> None:
         try:
@@ -242,13 +242,9 @@ class DiskCache:
         self._remove_abandoned()
 
     def _remove_abandoned(self) -> None:
-        directory = self._directory()
-        if directory is None:
-            return
-        for path in directory.glob("??/*.tmp"):
-            with contextlib.suppress(OSError):
-                if time.time() - path.lstat().st_mtime > ABANDONED_AFTER:
-                    path.unlink(missing_ok=True)
+        for path, info in list(self._files(".tmp")):
+            if time.time() - info.st_mtime > ABANDONED_AFTER:
+                self._remove(path)
 
 
 # ---------------------------------------------------------------------------------- files and bytes
@@ -282,6 +278,15 @@ def _decode(data: bytes, name: bytes) -> CacheEntry | None:
     if hashlib.sha256(body).digest() != check:
         return None
     return CacheEntry(body[head:], json.loads(body[:head]))
+
+
+def _scan(directory: str | Path) -> list[os.DirEntry[str]]:
+    """What lies in a directory; nothing where it cannot be read or is none."""
+    try:
+        with os.scandir(directory) as found:
+            return list(found)
+    except OSError:
+        return []
 
 
 def _private_directory(wanted: Path) -> Path | None:

@@ -23,7 +23,7 @@ from pullback.core import dtypes
 from pullback.core.avals import ShapedArray
 from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, Literal
 from pullback.errors import LoweringError
-from pullback.llvm import emit, library
+from pullback.llvm import emit, library, pool
 from pullback.llvm import jit as native
 from pullback.llvm.entry import (
     EntrySpec,
@@ -63,6 +63,8 @@ class Code:
 
 
 _PROGRAM: Final = "pb_program"
+
+cache.connect()
 
 
 class _Runner(FastCallable):
@@ -107,6 +109,7 @@ class Executable:
                 args=[("leaf",)] * len(self.in_avals),
                 leaves=[array_leaf(a) for a in self.in_avals],
                 tree=("list", [("leaf",)] * len(self.outputs)),
+                active=[],
             )
         )
         self._run = _Runner(self)
@@ -120,6 +123,7 @@ class Executable:
         tree: Any = None,
         kwargs: Sequence[tuple[str, Any]] = (),
         finish: Callable[[list[Any]], Any] | None = None,
+        active: list[Any] = config.ACTIVE,
     ) -> EntrySpec:
         """What the native call path needs to call this program with such arguments."""
         return EntrySpec(
@@ -136,7 +140,7 @@ class Executable:
             release_gil=self.code.cost > RELEASE_GIL_COST,
             on_error=self._on_error,
             array_type=ArrayImpl,
-            active=config.ACTIVE,
+            active=active,
             keep=self,
         )
 
@@ -218,13 +222,19 @@ def _cached_code(closed: ClosedJaxpr, name: str) -> Code:
     return code
 
 
+def _address(symbol: str) -> int:
+    """Address of an external symbol: of the thread pool, or of a library."""
+    from_pool = pool.symbols().get(symbol)
+    return library.address(symbol) if from_pool is None else from_pool
+
+
 def compile_jaxpr(closed: ClosedJaxpr, *, name: str) -> Executable:
     """Compile a jaxpr for arguments of its types."""
     simple = simplify.simplify(closed)
     specs, computed = _outputs(simple, closed.out_avals)
     needed, params = _needed(simple, computed)
     code = _cached_code(needed, name)
-    addresses = {symbol: library.address(symbol) for symbol in code.symbols}
+    addresses = {symbol: _address(symbol) for symbol in code.symbols}
     module = native.load(code.object_code, addresses, exports=[_PROGRAM])
     for i in computed:
         aval = closed.out_avals[i]

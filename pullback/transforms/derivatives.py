@@ -401,7 +401,7 @@ def _check_scalar(out: Any, fun: Callable[..., Any], holomorphic: bool) -> None:
 
 def _one_like(out: Any) -> Any:
     aval = aval_of(out)
-    return structural.full(aval.shape, 1, aval.dtype)
+    return np.ones((), dtypes.physical(aval.dtype))
 
 
 def linear_transpose(fun: Callable[..., Any], *primals: Any, reduce_axes: Any = ()) -> Any:

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.special
-from math_harness import compiled, module_text
 from mpmath import mp, mpf
 
 from pullback.llvm import jit, math
 from pullback.llvm.math.coefficients import POLYNOMIALS
+from tests.llvm.math_harness import compiled, module_text
 
 Array = np.ndarray[Any, Any]
 WIDE = np.longdouble
@@ -50,7 +50,7 @@ MPMATH: dict[str, Callable[[mpf], mpf]] = {"erf": mp.erf, "erfc": mp.erfc, "erf_
 """What NumPy does not have in long double."""
 
 BEFORE_OVERFLOW = {"f32": (88.7, 89.4, 127.99, 103.9), "f64": (709.7, 710.4, 1023.99, 745.1)}
-THRESHOLDS = (0.35, 0.4142, 0.47, 0.5, 0.55, 0.7071, 0.9, 1.0, 1.4142, 1.5, 2.0, 3.95, 5.95, 9.0, 10.0)
+THRESHOLDS = (0.35, 0.4142, 0.47, 0.5, 0.55, 0.7071, 0.9, 1.0, 1.4142, 1.5, 3.95, 5.95, 9.0, 10.0)
 
 
 def around(points: tuple[float, ...], dtype: str, steps: int) -> Array:
@@ -80,7 +80,8 @@ SPECIAL = {
     dtype: np.array(
         [
             0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 1e5, 1e30, np.inf, np.nan, info.max, info.tiny,
-            info.smallest_subnormal, info.smallest_subnormal * 12345, info.eps, 2.0**24 + 1, 3 * 2.0**60,
+            info.smallest_subnormal, info.smallest_subnormal * 12345, info.eps, 2.0**24 + 1,
+            3 * 2.0**60,
             -0.0, -0.5, -1.0, -1.5, -2.0, -2.5, -3.0, -1e5, -1e30, -np.inf, -info.max, -info.tiny,
             -info.smallest_subnormal, -info.eps, -(2.0**24) - 1, -3 * 2.0**60,
         ],
@@ -103,8 +104,9 @@ def error_in_ulps(got: Array, exact: Array) -> Array:
     size = np.where(comparable, np.abs(exact), 1)
     exponent = np.maximum(np.frexp(size)[1] - 1, info.minexp)
     unit = np.ldexp(WIDE(1), exponent - info.nmant)
-    distance = np.abs(np.where(comparable, got, 0).astype(WIDE) - np.where(comparable, exact, 0)) / unit
-    return np.asarray(np.where(same, np.minimum(distance, 0.5), np.where(comparable, distance, np.inf)))
+    difference = np.where(comparable, got, 0).astype(WIDE) - np.where(comparable, exact, 0)
+    distance = np.where(comparable, np.abs(difference) / unit, np.inf)
+    return np.asarray(np.where(same, np.minimum(distance, 0.5), distance))
 
 
 def assert_accurate(name: str, inputs: list[Array], got: Array, exact: Array) -> None:

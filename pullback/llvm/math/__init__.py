@@ -1,9 +1,9 @@
 """Vector elementary functions as LLVM text, for the code emitter.
 
 `define` gives the text of a function of vectors that LLVM inlines into the emitter's loops; the
-emitter adds, once a module, what `dependencies` and `declarations` name. All are accurate to 2 units
-in the last place, treat NaN, infinities, signed zeros and subnormal numbers as annex F of C99 says,
-and give the same bits at every width.
+emitter adds, once a module, what `dependencies` and `declarations` name. All are accurate to 2
+units in the last place, treat NaN, infinities, signed zeros and subnormal numbers as annex F of C99
+says, and give the same bits at every width.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def dependencies(name: str, dtype: str, width: int) -> list[Key]:
     """Other functions that this one calls and the module has to `define`, too.
 
     >>> dependencies("sin", "f64", 4)
-    [('reduce_sin', 'f64', 4)]
+    [('reduce', 'f64', 4)]
     """
     return list(definition(name, dtype, width).dependencies)
 

@@ -1,9 +1,9 @@
 """erf, erfc and the inverse of erf.
 
-erfc is exp(-x^2) times a polynomial in (x - k) / (x + k), after M. M. Shepherd and J. G. Laframboise,
-"Chebyshev approximation of (1 + 2x) exp(x^2) erfc x" (Math. Comp. 36, 1981); erf_inv is x times a
-polynomial in log(1 - x^2), after M. B. Giles, "Approximating the erfinv function" (GPU Computing
-Gems, 2011).
+erfc is exp(-x^2) times a polynomial in (x - k) / (x + k), after M. M. Shepherd and
+J. G. Laframboise, "Chebyshev approximation of (1 + 2x) exp(x^2) erfc x" (Math. Comp. 36, 1981);
+erf_inv is x times a polynomial in log(1 - x^2), after M. B. Giles, "Approximating the erfinv
+function" (GPU Computing Gems, 2011).
 """
 
 from __future__ import annotations
@@ -88,18 +88,24 @@ def erfc(x: Value) -> Value:
     return where(size < ERFC_NEAR, 1.0 - erf_near(x), far)
 
 
+def erf_inv_far(x: Value, w: Value) -> Value:
+    """erf_inv(x) where w = -log(1 - x^2) is large, or x outside (-1, 1)."""
+    constant, constant_low, *rest = POLYNOMIALS["erf_inv_far", x.kind]
+    root = sqrt(w)
+    root_low = fma(-root, root, w) / root  # twice the error of the root
+    t = fma(root, 0.5, -ERF_INV_CENTRE[x.kind])
+    slope = horner(t, rest)
+    value = fma(slope, t, constant)
+    value_low = fma(slope, fma(root_low, 0.25, t), constant - value) + constant_low
+    result = fma(x, value, fma(x, value_low, x))
+    size = absolute(x)
+    return where(size < 1.0, result, where(size.equals(1.0), x * math.inf, math.nan))
+
+
 @elementary("erf_inv")
 def erf_inv(x: Value) -> Value:
     _, m, e = split_exponent(fma(-x, x, 1.0))
     w = -finish(m - 1.0, e)
-    near = polynomial("erf_inv", w - 3.0)
-
-    def rare() -> list[Value]:
-        beyond = polynomial("erf_inv_far", fma(sqrt(w), 0.5, -ERF_INV_CENTRE[x.kind]))
-        size = absolute(x)
-        beyond = where(size.equals(1.0), math.inf, where(size < 1.0, beyond, math.nan))
-        return [where(far, beyond, near)]
-
+    near = fma(x, polynomial("erf_inv", w - 3.0), x)
     far = w.not_less(ERF_INV_NEAR) | (absolute(x) >= 1.0)
-    (ratio,) = x.kernel.rarely(far, [near], rare)
-    return fma(x, ratio, x)
+    return x.kernel.rarely(far, [near], lambda: [where(far, erf_inv_far(x, w), near)])[0]

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 import math
 
-from pullback.llvm.math.builder import Operand, Value, bits, copysign, fma, from_bits, to_float, where
+from pullback.llvm.math.builder import (
+    Operand,
+    Value,
+    bits,
+    copysign,
+    fma,
+    from_bits,
+    to_float,
+    where,
+)
 from pullback.llvm.math.registry import constants, elementary, polynomial
 
 SQRT_HALF = math.sqrt(0.5)

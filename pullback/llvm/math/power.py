@@ -1,8 +1,9 @@
 """pow and cbrt.
 
-pow is 2^(y log2 |x|) with C's special cases. The logarithm is the sum of two numbers, each of its
-first three terms, too: T. J. Dekker, "A floating-point technique for extending the available
-precision" (Numer. Math. 18, 1971), with fma; J.-M. Muller, *Elementary Functions* (2016), chapter 11.
+pow is 2^(y log2 |x|) with C's special cases. The logarithm is the sum of two numbers, and so are
+its first two terms: T. J. Dekker, "A floating-point technique for extending the available
+precision" (Numer. Math. 18, 1971), with fma; J.-M. Muller, *Elementary Functions* (2016),
+chapter 11.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import math
 
 from pullback.llvm.math.builder import (
+    Operand,
     Value,
     absolute,
     at_least,
@@ -33,10 +35,11 @@ LARGEST_EXPONENT = 2.0**80
 """Beyond this size of y, x^y overflows, underflows or is 1."""
 
 
-def add_small(constant: float, constant_low: float, x: Value, x_low: Value | float) -> Pair:
-    """constant + constant_low + x + x_low for |x| < |constant|."""
-    total = constant + x
-    return total, (constant - total) + x + (x_low + constant_low)
+def add_to_constant(name: str, x: Value, x_low: Operand) -> Pair:
+    """The constant + x + x_low for x smaller than the constant."""
+    high, low = constants(name, x.kind)
+    total = high + x
+    return total, (high - total) + x + (x_low + low)
 
 
 def multiply(a: Pair, b: Pair) -> Pair:
@@ -56,8 +59,8 @@ def log2_pair(x: Value) -> Pair:
     pair = (s, residue * inverse)
     square = multiply(pair, pair)
     rest = square[0] * polynomial("pow_log2", square[0])
-    cubic = multiply(square, add_small(*constants("2/(3 log(2))", x.kind), rest, 0.0))
-    high, low = multiply(pair, add_small(*constants("2/log(2)", x.kind), *cubic))
+    cubic = multiply(square, add_to_constant("2/(3 log(2))", rest, 0.0))
+    high, low = multiply(pair, add_to_constant("2/log(2)", *cubic))
     total = e + high
     return total, ((e - total) + high) + low
 

@@ -1,9 +1,9 @@
-"""Reduction of huge arguments of sin, cos and tan, as functions out of line, one lane after another.
+"""Reduction of huge arguments of sin, cos and tan: a function out of line, lane after lane.
 
-After M. H. Payne and R. N. Hanek, "Radian reduction for trigonometric functions" (SIGNUM Newsletter
-18, 1983): the bits of 1/pi that matter for an argument, times its significand, in integers. Of the
-product, 192 bits are kept: two before the point, the quadrant, and so many after it that what is left
-near a multiple of pi / 2 still has more than 64 good ones.
+After M. H. Payne and R. N. Hanek, "Radian reduction for trigonometric functions" (SIGNUM
+Newsletter 18, 1983): the bits of 1/pi that matter for an argument, times its significand, in
+integers. Of the product, 192 bits are kept: two before the point, the quadrant, and so many after
+it that what is left near a multiple of pi / 2 still has more than 64 good ones.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pullback.llvm.math.builder import INTEGER, Value, constant_text, type_name
 from pullback.llvm.math.coefficients import CONSTANTS, INVERSE_PI, INVERSE_PI_BITS
 from pullback.llvm.math.registry import HELPERS, symbol
 
-# %product = x 2 / pi modulo 4, in units of 2^-190; n = %product rounded, f = %product - n, r = f pi / 2
+# %product is x 2 / pi modulo 4, in units of 2^-190; n rounds it, f is the rest, r = f pi / 2
 REDUCE_ONE = """\
   %xbits = bitcast double %xd to i64
   %biased = lshr i64 %xbits, 52

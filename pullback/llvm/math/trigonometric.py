@@ -1,8 +1,9 @@
 """sin, cos and tan: subtract a multiple of pi / 2, then polynomials on [-pi/4, pi/4].
 
-Arguments of usual size are reduced as W. J. Cody and W. Waite did (1980, chapter 8), pi / 2 in three
-parts and with fma; see J.-M. Muller, *Elementary Functions* (2016), section 11.2. Where a lane has a
-huge one, a function out of line (`reduction.py`) does it.
+Arguments of usual size are reduced as W. J. Cody and W. Waite did (*Software Manual for the
+Elementary Functions*, 1980, chapter 8), pi / 2 in three parts and with fma; see J.-M. Muller,
+*Elementary Functions* (2016), section 11.2. Where a lane has a huge one, a function out of line
+(`reduction.py`) does it.
 """
 
 from __future__ import annotations
