@@ -30,7 +30,6 @@ from pullback.core.primitive import (
     Sample,
     registry,
 )
-from pullback.errors import UnsupportedError
 from pullback.ops import cumulative, elementwise, pooling, reductions, special
 
 SAMPLED = sorted(
@@ -299,7 +298,7 @@ def _check_transpose(primitive: Primitive, sample: Sample, place: int) -> None:
     try:
         once = pullback.linear_transpose(f, x)
         once(np.zeros_like(out))
-    except (TypeError, UnsupportedError):
+    except (TypeError, NotImplementedError):
         return  # not linear in this operand
     twice = pullback.linear_transpose(lambda ct: once(ct)[0], np.zeros_like(out))
     (again,) = twice(x)
@@ -348,7 +347,7 @@ def _jax_bind(name: str, args: Sequence[Any], params: dict[str, Any]) -> Any:
 @pytest.mark.parametrize("name", _FAMILIES)
 def test_reference_agrees_with_jax(name: str) -> None:
     primitive = registry[name]
-    for sample in _thinned(_samples(name), 40):
+    for sample in _thinned(_samples(name), 16):
         with jax.enable_x64(_needs_x64(sample)), _under(sample):
             try:
                 want = _jax_bind(name, list(map(jax.numpy.asarray, sample.args)), sample.params)

@@ -20,7 +20,7 @@ _HIDDEN: Final[dict[str, frozenset[str]]] = {
 """Parameters that follow from the rest of the equation, or say nothing about its meaning."""
 
 _HIDDEN_IF_NONE: Final[dict[str, frozenset[str]]] = {
-    "broadcast_in_dim": frozenset(("sharding",)),
+    "broadcast_in_dim": frozenset(("broadcast_dimensions", "sharding")),
     "convert_element_type": frozenset(("sharding",)),
     "dot_general": frozenset(("out_sharding", "precision", "preferred_element_type")),
 }
@@ -112,7 +112,7 @@ def _shown(eqn: Any) -> list[tuple[str, Any]]:
         (k, eqn.params[k])
         for k in order
         if k not in hidden and not k.startswith("_")
-        if not (eqn.params[k] is None and k in if_none)
+        if not (eqn.params[k] in (None, ()) and k in if_none)
     ]
 
 

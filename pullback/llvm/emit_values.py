@@ -106,7 +106,7 @@ class ValueWriter:
     def fresh(self) -> str:
         """A new SSA name."""
         self.counter += 1
-        return f"%{self.counter}x"
+        return f"%x{self.counter}"
 
     def label(self, prefix: str) -> str:
         """A new label."""
@@ -486,16 +486,20 @@ class ValueWriter:
         )
 
     def _gather(self, buffer: Buffer, scalar: str, index: str, level: int) -> str:
-        addresses = self.pointers_to(buffer, scalar, index, level)
+        return self._gather_from(
+            buffer, scalar, self.pointers_to(buffer, scalar, index, level), level
+        )
+
+    def _gather_from(self, buffer: Buffer, scalar: str, addresses: str, level: int) -> str:
         t = lanes_type(scalar, self.lanes)
         text = Instructions(self, level, self.lanes)
         name = f"llvm.masked.gather.{text.suffix(scalar)}.v{self.lanes}p0"
         flags = lanes_type("i1", self.lanes)
         pointers = lanes_type("ptr", self.lanes)
-        self.module.declare(name, f"declare {t} @{name}({pointers}, i32, {flags}, {t})")
+        self.module.declare(name, f"declare {t} @{name}({pointers}, {flags}, {t})")
         size = storage_bytes(buffer.dtype)
         return self.put(
-            f"call {t} @{name}({pointers} {addresses}, i32 {size}, {flags} splat (i1 true), "
+            f"call {t} @{name}({pointers} align {size} {addresses}, {flags} splat (i1 true), "
             f"{t} poison)",
             level,
         )
@@ -513,17 +517,7 @@ class ValueWriter:
         addresses = self.put(
             f"getelementptr inbounds {scalar}, ptr {first.name}, {t} <{steps}>", level
         )
-        vector = lanes_type(scalar, self.lanes)
-        text = Instructions(self, level, self.lanes)
-        name = f"llvm.masked.gather.{text.suffix(scalar)}.v{self.lanes}p0"
-        flags, pointers = lanes_type("i1", self.lanes), lanes_type("ptr", self.lanes)
-        self.module.declare(name, f"declare {vector} @{name}({pointers}, i32, {flags}, {vector})")
-        size = storage_bytes(buffer.dtype)
-        return self.put(
-            f"call {vector} @{name}({pointers} {addresses}, i32 {size}, {flags} splat (i1 true), "
-            f"{vector} poison)",
-            level,
-        )
+        return self._gather_from(buffer, scalar, addresses, level)
 
     def _gather_short(
         self, buffer: Buffer, scalar: str, first: Value, stride: int, level: int

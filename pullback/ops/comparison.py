@@ -186,9 +186,9 @@ select_n: Primitive = element_wise(
 
 def where(condition: Any, x: Any, y: Any) -> Any:
     """`x` where `condition` holds, else `y`; at most one of them a Python scalar."""
-    if isinstance(x, (int, float)):
+    if type(x) in (int, float):
         x = scalar_like(y, x)
-    elif isinstance(y, (int, float)):
+    elif type(y) in (int, float):
         y = scalar_like(x, y)
     return select_n(condition, y, x)
 
@@ -198,6 +198,14 @@ def where(condition: Any, x: Any, y: Any) -> Any:
 
 def _clamp_reference(low: Any, x: Any, high: Any) -> Any:
     return np.minimum(np.maximum(low, x), high)
+
+
+def _clamp_samples() -> Iterator[Sample]:
+    """The bounds are scalars or have the shape of the operand, as JAX has it."""
+    for sample in inputs(ORDERED, (-2, -1), ANYWHERE, (1, 2))():
+        low, x, high = (v.shape for v in sample.args)
+        if {low, high} <= {(), x}:
+            yield sample
 
 
 clamp: Primitive = binary(
@@ -211,5 +219,5 @@ clamp: Primitive = binary(
     ),
     lower="clamp",
     hlo="stablehlo.clamp",
-    samples=inputs(ORDERED, (-2, -1), ANYWHERE, (1, 2)),
+    samples=_clamp_samples,
 )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, aval_of
-from pullback.core.primitive import FIRST_ORDER, PURE, NotApplicable, Primitive, Sample
+from pullback.core.primitive import FIRST_ORDER, PURE, NotApplicable, Primitive, Sample, Zero
 from pullback.errors import UnsupportedError
 from pullback.ops.kinds import (
     ANY,
@@ -49,9 +50,19 @@ def _convert_abstract(
     return ShapedArray(x.shape, new_dtype, bool(weak_type))
 
 
+@cache
+def _float_range(of: Any, to: Any) -> tuple[Any, Any]:
+    """The least float that `to` can hold, and the first one above its range."""
+    info = integer_limits(to)
+    return of.type(float(info.min)), of.type(float(int(info.max) + 1))
+
+
 def _saturated(x: Any, dtype: Any) -> Any:
     """Floats to integers: rounded towards zero, clipped to the range, NaN to 0."""
     info = integer_limits(dtype)
+    low, above = _float_range(x.dtype, dtype)
+    if ((x >= low) & (x < above)).all():
+        return x.astype(dtype)
     wide = np.where(np.isnan(x), 0, x).astype(np.float64)
     low, high = float(info.min), float(info.max)
     if high == int(info.max):
@@ -74,7 +85,7 @@ def _convert_reference(x: Any, *, new_dtype: Any, weak_type: bool, sharding: Any
 def _convert_jvp(primals: Any, tangents: Any, *, new_dtype: Any, **params: Any) -> Any:
     (x,), (t,) = primals, tangents
     out = convert_element_type(x, new_dtype=new_dtype, **params)
-    if dtypes.kind_of(new_dtype) not in INEXACT or dtypes.kind_of(t.aval.dtype) not in INEXACT:
+    if type(t) is Zero or dtypes.kind_of(new_dtype) not in INEXACT:
         return out, zero_tangent(out)
     return out, convert_element_type(t, new_dtype=new_dtype, **params)
 

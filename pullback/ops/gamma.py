@@ -62,21 +62,44 @@ _NO_HLO: Final = NotApplicable("hlo", "expanded into elementary operations")
 
 # --------------------------------------------------------------------------- lgamma, polygamma
 
+_gammaln: Final = scipy_function("gammaln")
+_psi: Final = scipy_function("psi")
+
+
+def _lgamma(x: Any) -> Any:
+    return np.where(np.isinf(x), x.dtype.type(np.inf), _gammaln(x))
+
+
+def _lgamma_lower(s: Any, x: Any) -> Any:
+    value = s.extern("gammaln", s.convert(x, dtypes.float64))
+    infinite = s.eq(s.abs(x), math.inf)
+    return s.select(infinite, s.const(math.inf, x.dtype), s.convert(value, x.dtype))
+
+
+def _digamma(x: Any) -> Any:
+    return np.where(x == 0, x.dtype.type(np.nan), _psi(x))
+
+
+def _digamma_lower(s: Any, x: Any) -> Any:
+    value = s.convert(s.extern("psi", s.convert(x, dtypes.float64)), x.dtype)
+    return s.select(s.eq(x, 0.0), s.const(math.nan, x.dtype), value)
+
+
 lgamma: Primitive = unary(
     "lgamma",
-    scipy_function("gammaln"),
+    _lgamma,
     FLOAT,
     jvp=lambda ans, x: lambda t: mul(t, digamma(x)),
-    lower=extern("gammaln"),
+    lower=_lgamma_lower,
     hlo="chlo.lgamma",
     samples=inputs(FLOAT, (0.2, 5)),
 )
 digamma: Primitive = unary(
     "digamma",
-    scipy_function("psi"),
+    _digamma,
     FLOAT,
     jvp=lambda ans, x: lambda t: mul(t, polygamma(1.0, x)),
-    lower=extern("psi"),
+    lower=_digamma_lower,
     hlo="chlo.digamma",
     samples=inputs(FLOAT, (0.2, 5)),
 )

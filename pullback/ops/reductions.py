@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -90,7 +91,7 @@ def highest(dtype: Any) -> Any:
 def _extreme(dtype: Any, infinity: float) -> Any:
     kind = dtypes.kind_of(dtype)
     if kind == "c":
-        return dtype.type(complex(infinity, infinity))
+        return dtype.type(complex(infinity, 0.0))
     if kind == "f":
         return _float_extreme(dtype, infinity)
     if kind == "b":
@@ -107,6 +108,7 @@ def _float_extreme(dtype: Any, infinity: float) -> Any:
     return limits.max if infinity > 0 else limits.min
 
 
+@cache
 def identity_of(name: str, dtype: Any) -> Any:
     """The identity of `sum`, `prod`, `max`, `min`, `and`, `or` or `xor` for a dtype."""
     if name in ("max", "min"):
@@ -141,15 +143,17 @@ def _samples(accepts: str, interval: Any = ANYWHERE) -> Callable[[], Iterator[Sa
         for kind in accepts:
             for place, dtype in enumerate(DTYPES[kind]):
                 for shape, axes in cases if place == 0 else cases[2:3]:
-                    yield Sample((draw(rng, dtype, shape, interval),), {"axes": axes})
+                    smooth = accepts != ANY or 0 not in shape
+                    yield Sample((draw(rng, dtype, shape, interval),), {"axes": axes}, smooth)
         yield Sample(
             (draw(rng, dtypes.float32 if "f" in accepts else dtypes.bool_, (3, 0)),),
             {"axes": (0, 1)},
+            accepts != ANY,
         )
         if "f" in accepts:
             yield Sample((special_values(dtypes.float32),), {"axes": (0,)}, False)
-            yield Sample((draw(rng, dtypes.float32, (7, 300)),), {"axes": (1,)})
-            yield Sample((draw(rng, dtypes.float32, (300, 7)),), {"axes": (0,)})
+            yield Sample((draw(rng, dtypes.float32, (7, 300)),), {"axes": (1,)}, tol=8.0)
+            yield Sample((draw(rng, dtypes.float32, (300, 7)),), {"axes": (0,)}, tol=8.0)
 
     return samples
 
@@ -167,7 +171,8 @@ def _reduction(
     full_name = f"reduce_{name}"
 
     def abstract(x: ShapedArray, *, axes: Axes, out_sharding: Any = None) -> ShapedArray:
-        return ShapedArray(_result_shape(full_name, x, axes, accepts), x.dtype, x.weak_type)
+        weak = x.weak_type and accepts != BITS
+        return ShapedArray(_result_shape(full_name, x, axes, accepts), x.dtype, weak)
 
     def reference(x: Any, *, axes: Axes, out_sharding: Any = None) -> Any:
         dtype = x.dtype

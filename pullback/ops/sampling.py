@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
-from scipy import special as scipy_special
 
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, aval_of
@@ -28,6 +27,7 @@ from pullback.core.primitive import (
     Zero,
 )
 from pullback.ops import rng
+from pullback.ops.gamma import scipy_function
 from pullback.ops.kinds import FLOAT, binary, late, unary
 from pullback.ops.rearrange import NO_HLO, move_to_front
 from pullback.ops.samples import ANYWHERE, inputs
@@ -45,6 +45,7 @@ _U32: Final = np.dtype(np.uint32)
 _U64: Final = np.dtype(np.uint64)
 _F32: Final = np.dtype(np.float32)
 _F64: Final = np.dtype(np.float64)
+_accurate_erf_inv: Final = scipy_function("erfinv")
 
 # --------------------------------------------------------------------------- fma
 
@@ -99,7 +100,7 @@ _FAR: Final = (
 
 def _erf_inv_reference(x: Any) -> Any:
     if x.dtype == _F64:
-        return scipy_special.erfinv(x)
+        return _accurate_erf_inv(x)
     x32 = x.astype(np.float32)
     w = -np.log1p(-(x32 * x32))
     near = w < np.float32(5)

@@ -36,7 +36,7 @@ from pullback.llvm.entry import (
     input_output,
     make_entry,
 )
-from pullback.loops import build
+from pullback.loops.program import lower_program
 from pullback.passes import simplify
 from pullback.runtime import cache
 from pullback.runtime.array import ArrayImpl, from_numpy
@@ -200,7 +200,7 @@ def _needed(closed: ClosedJaxpr, computed: Sequence[int]) -> tuple[ClosedJaxpr, 
 
 def _generate(closed: ClosedJaxpr, name: str) -> Code:
     """Machine code for a simplified jaxpr."""
-    program = build.lower_program(closed)
+    program = lower_program(closed, vector_bits=native.vector_bits(), name=name)
     module = emit.emit_module(program, native.vector_bits(), name=_PROGRAM)
     object_code = native.compile_object(module.text, name=name)
     return Code(object_code, tuple(module.symbols), module.arena_bytes, module.cost)

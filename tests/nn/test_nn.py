@@ -76,7 +76,8 @@ def test_parameters_of_activations() -> None:
 def test_over_axes(name: str, axis: Any, masked: bool) -> None:
     ours, theirs = getattr(nn, name), getattr(jax.nn, name)
     where = {"where": MASK} if masked else {}
-    agree(ours(jnp.asarray(ROWS), axis, **where), theirs(ROWS, axis, **where), 2e-4)
+    tol = 1e-2 if name == "standardize" else 1e-5  # few elements are left: small variances
+    agree(ours(jnp.asarray(ROWS), axis, **where), theirs(ROWS, axis, **where), tol)
     if not masked:
         ours_grad = pb.grad(lambda x: (ours(x, axis) ** 2).sum())(jnp.asarray(ROWS))
         agree(ours_grad, jax.grad(lambda x: (theirs(x, axis) ** 2).sum())(ROWS), 1e-4)

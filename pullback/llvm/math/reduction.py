@@ -2,8 +2,8 @@
 
 After M. H. Payne and R. N. Hanek, "Radian reduction for trigonometric functions" (SIGNUM
 Newsletter 18, 1983): the bits of 1/pi that matter for an argument, times its significand, in
-integers. Of the product, 192 bits are kept: two before the point, the quadrant, and so many after
-it that what is left near a multiple of pi / 2 still has more than 64 good ones.
+integers. Of the product, 128 bits are kept: two before the point, the quadrant, and so many after
+it that what is left near a multiple of pi / 2 still has 64 good ones.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pullback.llvm.math.builder import INTEGER, Value, constant_text, type_name
 from pullback.llvm.math.coefficients import CONSTANTS, INVERSE_PI, INVERSE_PI_BITS
 from pullback.llvm.math.registry import HELPERS, symbol
 
-# %product is x 2 / pi modulo 4, in units of 2^-190; n rounds it, f is the rest, r = f pi / 2
+# (%top, %next) is x 2 / pi modulo 4, in units of 2^-126; n rounds it, f is the rest, r = f pi / 2
 REDUCE_ONE = """\
   %xbits = bitcast double %xd to i64
   %biased = lshr i64 %xbits, 52
@@ -20,26 +20,38 @@ REDUCE_ONE = """\
   %exponent = select i1 %tiny, i64 1023, i64 %biased
   %shift = sub i64 {last}, %exponent
   %byte = lshr i64 %shift, 3
-  %address = getelementptr i8, ptr @{table}, i64 %byte
-  %loaded = load i256, ptr %address, align 1
   %in.byte = and i64 %shift, 7
-  %in.byte.wide = zext i64 %in.byte to i256
-  %shifted = lshr i256 %loaded, %in.byte.wide
-  %window = trunc i256 %shifted to i192
+  %address0 = getelementptr i8, ptr @{table}, i64 %byte
+  %address1 = getelementptr i8, ptr %address0, i64 8
+  %address2 = getelementptr i8, ptr %address0, i64 16
+  %address3 = getelementptr i8, ptr %address0, i64 24
+  %bits0 = load i64, ptr %address0, align 1
+  %bits1 = load i64, ptr %address1, align 1
+  %bits2 = load i64, ptr %address2, align 1
+  %bits3 = load i64, ptr %address3, align 1
+  %window0 = call i64 @llvm.fshr.i64(i64 %bits1, i64 %bits0, i64 %in.byte)
+  %window1 = call i64 @llvm.fshr.i64(i64 %bits2, i64 %bits1, i64 %in.byte)
+  %window2 = call i64 @llvm.fshr.i64(i64 %bits3, i64 %bits2, i64 %in.byte)
   %fraction = and i64 %xbits, 4503599627370495
   %significand = or i64 %fraction, 4503599627370496
-  %significand.wide = zext i64 %significand to i192
-  %product = mul i192 %window, %significand.wide
-  %up = add i192 %product, {half}
-  %n.wide = lshr i192 %up, 190
-  %n = trunc i192 %n.wide to {integer}
-  %whole = shl i192 %n.wide, 190
-  %f = sub i192 %product, %whole
-  %top.wide = ashr i192 %f, 128
-  %top = trunc i192 %top.wide to i64
-  %next.wide = lshr i192 %f, 65
-  %next.64 = trunc i192 %next.wide to i64
-  %next = and i64 %next.64, 9223372036854775807
+  %factor = zext i64 %significand to i128
+  %wide0 = zext i64 %window0 to i128
+  %product0 = mul i128 %wide0, %factor
+  %carry0 = lshr i128 %product0, 64
+  %wide1 = zext i64 %window1 to i128
+  %partial1 = mul i128 %wide1, %factor
+  %product1 = add i128 %partial1, %carry0
+  %next.all = trunc i128 %product1 to i64
+  %carry1.wide = lshr i128 %product1, 64
+  %carry1 = trunc i128 %carry1.wide to i64
+  %partial2 = mul i64 %window2, %significand
+  %product2 = add i64 %partial2, %carry1
+  %up = add i64 %product2, {half}
+  %n.wide = lshr i64 %up, 62
+  %n = {to_integer} i64 %n.wide to {integer}
+  %whole = shl i64 %n.wide, 62
+  %top = sub i64 %product2, %whole
+  %next = lshr i64 %next.all, 1
   %high = sitofp i64 %top to double
   %back = fptosi double %high to i64
   %error = sub i64 %top, %back
@@ -72,23 +84,32 @@ define internal {result} @{symbol}({float} %xj) noinline cold nounwind {{
 EVERY_LANE = """\
 define internal {result} @{symbol}({floats} %x) noinline cold nounwind {{
 entry:
+  %xs = alloca {floats}
+  %rs = alloca {floats}
+  %es = alloca {floats}
+  %ns = alloca {integers}
+  store {floats} %x, ptr %xs
   br label %lane
 lane:
-  %j = phi i32 [0, %entry], [%j.next, %lane]
-  %rs = phi {floats} [poison, %entry], [%rs.next, %lane]
-  %es = phi {floats} [poison, %entry], [%es.next, %lane]
-  %ns = phi {integers} [poison, %entry], [%ns.next, %lane]
-  %xj = extractelement {floats} %x, i32 %j
-{widen}{reduce}{narrow}  %rs.next = insertelement {floats} %rs, {float} %rj, i32 %j
-  %es.next = insertelement {floats} %es, {float} %ej, i32 %j
-  %ns.next = insertelement {integers} %ns, {integer} %n, i32 %j
-  %j.next = add i32 %j, 1
-  %done = icmp eq i32 %j.next, {width}
+  %j = phi i64 [0, %entry], [%j.next, %lane]
+  %xp = getelementptr {float}, ptr %xs, i64 %j
+  %xj = load {float}, ptr %xp
+{widen}{reduce}{narrow}  %rp = getelementptr {float}, ptr %rs, i64 %j
+  %ep = getelementptr {float}, ptr %es, i64 %j
+  %np = getelementptr {integer}, ptr %ns, i64 %j
+  store {float} %rj, ptr %rp
+  store {float} %ej, ptr %ep
+  store {integer} %n, ptr %np
+  %j.next = add i64 %j, 1
+  %done = icmp eq i64 %j.next, {width}
   br i1 %done, label %end, label %lane
 end:
-  %o1 = insertvalue {result} poison, {floats} %rs.next, 0
-  %o2 = insertvalue {result} %o1, {floats} %es.next, 1
-  %o3 = insertvalue {result} %o2, {integers} %ns.next, 2
+  %r.all = load {floats}, ptr %rs
+  %e.all = load {floats}, ptr %es
+  %n.all = load {integers}, ptr %ns
+  %o1 = insertvalue {result} poison, {floats} %r.all, 0
+  %o2 = insertvalue {result} %o1, {floats} %e.all, 1
+  %o3 = insertvalue {result} %o2, {integers} %n.all, 2
   ret {result} %o3
 }}
 """
@@ -132,7 +153,8 @@ def reduction_text(dtype: str, width: int) -> str:
         # the window of an argument 2^e m begins with the bit of 2/pi whose weight is 2^(1 - e)
         last=INVERSE_PI_BITS - 1 + 1075 - 190,
         table=f"{function}_bits",
-        half=1 << 189,
+        half=1 << 61,
+        to_integer={"f32": "trunc", "f64": "bitcast"}[dtype],
         integer=integer,
         scale=constant_text("f64", 2.0**-62, 1),
         next_scale=constant_text("f64", 2.0**-63, 1),

@@ -19,7 +19,12 @@ RULES: dict[str, Rule] = {}
 HELPERS: dict[str, Callable[[str, int], str]] = {}
 """Functions that kernels call: name to what writes the whole text, given dtype and width."""
 
-HELPER_DECLARATIONS = frozenset({"declare double @llvm.fma.f64(double, double, double)"})
+HELPER_DECLARATIONS = frozenset(
+    {
+        "declare double @llvm.fma.f64(double, double, double)",
+        "declare i64 @llvm.fshr.i64(i64, i64, i64)",
+    }
+)
 
 
 def elementary(name: str) -> Callable[[Rule], Rule]:

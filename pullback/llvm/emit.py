@@ -1,0 +1,359 @@
+"""Loop programs to LLVM modules.
+
+    define i32 @NAME(ptr %args, ptr %outs, ptr %arena)
+
+The body of the program is one function; loop nests that are worth a call become kernels
+
+    define internal void @kernel(ptr %env, i64 %begin, i64 %end)
+
+which do the steps [begin, end) of their outermost loop and find the addresses of buffers, and what
+else they use from outside, in `env`.  Kernels with the same text are one.  Those with enough work are
+called through `pb_parallel_for`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from pullback.llvm.emit_statements import StatementWriter, turns
+from pullback.llvm.emit_types import register_type
+from pullback.llvm.emit_values import Module, Value
+from pullback.loops.expr import Axis, Expr, Load, Local, Read
+from pullback.loops.ir import (
+    Address,
+    Block,
+    Buffer,
+    Call,
+    Copy,
+    Declare,
+    Fold,
+    If,
+    Let,
+    Loop,
+    Program,
+    Stmt,
+    Store,
+    While,
+    expressions,
+    inner_blocks,
+    subexpressions,
+    walk,
+)
+
+__all__ = ["EmittedModule", "emit_module"]
+
+PARALLEL_NS: Final = 40_000.0
+"""Work below this is not worth waking threads."""
+CHUNK_NS: Final = 10_000.0
+INLINE_NS: Final = 300.0
+"""Nests inside a loop that do less than this are written in line."""
+STACK_BYTES: Final = 512
+STACK_TOTAL: Final = 1 << 15
+UNKNOWN_TURNS: Final = 16
+CALL_NS: Final = 2000.0
+
+
+@dataclass(frozen=True)
+class EmittedModule:
+    """LLVM text and what running it needs; `cost` estimates nanoseconds on one thread."""
+
+    text: str
+    arena_bytes: int
+    symbols: list[str]
+    cost: float
+
+
+def emit_module(
+    program: Program, vector_bits: int = 512, name: str = "pb_program"
+) -> EmittedModule:
+    """The module of a program, whose entry point is called `name`."""
+    module = Module()
+    main = _Main(module, program)
+    body = main.write()
+    head = f"define i32 @{name}(ptr %args, ptr %outs, ptr %arena) {{"
+    defined = _defined(module.functions)
+    declarations = [d for n, d in sorted(module.declarations.items()) if n not in defined]
+    text = "\n\n".join(
+        ["\n".join(declarations), "\n".join(module.globals), *module.functions, f"{head}\n{body}}}"]
+    )
+    return EmittedModule(text, max(program.arena_bytes, 1), sorted(module.symbols), main.cost)
+
+
+_DEFINE: Final = re.compile(r"^define [^@]*@([\w.]+)\(", re.MULTILINE)
+
+
+def _defined(functions: list[str]) -> set[str]:
+    return {m.group(1) for f in functions for m in _DEFINE.finditer(f)}
+
+
+# --------------------------------------------------------------------------- cost
+
+
+def block_work(block: Block) -> float:
+    """Estimated nanoseconds of some statements."""
+    return sum(_work(s) for s in block)
+
+
+def _work(stmt: Stmt) -> float:
+    if isinstance(stmt, Loop):
+        count = turns(stmt)
+        each = stmt.work or block_work(stmt.body)
+        return each * (UNKNOWN_TURNS if count is None else count)
+    if isinstance(stmt, If):
+        return max(block_work(stmt.then), block_work(stmt.otherwise))
+    if isinstance(stmt, While):
+        return UNKNOWN_TURNS * (block_work(stmt.before) + block_work(stmt.body))
+    if isinstance(stmt, Call):
+        return CALL_NS
+    if isinstance(stmt, Copy):
+        return stmt.count * stmt.target.buffer.dtype.itemsize / 10
+    return 0.3 * sum(1 for _ in subexpressions(list(expressions(stmt))))
+
+
+# --------------------------------------------------------------------------- the program
+
+
+class _Main(StatementWriter):
+    """Writes the function of the program."""
+
+    def __init__(self, module: Module, program: Program) -> None:
+        super().__init__(module)
+        self.program = program
+        self.depth = 0
+        self.cost = block_work(program.body)
+        self.env_slots = 0
+        self.stack = _stack_buffers(program.body)
+
+    def write(self) -> str:
+        """The text of the body."""
+        self.block(self.program.body)
+        if self.env_slots:
+            self.entry.append(f"  %env = alloca [{self.env_slots} x i64], align 8")
+            self.entry += [
+                f"  %env.{k} = getelementptr i64, ptr %env, i64 {k}" for k in range(self.env_slots)
+            ]
+        lines = ["entry:", *self.entry, *self.scopes[0].lines, "  ret i32 0", ""]
+        return "\n".join(lines)
+
+    def pointer(self, buffer: Buffer) -> str:
+        """The address of a buffer, computed at the entry."""
+        root = buffer.root()
+        found = self.pointers.get(root)
+        if found is None:
+            found = self.pointers[root] = self._pointer(root)
+        return found
+
+    def _pointer(self, buffer: Buffer) -> str:
+        if buffer.kind == "const":
+            return self._global(buffer)
+        name = self.fresh()
+        if buffer.kind in ("arg", "out"):
+            slot = self.fresh()
+            table = "%args" if buffer.kind == "arg" else "%outs"
+            self.entry.append(f"  {slot} = getelementptr ptr, ptr {table}, i64 {buffer.index}")
+            self.entry.append(f"  {name} = load ptr, ptr {slot}, align 8")
+        elif buffer in self.stack or buffer.kind == "local":
+            self.entry.append(f"  {name} = alloca [{max(buffer.nbytes, 1)} x i8], align 64")
+        else:
+            text = f"getelementptr inbounds i8, ptr %arena, i64 {buffer.offset}"
+            self.entry.append(f"  {name} = {text}")
+        return name
+
+    def _global(self, buffer: Buffer) -> str:
+        """A constant array as data of the module."""
+        name = f"@data{buffer.index}"
+        value = np.ascontiguousarray(self.program.const_values[buffer.index])
+        data = "".join(f"\\{byte:02X}" for byte in value.view(np.uint8).reshape(-1).tobytes())
+        self.module.globals.append(
+            f'{name} = private unnamed_addr constant [{value.nbytes} x i8] c"{data}", align 64'
+        )
+        return name
+
+    # ---------------------------------------------------------------- loops
+
+    def loop(self, stmt: Loop) -> None:
+        """A kernel if it is worth a call, else in line."""
+        if self.lanes == 1 and _is_kernel(stmt, self.depth):
+            self._kernel_call(stmt)
+            return
+        self.depth += 1
+        super().loop(stmt)
+        self.depth -= 1
+
+    def while_(self, stmt: While) -> None:
+        """The body of a loop of unknown length."""
+        self.depth += 1
+        super().while_(stmt)
+        self.depth -= 1
+
+    def _kernel_call(self, stmt: Loop) -> None:
+        kernel = _Kernel(self.module)
+        text = kernel.write(stmt)
+        name = self.module.kernels.get(text)
+        if name is None:
+            name = self.module.kernels[text] = f"kernel{len(self.module.kernels)}"
+            head = f"define internal void @{name}(ptr %env, i64 %begin, i64 %end) noinline {{"
+            self.module.functions.append(f"{head}\n{text}}}")
+        slots = len(kernel.buffers) + len(kernel.outside)
+        self.env_slots = max(self.env_slots, slots, 1)
+        self._fill_env(kernel)
+        count = turns(stmt)
+        end = self.index(stmt.extent).name if count is None else str(count)
+        total = _work(stmt)
+        if stmt.parallel and total >= PARALLEL_NS and count != 1:
+            each = max(total / (count or UNKNOWN_TURNS), 0.01)
+            grain = max(1, int(CHUNK_NS / each))
+            self.module.external(
+                "pb_parallel_for", "declare void @pb_parallel_for(ptr, ptr, i64, i64)"
+            )
+            self.do(f"call void @pb_parallel_for(ptr @{name}, ptr %env, i64 {end}, i64 {grain})")
+        else:
+            self.do(f"call void @{name}(ptr %env, i64 0, i64 {end})")
+
+    def _fill_env(self, kernel: _Kernel) -> None:
+        for k, buffer in enumerate(kernel.buffers):
+            self.do(f"store ptr {self.pointer(buffer)}, ptr {self._slot(k)}, align 8")
+        for k, e in enumerate(kernel.outside, len(kernel.buffers)):
+            value = self.value(e) if not isinstance(e, Axis) else self.atom(e)
+            self.do(f"store {register_type(e.dtype)} {value.name}, ptr {self._slot(k)}, align 8")
+
+    def _slot(self, k: int) -> str:
+        return f"%env.{k}"
+
+
+def _is_kernel(stmt: Loop, depth: int) -> bool:
+    if stmt.width == 1 and not stmt.parallel:
+        return False
+    if _uses_outer_variables(stmt):
+        return False
+    if depth == 0:
+        return _work(stmt) > 20.0
+    return _work(stmt) > INLINE_NS
+
+
+def _uses_outer_variables(stmt: Loop) -> bool:
+    declared = {s.var for s in walk((stmt,)) if isinstance(s, Declare)}
+    reads = {e.var for s in walk((stmt,)) for e in _exprs(s) if type(e) is Read}
+    calls = any(isinstance(s, Call) for s in walk((stmt,)))
+    return bool(reads - declared) or calls
+
+
+def _exprs(stmt: Stmt) -> Any:
+    return subexpressions(list(expressions(stmt)))
+
+
+def _stack_buffers(body: Block) -> set[Buffer]:
+    """Small temporaries that only code in line touches: LLVM keeps them in registers."""
+    small: dict[Buffer, None] = {}
+    escaping: set[Buffer] = set()
+    _find_small(body, 0, small, escaping)
+    chosen: set[Buffer] = set()
+    total = 0
+    for buffer in small:
+        if buffer not in escaping and total + buffer.nbytes <= STACK_TOTAL:
+            chosen.add(buffer)
+            total += buffer.nbytes
+    return chosen
+
+
+def _find_small(
+    block: Block, depth: int, small: dict[Buffer, None], escaping: set[Buffer]
+) -> None:
+    for stmt in block:
+        if isinstance(stmt, Loop) and _is_kernel(stmt, depth):
+            for inner in walk((stmt,)):
+                escaping.update(_touched(inner))
+            continue
+        touched = _touched(stmt)
+        if isinstance(stmt, Call):
+            escaping.update(touched)
+        for buffer in touched:
+            if buffer.kind == "temp" and buffer.nbytes <= STACK_BYTES:
+                small[buffer] = None
+        for inner_block in inner_blocks(stmt):
+            _find_small(inner_block, depth + isinstance(stmt, (Loop, While)), small, escaping)
+
+
+def _touched(stmt: Stmt) -> set[Buffer]:
+    found = {e.buffer.root() for e in _exprs(stmt) if type(e) is Load}
+    if isinstance(stmt, Store):
+        found.add(stmt.buffer.root())
+    elif isinstance(stmt, Copy):
+        found |= {stmt.source.buffer.root(), stmt.target.buffer.root()}
+    elif isinstance(stmt, Call):
+        found |= {a.buffer.root() for a in stmt.args if isinstance(a, Address)}
+    return found
+
+
+# --------------------------------------------------------------------------- kernels
+
+
+class _Kernel(StatementWriter):
+    """Writes one kernel; afterwards `buffers` and `outside` say what its environment holds."""
+
+    def __init__(self, module: Module) -> None:
+        super().__init__(module)
+        self.buffers: list[Buffer] = []
+        self.outside: list[Expr] = []
+        self.slots: list[str] = []
+
+    def write(self, stmt: Loop) -> str:
+        """The body of the function that does some steps of a loop."""
+        self.outside = _free_names(stmt)
+        self.scopes[0].stored = self._stored(stmt)
+        for k, e in enumerate(self.outside):
+            self.bind(e, Value(f"%outer.{k}", 0))
+        self._loop(stmt, "%begin", "%end", None)
+        scalars = []
+        for k, e in enumerate(self.outside):
+            slot = len(self.buffers) + k
+            scalars += [
+                f"  %slot.{k} = getelementptr i64, ptr %env, i64 {slot}",
+                f"  %outer.{k} = load {register_type(e.dtype)}, ptr %slot.{k}, align 8",
+            ]
+        lines = ["entry:", *self.slots, *scalars, *self.entry, *self.scopes[0].lines]
+        return "\n".join([*lines, "  ret void", ""])
+
+    def pointer(self, buffer: Buffer) -> str:
+        """The address of a buffer, loaded from the environment at the entry."""
+        root = buffer.root()
+        found = self.pointers.get(root)
+        if found is None:
+            found = self.pointers[root] = self._pointer(root)
+        return found
+
+    def _pointer(self, buffer: Buffer) -> str:
+        if buffer.kind == "local":
+            name = self.fresh()
+            self.entry.append(f"  {name} = alloca [{max(buffer.nbytes, 1)} x i8], align 64")
+            return name
+        k = len(self.buffers)
+        self.buffers.append(buffer)
+        self.slots += [
+            f"  %at.{k} = getelementptr i64, ptr %env, i64 {k}",
+            f"  %buffer.{k} = load ptr, ptr %at.{k}, align 8",
+        ]
+        return f"%buffer.{k}"
+
+
+def _free_names(stmt: Loop) -> list[Expr]:
+    """Axes and names that a nest uses and does not define, in order of appearance."""
+    defined: set[int] = set()
+    used: dict[int, Expr] = {}
+    for s in walk((stmt,)):
+        if isinstance(s, Loop):
+            defined.add(id(s.axis))
+        elif isinstance(s, Let):
+            defined.add(id(s.local))
+        elif isinstance(s, Fold):
+            names = (*s.results, *s.combine.left, *s.combine.right)
+            defined.update(id(x) for x in names)
+        for e in _exprs(s):
+            if isinstance(e, (Axis, Local)):
+                used.setdefault(id(e), e)
+    return [e for key, e in used.items() if key not in defined]
+

@@ -1,0 +1,586 @@
+"""Choosing elements: by conditions, by indices, by being nonzero."""
+
+from __future__ import annotations
+
+import builtins
+import math
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback import lax
+from pullback.core import dtypes
+from pullback.core.array import Array
+from pullback.core.trace import concrete_or_error
+from pullback.numpy.arrays import array_of, as_array, broadcast_to_shape, convert_with_weak_type
+from pullback.numpy.creation import asarray
+from pullback.numpy.indexing import parse, take_plan
+from pullback.numpy.predicates import isnan, to_bool
+from pullback.numpy.promotion import (
+    broadcast_shapes,
+    canonical_axis,
+    check_arraylike,
+    check_no_out,
+    convert,
+    ensure_arraylike,
+    promote_args,
+    promote_dtypes,
+    shape_of,
+    static_shape,
+)
+from pullback.numpy.shaping import ravel
+
+__all__ = [
+    "argwhere",
+    "choose",
+    "clip",
+    "compress",
+    "extract",
+    "flatnonzero",
+    "nonzero",
+    "piecewise",
+    "place",
+    "put",
+    "put_along_axis",
+    "ravel_multi_index",
+    "select",
+    "take",
+    "take_along_axis",
+    "unravel_index",
+    "where",
+]
+
+
+# --------------------------------------------------------------------------- conditions
+
+
+def where(
+    condition: Any,
+    x: Any = None,
+    y: Any = None,
+    /,
+    *,
+    size: int | None = None,
+    fill_value: Any = None,
+) -> Any:
+    """`x` where the condition holds, else `y`; with the condition alone, `nonzero(condition)`.
+
+    Shapes broadcast, dtypes are promoted. Under differentiation both sides are evaluated, so keep
+    the side that is not taken finite.
+
+    >>> jnp.where(jnp.array([True, False]), jnp.array([1, 2]), 0)
+    Array([1, 0], dtype=int32)
+    """
+    if x is None and y is None:
+        check_arraylike("where", condition)
+        return nonzero(condition, size=size, fill_value=fill_value)
+    check_arraylike("where", condition, x, y)
+    if size is not None or fill_value is not None:
+        raise ValueError("size and fill_value arguments cannot be used in three-term where function.")
+    condition = to_bool(as_array(condition))
+    x, y = (as_array(v) if type(v) in (bool,) else v for v in promote_dtypes(x, y))
+    shapes = (condition.shape, shape_of(x), shape_of(y))
+    shape = shapes[0]
+    if shapes[1] != shape or shapes[2] != shape:
+        shape = broadcast_shapes(*shapes)
+    x, y = broadcast_to_shape(x, shape), broadcast_to_shape(y, shape)
+    if condition.shape != shape and condition.ndim:
+        condition = broadcast_to_shape(condition, shape)
+    return lax.select(condition, x, y)
+
+
+def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
+    """From each place the choice of the first condition that holds there, else `default`.
+
+    Raises ValueError if the lists differ in length or are empty.
+
+    >>> x = jnp.arange(3)
+    >>> jnp.select([x < 1, x < 2], [x + 10, x + 20])
+    Array([10, 21,  0], dtype=int32)
+    """
+    if len(condlist) != len(choicelist):
+        raise ValueError(
+            f"condlist must have length equal to choicelist ({len(condlist)} vs {len(choicelist)})"
+        )
+    if len(condlist) == 0:
+        raise ValueError("condlist must be non-empty")
+    conditions = [asarray(c) for c in condlist]
+    for c in conditions:
+        if c.dtype != bool:
+            raise ValueError(f"condlist must be of bools, got {c.aval}")
+    *choices, result = promote_dtypes(*(asarray(c) for c in choicelist), default)
+    for c, choice in builtins.reversed(list(zip(conditions, choices, strict=True))):
+        result = where(c, choice, result)
+    return as_array(result)
+
+
+def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> Any:
+    """For every element of `x` the function (or number) of the last condition that holds.
+
+    One function more than conditions is the one for all others, which is 0 by default.
+
+    >>> jnp.piecewise(jnp.array([-1., 2.]), [jnp.array([True, False])], [0.5, lambda v: v * 10])
+    Array([ 0.5, 20. ], dtype=float32)
+    """
+    x = ensure_arraylike("piecewise", x)
+    conditions = asarray(condlist)
+    if conditions.ndim == x.ndim and not (conditions.ndim and isinstance(condlist, list)):
+        conditions = lax.expand_dims(conditions, (0,))
+    n = conditions.shape[0]
+    functions = list(funclist)
+    if len(functions) == n:
+        functions = [0, *functions]
+    elif len(functions) == n + 1:
+        functions = [functions[-1], *functions[:-1]]
+    else:
+        raise ValueError(f"with {n} condition(s), either {n} or {n + 1} functions are expected; got "
+                         f"{len(functions)}")
+    result = lax.full_like(x, 0)
+    values = [f(x, *args, **kw) if callable(f) else f for f in functions]
+    result = broadcast_to_shape(convert_with_weak_type(asarray(values[0]), x.dtype, False), x.shape)
+    for k in range(n):
+        value = convert_with_weak_type(asarray(values[k + 1]), x.dtype, False)
+        mask = broadcast_to_shape(to_bool(conditions[k]), x.shape)
+        result = lax.select(mask, broadcast_to_shape(value, x.shape), result)
+    return result
+
+
+def choose(a: Any, choices: Any, out: None = None, mode: str = "raise") -> Any:
+    """From each place the choice whose number stands there in `a`.
+
+    Mode "raise" needs concrete `a`; "wrap" and "clip" bring numbers into range.
+
+    >>> jnp.choose(jnp.array([1, 0]), [jnp.array([1, 2]), jnp.array([10, 20])])
+    Array([10,  2], dtype=int32)
+    """
+    check_no_out("choose", out)
+    a = ensure_arraylike("choose", a)
+    if dtypes.kind_of(a.dtype) not in "iu":
+        raise ValueError("`a` array must be integer typed")
+    n = len(choices)
+    if mode == "raise":
+        data = concrete_or_error(np.asarray, a, "jnp.choose(mode='raise') needs concrete values.")
+        if data.size and (data.min() < 0 or data.max() >= n):
+            raise ValueError("invalid entry in choice array")
+    elif mode == "wrap":
+        a = a % n
+    elif mode == "clip":
+        a = clip(a, 0, n - 1)
+    else:
+        raise ValueError(f"mode={mode!r} not understood. Must be 'raise', 'wrap', or 'clip'")
+    arrays = promote_dtypes(*(asarray(c) for c in choices))
+    shape = broadcast_shapes(a.shape, *(c.shape for c in arrays))
+    a = broadcast_to_shape(a, shape)
+    arrays = [broadcast_to_shape(c, shape) for c in arrays]
+    result = arrays[0]
+    for k in range(1, n):
+        result = lax.select(lax.eq(a, lax.full_like(a, k)), arrays[k], result)
+    return result
+
+
+def clip(arr: Any = None, /, min: Any = None, max: Any = None) -> Any:
+    """Elements below `min` raised to it, above `max` lowered to it; bounds broadcast.
+
+    Raises ValueError for complex numbers.
+
+    >>> jnp.clip(jnp.array([-1, 2, 9]), 0, 5)
+    Array([0, 2, 5], dtype=int32)
+    """
+    if arr is None:
+        raise ValueError("No input was provided to the clip function.")
+    check_arraylike("clip", *(v for v in (arr, min, max) if v is not None))
+    if builtins.any(
+        v is not None and dtypes.kind_of(dtypes.dtype_of(v)) == "c" for v in (arr, min, max)
+    ):
+        raise ValueError(
+            "Clip received a complex value either through the input or the min/max keywords."
+        )
+    if max is not None:
+        arr = _bounded("clip", lax.min, arr, max)
+    if min is not None:
+        arr = _bounded("clip", lax.max, arr, min)
+    return as_array(arr)
+
+
+def _bounded(name: str, bound: Callable[[Any, Any], Any], x: Any, limit: Any) -> Any:
+    return bound(*promote_args(name, x, limit))
+
+
+# --------------------------------------------------------------------------- indices
+
+
+def take(
+    a: Any,
+    indices: Any,
+    axis: Any = None,
+    out: None = None,
+    mode: str | None = None,
+    unique_indices: bool = False,
+    indices_are_sorted: bool = False,
+    fill_value: Any = None,
+) -> Any:
+    """The elements at the given positions along an axis, or of the flattened array.
+
+    Out of bounds: mode "fill" (default; nan, the smallest or the largest integer, or `fill_value`),
+    "clip" or "wrap".
+
+    >>> jnp.take(jnp.array([10., 20.]), jnp.array([1, 5]))
+    Array([20., nan], dtype=float32)
+    """
+    check_no_out("take", out)
+    a, indices = ensure_arraylike("take", a, indices)
+    if axis is None:
+        a, axis = ravel(a), 0
+    axis = canonical_axis(axis, a.ndim)
+    n = a.shape[axis]
+    wrap = True
+    if mode == "raise":
+        raise NotImplementedError("The 'raise' mode to jnp.take is not supported.")
+    if mode == "wrap":
+        indices, mode = lax_mod(indices, n), "promise_in_bounds"
+    elif mode == "clip":
+        wrap = False
+        indices = clip(indices, 0, builtins.max(n - 1, 0))
+    if n == 0 and indices.size:
+        raise IndexError("cannot do a non-empty take from an empty axis")
+    plan = parse(a.shape, (*(slice(None),) * axis, indices))
+    return take_plan(
+        a, plan, mode or "fill", fill_value, indices_are_sorted, unique_indices, wrap
+    )
+
+
+def lax_mod(i: Any, n: int) -> Any:
+    """`i` modulo `n`, not negative."""
+    size = lax.full_like(i, n)
+    r = lax.rem(i, size)
+    return lax.select(lax.lt(r, lax.full_like(r, 0)), lax.add(r, size), r)
+
+
+def take_along_axis(
+    arr: Any,
+    indices: Any,
+    axis: Any = -1,
+    mode: Any = None,
+    fill_value: Any = None,
+    *,
+    wrap_negative_indices: bool | None = None,
+) -> Any:
+    """From each line along an axis the elements at the line's own positions.
+
+    `indices` has as many axes as `arr`, the others of equal length or 1. Out of bounds: "fill".
+
+    >>> jnp.take_along_axis(jnp.array([[3, 4], [5, 6]]), jnp.array([[1], [0]]), 1)
+    Array([[4],
+           [5]], dtype=int32)
+    """
+    arr, indices = ensure_arraylike("take_along_axis", arr, indices)
+    if dtypes.kind_of(indices.dtype) not in "iu":
+        raise TypeError(f"take_along_axis indices must be of integer type, got {indices.dtype}")
+    if axis is None:
+        if indices.ndim != 1:
+            raise ValueError(f"take_along_axis indices must be 1D if axis=None, got {indices.aval}")
+        arr, axis = ravel(arr), 0
+    if arr.ndim != indices.ndim:
+        raise ValueError(
+            "indices and arr must have the same number of dimensions; "
+            f"{indices.ndim} vs. {arr.ndim}"
+        )
+    axis = canonical_axis(axis, arr.ndim)
+    wrap = True if wrap_negative_indices is None else wrap_negative_indices
+    shape = list(_row_shape(arr, indices, axis))
+    shape[axis] = arr.shape[axis]
+    arr = broadcast_to_shape(arr, tuple(shape))
+    plan = parse(arr.shape, _along(arr.shape, indices, axis))
+    return take_plan(arr, plan, mode or "fill", fill_value, wrap_negative_indices=wrap)
+
+
+def _row_shape(arr: Any, indices: Any, axis: int) -> tuple[int, ...]:
+    a, b = list(arr.shape), list(indices.shape)
+    a[axis] = b[axis] = 1
+    return broadcast_shapes(tuple(a), tuple(b))
+
+
+def _along(shape: tuple[int, ...], indices: Any, axis: int) -> tuple[Any, ...]:
+    """The index of NumPy that means the same: numbers of the lines, and the positions."""
+    rank = len(shape)
+    index: list[Any] = []
+    for k in range(rank):
+        if k == axis:
+            index.append(indices)
+        else:
+            n = builtins.max(shape[k], indices.shape[k])
+            index.append(np.arange(n, dtype=np.int32).reshape(*(1,) * k, n, *(1,) * (rank - k - 1)))
+    return tuple(index)
+
+
+def put_along_axis(
+    arr: Any,
+    indices: Any,
+    values: Any,
+    axis: int | None,
+    inplace: bool = True,
+    *,
+    mode: str | None = None,
+) -> Any:
+    """A copy with values put where `take_along_axis` reads; called with `inplace=False`.
+
+    >>> jnp.put_along_axis(jnp.zeros((1, 2)), jnp.array([[1]]), 5, 1, inplace=False)
+    Array([[0., 5.]], dtype=float32)
+    """
+    _refuse_inplace("put_along_axis", inplace)
+    arr, indices, values = ensure_arraylike("put_along_axis", arr, indices, values)
+    shape = arr.shape
+    if axis is None:
+        arr, axis = ravel(arr), 0
+    axis = canonical_axis(axis, arr.ndim)
+    index = _along(arr.shape, indices, axis)
+    return lax.reshape(arr.at[index].set(values, mode=mode), shape)
+
+
+def _refuse_inplace(name: str, inplace: bool) -> None:
+    if inplace:
+        raise ValueError(
+            f"jnp.{name}: arrays are immutable; pass inplace=False and use the returned array"
+        )
+
+
+def put(a: Any, ind: Any, v: Any, mode: str | None = None, *, inplace: bool = True) -> Any:
+    """A copy with `v` (repeated as needed) at positions of the flattened array.
+
+    Called with `inplace=False`. Modes: "clip" (default), "wrap".
+
+    >>> jnp.put(jnp.zeros(3), jnp.array([0, 2]), jnp.array([5, 6]), inplace=False)
+    Array([5., 0., 6.], dtype=float32)
+    """
+    _refuse_inplace("put", inplace)
+    a, ind, v = ensure_arraylike("put", a, ind, v)
+    ind, v = ravel(ind), ravel(v)
+    if a.size == 0 or ind.size == 0 or v.size == 0:
+        return a
+    if v.size < ind.size:
+        v = v[np.arange(ind.size) % v.size]
+    elif v.size > ind.size:
+        v = v[: ind.size]
+    if mode == "raise":
+        raise NotImplementedError("The 'raise' mode to jnp.put is not supported.")
+    if mode == "wrap":
+        ind, how = lax_mod(ind, a.size), "promise_in_bounds"
+    elif mode in (None, "clip"):
+        how = "clip" if mode == "clip" else "drop"
+    else:
+        raise ValueError(f"mode should be one of 'wrap' or 'clip'; got mode={mode!r}")
+    return lax.reshape(ravel(a).at[ind].set(v, mode=how), a.shape)
+
+
+def place(arr: Any, mask: Any, vals: Any, *, inplace: bool = True) -> Any:
+    """A copy with `vals` (repeated as needed) one after the other where the mask holds.
+
+    Called with `inplace=False`.
+
+    >>> jnp.place(jnp.zeros(3), jnp.array([True, False, True]), jnp.array([5, 6]), inplace=False)
+    Array([5., 0., 6.], dtype=float32)
+    """
+    _refuse_inplace("place", inplace)
+    arr, mask, vals = ensure_arraylike("place", arr, mask, vals)
+    vals = ravel(vals)
+    if arr.size != mask.size:
+        raise ValueError("place: arr and mask must be the same size")
+    if not vals.size:
+        raise ValueError("Cannot place values from an empty array")
+    if not arr.size:
+        return arr
+    flags = ravel(to_bool(mask))
+    order = lax.cumsum(lax.convert_element_type(flags, np.dtype(np.int32))) - 1
+    values = convert_with_weak_type(vals[lax_mod(order, vals.size)], arr.dtype, False)
+    return lax.reshape(lax.select(flags, values, ravel(arr)), arr.shape)
+
+
+# --------------------------------------------------------------------------- nonzero
+
+
+def nonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> tuple[Any, ...]:
+    """The positions of elements that are not zero: one array of indices an axis.
+
+    Their number depends on the values; a static `size` cuts or fills it (with `fill_value`, or 0).
+
+    >>> jnp.nonzero(jnp.array([0, 3, 4]), size=3)
+    (Array([1, 2, 0], dtype=int32),)
+    """
+    a = ensure_arraylike("nonzero", a)
+    if a.ndim == 0:
+        raise ValueError(
+            "Calling nonzero on 0d arrays is not allowed. Use jnp.atleast_1d(scalar).nonzero() "
+            "instead."
+        )
+    dtype = dtypes.default_int()
+    if size is None:
+        data = concrete_or_error(
+            np.asarray,
+            a,
+            "The size of the result of jnp.nonzero (or where, argwhere, flatnonzero) depends on the "
+            "values: pass a static size.",
+        )
+        return tuple(array_of(i, dtype) for i in np.nonzero(data))
+    size = operator.index(concrete_or_error(None, size, "size of jnp.nonzero must be static."))
+    return _nonzero_sized(to_bool(a), size, fill_value, dtype)
+
+
+def _nonzero_sized(mask: Any, size: int, fill_value: Any, dtype: Any) -> tuple[Any, ...]:
+    fills = fill_value if isinstance(fill_value, tuple) else (fill_value,) * mask.ndim
+    if len(fills) != mask.ndim:
+        raise ValueError(f"fill_value has {len(fills)} entries for an array of rank {mask.ndim}")
+    if mask.size == 0 or size == 0:
+        return tuple(
+            lax.full((size,), 0 if f is None else f, dtype) for f in fills
+        )
+    flat = lax.reshape(mask, (mask.size,))
+    counted = lax.cumsum(lax.convert_element_type(flat, dtype))
+    total = lax.index_in_dim(counted, mask.size - 1, keepdims=False)
+    # Element k of the result is at the place where the count first exceeds k.
+    slots = lax.select(flat, lax.sub(counted, lax.full_like(counted, 1)), lax.full_like(counted, size))
+    found = lax.full((size,), 0, dtype).at[slots].set(lax.iota(dtype, mask.size), mode="drop")
+    inside = lax.lt(lax.iota(dtype, size), lax.broadcast(total, (size,)))
+    result = []
+    for k, fill in enumerate(fills):
+        stride = math.prod(mask.shape[k + 1 :])
+        index = lax.div(found, lax.full_like(found, stride))
+        index = lax.rem(index, lax.full_like(index, mask.shape[k]))
+        value = convert_with_weak_type(asarray(0 if fill is None else fill), dtype, False)
+        result.append(lax.select(inside, index, broadcast_to_shape(value, (size,))))
+    return tuple(result)
+
+
+def flatnonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> Any:
+    """The positions in the flattened array of elements that are not zero.
+
+    >>> jnp.flatnonzero(jnp.array([[0, 3], [4, 0]]))
+    Array([1, 2], dtype=int32)
+    """
+    return nonzero(ravel(a), size=size, fill_value=fill_value)[0]
+
+
+def argwhere(a: Any, *, size: int | None = None, fill_value: Any = None) -> Any:
+    """The positions of elements that are not zero, as the rows of a matrix.
+
+    >>> jnp.argwhere(jnp.array([[0, 3], [4, 0]]))
+    Array([[0, 1],
+           [1, 0]], dtype=int32)
+    """
+    a = ensure_arraylike("argwhere", a)
+    flat = a if a.ndim else lax.reshape(a, (1,))
+    found = nonzero(flat, size=size, fill_value=fill_value)
+    if a.ndim == 0:
+        return lax.full((found[0].shape[0], 0), 0, found[0].dtype)
+    return lax.concatenate([lax.expand_dims(i, (1,)) for i in found], 1)
+
+
+def extract(condition: Any, arr: Any, *, size: int | None = None, fill_value: Any = 0) -> Any:
+    """The elements where the flattened condition holds.
+
+    >>> jnp.extract(jnp.array([True, False, True]), jnp.array([5, 6, 7]))
+    Array([5, 7], dtype=int32)
+    """
+    return compress(ravel(condition), ravel(arr), size=size, fill_value=fill_value)
+
+
+def compress(
+    condition: Any,
+    a: Any,
+    axis: int | None = None,
+    *,
+    size: int | None = None,
+    fill_value: Any = 0,
+    out: None = None,
+) -> Any:
+    """The slices along an axis (or elements of the flattened array) where the condition holds.
+
+    >>> jnp.compress(jnp.array([True, False]), jnp.array([[1, 2], [3, 4]]), axis=1)
+    Array([[1],
+           [3]], dtype=int32)
+    """
+    check_no_out("compress", out)
+    condition, a = ensure_arraylike("compress", condition, a)
+    if condition.ndim != 1:
+        raise ValueError("condition must be a 1D array")
+    if axis is None:
+        a, axis = ravel(a), 0
+    axis = canonical_axis(axis, a.ndim)
+    n = a.shape[axis]
+    condition = to_bool(condition)
+    if condition.shape[0] > n:
+        if not builtins.bool(np.any(np.asarray(condition[n:]))):
+            condition = condition[:n]
+        else:
+            raise ValueError("condition contains entries that are out of bounds")
+    if size is None:
+        (index,) = nonzero(condition)
+        return take(a, index, axis, mode="clip")
+    (index,) = nonzero(condition, size=size, fill_value=n)
+    return take(a, index, axis, mode="fill", fill_value=fill_value)
+
+
+# --------------------------------------------------------------------------- flat indices
+
+
+def unravel_index(indices: Any, shape: Any) -> tuple[Any, ...]:
+    """The index of each axis for positions in the flattened array of a shape; clamped to it.
+
+    >>> jnp.unravel_index(jnp.array([5]), (2, 3))
+    (Array([1], dtype=int32), Array([2], dtype=int32))
+    """
+    indices = ensure_arraylike("unravel_index", indices)
+    lengths = static_shape(shape)
+    total = math.prod(lengths)
+    indices = lax.select(
+        lax.lt(indices, lax.full_like(indices, 0)),
+        lax.add(indices, lax.full_like(indices, total)),
+        indices,
+    )
+    indices = clip(indices, 0, builtins.max(total - 1, 0))
+    result = []
+    for n in builtins.reversed(lengths):
+        size = lax.full_like(indices, builtins.max(n, 1))
+        result.append(lax.rem(indices, size))
+        indices = lax.div(indices, size)
+    return tuple(builtins.reversed(result))
+
+
+def ravel_multi_index(
+    multi_index: Any, dims: Any, mode: str = "raise", order: str = "C", *, dtype: Any = None
+) -> Any:
+    """Positions in the flattened array of a shape for indices of each axis.
+
+    Mode "raise" needs concrete indices; "clip" and "wrap" bring them into range.
+
+    >>> jnp.ravel_multi_index((jnp.array([1]), jnp.array([2])), (2, 3))
+    Array([5], dtype=int32)
+    """
+    lengths = static_shape(dims)
+    if len(multi_index) != len(lengths):
+        raise ValueError(f"len(multi_index)={len(multi_index)} != len(dims)={len(lengths)}")
+    arrays = [ensure_arraylike("ravel_multi_index", i) for i in multi_index]
+    if builtins.any(dtypes.kind_of(i.dtype) not in "iu" for i in arrays):
+        raise TypeError("only int indices permitted")
+    arrays = [_in_range(i, n, mode) for i, n in zip(arrays, lengths, strict=True)]
+    if order not in ("C", "F"):
+        raise ValueError(f"invalid order={order!r}. Expected 'C' or 'F'")
+    steps = [math.prod(lengths[k + 1 :] if order == "C" else lengths[:k]) for k in range(len(lengths))]
+    result: Any = lax.full((), 0, dtypes.default_int())
+    for i, step in zip(arrays, steps, strict=True):
+        result = result + convert(i, dtypes.default_int()) * step
+    return result if dtype is None else convert_with_weak_type(result, dtypes.canonical(dtype), False)
+
+
+def _in_range(i: Any, n: int, mode: str) -> Any:
+    if mode == "raise":
+        data = concrete_or_error(np.asarray, i, "ravel_multi_index(mode='raise') needs concrete values.")
+        if data.size and (data.min() < 0 or data.max() >= n):
+            raise ValueError("invalid entry in coordinates array")
+        return i
+    if mode == "clip":
+        return clip(i, 0, n - 1)
+    if mode == "wrap":
+        return lax_mod(i, n)
+    raise ValueError(f"invalid mode={mode!r}. Expected 'raise', 'wrap', or 'clip'")

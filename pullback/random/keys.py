@@ -1,0 +1,233 @@
+"""Keys: making, splitting and taking them apart.
+
+Samplers take a key of either style through `one_key`: an array of dtype `key<fry>`, or two uint32.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, Final
+
+import numpy as np
+
+from pullback import config
+from pullback.core import dtypes
+from pullback.core.array import Array
+from pullback.core.avals import aval_of
+from pullback.core.dtypes import KEY
+from pullback.errors import UnsupportedError
+from pullback.lax.structural import canonical_shape
+from pullback.ops import conversion, rearrange, rng, slicing
+
+__all__ = [
+    "PRNGKey",
+    "clone",
+    "fold_in",
+    "key",
+    "key_data",
+    "key_dtype",
+    "key_impl",
+    "many_keys",
+    "one_key",
+    "split",
+    "split_into",
+    "wrap_key_data",
+]
+
+_IMPL: Final = "threefry2x32"
+_KNOWN_IMPLS: Final = (_IMPL, "fry")
+_OTHER_IMPLS: Final = ("rbg", "unsafe_rbg", "philox2x32", "philox4x32", "threefry4x32")
+_TAG: Final = "fry"
+
+
+def _check_impl(impl: Any, dtype: Any = None) -> None:
+    if impl is not None and dtype is not None:
+        raise ValueError("only one of impl and dtype may be given")
+    name = getattr(impl, "name", impl)
+    if dtype is not None and dtype is not KEY:
+        raise TypeError(f"keys have dtype {KEY}, got {dtype}")
+    if name is None or name in _KNOWN_IMPLS or impl is KEY:
+        return
+    if name in _OTHER_IMPLS:
+        raise UnsupportedError(f"the generator {name!r} is not supported; there is {_IMPL!r}")
+    raise ValueError(f"unrecognized PRNG implementation {name!r}; there is {_IMPL!r}")
+
+
+def _seed_operand(seed: Any) -> Any:
+    """A seed as an integer operand; a Python integer keeps the bits that fit."""
+    if isinstance(seed, (int, np.integer, np.bool_)):
+        value = operator.index(int(seed))
+        if not -(2**63) <= value < 2**64:
+            raise OverflowError(f"the seed {value} does not fit into 64 bits")
+        if config.x64():
+            return np.array(value & 0xFFFFFFFFFFFFFFFF, np.uint64).view(np.int64)[()]
+        return np.array(value & 0xFFFFFFFF, np.uint32).view(np.int32)[()]
+    aval = aval_of(seed)
+    if dtypes.kind_of(aval.dtype) not in "iub":
+        raise TypeError(f"PRNG key seed must be an integer; got {aval}")
+    if aval.shape != ():
+        raise TypeError(
+            f"a key is made of a scalar seed, but was given an array of shape {aval.shape}; "
+            "use jax.vmap for batching"
+        )
+    return conversion.convert(seed, np.dtype(np.int32)) if aval.dtype == np.bool_ else seed
+
+
+def key(seed: Any, *, impl: Any = None, dtype: Any = None) -> Any:
+    """The key of a seed: an array of rank 0 and dtype `key<fry>`.
+
+    >>> key(0)
+    Array((), dtype=key<fry>) overlaying:
+    [0 0]
+    """
+    _check_impl(impl, dtype)
+    return rng.random_seed(_seed_operand(seed), impl=_TAG)
+
+
+def PRNGKey(seed: Any, *, impl: Any = None) -> Any:
+    """The key of a seed in the old style: two uint32.
+
+    >>> PRNGKey(7)
+    Array([0, 7], dtype=uint32)
+    """
+    return rng.random_unwrap(key(seed, impl=impl))
+
+
+def is_typed(x: Any) -> bool:
+    """Whether `x` is an array of keys of the new style."""
+    return isinstance(x, Array) and x.dtype is KEY
+
+
+def many_keys(x: Any) -> tuple[Any, bool]:
+    """Keys of the new style, and whether they came as such; raises TypeError on anything else."""
+    if is_typed(x):
+        return x, True
+    if not isinstance(x, (Array, np.ndarray)):
+        raise TypeError(f"a random key is needed, got {x!r}; jax.random.key(seed) makes one")
+    aval = aval_of(x)
+    if aval.ndim < 1 or aval.shape[-1] != 2:
+        raise TypeError(f"the data of a key is uint32[..., 2], got an array of shape {aval.shape}")
+    if aval.dtype != np.uint32:
+        raise TypeError(f"the data of a key is uint32[..., 2], got dtype {aval.dtype.name}")
+    return rng.random_wrap(x, impl=_TAG), False
+
+
+def one_key(name: str, x: Any) -> Any:
+    """A single key of either style, as one of the new."""
+    keys, _ = many_keys(x)
+    if keys.shape != ():
+        raise ValueError(
+            f"{name} accepts a single key, but was given a key array of shape {keys.shape} != (). "
+            "Use jax.vmap for batching."
+        )
+    return keys
+
+
+def split(key: Any, num: Any = 2) -> Any:
+    """`num` (a number or a shape) new keys; the old one should not be used again.
+
+    >>> split(PRNGKey(0)).shape
+    (2, 2)
+    """
+    keys, typed = many_keys(key)
+    if keys.shape != ():
+        raise TypeError(
+            f"split accepts a single key, but was given a key array of shape {keys.shape} != (). "
+            "Use jax.vmap for batching."
+        )
+    out = rng.random_split(keys, shape=canonical_shape(num))
+    return out if typed else rng.random_unwrap(out)
+
+
+def split_into(key: Any, num: int) -> list[Any]:
+    """`num` new keys one by one, for samplers that need several."""
+    keys = rng.random_split(key, shape=(num,))
+    return [pick(keys, k) for k in range(num)]
+
+
+def pick(keys: Any, k: int) -> Any:
+    """Key number `k` of a one-dimensional array of keys."""
+    part = slicing.slice_(keys, start_indices=(k,), limit_indices=(k + 1,), strides=None)
+    return rearrange.squeeze(part, dimensions=(0,))
+
+
+def fold_in(key: Any, data: Any) -> Any:
+    """A new key made of a key and an integer.
+
+    >>> fold_in(PRNGKey(0), 1).shape
+    (2,)
+    """
+    keys, typed = many_keys(key)
+    if keys.shape != ():
+        raise TypeError(
+            f"fold_in accepts a single key, but was given a key array of shape {keys.shape} != (). "
+            "Use jax.vmap for batching."
+        )
+    out = rng.random_fold_in(keys, _fold_operand(data))
+    return out if typed else rng.random_unwrap(out)
+
+
+def _fold_operand(data: Any) -> Any:
+    if isinstance(data, (bool, int)):
+        if not 0 <= data < 2**32:
+            raise OverflowError(f"Python integer {data} out of bounds for uint32")
+        return np.uint32(data)
+    aval = aval_of(data)
+    if aval.shape != ():
+        raise TypeError(
+            f"fold_in accepts a scalar, but was given an array of shape {aval.shape} != (). "
+            "Use jax.vmap for batching."
+        )
+    return conversion.convert(data, np.dtype(np.uint32))
+
+
+def key_data(keys: Any) -> Any:
+    """The bits of keys: uint32[..., 2].
+
+    >>> key_data(key(3))
+    Array([0, 3], dtype=uint32)
+    """
+    return rng.random_unwrap(keys) if is_typed(keys) else rng.random_unwrap(many_keys(keys)[0])
+
+
+def wrap_key_data(key_bits_array: Any, *, impl: Any = None, dtype: Any = None) -> Any:
+    """Keys of the new style from their bits, uint32[..., 2].
+
+    >>> wrap_key_data(np.array([0, 3], np.uint32)).dtype
+    key<fry>
+    """
+    _check_impl(impl, dtype)
+    if is_typed(key_bits_array):
+        raise TypeError("wrap_key_data takes uint32 bits, got keys")
+    return many_keys(key_bits_array)[0]
+
+
+def key_impl(keys: Any) -> str:
+    """The name of the generator that keys belong to.
+
+    >>> key_impl(key(0))
+    'threefry2x32'
+    """
+    many_keys(keys)
+    return _IMPL
+
+
+def key_dtype(impl_spec: Any = None) -> Any:
+    """The dtype of keys.
+
+    >>> key_dtype()
+    key<fry>
+    """
+    _check_impl(impl_spec)
+    return KEY
+
+
+def clone(key: Any) -> Any:
+    """The same key again, for a checker of reuse: says that using it twice is meant.
+
+    >>> bool((key_data(clone(PRNGKey(1))) == key_data(PRNGKey(1))).all())
+    True
+    """
+    keys, typed = many_keys(key)
+    out = rng.random_clone(keys)
+    return out if typed else rng.random_unwrap(out)
