@@ -25,7 +25,7 @@ import pullback.numpy as jnp
 from pullback import lax
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402  (the backend comes first)
+import matplotlib.pyplot as plt
 
 Array = pb.Array
 

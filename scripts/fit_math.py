@@ -298,12 +298,12 @@ def error_functions() -> Iterator[Fit]:
             "erf_far", dtype, far, ERF_NEAR, high,
             mp.erf, lambda x: 1 / mp.erf(x), lambda x, centre=centre: (x - centre) / 2,
         )  # fmt: skip
-    # erfc(x) = exp(-x^2) P((x - k) / (x + k)) / (x + k), P(0) in two parts
-    for dtype, terms, high, k in ((F32, 11, "10.3", 2), (F64, 23, "27.4", 4)):
+    # erfc(x) = exp(-x^2) P((x - 2) / (x + 2)) / (x + 2), P(0) in two parts
+    for dtype, terms, high in ((F32, 11, mpf("10.3")), (F64, 25, mpf("27.4"))):
         yield Fit(
-            "erfc", dtype, terms, mpf("0.46"), mpf(high),
-            lambda x, k=k: erfcx(x) * (x + k), lambda x, k=k: 1 / (erfcx(x) * (x + k)),
-            lambda x, k=k: (x - k) / (x + k), two_parts=True,
+            "erfc", dtype, terms, mpf("0.46"), high,
+            lambda x: erfcx(x) * (x + 2), lambda x: 1 / (erfcx(x) * (x + 2)),
+            lambda x: (x - 2) / (x + 2), two_parts=True,
         )  # fmt: skip
     # erfinv(x) = x + x P(w - 3), and beyond x + x P(sqrt(w) / 2 - c), P(0) in two parts
     for dtype, near, far, end, c in ((F32, 11, 11, "16.7", 1.5), (F64, 25, 31, "37.5", 2.125)):

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from pullback import config
 from pullback.core import dtypes
 from pullback.core.dtypes import DType, KeyDtype
 
@@ -42,10 +43,12 @@ class ShapedArray(AbstractValue):
     True
     """
 
-    __slots__ = ("dtype", "shape", "weak_type")
+    __slots__ = ("dtype", "shape", "size", "weak_type")
 
     shape: tuple[int, ...]
     dtype: DType
+    size: int
+    """Number of elements."""
     weak_type: bool
 
     def __new__(
@@ -65,11 +68,6 @@ class ShapedArray(AbstractValue):
     def ndim(self) -> int:
         """Number of axes."""
         return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return math.prod(self.shape)
 
     def update(self, **changes: Any) -> ShapedArray:
         """This aval with some of `shape`, `dtype`, `weak_type` replaced."""
@@ -112,9 +110,8 @@ def _intern(shape: tuple[Any, ...], dtype: Any, weak_type: bool) -> ShapedArray:
         found = _interned.get(key)
         if found is None:
             found = object.__new__(ShapedArray)
-            object.__setattr__(found, "shape", shape)
-            object.__setattr__(found, "dtype", dtype)
-            object.__setattr__(found, "weak_type", weak_type)
+            found.shape, found.dtype, found.weak_type = shape, dtype, weak_type
+            found.size = math.prod(shape)
             _interned[key] = found
         if len(_recent) >= _RECENT_LIMIT:
             _recent.clear()
@@ -135,8 +132,19 @@ def _numpy_aval(x: Any) -> ShapedArray:
     return ShapedArray(x.shape, dtypes.canonicalize_dtype(x.dtype))
 
 
+_scalar_avals: dict[tuple[type, bool], ShapedArray] = {}
+
+
 def _scalar_aval(x: Any) -> ShapedArray:
-    return ShapedArray((), dtypes.python_scalar_dtype(type(x), x), type(x) is not bool)
+    cls = type(x)
+    if cls is int and not -(2**31) <= x < 2**31:
+        return ShapedArray((), dtypes.python_scalar_dtype(int, x), True)
+    key = (cls, config.x64())
+    found = _scalar_avals.get(key)
+    if found is None:
+        found = ShapedArray((), dtypes.python_scalar_dtype(cls), cls is not bool)
+        _scalar_avals[key] = found
+    return found
 
 
 def aval_of(x: Any) -> ShapedArray:

@@ -172,7 +172,11 @@ def _type_literals(args: Sequence[Any]) -> tuple[Any, ...]:
         if type(x) not in _SCALARS:
             typed = x
             break
-    if typed is None or not any(type(x) in _SCALARS for x in args):
+    if typed is None:
+        kinds = {type(x) for x in args}
+        widest = next(kind for kind in (complex, float, int, bool) if kind in kinds)
+        return tuple(widest(x) for x in args)
+    if not any(type(x) in _SCALARS for x in args):
         return tuple(args)
     dtype = typed.dtype
     return tuple(dtype.type(x) if type(x) in _SCALARS else x for x in args)

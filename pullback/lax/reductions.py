@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from pullback.core.array import Array
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.primitive import Primitive
 from pullback.core.trace import is_concrete
+from pullback.lax import arithmetic
 from pullback.lax.windows import fold_windows, full_windows
 from pullback.ops import cumulative, pooling, reductions, slicing, structural
 from pullback.ops.kinds import late
@@ -232,8 +233,23 @@ _MONOIDS = {
 }
 
 
+_KNOWN: dict[Any, str] = {
+    arithmetic.add: "sum",
+    arithmetic.mul: "prod",
+    arithmetic.max: "max",
+    arithmetic.min: "min",
+    arithmetic.bitwise_and: "and",
+    arithmetic.bitwise_or: "or",
+    arithmetic.bitwise_xor: "xor",
+    operator.add: "sum",
+    operator.mul: "prod",
+}
+
+
 def _monoid(computation: Computation, init: Any) -> str | None:
     """The name in `reductions` of a computation on two scalars that is one known primitive."""
+    if isinstance(computation, Hashable) and computation in _KNOWN:
+        return _KNOWN[computation]
     aval = ShapedArray((), aval_of(init).dtype)
     jaxpr = stage(lambda x, y: [computation(x, y)], [aval, aval], description="a reduction").jaxpr
     if len(jaxpr.eqns) != 1 or list(map(id, jaxpr.outvars)) != [id(jaxpr.eqns[0].outvars[0])]:

@@ -391,14 +391,14 @@ class StatementWriter(ValueWriter):
         """A loop with its test before the body."""
         test, body, end = self.label("test"), self.label("body"), self.label("end")
         outer = self.scope
-        outer.lines.append(f"  br label %{test}")
         with self.inside(test, self._stored(stmt), True) as before:
             self.block(stmt.before)
             flag = self.value(stmt.condition).name
             with self.inside(body, before.stored, True) as scope:
                 self.block(stmt.body)
             self.do(f"br i1 {flag}, label %{body}, label %{end}")
-        outer.lines.append(f"{test}:")
+        # Addresses that do not change in the loop were appended to the outer lines meanwhile.
+        outer.lines += [f"  br label %{test}", f"{test}:"]
         self._append(before)
         outer.lines.append(f"{body}:")
         self._append(scope)

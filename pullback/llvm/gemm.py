@@ -1,4 +1,4 @@
-"""Matrix kernels that generated code calls: one C interface over whatever multiplies best.
+"""Matrix kernels that generated code calls: one C interface, our own code or BLAS behind it.
 
     void pb_gemm_T(T *a, T *b, T *c,
                    i64 lanes, i64 lane_a, i64 lane_b, i64 lane_c,
@@ -7,6 +7,9 @@
 
 for T in f32, f64, c64, c128 computes `c[l] = a[l] @ b[l]` for each lane.  Strides are in elements;
 each operand has unit stride along its rows or along its columns, and `c` along its rows.
+
+Real numbers go to our kernels (`llvm.gemm_kernels`), which share the thread pool of the program and
+give the same bits at any number of threads; complex ones go to BLAS.
 """
 
 from __future__ import annotations
@@ -14,27 +17,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from string import Template
-from typing import Any, Final
+from typing import Final
 
-from pullback.llvm import jit
+from pullback.llvm import gemm_kernels, jit, pool
 
-__all__ = ["KERNELS", "address", "module_text"]
+__all__ = ["KERNELS", "address", "module_text", "object_cache"]
 
-_ELEMENTS: Final[dict[str, tuple[str, int, str, str, str]]] = {
-    # name: (BLAS function, bytes, LLVM type, one, zero)
-    "f32": ("sgemm", 4, "float", "1.0", "0.0"),
-    "f64": ("dgemm", 8, "double", "1.0", "0.0"),
-    "c64": ("cgemm", 8, "{ float, float }", "{ float 1.0, float 0.0 }", "zeroinitializer"),
-    "c128": ("zgemm", 16, "{ double, double }", "{ double 1.0, double 0.0 }", "zeroinitializer"),
+_ELEMENTS: Final[dict[str, tuple[str, str, str]]] = {
+    # name: (BLAS function, LLVM type, one)
+    "c64": ("cgemm", "{ float, float }", "{ float 1.0, float 0.0 }"),
+    "c128": ("zgemm", "{ double, double }", "{ double 1.0, double 0.0 }"),
 }
-KERNELS: Final = tuple(f"pb_gemm_{name}" for name in _ELEMENTS)
+_REAL: Final = ("f32", "f64")
+KERNELS: Final = tuple(f"pb_gemm_{name}" for name in (*_REAL, *_ELEMENTS))
+
+Find = Callable[[str], int]
+object_cache: Final[list[Callable[[str, Callable[[], bytes]], bytes]]] = []
+"""May hold one function `(key, compile) -> object code` that remembers code between processes."""
 
 # BLAS is column-major: it sees the transposes, and c' = b' a'.
 _KERNEL: Final = Template("""
 declare void @$blas(ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr)
 
 @one_$name = private constant $type $one
-@zero_$name = private constant $type $zero
+@zero_$name = private constant $type zeroinitializer
 
 define void @pb_gemm_$name(ptr %a, ptr %b, ptr %c, i64 %lanes, i64 %la, i64 %lb, i64 %lc,
                            i64 %m, i64 %n, i64 %k,
@@ -108,21 +114,32 @@ define internal i32 @leading(i1 %t, i64 %rows, i64 %cols, i64 %row, i64 %col) al
 """
 
 
-def module_text(name: str) -> str:
-    """LLVM text of the module that defines `pb_gemm_<name>`."""
-    blas, _, kind, one, zero = _ELEMENTS[name]
-    return _HELPERS + _KERNEL.substitute(blas=blas, name=name, type=kind, one=one, zero=zero)
+def module_text(name: str) -> tuple[str, list[str]]:
+    """LLVM text of the module that defines `pb_gemm_<name>`, and the symbols that it needs."""
+    if name in _REAL:
+        module = gemm_kernels.kernel_module(gemm_kernels.shape_of(name, jit.vector_bits()))
+        return module.text(), module.undefined
+    blas, kind, one = _ELEMENTS[name]
+    return _HELPERS + _KERNEL.substitute(blas=blas, name=name, type=kind, one=one), [blas]
+
+
+def _compiled(key: str, compile: Callable[[], bytes]) -> bytes:
+    return object_cache[0](key, compile) if object_cache else compile()
 
 
 @cache
-def _module(name: str, find: Callable[[str], int]) -> Any:
-    code = jit.compile_object(module_text(name), name=f"gemm_{name}")
-    blas = _ELEMENTS[name][0]
-    return jit.load(code, {blas: find(blas)}, exports=[f"pb_gemm_{name}"])
+def _module(name: str, find: Find) -> jit.LoadedModule:
+    text, needs = module_text(name)
+    code = _compiled(text, lambda: jit.compile_object(text, name=f"gemm_{name}"))
+    symbols = {need: pool.address() if need == _PARALLEL else find(need) for need in needs}
+    return jit.load(code, symbols, exports=[f"pb_gemm_{name}"])
 
 
-def address(symbol: str, find: Callable[[str], int]) -> int:
-    """Address of one of `KERNELS`, 0 for another name; `find` gives addresses of BLAS functions."""
+_PARALLEL: Final = "pb_parallel_for"
+
+
+def address(symbol: str, find: Find) -> int:
+    """Address of one of `KERNELS`, 0 for another name; `find` gives addresses of C functions."""
     if symbol not in KERNELS:
         return 0
-    return int(_module(symbol.removeprefix("pb_gemm_"), find).address(symbol))
+    return _module(symbol.removeprefix("pb_gemm_"), find).address(symbol)

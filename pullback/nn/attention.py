@@ -84,8 +84,8 @@ def dot_product_attention(
     """softmax(query key^T scale + bias) value, head by head.
 
     `query` is `[batch, t, heads, size]`, `key` and `value` are `[batch, s, key heads, size]`; each
-    key head serves an equal number of query heads.  Without a batch axis all have rank 3.  `mask` is
-    true where a query may see a key; scores are computed in float32.  With `return_residual` the
+    key head serves an equal number of query heads.  Without a batch axis all have rank 3.  `mask`
+    is true where a query may see a key; scores are computed in float32.  With `return_residual` the
     logarithms of the softmax's sums, `[batch, t, heads]`, are the second result.
 
     Raises ValueError where shapes do not fit.

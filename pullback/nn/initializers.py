@@ -292,7 +292,7 @@ def orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None) -> In
 
 
 def delta_orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None) -> Initializer:
-    """An orthogonal matrix at the centre of a convolution's window, 0 elsewhere (Xiao et al., 2018).
+    """An orthogonal matrix at the centre of a convolution's window, 0 elsewhere (Xiao, 2018).
 
     Shapes are `[*window, in feature, out feature]` with at most as many inputs as outputs.
 

@@ -143,7 +143,7 @@ def standardize(
     *,
     algorithm: str = "fast",
 ) -> Any:
-    """(x - mean) / sqrt(variance + epsilon) over `axis`; mean and variance are computed if not given.
+    """(x - mean) / sqrt(variance + epsilon) over `axis`, with moments given or computed.
 
     `algorithm` "fast" takes the variance as the mean of the squares less the square of the mean,
     "stable" as the mean of the squared deviations, which loses fewer digits.

@@ -131,20 +131,7 @@ def partition(a: Any, kth: int, axis: int = -1) -> Any:
     kth = canonical_axis(kth, a.shape[axis], "kth")
     if dtypes.kind_of(a.dtype) == "c":
         raise NotImplementedError("jnp.partition for complex dtype is not implemented.")
-    a = moveaxis(a, axis, -1)
-    low = lax.neg(_top(lax.neg(a), kth + 1)[0]) if _negatable(a) else None
-    if low is None:
-        return moveaxis(lax.sort(a, dimension=-1), -1, axis)
-    high = _top(a, a.shape[-1] - kth - 1)[0]
-    return moveaxis(lax.concatenate([low, high], a.ndim - 1), -1, axis)
-
-
-def _negatable(a: Any) -> bool:
-    return dtypes.kind_of(a.dtype) in "i"
-
-
-def _top(a: Any, k: int) -> Any:
-    return lax.top_k(a, k)
+    return lax.sort(a, dimension=axis)  # sorted arrays are partitioned everywhere
 
 
 def argpartition(a: Any, kth: int, axis: int = -1) -> Any:

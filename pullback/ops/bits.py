@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pullback.core import dtypes
 from pullback.core.primitive import NotApplicable, Primitive, Sample
 from pullback.ops.kinds import BITS, INT, NONDIFF, binary, unary, widened
 from pullback.ops.samples import ANYWHERE, draw, generator, inputs
@@ -124,7 +125,14 @@ def _arithmetic_right(x: Any, y: Any) -> Any:
     return np.right_shift(x, y)
 
 
-def _shift(name: str, reference: Any, hlo: str) -> Primitive:
+def _arithmetic_lower(s: Any, x: Any, y: Any) -> Any:
+    if dtypes.kind_of(x.dtype) == "i":
+        return s.shift_right_arithmetic(x, y)
+    signed = np.dtype(x.dtype.name.removeprefix("u"))
+    return s.bitcast(s.shift_right_arithmetic(s.bitcast(x, signed), s.bitcast(y, signed)), x.dtype)
+
+
+def _shift(name: str, reference: Any, lower: Any) -> Primitive:
     def samples() -> Iterator[Sample]:
         rng = generator()
         for dtype in (np.int32, np.uint32, np.int8, np.uint8):
@@ -140,8 +148,8 @@ def _shift(name: str, reference: Any, hlo: str) -> Primitive:
         widened(reference),
         INT,
         jvp=NONDIFF,
-        lower=name,
-        hlo=f"stablehlo.{hlo}",
+        lower=lower,
+        hlo=f"stablehlo.{name}",
         samples=samples,
     )
 
@@ -151,7 +159,7 @@ shift_right_logical: Primitive = _shift(
     "shift_right_logical", _logical_right, "shift_right_logical"
 )
 shift_right_arithmetic: Primitive = _shift(
-    "shift_right_arithmetic", _arithmetic_right, "shift_right_arithmetic"
+    "shift_right_arithmetic", _arithmetic_right, _arithmetic_lower
 )
 
 # --------------------------------------------------------------------------- wide products

@@ -20,6 +20,7 @@ from pullback.ops.kinds import (
     NONDIFF,
     NONLINEAR,
     element_wise,
+    float_limits,
     integer_limits,
     move_axis,
     unary,
@@ -54,15 +55,16 @@ def _convert_abstract(
 def _float_range(of: Any, to: Any) -> tuple[Any, Any]:
     """The least float that `to` can hold, and the first one above its range."""
     info = integer_limits(to)
-    return of.type(float(info.min)), of.type(float(int(info.max) + 1))
+    least = max(of.type(float(info.min)), float_limits(of).min)
+    return least, of.type(float(int(info.max) + 1))
 
 
 def _saturated(x: Any, dtype: Any) -> Any:
     """Floats to integers: rounded towards zero, clipped to the range, NaN to 0."""
-    info = integer_limits(dtype)
     low, above = _float_range(x.dtype, dtype)
     if ((x >= low) & (x < above)).all():
         return x.astype(dtype)
+    info = integer_limits(dtype)
     wide = np.where(np.isnan(x), 0, x).astype(np.float64)
     low, high = float(info.min), float(info.max)
     if high == int(info.max):

@@ -1,4 +1,4 @@
-"""Primitives behind the samplers of `pullback.random`: what they need to agree with JAX bit for bit.
+"""Primitives behind the samplers of `random`: what they need to agree with JAX bit for bit.
 
 - `fma(x, y, z)`: x y + z with one rounding, as XLA compiles the scaling of uniform numbers.
 - `erf_inv_giles`: the inverse error function as XLA evaluates it in single precision, which turns

@@ -33,6 +33,21 @@ _CALLS: Final = {"jit": "jaxpr", "custom_jvp_call": "call_jaxpr", "custom_vjp_ca
 Atom = Var | Literal
 
 
+def _called(eqn: JaxprEqn) -> ClosedJaxpr | None:
+    """The jaxpr that an equation only applies, or None.
+
+    A checkpointed function stays whole where it computes values a second time: inlined, it would
+    be merged with the first time, and nothing were saved.
+    """
+    name = eqn.primitive.name
+    if name == "remat2":
+        params = eqn.params
+        whole = params["differentiated"] and np.any(params["prevent_cse"])
+        return None if whole else ClosedJaxpr(params["jaxpr"], [])
+    inner = _CALLS.get(name)
+    return None if inner is None else eqn.params[inner]
+
+
 def simplify(closed: ClosedJaxpr) -> ClosedJaxpr:
     """An equivalent program with the same arguments and results; unused constants are dropped.
 
@@ -93,9 +108,9 @@ class _Walk:
 
     def equation(self, eqn: JaxprEqn, inputs: list[Atom]) -> list[Atom]:
         """The results of one equation on new operands."""
-        inner = _CALLS.get(eqn.primitive.name)
-        if inner is not None:
-            return self.call(eqn.params[inner], inputs)
+        called = _called(eqn)
+        if called is not None:
+            return self.call(called, inputs)
         replaced = _rewrite(self, eqn, inputs)
         if replaced is not None:
             return [replaced]
@@ -120,6 +135,7 @@ class _Walk:
         params = eqn.params
         if eqn.primitive.partial_eval is not FIRST_ORDER:
             params = {name: _inner(value) for name, value in params.items()}
+            params |= _IRRELEVANT.get(eqn.primitive.name, {})
         outs: list[Atom] = [Var(v.aval) for v in eqn.outvars]
         new = eqn.replace(invars=list(inputs), outvars=list(outs), params=params)
         self.eqns.append(new)
@@ -129,9 +145,16 @@ class _Walk:
         return outs
 
 
+_IRRELEVANT: Final[dict[str, dict[str, Any]]] = {"remat2": {"policy": None}}
+"""Parameters that code does not depend on: what the policy says is already done."""
+
+
 def _inner(value: Any) -> Any:
     if isinstance(value, ClosedJaxpr):
         return simplify(value)
+    if isinstance(value, Jaxpr):
+        closed = simplify(ClosedJaxpr(value, []))
+        return value if closed.consts else closed.jaxpr
     if isinstance(value, tuple) and any(isinstance(x, ClosedJaxpr) for x in value):
         return tuple(simplify(x) for x in value)
     return value
@@ -240,6 +263,7 @@ _RULES: Final[dict[str, _Rule]] = {
     "copy": _passes_through,
     "div": _by_one,
     "mul": _times_one,
+    "name": _passes_through,
     "reshape": _if_same_type,
     "squeeze": _if_same_type,
     "transpose": _transpose,

@@ -46,15 +46,14 @@ def parameter_shape(name: str, shape: Any, *parameters: Any) -> tuple[int, ...]:
     shapes = [aval_of(p).shape for p in parameters]
     if shape is None:
         return broadcast_shapes(*shapes) if shapes else ()
-    shape = canonical_shape(shape)
+    result = canonical_shape(shape)
     for s in shapes:
-        if len(s) > len(shape) or any(
-            n not in (1, m) for n, m in zip(reversed(s), reversed(shape), strict=False)
-        ):
+        pairs = zip(reversed(s), reversed(result), strict=False)
+        if len(s) > len(result) or any(n not in (1, m) for n, m in pairs):
             raise ValueError(
-                f"{name}: parameters of shapes {shapes} do not broadcast to shape {shape}"
+                f"{name}: parameters of shapes {shapes} do not broadcast to shape {result}"
             )
-    return shape
+    return result
 
 
 def as_dtype(x: Any, dtype: Any) -> Any:
@@ -180,7 +179,8 @@ def randint(
     info = np.iinfo(found)
     low, _ = _clipped(minval, wide, info.min, info.max)
     limit = info.max if wide == found else info.max + 1
-    high, beyond = _clipped(maxval, wide, info.min, limit)
+    high, above = _clipped(maxval, wide, info.min, limit)
+    beyond = above if wide == found else np.False_
     low, high = operand(low, wide, shape), operand(high, wide, shape)
     if aval_of(low).shape != aval_of(high).shape:
         low, high = (broadcast_parameter(x, wide, shape) for x in (low, high))
@@ -193,15 +193,14 @@ def _clipped(x: Any, dtype: Any, low: int, high: int) -> tuple[Any, Any]:
         number = np.asarray(x)[()]
         value = int(number) if not isinstance(x, int) else operator.index(x)
         return dtype.type(min(max(value, low), high)), np.bool_(value > high)
-    aval = aval_of(x)
-    kind = dtypes.kind_of(aval.dtype)
-    if kind not in "iu":
-        x, aval = conversion.convert(x, dtype), aval_of(conversion.convert(x, dtype))
-    own: Any = np.iinfo(np.dtype(str(aval.dtype)))
-    above = elementwise.gt(x, aval.dtype.type(high)) if own.max > high else np.False_
+    if dtypes.kind_of(aval_of(x).dtype) not in "iu":
+        x = conversion.convert(x, dtype)
+    of: Any = aval_of(x).dtype
+    own: Any = dtypes.iinfo(of)  # type: ignore[no-untyped-call]
+    above = elementwise.gt(x, of.type(high)) if own.max > high else np.False_
     if own.min < low or own.max > high:
-        x = elementwise.max_(x, aval.dtype.type(max(low, own.min)))
-        x = elementwise.min_(x, aval.dtype.type(min(high, own.max)))
+        x = elementwise.max_(x, of.type(max(low, own.min)))
+        x = elementwise.min_(x, of.type(min(high, own.max)))
     return conversion.convert(x, dtype), above
 
 
@@ -244,7 +243,7 @@ def bernoulli(
     if dtypes.kind_of(aval.dtype) != "f":
         raise TypeError(f"bernoulli probability `p` must have a floating dtype, got {aval.dtype}.")
     key, shape = one_key("bernoulli", key), parameter_shape("bernoulli", shape, p)
-    dtype = aval.dtype
+    dtype: Any = aval.dtype
     p = operand(p, dtype, shape)
     if mode == "low":
         return elementwise.lt(uniform_of(key, shape, dtype), p)

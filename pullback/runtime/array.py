@@ -111,7 +111,7 @@ class ArrayImpl(Array):
 
     def __buffer__(self, flags: int) -> memoryview:
         self._refuse_keys("a buffer")
-        return memoryview(self._data)
+        return memoryview(self._data)  # type: ignore[arg-type]
 
     def item(self, *args: int) -> Any:
         """The element as a Python scalar; with arguments, the element at that index."""
@@ -166,7 +166,7 @@ def make_array(data: np.ndarray[Any, Any], aval: ShapedArray) -> ArrayImpl:
     x = _new(ArrayImpl)
     x.aval = aval
     x._data = data
-    data.flags.writeable = False
+    data.setflags(write=False)
     return x
 
 

@@ -16,7 +16,7 @@ from pullback.runtime.array import ArrayImpl
 from pullback.runtime.compile import Executable, compile_jaxpr
 from pullback.transforms.staging import stage
 
-__all__ = ["run_higher_order", "run_jaxpr", "run_primitive", "worth_compiling"]
+__all__ = ["run_jaxpr", "run_primitive", "worth_compiling"]
 
 _compiled: OrderedDict[Any, Executable] = OrderedDict()
 _LIMIT: Final = 1024
@@ -28,16 +28,9 @@ def worth_compiling(primitive: Primitive) -> bool:
 
 
 def run_primitive(primitive: Primitive, arrays: Sequence[ArrayImpl], params: dict[str, Any]) -> Any:
-    """Apply a primitive by a compiled program."""
+    """Apply a primitive, first-order or not, by a compiled program."""
     outs = _executable(primitive, arrays, params)(arrays)
     return outs if primitive.multiple_results else outs[0]
-
-
-def run_higher_order(
-    primitive: Primitive, arrays: Sequence[ArrayImpl], params: dict[str, Any]
-) -> Any:
-    """Apply a primitive that holds jaxprs by a compiled program."""
-    return run_primitive(primitive, arrays, params)
 
 
 def _executable(

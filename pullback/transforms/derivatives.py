@@ -364,12 +364,7 @@ def _check_input(x: Any, holomorphic: bool, allow_int: bool) -> None:
         if not dtypes.issubdtype(dtype, np.complexfloating):
             raise TypeError(f"grad with holomorphic=True needs complex inputs, got {dtype.name}")
         return
-    if dtypes.issubdtype(dtype, np.complexfloating):
-        raise TypeError(
-            f"grad needs real inputs, got {dtype.name}. For holomorphic functions pass "
-            "holomorphic=True; for functions of a complex variable use vjp."
-        )
-    if not dtypes.issubdtype(dtype, np.floating) and not allow_int:
+    if not dtypes.issubdtype(dtype, np.inexact) and not allow_int:
         raise TypeError(
             f"grad needs inputs of a floating-point dtype, got {dtype.name}. Convert the argument "
             "to a float (1 -> 1.0), choose another one with argnums, or pass allow_int=True for a "

@@ -12,7 +12,10 @@ import numpy as np
 
 from pullback.llvm import jit, math
 
-TYPES = {"f32": ("float", np.dtype(np.float32)), "f64": ("double", np.dtype(np.float64))}
+TYPES: dict[str, tuple[str, np.dtype[Any]]] = {
+    "f32": ("float", np.dtype(np.float32)),
+    "f64": ("double", np.dtype(np.float64)),
+}
 
 LOOP = """
 define void @run({pointers}, ptr %out, i64 %n) {{

@@ -20,7 +20,7 @@ from tests.llvm.math_harness import compiled, module_text
 Array = np.ndarray[Any, Any]
 WIDE = np.longdouble
 MAIN_WIDTH = {"f32": 16, "f64": 8}
-TYPE = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
+TYPE: dict[str, np.dtype[Any]] = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
 EXACT = {"rem", "nextafter", "round_half_even", "round_half_away"}
 BOUND = 2.0
 """Units in the last place."""
@@ -31,7 +31,8 @@ def logistic(x: Array) -> Array:
 
 
 def round_half_away(x: Array) -> Array:
-    return np.copysign(np.floor(np.abs(x) + np.where(np.abs(x) < 2.0**52, 0.5, 0.0)), x)
+    halves = np.where(np.abs(x) < 2.0**52, 0.5, 0.0)
+    return np.asarray(np.copysign(np.floor(np.abs(x) + halves), x))
 
 
 REFERENCES: dict[str, Callable[..., Any]] = {
@@ -134,7 +135,7 @@ def test_names() -> None:
 
 @pytest.mark.parametrize("name", sorted(REFERENCES))
 def test_single_precision(name: str) -> None:
-    inputs = arguments(name, "f32", 30_000)
+    inputs = arguments(name, "f32", 60_000)
     exact = REFERENCES[name](*(x.astype(np.float64) for x in inputs))
     if name == "nextafter":
         exact = np.nextafter(*inputs)
@@ -144,7 +145,7 @@ def test_single_precision(name: str) -> None:
 @pytest.mark.skipif(np.finfo(WIDE).nmant < 63, reason="long double is not wider than double")
 @pytest.mark.parametrize("name", sorted(set(REFERENCES) - set(MPMATH)))
 def test_double_precision(name: str) -> None:
-    inputs = arguments(name, "f64", 10_000)
+    inputs = arguments(name, "f64", 20_000)
     exact = REFERENCES[name](*(x.astype(WIDE) for x in inputs))
     if name in EXACT:
         exact = REFERENCES[name](*inputs)
@@ -165,7 +166,7 @@ def test_double_precision_against_mpmath(name: str) -> None:
     x = np.concatenate(
         [
             generator.uniform(low, high, 500),
-            generator.uniform(-0.9, 0.9, 200),
+            generator.uniform(-0.9, 0.9, 600),
             1 - np.exp2(generator.uniform(-52, -6, 200)),
             np.exp2(generator.uniform(-1000, 0, 50)),
         ]
@@ -241,6 +242,8 @@ def test_text_is_small() -> None:
 
 def fitting_script() -> Any:
     path = Path(__file__).parents[2] / "scripts" / "fit_math.py"
+    if not path.exists():
+        pytest.skip("the script is not part of this distribution")
     specification = importlib.util.spec_from_file_location("fit_math", path)
     assert specification is not None
     assert specification.loader is not None

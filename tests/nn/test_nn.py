@@ -13,9 +13,31 @@ import pullback as pb
 import pullback.numpy as jnp
 from pullback import nn, random
 
-ELEMENT_WISE = """celu elu gelu hard_sigmoid hard_silu hard_swish hard_tanh identity leaky_relu
-log_sigmoid mish relu relu6 selu sigmoid silu soft_sign softplus sparse_plus sparse_sigmoid squareplus
-swish tanh""".split()
+ELEMENT_WISE = [
+    "celu",
+    "elu",
+    "gelu",
+    "hard_sigmoid",
+    "hard_silu",
+    "hard_swish",
+    "hard_tanh",
+    "identity",
+    "leaky_relu",
+    "log_sigmoid",
+    "mish",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "soft_sign",
+    "softplus",
+    "sparse_plus",
+    "sparse_sigmoid",
+    "squareplus",
+    "swish",
+    "tanh",
+]
 POINTS = np.array([-100, -6.5, -3, -1, -0.3, -0.0, 0, 0.2, 1, 2.5, 3, 6, 7, 100], np.float32)
 ROWS = np.random.default_rng(0).normal(size=(3, 5, 4)).astype(np.float32)
 MASK = np.random.default_rng(1).random((3, 5, 4)) < 0.7
@@ -70,7 +92,9 @@ def test_parameters_of_activations() -> None:
         nn.glu(jnp.ones(3))
 
 
-@pytest.mark.parametrize("name", ["softmax", "log_softmax", "logsumexp", "logmeanexp", "standardize"])
+@pytest.mark.parametrize(
+    "name", ["softmax", "log_softmax", "logsumexp", "logmeanexp", "standardize"]
+)
 @pytest.mark.parametrize("axis", [-1, 0, (0, 2)])
 @pytest.mark.parametrize("masked", [False, True])
 def test_over_axes(name: str, axis: Any, masked: bool) -> None:
@@ -86,14 +110,20 @@ def test_over_axes(name: str, axis: Any, masked: bool) -> None:
 def test_logsumexp_in_full() -> None:
     a, b = ROWS[0], ROWS[1]
     agree(nn.logsumexp(jnp.asarray(a)), jax.nn.logsumexp(a))
-    agree(nn.logsumexp(jnp.asarray(a) * 1000, 0, keepdims=True), jax.nn.logsumexp(a * 1000, 0, keepdims=True))
+    agree(
+        nn.logsumexp(jnp.asarray(a) * 1000, 0, keepdims=True),
+        jax.nn.logsumexp(a * 1000, 0, keepdims=True),
+    )
     ours = nn.logsumexp(jnp.asarray(a), 0, b=jnp.asarray(b), return_sign=True)
     theirs = jax.nn.logsumexp(a, 0, b=b, return_sign=True)
     agree(ours[0], theirs[0], 1e-5)
     agree(ours[1], theirs[1])
     agree(nn.logsumexp(jnp.full(3, -jnp.inf)), jax.nn.logsumexp(np.full(3, -np.inf, np.float32)))
     agree(nn.logsumexp(jnp.asarray(a), b=-1.0), jax.nn.logsumexp(a, b=-1.0))
-    agree(nn.softmax(jnp.array([1e4, 0.0, -1e4])), jax.nn.softmax(np.array([1e4, 0, -1e4], np.float32)))
+    agree(
+        nn.softmax(jnp.array([1e4, 0.0, -1e4])),
+        jax.nn.softmax(np.array([1e4, 0, -1e4], np.float32)),
+    )
 
 
 def test_one_hot() -> None:
@@ -106,7 +136,9 @@ def test_one_hot() -> None:
 
 def test_standardize_with_given_moments() -> None:
     x = jnp.asarray(ROWS)
-    agree(nn.standardize(x, mean=0.5, variance=2.0), jax.nn.standardize(ROWS, mean=0.5, variance=2.0))
+    agree(
+        nn.standardize(x, mean=0.5, variance=2.0), jax.nn.standardize(ROWS, mean=0.5, variance=2.0)
+    )
 
 
 @pytest.mark.parametrize("heads", [4, 2, 1])
@@ -148,8 +180,19 @@ def test_attention_without_batch_and_errors() -> None:
         nn.dot_product_attention(x, x[:, :, :4], x[:, :, :4])
 
 
-INITIALIZERS = """normal uniform truncated_normal glorot_normal glorot_uniform he_normal he_uniform
-lecun_normal lecun_uniform xavier_normal kaiming_uniform""".split()
+INITIALIZERS = [
+    "normal",
+    "uniform",
+    "truncated_normal",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "lecun_normal",
+    "lecun_uniform",
+    "xavier_normal",
+    "kaiming_uniform",
+]
 
 
 @pytest.mark.parametrize("name", INITIALIZERS)
@@ -172,7 +215,9 @@ def test_variance_scaling(mode: str, distribution: str, dtype: str) -> None:
 
 def test_plain_initial_values() -> None:
     agree(nn.initializers.constant(3)(None, (2,)), jax.nn.initializers.constant(3)(None, (2,)))
-    agree(nn.initializers.zeros(None, (2,), jnp.int32), jax.nn.initializers.zeros(None, (2,), "int32"))
+    agree(
+        nn.initializers.zeros(None, (2,), jnp.int32), jax.nn.initializers.zeros(None, (2,), "int32")
+    )
     agree(nn.initializers.ones(None, (2,)), jax.nn.initializers.ones(None, (2,)))
     with pytest.raises(ValueError, match="2D"):
         nn.initializers.he_normal()(random.key(0), (3,))

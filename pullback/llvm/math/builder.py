@@ -163,8 +163,12 @@ class Value:
         """`>=`, or one of the two is NaN."""
         return self._compare("uge", "sge", other)
 
+    def unordered(self, other: Operand) -> Value:
+        """Whether one of the two is NaN."""
+        return self._compare("uno", "", other)
+
     def is_nan(self) -> Value:
-        return self._compare("uno", "", self)
+        return self.unordered(self)
 
     @property
     def typed(self) -> str:
@@ -361,12 +365,6 @@ def copysign(size: Operand, sign: Value) -> Value:
     return kernel.intrinsic("copysign", kind, [kernel.operand(kind, size), sign.text])
 
 
-def shift_right(x: Value, count: Operand) -> Value:
-    """Logical: zeros come in."""
-    kernel, kind = x.kernel, x.kind
-    return kernel.emit(kind, f"lshr {x.typed}, {kernel.operand(kind, count)}")
-
-
 def bits(x: Value) -> Value:
     """The bits of a float as an integer."""
     return _convert("bitcast", x, INTEGER[x.kind])
@@ -380,20 +378,6 @@ def from_bits(x: Value) -> Value:
 def to_float(x: Value, kind: str) -> Value:
     """A signed integer as a float."""
     return _convert("sitofp", x, kind)
-
-
-def widen(x: Value) -> Value:
-    """f32 to f64, exact."""
-    return _convert("fpext", x, "f64")
-
-
-def narrow(x: Value) -> Value:
-    """f64 to f32, rounded."""
-    return _convert("fptrunc", x, "f32")
-
-
-def sign_extend(x: Value) -> Value:
-    return _convert("sext", x, "i64")
 
 
 def _convert(instruction: str, x: Value, kind: str) -> Value:

@@ -31,7 +31,7 @@ ERF_NEAR = 0.9
 ERF_FAR = {"f32": (3.95, 2.0), "f64": (5.95, 3.5)}
 """From there erf is 1, and where the polynomial is centred."""
 ERFC_NEAR = 0.47
-ERFC_CENTRE = {"f32": 2.0, "f64": 4.0}
+ERFC_CENTRE = 2.0
 ERF_INV_NEAR = 6.0
 ERF_INV_CENTRE = {"f32": 1.5, "f64": 2.125}
 
@@ -71,10 +71,9 @@ def erfc_factor(t: Value, t_low: Value) -> tuple[Value, Value]:
 
 def erfc_far(size: Value) -> Value:
     """erfc(size) for size >= ERFC_NEAR."""
-    k = ERFC_CENTRE[size.kind]
-    high, low = two_sum(size, k)
+    high, low = two_sum(size, ERFC_CENTRE)
     inverse = 1.0 / high
-    t, t_low = quotient(size - k, 0.0, high, low, inverse)
+    t, t_low = quotient(size - ERFC_CENTRE, 0.0, high, low, inverse)
     factor = quotient(*erfc_factor(t, t_low), high, low, inverse)
     square = size * size
     return exp_times(-square, fma(-size, size, square), *factor)

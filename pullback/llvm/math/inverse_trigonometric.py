@@ -28,9 +28,13 @@ def asin_parts(size: Value) -> tuple[Value, Value, Value]:
 
 
 def from_half_pi(x: Value, x_low: Operand = 0.0) -> Value:
-    """pi / 2 - (x + x_low)."""
+    """pi / 2 - (x + x_low), where x_low != 0 wants 0 <= x <= pi / 2."""
     high, low, _ = constants("half_pi", x.kind)
-    return (high - x) - (x_low - low)
+    if isinstance(x_low, float):
+        return high - (x - low)
+    difference = high - x
+    lost = (high - difference) - x
+    return difference + (lost - (x_low - low))
 
 
 def from_pi(x: Value) -> Value:

@@ -95,7 +95,7 @@ def pow_(x: Value, y: Value) -> Value:
     odd = integer & ~truncate(half).equals(half)
     result = from_bits(bits(result) | where(odd, sign(x), 0))
     undefined = (x < 0.0) & ~integer & ~endless
-    result = where(undefined | x.is_nan() | y.is_nan(), math.nan, result)
+    result = where(undefined | x.unordered(y), math.nan, result)
     return where(y.equals(0.0) | x.equals(1.0), 1.0, result)
 
 

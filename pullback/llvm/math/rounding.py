@@ -39,7 +39,7 @@ def nextafter(x: Value, y: Value) -> Value:
     size = where(x.equals(0.0), 1, size)
     signs = where(x.equals(0.0), sign(y), sign(x))
     result = where(x.equals(y), y, from_bits(size | signs))
-    return where(x.is_nan(), x, where(y.is_nan(), y, result))
+    return where(x.unordered(y), math.nan, result)
 
 
 @elementary("rem")

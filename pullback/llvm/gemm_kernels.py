@@ -1,0 +1,664 @@
+"""Our matrix kernels for real numbers, as LLVM text, blocked for registers and caches.
+
+A tile of the result is computed by `tile`: the right operand is packed, one block of DEPTH rows at
+a time, into panels as wide as the register block; a micro-kernel then sweeps the rows of the left
+operand, which it reads where they are, one broadcast element at a time.  An element of the result is
+the sum over k in order, whatever the tiles, so that results do not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from pullback.llvm.entry_ir import FALSE, Function, Module, Value, i64
+
+__all__ = ["Shape", "kernel_module", "shape_of"]
+
+DEPTH: Final = 256
+"""Rows of the right operand that are packed at a time."""
+SLOTS: Final = 64
+"""Threads whose scratch memory is kept; further ones allocate theirs."""
+
+CACHE_LINE: Final = 64
+PARALLEL_WORK: Final = 400_000
+"""Multiplications from which waking up the pool pays."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Register block of a machine: `rows` x (`vectors` x `lanes`) elements of `bits` bits."""
+
+    name: str
+    type: str
+    size: int
+    lanes: int
+    rows: int
+    vectors: int
+
+    @property
+    def vector(self) -> str:
+        """The LLVM type of a vector."""
+        return f"<{self.lanes} x {self.type}>"
+
+    @property
+    def width(self) -> int:
+        """Columns of a full register block."""
+        return self.lanes * self.vectors
+
+    @property
+    def tile_columns(self) -> int:
+        """Columns of a large tile, whose packed block stays in the second cache."""
+        return self.width * (1920 // self.size // self.width)
+
+
+def shape_of(name: str, vector_bits: int) -> Shape:
+    """The register block for elements `f32` or `f64` on a machine with such vectors."""
+    size = {"f32": 4, "f64": 8}[name]
+    rows, vectors = (8, 3) if vector_bits == 512 else (6, 2) if vector_bits == 256 else (8, 2)
+    kind = {"f32": "float", "f64": "double"}[name]
+    return Shape(name, kind, size, vector_bits // 8 // size, rows, vectors)
+
+
+def _row_counts(shape: Shape) -> list[int]:
+    """Heights of micro-kernels: any number of rows is a sum of few of them."""
+    return [r for r in (shape.rows, 4, 2, 1) if r <= shape.rows]
+
+
+class _Writer:
+    """Writes the functions of one element type."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape, self.m = shape, Module()
+        self.zero = Value(shape.vector, "zeroinitializer")
+        self.flags = self.m.variable("pb_gemm_flags", f"[{SLOTS} x i32]")
+        self.blocks = self.m.variable("pb_gemm_blocks", f"[{SLOTS} x ptr]")
+        for rows in _row_counts(shape):
+            for vectors in range(1, shape.vectors + 1):
+                self.write_micro(rows, vectors)
+        self.write_transpose()
+        self.write_pack()
+        self.write_dots()
+        self.write_sweep()
+        self.write_row()
+        self.write_blocked()
+        self.write_tile()
+        self.write_acquire()
+        self.write_tasks()
+        self.write_entry()
+
+    # ------------------------------------------------------------------------------ small things
+
+    def item(self, f: Function, base: Value, index: Value | int) -> Value:
+        return f.item(base, index, self.shape.size)
+
+    def at(self, f: Function, base: Value, i: Value, stride: Value) -> Value:
+        """The address of element `i` of an array with such a stride."""
+        return self.item(f, base, f.op("mul", i, stride))
+
+    def load_vector(self, f: Function, base: Value) -> Value:
+        kind = self.shape.vector
+        return f.value(kind, f"load {kind}, {base}, align {self.shape.size}")
+
+    def store_vector(self, f: Function, value: Value, base: Value) -> None:
+        f.emit(f"store {value}, {base}, align {self.shape.size}")
+
+    def splat(self, f: Function, scalar: Value) -> Value:
+        vector, lanes = self.shape.vector, self.shape.lanes
+        first = f.value(vector, f"insertelement {vector} poison, {scalar}, i64 0")
+        mask = f"<{lanes} x i32> zeroinitializer"
+        return f.value(vector, f"shufflevector {first}, {vector} poison, {mask}")
+
+    def fma(self, f: Function, a: Value, b: Value, c: Value) -> Value:
+        suffix = f"v{self.shape.lanes}f{8 * self.shape.size}"
+        return f.call(self.shape.vector, f"llvm.fma.{suffix}", a, b, c)
+
+    def smaller(self, f: Function, a: Value, b: Value | int) -> Value:
+        b = i64(b) if isinstance(b, int) else b
+        return f.select(f.compare("slt", a, b), a, b)
+
+    # ------------------------------------------------------------------------------ micro-kernels
+
+    def write_micro(self, rows: int, vectors: int) -> None:
+        """`micro_R_V(a, row_a, col_a, b, row_b, k, c, row_c, add)`: strides in bytes.
+
+        c[R, V * lanes] = (add ? c : 0) + a[R, k] b[k, V * lanes]
+        """
+        s = self.shape
+        name = f"micro_{rows}_{vectors}"
+        types = ("ptr", "i64", "i64", "ptr", "i64", "i64", "ptr", "i64", "i1")
+        f = self.m.function(name, "void", *types)
+        a, row_a, col_a, b, row_b, k, c, row_c, add = f.parameters
+        offsets = [i64(0)] + [f.op("mul", row_a, i) for i in range(1, rows)]
+        sums = [[f.variable(s.vector, self.zero) for _ in range(vectors)] for _ in range(rows)]
+        at_a, at_b = f.variable("ptr", a), f.variable("ptr", b)
+        with f.loop(k):
+            pa, pb = f.load("ptr", at_a), f.load("ptr", at_b)
+            right = [self.load_vector(f, f.at(pb, v * s.lanes * s.size)) for v in range(vectors)]
+            for i in range(rows):
+                left = self.splat(f, f.load(s.type, pa, offsets[i] if i else 0))
+                for v in range(vectors):
+                    slot = sums[i][v]
+                    f.store(self.fma(f, left, right[v], f.load(s.vector, slot)), slot)
+            f.store(f.at(pa, col_a), at_a)
+            f.store(f.at(pb, row_b), at_b)
+        self.write_results(f, sums, c, row_c, add)
+        f.ret()
+
+    def write_results(
+        self, f: Function, sums: list[list[Value]], c: Value, row_c: Value, add: Value
+    ) -> None:
+        s = self.shape
+        rows = [c]
+        for _ in sums[1:]:
+            rows.append(f.at(rows[-1], row_c))
+        places = [[f.at(row, v * s.lanes * s.size) for v in range(len(sums[0]))] for row in rows]
+        with f.when(add):
+            for row, values in zip(places, sums, strict=True):
+                for place, slot in zip(row, values, strict=True):
+                    now, old = f.load(s.vector, slot), self.load_vector(f, place)
+                    f.store(f.value(s.vector, f"fadd {now}, {old.text}"), slot)
+        for row, values in zip(places, sums, strict=True):
+            for place, slot in zip(row, values, strict=True):
+                self.store_vector(f, f.load(s.vector, slot), place)
+
+    # ------------------------------------------------------------------------------ packing
+
+    def write_transpose(self) -> None:
+        """`transpose(dst, step, src, row, count, depth)`: a square of `lanes` columns of b.
+
+        Column j of b is contiguous at `src + j row` (bytes); row k of the square goes to
+        `dst + k step`.  `count` columns exist, the others are zero; `depth` rows are written.
+        """
+        s, f = (
+            self.shape,
+            self.m.function("transpose", "void", "ptr", "i64", "ptr", "i64", "i64", "i64"),
+        )
+        dst, step, src, row, count, depth = f.parameters
+        kind = f"[{s.lanes} x {s.vector}]"
+        square = f.variable(kind, Value(kind, "zeroinitializer"))
+        full = f.compare("eq", depth, s.lanes)
+        with f.loop(count) as j:
+            line = f.at(src, f.op("mul", j, row))
+            place = f.item(square, j, s.lanes * s.size)
+            with f.when(full):
+                self.store_vector(f, self.load_vector(f, line), place)
+            with f.when(f.compare("ne", depth, s.lanes)), f.loop(depth) as k:
+                f.store(f.load(s.type, self.item(f, line, k)), self.item(f, place, k))
+        rows = [self.load_vector(f, f.at(square, j * s.lanes * s.size)) for j in range(s.lanes)]
+        rows = self.transposed(f, rows)
+        for k, vector in enumerate(rows):
+            after, more = f.new_label(), f.compare("sgt", depth, k)
+            f.goto_unless(more, after)
+            self.store_vector(f, vector, f.at(dst, f.op("mul", step, k)))
+            f.label(after)
+        f.ret()
+
+    def transposed(self, f: Function, rows: list[Value]) -> list[Value]:
+        """The columns of a square of vectors, by rounds of interleaving halves."""
+        n = self.shape.lanes
+        rounds = n.bit_length() - 1
+        for _ in range(rounds):
+            mixed: list[Value] = []
+            for i in range(n // 2):
+                x, y = rows[i], rows[i + n // 2]
+                for half in (0, n // 2):
+                    picks = [k + half + side * n for k in range(n // 2) for side in (0, 1)]
+                    mask = ", ".join(f"i32 {p}" for p in picks)
+                    mixed.append(
+                        f.value(self.shape.vector, f"shufflevector {x}, {y}, <{n} x i32> <{mask}>")
+                    )
+            rows = mixed
+        return rows
+
+    def write_pack(self) -> None:
+        """`pack(dst, src, row_b, col_b, k, columns)`: a panel, its width rounded up to vectors."""
+        s = self.shape
+        f = self.m.function("pack", "void", "ptr", "ptr", "i64", "i64", "i64", "i64")
+        dst, src, row_b, col_b, k, columns = f.parameters
+        whole = f.op("udiv", columns, s.lanes)
+        rest = f.op("urem", columns, s.lanes)
+        vectors = f.op("udiv", f.op("add", columns, s.lanes - 1), s.lanes)
+        step = f.op("mul", vectors, s.lanes * s.size)
+        by_column, done = f.new_label(), f.new_label()
+        f.goto_if(f.compare("ne", col_b, 1), by_column)
+        with f.loop(k) as i:
+            line, out = self.at(f, src, i, row_b), f.at(dst, f.op("mul", i, step))
+            with f.loop(whole) as v:
+                offset = f.op("mul", v, s.lanes * s.size)
+                self.store_vector(f, self.load_vector(f, f.at(line, offset)), f.at(out, offset))
+            with f.when(f.compare("ne", rest, 0)):
+                offset = f.op("mul", whole, s.lanes * s.size)
+                self.store_vector(f, self.zero, f.at(out, offset))
+                with f.loop(rest) as j:
+                    spot = f.op("add", f.op("mul", j, s.size), offset)
+                    f.store(f.load(s.type, line, spot), out, spot)
+        f.goto(done)
+        f.label(by_column)
+        squares = f.op("udiv", f.op("add", k, s.lanes - 1), s.lanes)
+        with f.loop(vectors) as v, f.loop(squares) as q:
+            first = f.op("mul", q, s.lanes)
+            column = f.op("mul", v, s.lanes)
+            corner = self.at(f, self.item(f, src, f.op("mul", first, row_b)), column, col_b)
+            out = f.at(f.at(dst, f.op("mul", first, step)), f.op("mul", column, s.size))
+            depth = self.smaller(f, f.op("sub", k, first), s.lanes)
+            count = self.smaller(f, f.op("sub", columns, column), s.lanes)
+            f.call("void", "transpose", out, step, corner, f.op("mul", col_b, s.size), count, depth)
+        f.label(done)
+        f.ret()
+
+    # ------------------------------------------------------------------------------ dot products
+
+    def write_dots(self) -> None:
+        """`dots(x, b, col_b, y, k, n)`: y[j] = x . column j of b; col_b is in bytes."""
+        f = self.m.function("dots", "void", "ptr", "ptr", "i64", "ptr", "i64", "i64")
+        x, b, col_b, y, k, n = f.parameters
+        fours = f.op("udiv", n, 4)
+        with f.loop(fours) as q:
+            j = f.op("mul", q, 4)
+            self.dot_group(f, x, f.at(b, f.op("mul", j, col_b)), col_b, self.item(f, y, j), k, 4)
+        rest, left = f.op("mul", fours, 4), f.op("urem", n, 4)
+        with f.loop(left) as q:
+            j = f.op("add", rest, q)
+            self.dot_group(f, x, f.at(b, f.op("mul", j, col_b)), col_b, self.item(f, y, j), k, 1)
+        f.ret()
+
+    def dot_group(
+        self, f: Function, x: Value, b: Value, col_b: Value, y: Value, k: Value, count: int
+    ) -> None:
+        s, unroll = self.shape, 2
+        columns = [b]
+        for _ in range(count - 1):
+            columns.append(f.at(columns[-1], col_b))
+        sums = [[f.variable(s.vector, self.zero) for _ in range(unroll)] for _ in columns]
+        for group in sums:  # the slots are in the entry block: clear them in every turn
+            for slot in group:
+                f.store(self.zero, slot)
+        step = s.lanes * unroll
+        whole = f.op("udiv", k, step)
+        with f.loop(whole) as q:
+            at = f.op("mul", q, step * s.size)
+            for u in range(unroll):
+                offset = f.op("add", at, u * s.lanes * s.size)
+                left = self.load_vector(f, f.at(x, offset))
+                for column, group in zip(columns, sums, strict=True):
+                    right = self.load_vector(f, f.at(column, offset))
+                    f.store(self.fma(f, left, right, f.load(s.vector, group[u])), group[u])
+        start, rest = f.op("mul", whole, step), f.op("urem", k, step)
+        for column, group, i in zip(columns, sums, range(count), strict=True):
+            both = f.value(
+                s.vector, f"fadd {f.load(s.vector, group[0])}, {f.load(s.vector, group[1]).text}"
+            )
+            suffix = f"v{s.lanes}f{8 * s.size}"
+            name = f"llvm.vector.reduce.fadd.{suffix}"
+            self.m.declare(name, s.type, (s.type, s.vector))
+            total = f.variable(
+                s.type, f.value(s.type, f"call reassoc {s.type} @{name}({s.type} -0.0, {both})")
+            )
+            with f.loop(rest) as r:
+                at = f.op("add", start, r)
+                product = f.value(
+                    s.type,
+                    f"fmul {f.load(s.type, self.item(f, x, at))}, "
+                    f"{f.load(s.type, self.item(f, column, at)).text}",
+                )
+                now = f.load(s.type, total)
+                f.store(f.value(s.type, f"fadd {now}, {product.text}"), total)
+            f.store(f.load(s.type, total), self.item(f, y, i))
+
+    # ------------------------------------------------------------------------------ tiles
+
+    def write_sweep(self) -> None:
+        """`block(rows, a, row_a, col_a, b, row_b, k, c, row_c, add, vectors)`: rows times a panel.
+
+        The micro-kernels stand in a table, by height and width.
+        """
+        s, heights = self.shape, _row_counts(self.shape)
+        names = [f"micro_{r}_{v}" for r in heights for v in range(1, s.vectors + 1)]
+        kernels = ", ".join(f"ptr @{name}" for name in names)
+        kind = f"[{len(names)} x ptr]"
+        table = self.m.variable(f"pb_gemm_table_{s.name}", kind, f"[ {kernels} ]")
+        types = ("i64", "ptr", "i64", "i64", "ptr", "i64", "i64", "ptr", "i64", "i1", "i64")
+        f = self.m.function("block", "void", *types)
+        rows, a, row_a, col_a, b, row_b, k, c, row_c, add, vectors = f.parameters
+        at = f.variable("i64", i64(0))
+        again, after = f.new_label(), f.new_label()
+        f.label(again)
+        i = f.load("i64", at)
+        left = f.op("sub", rows, i)
+        f.goto_if(f.compare("slt", left, 1), after)
+        height, line = i64(1), i64(len(heights) - 1)
+        for index in range(len(heights) - 2, -1, -1):
+            fits = f.compare("sge", left, heights[index])
+            height = f.select(fits, i64(heights[index]), height)
+            line = f.select(fits, i64(index), line)
+        entry = f.op("add", f.op("mul", line, s.vectors), f.op("sub", vectors, 1))
+        f.call(
+            "void", f.load("ptr", f.item(table, entry)),
+            f.at(a, f.op("mul", i, row_a)), row_a, col_a, b, row_b, k,
+            f.at(c, f.op("mul", i, row_c)), row_c, add,
+        )  # fmt: skip
+        f.store(f.op("add", i, height), at)
+        f.goto(again)
+        f.label(after)
+        f.ret()
+
+    def write_row(self) -> None:
+        """`row(a, col_a, b, row_b, k, c, n)`: one row times a matrix with contiguous rows.
+
+        Several rows of the matrix are read in one sweep; the result is the number of columns done,
+        whole vectors only.
+        """
+        s, together = self.shape, 8
+        f = self.m.function("row", "i64", "ptr", "i64", "ptr", "i64", "i64", "ptr", "i64")
+        a, col_a, b, row_b, k, c, n = f.parameters
+        vectors = f.op("udiv", n, s.lanes)
+        with f.loop(vectors) as v:
+            self.store_vector(f, self.zero, f.item(c, v, s.lanes * s.size))
+        whole = f.op("udiv", k, together)
+        with f.loop(whole) as q:
+            self.row_sweep(f, a, col_a, b, row_b, f.op("mul", q, together), c, vectors, together)
+        start = f.op("mul", whole, together)
+        with f.loop(f.op("urem", k, together)) as r:
+            self.row_sweep(f, a, col_a, b, row_b, f.op("add", start, r), c, vectors, 1)
+        f.ret(f.op("mul", vectors, s.lanes))
+
+    def row_sweep(
+        self,
+        f: Function,
+        a: Value,
+        col_a: Value,
+        b: Value,
+        row_b: Value,
+        first: Value,
+        c: Value,
+        vectors: Value,
+        count: int,
+    ) -> None:
+        """Add `count` rows of b, each times its element of a, to c."""
+        s = self.shape
+        at = f.at(a, f.op("mul", first, col_a))
+        factors = [self.splat(f, f.load(s.type, at, f.op("mul", col_a, r))) for r in range(count)]
+        lines = [f.at(b, f.op("mul", first, row_b))]
+        for _ in range(count - 1):
+            lines.append(f.at(lines[-1], row_b))
+        with f.loop(vectors) as v:
+            offset = f.op("mul", v, s.lanes * s.size)
+            place = f.at(c, offset)
+            total = self.load_vector(f, place)
+            for line, factor in zip(lines, factors, strict=True):
+                total = self.fma(f, factor, self.load_vector(f, f.at(line, offset)), total)
+            self.store_vector(f, total, place)
+
+    def write_tile(self) -> None:
+        """`tile(a, b, c, m, n, k, row_a, col_a, row_b, col_b, row_c, scratch)`: one tile."""
+        f = self.m.function("tile", "void", "ptr", "ptr", "ptr", *["i64"] * 8, "ptr")
+        a, b, c, m, n, k, row_a, col_a, row_b, col_b, row_c, scratch = f.parameters
+        s = self.shape
+        plain, by_rows = f.new_label(), f.new_label()
+        done = f.variable("i64", i64(0))
+        f.goto_if(f.compare("ne", m, 1), plain)
+        f.goto_if(f.compare("eq", col_b, 1), by_rows)
+        f.goto_if(f.compare("ne", row_b, 1), plain)
+        f.goto_if(f.compare("ne", col_a, 1), plain)
+        f.call("void", "dots", a, b, f.op("mul", col_b, s.size), c, k, n)
+        f.ret()
+        f.label(by_rows)
+        step_a, step_b = f.op("mul", col_a, s.size), f.op("mul", row_b, s.size)
+        f.store(f.call("i64", "row", a, step_a, b, step_b, k, c, n), done)
+        f.label(plain)
+        first = f.load("i64", done)
+        rest = f.op("sub", n, first)
+        with f.when(f.compare("sgt", rest, 0)):
+            right, out = self.at(f, b, first, col_b), self.item(f, c, first)
+            strides = (row_a, col_a, row_b, col_b, row_c)
+            f.call("void", "blocked", a, right, out, m, rest, k, *strides, scratch)
+        f.ret()
+
+    def write_blocked(self) -> None:
+        """`blocked(...)`, as `tile`: blocks of DEPTH; pack panels, sweep slivers of rows."""
+        s, f = (
+            self.shape,
+            self.m.function("blocked", "void", "ptr", "ptr", "ptr", *["i64"] * 8, "ptr"),
+        )
+        a, b, c, m, n, k, row_a, col_a, row_b, col_b, row_c, scratch = f.parameters
+        panels = f.op("udiv", f.op("add", n, s.width - 1), s.width)
+        panel_bytes = DEPTH * s.width * s.size
+        edge = f.at(scratch, s.tile_columns * DEPTH * s.size)
+        sliver = f.at(edge, s.rows * s.width * s.size)
+        with f.loop(f.op("udiv", f.op("add", k, DEPTH - 1), DEPTH)) as q:
+            first = f.op("mul", q, DEPTH)
+            depth = self.smaller(f, f.op("sub", k, first), DEPTH)
+            add = f.compare("sgt", q, 0)
+            block = self.at(f, b, first, row_b)
+            with f.loop(panels) as p:
+                column = f.op("mul", p, s.width)
+                columns = self.smaller(f, f.op("sub", n, column), s.width)
+                place = f.at(scratch, f.op("mul", p, panel_bytes))
+                source = self.at(f, block, column, col_b)
+                f.call("void", "pack", place, source, row_b, col_b, depth, columns)
+            slivers = f.op("udiv", f.op("add", m, s.rows - 1), s.rows)
+            with f.loop(slivers) as r:
+                i = f.op("mul", r, s.rows)
+                rows = self.smaller(f, f.op("sub", m, i), s.rows)
+                left = self.at(f, self.at(f, a, i, row_a), first, col_a)
+                left, step_row, step_col = self.packed_sliver(
+                    f, left, row_a, col_a, rows, depth, sliver
+                )
+                out = self.at(f, c, i, row_c)
+                with f.loop(panels) as p:
+                    self.one_block(
+                        f, left, step_row, step_col, f.at(scratch, f.op("mul", p, panel_bytes)),
+                        rows, depth, out, row_c, f.op("mul", p, s.width), n, add, edge,
+                    )  # fmt: skip
+        f.ret()
+
+    def packed_sliver(
+        self,
+        f: Function,
+        left: Value,
+        row_a: Value,
+        col_a: Value,
+        rows: Value,
+        depth: Value,
+        sliver: Value,
+    ) -> tuple[Value, Value, Value]:
+        """A sliver whose rows lie next to each other is copied: its columns may be far apart."""
+        s = self.shape
+        short = f"<{s.rows} x {s.type}>"
+        place = f.variable("ptr", left)
+        f.store(left, place)
+        step = f.variable("i64", f.op("mul", col_a, s.size))
+        f.store(f.op("mul", col_a, s.size), step)
+        contiguous = f.compare("eq", row_a, 1)
+        full = f.compare("eq", rows, s.rows)
+        far = f.compare("sgt", col_a, s.rows)
+        wanted = f.op("and", f.op("and", contiguous, full), far)
+        with f.when(wanted):
+            with f.loop(depth) as k:
+                source = self.at(f, left, k, col_a)
+                value = f.value(short, f"load {short}, {source}, align {s.size}")
+                target = self.item(f, sliver, f.op("mul", k, s.rows))
+                f.emit(f"store {value}, {target}, align {s.size}")
+            f.store(sliver, place)
+            f.store(i64(s.rows * s.size), step)
+        return f.load("ptr", place), f.op("mul", row_a, s.size), f.load("i64", step)
+
+    def one_block(
+        self,
+        f: Function,
+        left: Value,
+        step_row: Value,
+        step_col: Value,
+        panel: Value,
+        rows: Value,
+        depth: Value,
+        out: Value,
+        row_c: Value,
+        column: Value,
+        n: Value,
+        add: Value,
+        edge: Value,
+    ) -> None:
+        """Some rows times one panel, through a buffer where the last vector would be too wide."""
+        s = self.shape
+        columns = self.smaller(f, f.op("sub", n, column), s.width)
+        vectors = f.op("udiv", f.op("add", columns, s.lanes - 1), s.lanes)
+        row_b = f.op("mul", vectors, s.lanes * s.size)
+        target = self.item(f, out, column)
+        ragged = f.compare("ne", f.op("urem", columns, s.lanes), 0)
+        narrow, done = f.new_label(), f.new_label()
+        f.goto_if(ragged, narrow)
+        f.call(
+            "void", "block", rows, left, step_row, step_col, panel, row_b, depth, target,
+            f.op("mul", row_c, s.size), add, vectors,
+        )  # fmt: skip
+        f.goto(done)
+        f.label(narrow)
+        f.call(
+            "void", "block", rows, left, step_row, step_col, panel, row_b, depth, edge,
+            i64(s.width * s.size), FALSE, vectors,
+        )  # fmt: skip
+        with f.loop(rows) as i, f.loop(columns) as j:
+            value = f.variable(s.type, Value(s.type, "0.0"))
+            spot = f.op("add", f.op("mul", i, s.width), j)
+            f.store(f.load(s.type, self.item(f, edge, spot)), value)
+            place = self.item(f, self.at(f, target, i, row_c), j)
+            with f.when(add):
+                now, old = f.load(s.type, value), f.load(s.type, place)
+                f.store(f.value(s.type, f"fadd {now}, {old.text}"), value)
+            f.store(f.load(s.type, value), place)
+        f.label(done)
+
+    # ------------------------------------------------------------------------------ memory, tasks
+
+    @property
+    def scratch_bytes(self) -> int:
+        """A packed block, an edge block, and a packed sliver."""
+        s = self.shape
+        return (s.tile_columns * DEPTH + s.rows * s.width + s.rows * DEPTH) * s.size
+
+    def write_acquire(self) -> None:
+        """`acquire(index)`: scratch memory that no other thread uses; `index` says which slot."""
+        f = self.m.function("acquire", "ptr", "ptr")
+        (index,) = f.parameters
+        with f.loop(i64(SLOTS)) as k:
+            flag = f.item(self.flags, k, 4)
+            pair = f.value(
+                "{ i32, i1 }", f"cmpxchg {flag}, i32 0, i32 1 acquire monotonic, align 4"
+            )
+            taken = f.value("i1", f"extractvalue {pair}, 1")
+            with f.when(taken):
+                f.store(k, index)
+                slot = f.item(self.blocks, k)
+                with f.when(f.is_null(f.load("ptr", slot))):
+                    f.store(self.fresh(f), slot)
+                f.ret(f.load("ptr", slot))
+        f.store(i64(-1), index)
+        f.ret(self.fresh(f))
+
+    def fresh(self, f: Function) -> Value:
+        return f.call("ptr", "malloc", i64(self.scratch_bytes + CACHE_LINE))
+
+    def write_tasks(self) -> None:
+        """`tasks(env, begin, end)`: tiles `begin` to `end` of the grid that `env` describes."""
+        f = self.m.function("tasks", "void", "ptr", "i64", "i64")
+        env, begin, end = f.parameters
+        a, b, c = (f.load("ptr", env, 8 * i) for i in range(3))
+        names = [
+            "la",
+            "lb",
+            "lc",
+            "m",
+            "n",
+            "k",
+            "ra",
+            "ca",
+            "rb",
+            "cb",
+            "rc",
+            "mt",
+            "nt",
+            "it",
+            "jt",
+        ]
+        v = {name: f.load("i64", env, 24 + 8 * i) for i, name in enumerate(names)}
+        index = f.variable("i64", i64(0))
+        memory = f.call("ptr", "acquire", index)
+        number = f.op("add", f.convert("ptrtoint", memory, "i64"), CACHE_LINE - 1)
+        scratch = f.convert("inttoptr", f.op("and", number, -CACHE_LINE), "ptr")
+        with f.loop(f.op("sub", end, begin)) as t:
+            task = f.op("add", t, begin)
+            column, rest = f.op("urem", task, v["jt"]), f.op("udiv", task, v["jt"])
+            row, lane = f.op("urem", rest, v["it"]), f.op("udiv", rest, v["it"])
+            i, j = f.op("mul", row, v["mt"]), f.op("mul", column, v["nt"])
+            f.call(
+                "void", "tile",
+                self.at(f, self.at(f, a, lane, v["la"]), i, v["ra"]),
+                self.at(f, self.at(f, b, lane, v["lb"]), j, v["cb"]),
+                self.item(f, self.at(f, self.at(f, c, lane, v["lc"]), i, v["rc"]), j),
+                self.smaller(f, f.op("sub", v["m"], i), v["mt"]),
+                self.smaller(f, f.op("sub", v["n"], j), v["nt"]),
+                v["k"], v["ra"], v["ca"], v["rb"], v["cb"], v["rc"], scratch,
+            )  # fmt: skip
+        slot = f.load("i64", index)
+        with f.when(f.compare("sge", slot, 0)):
+            f.emit(f"store atomic i32 0, {f.item(self.flags, slot, 4)} release, align 4")
+            f.ret()
+        f.call("void", "free", memory)
+        f.ret()
+
+    def write_entry(self) -> None:
+        """`pb_gemm_T`: see `llvm.gemm`.  A matrix times a vector is a vector times a matrix."""
+        f = self.m.function(
+            f"pb_gemm_{self.shape.name}", "void", "ptr", "ptr", "ptr", *["i64"] * 12, exported=True
+        )
+        a, b, c, lanes, la, lb, lc, m, n, k, ra, ca, rb, cb, rc = f.parameters
+        swap = f.op("and", f.compare("eq", n, 1), f.compare("eq", rc, 1))
+
+        def pick(yes: Value, no: Value) -> Value:
+            return f.select(swap, yes, no)
+
+        env = f.variable("[18 x i64]", Value("[18 x i64]", "zeroinitializer"))
+        rows, columns = pick(n, m), pick(m, n)
+        mt, nt = self.tile_sizes(f, rows, columns, k)
+        it = f.op("udiv", f.op("add", rows, f.op("sub", mt, 1)), mt)
+        jt = f.op("udiv", f.op("add", columns, f.op("sub", nt, 1)), nt)
+        values = (
+            pick(b, a), pick(a, b), c, pick(lb, la), pick(la, lb), lc, rows, columns, k,
+            pick(cb, ra), pick(rb, ca), pick(ca, rb), pick(ra, cb), rc, mt, nt, it, jt,
+        )  # fmt: skip
+        for i, value in enumerate(values):
+            f.store(value, env, 8 * i)
+        count = f.op("mul", lanes, f.op("mul", it, jt))
+        tile_work = f.op("mul", f.op("mul", mt, nt), k)
+        tile_work = self.smaller(f, tile_work, f.op("mul", f.op("mul", m, n), k))
+        work = f.op("mul", tile_work, count)
+        serial = f.op("or", f.compare("slt", work, PARALLEL_WORK), f.compare("slt", count, 2))
+        with f.when(serial):
+            f.call("void", "tasks", env, i64(0), count)
+            f.ret()
+        grain = f.op("add", f.op("udiv", i64(PARALLEL_WORK // 4), f.op("or", tile_work, 1)), 1)
+        tasks = Value("ptr", "@tasks")
+        f.call("void", "pb_parallel_for", tasks, env, count, grain)
+        f.ret()
+
+    def tile_sizes(self, f: Function, m: Value, n: Value, k: Value) -> tuple[Value, Value]:
+        """Rows and columns of a tile: large ones, or smaller ones where they would be few."""
+        s = self.shape
+        large_m, large_n = 24 * s.rows, s.tile_columns
+        tiles = f.op(
+            "mul",
+            f.op("udiv", f.op("add", m, large_m - 1), large_m),
+            f.op("udiv", f.op("add", n, large_n - 1), large_n),
+        )
+        few = f.compare("slt", tiles, 8)
+        mt = f.select(few, i64(8 * s.rows), i64(large_m))
+        nt = f.select(few, i64(2 * s.width), i64(large_n))
+        one = f.compare("eq", m, 1)
+        return mt, f.select(one, i64(s.tile_columns), nt)
+
+
+def kernel_module(shape: Shape) -> Module:
+    """The module that defines `pb_gemm_<name>`; it needs malloc, free and pb_parallel_for."""
+    return _Writer(shape).m

@@ -1,0 +1,182 @@
+"""`einsum`: the path is found by opt_einsum, each step is one `dot_general`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import opt_einsum
+
+from pullback import lax
+from pullback.core import dtypes
+from pullback.numpy.arrays import as_array, convert_with_weak_type
+from pullback.numpy.products import contract
+from pullback.numpy.promotion import check_arraylike, check_no_out, promote_dtypes
+
+__all__ = ["einsum", "einsum_path"]
+
+
+def einsum(
+    subscripts: Any,
+    /,
+    *operands: Any,
+    out: None = None,
+    optimize: Any = "auto",
+    precision: Any = None,
+    preferred_element_type: Any = None,
+    _dot_general: Any = None,
+    out_sharding: Any = None,
+) -> Any:
+    """Sums of products in Einstein's notation: letters name axes, those not in the result are summed.
+
+    `optimize` says how to find the order of the products (of opt_einsum; False: left to right).
+
+    >>> jnp.einsum("ij,jk->ik", jnp.ones((2, 3)), jnp.ones((3, 2)))
+    Array([[3., 3.],
+           [3., 3.]], dtype=float32)
+    """
+    check_no_out("einsum", out)
+    arrays, terms, result = _parse(subscripts, operands)
+    if optimize is False or len(arrays) < 3:
+        last = len(arrays) - 1  # the product so far is the last of the list
+        path: Sequence[tuple[int, ...]] = [(0, 1 if k == 0 else last - k) for k in range(last)]
+    else:
+        equation = ",".join(terms) + "->" + result
+        how = "optimal" if optimize is True else optimize
+        path, _ = opt_einsum.contract_path(
+            equation, *(x.shape for x in arrays), shapes=True, optimize=how
+        )
+    options = {"precision": precision, "preferred_element_type": preferred_element_type}
+    return _evaluate(arrays, terms, result, path, options)
+
+
+def einsum_path(subscripts: Any, /, *operands: Any, optimize: Any = "auto") -> tuple[Any, Any]:
+    """The order in which `einsum` multiplies, and a report on its cost.
+
+    >>> jnp.einsum_path("ij,jk->ik", jnp.ones((2, 3)), jnp.ones((3, 2)))[0]
+    [(0, 1)]
+    """
+    arrays, terms, result = _parse(subscripts, operands)
+    equation = ",".join(terms) + "->" + result
+    how = "optimal" if optimize is True else optimize
+    path, info = opt_einsum.contract_path(
+        equation, *(x.shape for x in arrays), shapes=True, optimize=how
+    )
+    return path, info
+
+
+def _parse(subscripts: Any, operands: Sequence[Any]) -> tuple[list[Any], list[str], str]:
+    """The operands as arrays of one dtype, the letters of each, those of the result."""
+    if isinstance(subscripts, str):
+        given: list[Any] = list(operands)
+    else:
+        interleaved = [subscripts, *operands]
+        given = interleaved[: len(interleaved) // 2 * 2 : 2]
+    check_arraylike("einsum", *given)
+    arrays = [as_array(x) for x in given]
+    if isinstance(subscripts, str):
+        asked: list[Any] = [subscripts, *(x.shape for x in arrays)]
+    else:
+        asked = [subscripts, *operands]
+        for k, x in enumerate(arrays):
+            asked[2 * k] = x.shape
+    inputs, result, _ = opt_einsum.parser.parse_einsum_input(asked, shapes=True)
+    terms = inputs.split(",")
+    _check_lengths(arrays, terms)
+    if len(arrays) == 1:
+        return arrays, terms, result
+    return promote_dtypes(*arrays), terms, result
+
+
+def _check_lengths(arrays: Sequence[Any], terms: Sequence[str]) -> None:
+    lengths: dict[str, int] = {}
+    for x, term in zip(arrays, terms, strict=True):
+        if len(term) != x.ndim:
+            raise ValueError(f"einsum: {term!r} names {len(term)} axes of an operand with {x.ndim}")
+        for letter, n in zip(term, x.shape, strict=True):
+            known = lengths.setdefault(letter, n)
+            if n != known and 1 not in (n, known):
+                raise ValueError(
+                    f"einsum: size of label {letter!r} is {n} in one operand and {known} in another"
+                )
+            lengths[letter] = max(n, known) if known != 0 else known
+
+
+def _evaluate(
+    arrays: Sequence[Any], terms: Sequence[str], result: str, path: Any, options: dict[str, Any]
+) -> Any:
+    work = list(zip(arrays, terms, strict=True))
+    work = _without_broadcast_axes(work)
+    for step in path:
+        chosen = [work.pop(k) for k in sorted(step, reverse=True)]
+        while len(chosen) > 1:
+            (a, ta), (b, tb) = chosen.pop(), chosen.pop()
+            others = {c for _, t in (*work, *chosen) for c in t} | set(result)
+            chosen.append(_pair(a, ta, b, tb, others, options))
+        work.append(chosen[0])
+    ((x, term),) = work
+    x, term = _diagonal(x, term)
+    x, term = _sum_out(x, term, set(result))
+    x = lax.transpose(x, [term.index(c) for c in result])
+    preferred = options["preferred_element_type"]
+    if preferred is not None:
+        x = convert_with_weak_type(x, dtypes.canonical(preferred), False)
+    return x
+
+
+def _without_broadcast_axes(work: list[tuple[Any, str]]) -> list[tuple[Any, str]]:
+    """Axes of length 1 that are longer in another operand are dropped from this one."""
+    longest: dict[str, int] = {}
+    for x, term in work:
+        for c, n in zip(term, x.shape, strict=True):
+            longest[c] = max(n, longest.get(c, 0))
+    cleaned = []
+    for x, term in work:
+        drop = [k for k, c in enumerate(term) if x.shape[k] == 1 and longest[c] != 1]
+        if drop:
+            x = lax.squeeze(x, drop)
+            term = "".join(c for k, c in enumerate(term) if k not in drop)
+        cleaned.append((x, term))
+    return cleaned
+
+
+def _diagonal(x: Any, term: str) -> tuple[Any, str]:
+    """Letters that occur twice in one term: only their diagonal counts."""
+    for letter, count in Counter(term).items():
+        for _ in range(count - 1):
+            i = term.index(letter)
+            j = term.index(letter, i + 1)
+            x = x.diagonal(axis1=i, axis2=j)
+            term = term[:i] + term[i + 1 : j] + term[j + 1 :] + letter
+    return x, term
+
+
+def _sum_out(x: Any, term: str, keep: set[str]) -> tuple[Any, str]:
+    axes = tuple(k for k, c in enumerate(term) if c not in keep)
+    if not axes:
+        return x, term
+    weak, dtype = x.aval.weak_type, x.dtype
+    total = x.sum(axes, dtype=dtype)
+    return convert_with_weak_type(total, dtype, weak), "".join(c for c in term if c in keep)
+
+
+def _pair(
+    a: Any, ta: str, b: Any, tb: str, others: set[str], options: dict[str, Any]
+) -> tuple[Any, str]:
+    """The product of two operands, summed over the letters that nobody else needs."""
+    a, ta = _diagonal(a, ta)
+    b, tb = _diagonal(b, tb)
+    a, ta = _sum_out(a, ta, others | set(tb))
+    b, tb = _sum_out(b, tb, others | set(ta))
+    shared = [c for c in ta if c in tb]
+    summed = [c for c in shared if c not in others]
+    batch = [c for c in shared if c in others]
+    numbers = (
+        (tuple(ta.index(c) for c in summed), tuple(tb.index(c) for c in summed)),
+        (tuple(ta.index(c) for c in batch), tuple(tb.index(c) for c in batch)),
+    )
+    out = contract(a, b, numbers, **options)
+    free = [c for c in ta if c not in shared] + [c for c in tb if c not in shared]
+    return out, "".join([*batch, *free])

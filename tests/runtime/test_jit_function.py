@@ -1,0 +1,236 @@
+"""`jit` as users meet it: signatures, static arguments, pytrees, caching, transformations inside."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import sys
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+import pullback as pb
+import pullback.numpy as jnp
+from pullback import lax
+
+
+class Point(NamedTuple):
+    x: Any
+    y: Any
+
+
+def counted(fun: Any) -> tuple[Any, list[int]]:
+    """`fun` with a counter of how often Python ran it."""
+    runs: list[int] = []
+
+    @functools.wraps(fun)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        runs.append(1)
+        return fun(*args, **kwargs)
+
+    return wrapper, runs
+
+
+def test_traced_once_per_type() -> None:
+    fun, runs = counted(lambda x: x * 2)
+    f = pb.jit(fun)
+    for _ in range(3):
+        assert float(f(jnp.float32(1.5))) == 3.0
+    assert len(runs) == 1
+    f(jnp.ones(3))
+    f(jnp.ones(3, "int32"))
+    f(1.0)  # weakly typed
+    assert len(runs) == 4
+    f(jnp.ones(3))
+    f(2.0)
+    assert len(runs) == 4
+
+
+def test_weak_types_of_python_scalars_are_kept() -> None:
+    f = pb.jit(lambda x: x)
+    assert f(1.0).weak_type
+    assert not f(jnp.float32(1.0)).weak_type
+    assert pb.jit(lambda x, y: x + y)(jnp.ones(2, "bfloat16"), 1.0).dtype == jnp.bfloat16
+
+
+def test_results_that_are_arguments_or_constants_are_not_copied() -> None:
+    x, c = jnp.arange(5.0), jnp.arange(3.0)
+    f = pb.jit(lambda x: (x, c, 7, x + 1))
+    for _ in range(2):
+        same, const, seven, new = f(x)
+        assert same is x
+        assert const.tolist() == c.tolist()
+        assert int(seven) == 7
+        assert new.tolist() == [1.0, 2.0, 3.0, 4.0, 5.0]
+
+
+def test_pytrees_in_and_out() -> None:
+    @pb.jit
+    def f(p: Any, q: Any, *, scale: Any) -> Any:
+        return {"sum": p["a"] + q[0], "point": Point(q[1] * scale, None), "empty": ()}
+
+    for _ in range(3):
+        out = f({"a": jnp.ones(2)}, [jnp.ones(2), jnp.arange(2.0)], scale=3.0)
+        assert out["sum"].tolist() == [2.0, 2.0]
+        assert isinstance(out["point"], Point)
+        assert out["point"].x.tolist() == [0.0, 3.0]
+        assert out["point"].y is None
+        assert out["empty"] == ()
+
+
+def test_static_arguments_by_number_and_name() -> None:
+    fun, runs = counted(lambda x, n, *, mode="sum": getattr(x * n, mode)())
+    f = pb.jit(fun, static_argnums=1, static_argnames=("mode",))
+    assert float(f(jnp.arange(4.0), 2)) == 12.0
+    assert float(f(jnp.arange(4.0), 2)) == 12.0
+    assert len(runs) == 1
+    assert float(f(jnp.arange(4.0), 3)) == 18.0
+    assert float(f(jnp.arange(4.0), 2, mode="max")) == 6.0
+    assert len(runs) == 3
+
+
+def test_static_name_given_by_position() -> None:
+    @functools.partial(pb.jit, static_argnames="n")
+    def f(x: Any, n: int) -> Any:
+        return x[:n]
+
+    assert f(jnp.arange(4.0), 2).shape == (2,)
+    assert f(jnp.arange(4.0), n=3).shape == (3,)
+
+
+def test_methods_and_partial() -> None:
+    class Model:
+        def __init__(self, w: float) -> None:
+            self.w = w
+
+        @functools.partial(pb.jit, static_argnums=0)
+        def __call__(self, x: Any) -> Any:
+            return self.w * x
+
+    a, b = Model(2.0), Model(3.0)
+    assert float(a(1.0)) == 2.0
+    assert float(b(1.0)) == 3.0
+    assert float(pb.jit(functools.partial(lambda x, y: x - y, y=1.0))(3.0)) == 2.0
+
+
+def test_numpy_arguments() -> None:
+    f = pb.jit(lambda x: x + 1)
+    for dtype in ("float32", "int8", "bool", "float64"):
+        x = np.ones((2, 3), dtype)
+        for _ in range(2):
+            assert f(x).tolist() == [[2, 2, 2]] * 2
+    assert f(np.float32(1)).tolist() == 2.0
+    strided = np.arange(12.0, dtype=np.float32).reshape(3, 4)[:, ::2]
+    assert f(strided).tolist() == (strided + 1).tolist()
+
+
+def test_inner_jit_appears_as_one_equation_and_is_inlined_when_compiled() -> None:
+    inner = pb.jit(jnp.sin)
+    jaxpr = pb.make_jaxpr(lambda x: inner(x) + inner(x))(1.0)
+    assert [e.primitive.name for e in jaxpr.eqns] == ["jit", "jit", "add"]
+    assert np.isclose(float(pb.jit(lambda x: inner(x) + inner(x))(1.0)), 2 * np.sin(1.0))
+
+
+def test_closed_over_tracers_are_operands() -> None:
+    def f(x: Any) -> Any:
+        return pb.jit(lambda y: x * y)(x)
+
+    assert float(pb.grad(f)(3.0)) == 6.0
+    assert pb.vmap(f)(jnp.arange(3.0)).tolist() == [0.0, 1.0, 4.0]
+
+
+def test_large_constants_are_arguments_of_the_code() -> None:
+    table = np.random.default_rng(0).normal(size=(1000,)).astype(np.float32)
+    f = pb.jit(lambda i: jnp.asarray(table)[i])
+    assert float(f(7)) == float(table[7])
+
+
+def test_exceptions_from_python_leave_the_function_usable() -> None:
+    @pb.jit
+    def f(x: Any) -> Any:
+        if x.shape == (2,):
+            raise RuntimeError("no")
+        return x
+
+    with pytest.raises(RuntimeError, match="no"):
+        f(jnp.ones(2))
+    assert f(jnp.ones(3)).shape == (3,)
+
+
+def test_disable_jit_runs_python_each_time() -> None:
+    fun, runs = counted(lambda x: x + 1)
+    f = pb.jit(fun)
+    with pb.disable_jit():
+        f(1.0)
+        f(1.0)
+    assert len(runs) == 2
+
+
+def test_x64_switch_gives_other_programs() -> None:
+    f = pb.jit(lambda x: x * 2)
+    assert f(1.0).dtype == np.float32
+    with pb.enable_x64(True):
+        assert f(1.0).dtype == np.float64
+    assert f(1.0).dtype == np.float32
+
+
+def test_calls_during_a_trace_of_another_function() -> None:
+    f = pb.jit(lambda x: x + 1)
+    f(jnp.float32(1))
+    jaxpr = pb.make_jaxpr(lambda: f(jnp.float32(1)))()
+    assert [e.primitive.name for e in jaxpr.eqns] == ["jit"]
+
+
+def test_eval_shape_of_a_jitted_function() -> None:
+    out = pb.jit(lambda x: {"a": x @ x.T}).eval_shape(pb.ShapeDtypeStruct((3, 4), "float32"))
+    assert out["a"].shape == (3, 3)
+
+
+def test_threads_may_call_the_same_function() -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    f = pb.jit(lambda x: jnp.sin(x).sum() + x[0])
+    inputs = [jnp.full((n,), 0.5) for n in (3, 50, 70_000)]
+    expected = [float(f(x)) for x in inputs]
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda i: float(f(inputs[i % 3])), range(60)))
+    assert results == [expected[i % 3] for i in range(60)]
+
+
+SECOND_PROCESS = """
+import numpy as np, pullback as pb, pullback.numpy as jnp
+from pullback.runtime import cache
+f = pb.jit(lambda x: jnp.tanh(x @ x).sum())
+print(float(f(jnp.ones((8, 8)))), cache.stats())
+"""
+
+
+def test_a_second_process_loads_the_program_from_the_disk_cache(tmp_path: Any) -> None:
+    def run() -> tuple[float, int]:
+        env = {"PULLBACK_CACHE_DIR": str(tmp_path), "PATH": "/usr/bin:/bin"}
+        code = SECOND_PROCESS
+        out = subprocess.run(
+            [sys.executable, "-W", "error", "-c", code],
+            env=env,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return float(out.stdout.split()[0]), sum(1 for _ in tmp_path.rglob("*") if _.is_file())
+
+    first, files = run()
+    assert files > 0
+    second, files_again = run()
+    assert second == first
+    assert files_again == files
+
+
+def test_scan_inside_jit_inside_grad() -> None:
+    @pb.jit
+    def simulate(rate: Any) -> Any:
+        return lax.scan(lambda p, _: (p + rate * p * (1 - p), None), 0.1, None, length=20)[0]
+
+    eps = 1e-2
+    numeric = (float(simulate(0.3 + eps)) - float(simulate(0.3 - eps))) / (2 * eps)
+    assert abs(float(pb.grad(simulate)(0.3)) - numeric) < 1e-2
