@@ -112,9 +112,7 @@ def _recompute(
     parts = split_by_policy(known, policy)
     residuals = unknown.invars[:n_residuals]
     renamed = {r: parts.atom(v) for r, v in zip(residuals, known.outvars[n:], strict=True)}
-    tail = [
-        eqn.replace(invars=[_renamed(v, renamed) for v in eqn.invars]) for eqn in unknown.eqns
-    ]
+    tail = [eqn.replace(invars=[_renamed(v, renamed) for v in eqn.invars]) for eqn in unknown.eqns]
     eqns = [*parts.again, *tail]
     whole = unknown.replace(
         invars=[*parts.saved, *known.invars, *unknown.invars[n_residuals:]],

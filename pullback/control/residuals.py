@@ -72,9 +72,7 @@ def _origins(closed: ClosedJaxpr, names: Sequence[str]) -> list[tuple[Any, str]]
     jaxpr = closed.jaxpr
     results = list(dict.fromkeys(jaxpr.outvars))
     texts: dict[Any, str] = {v: "from a literal" for v in results if type(v) is Literal}
-    texts |= {
-        v: f"from the argument {name}" for v, name in zip(jaxpr.invars, names, strict=True)
-    }
+    texts |= {v: f"from the argument {name}" for v, name in zip(jaxpr.invars, names, strict=True)}
     texts |= dict.fromkeys(jaxpr.constvars, "from a constant")
     for eqn in jaxpr.eqns:
         texts |= {v: _made_by(eqn) for v in eqn.outvars}

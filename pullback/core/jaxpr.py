@@ -16,7 +16,7 @@ from typing import Any, Final
 from pullback.core import printer
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.primitive import Primitive
-from pullback.core.source import SourceInfo, name_scope
+from pullback.core.source import SourceInfo, replaying
 from pullback.errors import VerifyError
 
 __all__ = [
@@ -256,7 +256,7 @@ def eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: Any) -> list[Any]:
     env.update(zip(jaxpr.invars, args, strict=True))
     for eqn in jaxpr.eqns:
         inputs = [v.val if type(v) is Literal else env[v] for v in eqn.invars]
-        with name_scope(*eqn.source_info.name_stack):
+        with replaying(eqn.source_info):
             ans = eqn.primitive.bind(*inputs, **eqn.params)
         if eqn.primitive.multiple_results:
             env.update(zip(eqn.outvars, ans, strict=True))

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from types import CodeType, FrameType
 from typing import Any, Final
 
-__all__ = ["SourceInfo", "current_source", "hide_package", "name_scope", "name_stack"]
+__all__ = ["SourceInfo", "current_source", "hide_package", "name_scope", "name_stack", "replaying"]
 
 _PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _hidden: list[str] = [_PACKAGE, "<frozen "]
@@ -27,6 +27,7 @@ _HIDDEN_STDLIB: Final = tuple(
 class _Scopes(threading.local):
     def __init__(self) -> None:
         self.names: tuple[str, ...] = ()
+        self.replayed: SourceInfo | None = None
 
 
 _scopes = _Scopes()
@@ -89,7 +90,10 @@ def user_frame(frame: FrameType | None) -> FrameType | None:
 
 
 def current_source() -> SourceInfo:
-    """The user's line that is running now."""
+    """The user's line that is running now, or that made the equation that is being replayed."""
+    replayed = _scopes.replayed
+    if replayed is not None and replayed.code is not None:
+        return SourceInfo(replayed.code, replayed.lasti, _scopes.names)
     frame = user_frame(sys._getframe(1))
     if frame is None:
         return SourceInfo(None, 0, _scopes.names)
@@ -110,6 +114,23 @@ def name_scope(*names: str) -> Iterator[None]:
         yield
     finally:
         _scopes.names = before
+
+
+class replaying:
+    """Apply an equation of a jaxpr again: what comes of it has the line and the scopes it had."""
+
+    __slots__ = ("names", "replayed", "source")
+
+    def __init__(self, source: SourceInfo) -> None:
+        self.source = source
+
+    def __enter__(self) -> None:
+        self.names, self.replayed = _scopes.names, _scopes.replayed
+        _scopes.names = self.names + self.source.name_stack
+        _scopes.replayed = self.source
+
+    def __exit__(self, *exc: object) -> None:
+        _scopes.names, _scopes.replayed = self.names, self.replayed
 
 
 def describe_function(fun: Any) -> str:

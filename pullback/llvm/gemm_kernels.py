@@ -565,23 +565,10 @@ class _Writer:
         f = self.m.function("tasks", "void", "ptr", "i64", "i64")
         env, begin, end = f.parameters
         a, b, c = (f.load("ptr", env, 8 * i) for i in range(3))
-        names = [
-            "la",
-            "lb",
-            "lc",
-            "m",
-            "n",
-            "k",
-            "ra",
-            "ca",
-            "rb",
-            "cb",
-            "rc",
-            "mt",
-            "nt",
-            "it",
-            "jt",
-        ]
+        names = (
+            "la", "lb", "lc", "m", "n", "k",
+            "ra", "ca", "rb", "cb", "rc", "mt", "nt", "it", "jt",
+        )  # fmt: skip
         v = {name: f.load("i64", env, 24 + 8 * i) for i, name in enumerate(names)}
         index = f.variable("i64", i64(0))
         memory = f.call("ptr", "acquire", index)

@@ -8,7 +8,7 @@ from typing import Any
 from pullback.core.avals import aval_of
 from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 from pullback.core.primitive import Linear, Zero, instantiate
-from pullback.core.source import name_scope
+from pullback.core.source import name_scope, replaying
 from pullback.errors import PullbackError
 from pullback.ops import elementwise
 from pullback.transforms.staging import stage
@@ -97,7 +97,7 @@ def _transpose_eqn(
         Linear(v.aval) if type(v) is not Literal and v in linear else _value(v, known)
         for v in eqn.invars
     ]
-    with name_scope(*eqn.source_info.name_stack, "transpose"):
+    with replaying(eqn.source_info), name_scope("transpose"):
         ct = cts if eqn.primitive.multiple_results else cts[0]
         out = eqn.primitive.transpose(ct, *args, **eqn.params)
     if len(out) != len(args):

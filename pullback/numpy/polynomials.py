@@ -1,0 +1,312 @@
+"""Polynomials by their coefficients, highest power first; convolution and correlation."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from pullback import lax
+from pullback.core import dtypes
+from pullback.core.trace import concrete_or_error
+from pullback.errors import UnsupportedError
+from pullback.numpy.arrays import broadcast_to_shape, convert_with_weak_type
+from pullback.numpy.creation import asarray
+from pullback.numpy.joining import concatenate, trim_zeros
+from pullback.numpy.promotion import (
+    check_arraylike,
+    ensure_arraylike,
+    promote_dtypes,
+    promote_dtypes_inexact,
+)
+from pullback.numpy.shaping import atleast_1d
+
+__all__ = [
+    "convolve",
+    "correlate",
+    "poly",
+    "polyadd",
+    "polyder",
+    "polydiv",
+    "polyfit",
+    "polyint",
+    "polymul",
+    "polysub",
+    "polyval",
+    "roots",
+]
+
+
+def polyval(p: Any, x: Any, *, unroll: int = 16) -> Any:
+    """The polynomial with coefficients `p` at `x`, by Horner's rule.
+
+    >>> jnp.polyval(jnp.array([1, 2, 3]), 2)
+    Array(11, dtype=int32)
+    """
+    check_arraylike("polyval", p, x)
+    p, x = promote_dtypes(asarray(p), asarray(x))
+    shape = (*p.shape[1:], *x.shape) if p.ndim > 1 else x.shape
+    y = lax.full_like(x, 0, shape=shape) if p.ndim > 1 else lax.full_like(x, 0)
+    y = convert_with_weak_type(y, p.dtype, False) if p.shape[0] else y
+    if p.shape[0] <= unroll:
+        for k in range(p.shape[0]):
+            y = y * x + p[k]
+        return y
+    return lax.fori_loop(0, p.shape[0], lambda k, y: y * x + p[k], y)
+
+
+def _aligned(name: str, a1: Any, a2: Any) -> tuple[Any, Any]:
+    a1, a2 = promote_dtypes(*ensure_arraylike(name, a1, a2))
+    n = max(a1.shape[0], a2.shape[0])
+    return _front(a1, n - a1.shape[0]), _front(a2, n - a2.shape[0])
+
+
+def _front(a: Any, count: int) -> Any:
+    if not count:
+        return a
+    zeros = lax.full((count, *a.shape[1:]), 0, a.dtype)
+    return lax.concatenate([zeros, a], 0)
+
+
+def polyadd(a1: Any, a2: Any) -> Any:
+    """The sum of two polynomials.
+
+    >>> jnp.polyadd(jnp.array([1, 2]), jnp.array([3, 4, 5]))
+    Array([3, 5, 7], dtype=int32)
+    """
+    a1, a2 = _aligned("polyadd", a1, a2)
+    return a1 + a2
+
+
+def polysub(a1: Any, a2: Any) -> Any:
+    """The difference of two polynomials.
+
+    >>> jnp.polysub(jnp.array([1, 2]), jnp.array([3, 4, 5]))
+    Array([-3, -3, -3], dtype=int32)
+    """
+    a1, a2 = _aligned("polysub", a1, a2)
+    return a1 - a2
+
+
+def polymul(a1: Any, a2: Any, *, trim_leading_zeros: bool = False) -> Any:
+    """The product of two polynomials.
+
+    >>> jnp.polymul(jnp.array([1, 1]), jnp.array([1, -1]))
+    Array([ 1.,  0., -1.], dtype=float32)
+    """
+    check_arraylike("polymul", a1, a2)
+    a1, a2 = promote_dtypes_inexact(asarray(a1), asarray(a2))
+    if trim_leading_zeros and (len(a1) > 1 or len(a2) > 1):
+        a1, a2 = trim_zeros(a1, trim="f"), trim_zeros(a2, trim="f")
+    a1 = a1 if len(a1) else lax.full((1,), 0, a2.dtype)
+    a2 = a2 if len(a2) else lax.full((1,), 0, a1.dtype)
+    return convolve(a1, a2, mode="full")
+
+
+def polydiv(u: Any, v: Any, *, trim_leading_zeros: bool = False) -> tuple[Any, Any]:
+    """Quotient and remainder of two polynomials.
+
+    >>> jnp.polydiv(jnp.array([1., 3., 2.]), jnp.array([1., 1.]))[0]
+    Array([1., 2.], dtype=float32)
+    """
+    check_arraylike("polydiv", u, v)
+    u, v = promote_dtypes_inexact(asarray(u), asarray(v))
+    m, n = len(u) - 1, len(v) - 1
+    scale = 1.0 / v[0]
+    coefficients = []
+    for k in range(m - n + 1):
+        d = scale * u[k]
+        coefficients.append(d)
+        u = u.at[k : k + n + 1].add(-d * v)
+    quotient = lax.full((max(m - n + 1, 1),), 0, u.dtype)
+    if coefficients:
+        quotient = lax.concatenate([lax.expand_dims(d, (0,)) for d in coefficients], 0)
+    return quotient, trim_zeros(u, trim="f") if trim_leading_zeros else u
+
+
+def polyder(p: Any, m: int = 1) -> Any:
+    """The derivative of order `m` of a polynomial.
+
+    >>> jnp.polyder(jnp.array([1, 2, 3]))
+    Array([2., 2.], dtype=float32)
+    """
+    m = operator.index(concrete_or_error(None, m, "'m' argument of jnp.polyder"))
+    (p,) = promote_dtypes_inexact(ensure_arraylike("polyder", p))
+    if m < 0:
+        raise ValueError("Order of derivative must be positive")
+    if m == 0:
+        return p
+    n = p.shape[0]
+    powers = np.arange(n - 1, -1, -1.0)
+    factor = np.prod([np.maximum(powers - k, 0) for k in range(m)], axis=0)[: max(n - m, 0)]
+    kept = lax.slice_in_dim(p, 0, max(n - m, 0))
+    return lax.mul(kept, asarray(factor, p.dtype))
+
+
+def polyint(p: Any, m: int = 1, k: Any = None) -> Any:
+    """The integral of order `m` of a polynomial, with the constants `k`.
+
+    >>> jnp.polyint(jnp.array([2, 2]))
+    Array([1., 2., 0.], dtype=float32)
+    """
+    m = operator.index(concrete_or_error(None, m, "'m' argument of jnp.polyint"))
+    if m < 0:
+        raise ValueError("Order of integral must be positive (see polyder)")
+    check_arraylike("polyint", p)
+    p, constants = promote_dtypes_inexact(asarray(p), asarray(0 if k is None else k))
+    constants = atleast_1d(constants)
+    if constants.shape == (1,):
+        constants = broadcast_to_shape(constants, (m,))
+    if constants.shape != (m,):
+        raise ValueError("k must be a scalar or a rank-1 array of length 1 or m.")
+    if m == 0:
+        return p
+    grown = lax.concatenate([p, constants], 0)
+    n = grown.shape[0]
+    powers = np.arange(n - 1, -1, -1.0)
+    divisor = np.ones(n)
+    for j in range(m):
+        divisor *= np.maximum(powers - j, 1)
+    return lax.div(grown, asarray(divisor, p.dtype))
+
+
+def poly(seq_of_zeros: Any) -> Any:
+    """The coefficients of the monic polynomial with the given zeros.
+
+    Raises UnsupportedError for a matrix, whose eigenvalues would be needed.
+
+    >>> jnp.poly(jnp.array([1., 2.]))
+    Array([ 1., -3.,  2.], dtype=float32)
+    """
+    (zeros,) = promote_dtypes_inexact(ensure_arraylike("poly", seq_of_zeros))
+    if zeros.ndim == 2:
+        raise UnsupportedError("jnp.poly of a matrix needs jnp.linalg.eigvals, which is not there yet")
+    zeros = atleast_1d(zeros)
+    if zeros.ndim != 1:
+        raise ValueError("input must be 1d or non-empty square 2d array.")
+    coefficients = lax.full((1,), 1, zeros.dtype)
+    for k in range(zeros.shape[0]):
+        factor = concatenate([lax.full((1,), 1, zeros.dtype), -zeros[k : k + 1]])
+        coefficients = convolve(coefficients, factor, mode="full")
+    return coefficients
+
+
+def roots(p: Any, *, strip_zeros: bool = True) -> Any:
+    """The zeros of a polynomial; not there yet for degrees above one, which need eigenvalues.
+
+    >>> jnp.roots(jnp.array([2., -4.]))
+    Array([2.+0.j], dtype=complex64)
+    """
+    (p,) = promote_dtypes_inexact(atleast_1d(ensure_arraylike("roots", p)))
+    if p.ndim != 1:
+        raise ValueError("Input must be a rank-1 array.")
+    count = p.shape[0]
+    if strip_zeros:
+        front = trim_zeros(p, "f")
+        p = trim_zeros(front, "b")
+        count = front.shape[0] - p.shape[0]
+    dtype = dtypes.to_complex_dtype(p.dtype)
+    zeros = lax.full((count if strip_zeros else 0,), 0, dtype)
+    if p.shape[0] < 2:
+        return zeros
+    if p.shape[0] > 2:
+        raise UnsupportedError("jnp.roots needs jnp.linalg.eigvals, which is not there yet")
+    root = convert_with_weak_type(-p[1:] / p[0], dtype, False)
+    return concatenate([root, zeros])
+
+
+def polyfit(
+    x: Any,
+    y: Any,
+    deg: int,
+    rcond: float | None = None,
+    full: bool = False,
+    w: Any = None,
+    cov: bool = False,
+) -> Any:
+    """The polynomial that fits best; not there yet, since it needs a singular value decomposition.
+
+    >>> try:
+    ...     jnp.polyfit(jnp.arange(3.0), jnp.arange(3.0), 1)
+    ... except NotImplementedError as error:
+    ...     print(error)
+    jnp.polyfit needs jnp.linalg.lstsq, which is not there yet
+    """
+    raise UnsupportedError("jnp.polyfit needs jnp.linalg.lstsq, which is not there yet")
+
+
+# --------------------------------------------------------------------------- convolution
+
+
+def _convolved(name: str, x: Any, y: Any, mode: str, precision: Any, preferred: Any) -> Any:
+    """The convolution of `x` with `y`, which is not longer, as a `conv_general_dilated`."""
+    n = y.shape[0]
+    if mode == "full":
+        padding = (n - 1, n - 1)
+    elif mode == "same":
+        padding = (n // 2, n - n // 2 - 1)
+    elif mode == "valid":
+        padding = (0, 0)
+    else:
+        raise ValueError("mode must be one of ['full', 'same', 'valid']")
+    out = lax.conv_general_dilated(
+        lax.reshape(x, (1, 1, x.shape[0])),
+        lax.reshape(lax.rev(y, (0,)), (1, 1, n)),
+        (1,),
+        [padding],
+        precision=precision,
+        preferred_element_type=preferred,
+    )
+    return lax.reshape(out, (out.shape[2],))
+
+
+def _vectors(name: str, a: Any, v: Any) -> tuple[Any, Any]:
+    check_arraylike(name, a, v)
+    a, v = promote_dtypes_inexact(asarray(a), asarray(v))
+    if a.ndim != 1 or v.ndim != 1:
+        raise ValueError(f"{name}() only support 1-dimensional inputs.")
+    if a.shape[0] == 0 or v.shape[0] == 0:
+        raise ValueError(f"{name}: inputs cannot be empty, got shapes {a.shape} and {v.shape}.")
+    return a, v
+
+
+def convolve(
+    a: Any,
+    v: Any,
+    mode: str = "full",
+    *,
+    precision: Any = None,
+    preferred_element_type: Any = None,
+) -> Any:
+    """The convolution of two vectors: all of it, as long as the longer, or the overlap only.
+
+    >>> jnp.convolve(jnp.array([1., 2.]), jnp.array([1., 1.]))
+    Array([1., 3., 2.], dtype=float32)
+    """
+    a, v = _vectors("convolve", a, v)
+    if a.shape[0] < v.shape[0]:
+        a, v = v, a
+    return _convolved("convolve", a, v, mode, precision, preferred_element_type)
+
+
+def correlate(
+    a: Any,
+    v: Any,
+    mode: str = "valid",
+    *,
+    precision: Any = None,
+    preferred_element_type: Any = None,
+) -> Any:
+    """The cross-correlation of two vectors: the convolution with `v` reversed and conjugated.
+
+    >>> jnp.correlate(jnp.array([0., 1., 2.]), jnp.array([1., 2.]))
+    Array([2., 5.], dtype=float32)
+    """
+    a, v = _vectors("correlate", a, v)
+    v = lax.conj(v) if dtypes.kind_of(v.dtype) == "c" else v
+    if a.shape[0] >= v.shape[0]:
+        flipped = lax.rev(v, (0,))
+        return _convolved("correlate", a, flipped, mode, precision, preferred_element_type)
+    out = _convolved("correlate", v, lax.rev(a, (0,)), mode, precision, preferred_element_type)
+    return lax.rev(out, (0,))
