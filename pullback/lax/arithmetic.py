@@ -14,6 +14,7 @@ from pullback.core.array import Array
 from pullback.core.avals import aval_of
 from pullback.errors import shapes_text
 from pullback.lax.operands import broadcast_operands, operands
+from pullback.ops import barrier
 from pullback.ops import elementwise as ops
 from pullback.ops.elementwise import RoundingMethod
 
@@ -42,6 +43,7 @@ __all__ = [
     "mulhi",
     "ne",
     "nextafter",
+    "optimization_barrier",
     "pow",
     "reciprocal",
     "reduce_precision",
@@ -414,6 +416,18 @@ def stop_gradient(x: Any) -> Any:
     2.0
     """
     return tree.map(_stop, x)
+
+
+def optimization_barrier(operand: Any) -> Any:
+    """A pytree unchanged; the compiler moves nothing from one side of it to the other.
+
+    >>> float(optimization_barrier(2.0))
+    2.0
+    """
+    leaves, structure = tree.flatten(operand)
+    return (
+        tree.unflatten(structure, barrier.optimization_barrier.bind(*leaves)) if leaves else operand
+    )
 
 
 def _stop(x: Any) -> Any:

@@ -25,6 +25,7 @@ from pullback.lax.arithmetic import (
     mulhi,
     ne,
     nextafter,
+    optimization_barrier,
     pow,
     reciprocal,
     reduce_precision,
@@ -39,6 +40,8 @@ from pullback.lax.arithmetic import (
     sub,
 )
 from pullback.lax.functions import (
+    AccuracyMode,
+    Tolerance,
     abs,
     acos,
     acosh,
@@ -146,6 +149,7 @@ from pullback.lax.primitives import (
     neg_p,
     nextafter_p,
     not_p,
+    optimization_barrier_p,
     or_p,
     polygamma_p,
     population_count_p,
@@ -175,7 +179,9 @@ from pullback.lax.primitives import (
 )
 
 __all__ = [
+    "AccuracyMode",
     "RoundingMethod",
+    "Tolerance",
     "abs",
     "abs_p",
     "acos",
@@ -291,6 +297,8 @@ __all__ = [
     "nextafter",
     "nextafter_p",
     "not_p",
+    "optimization_barrier",
+    "optimization_barrier_p",
     "or_p",
     "polygamma",
     "polygamma_p",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from pullback.ops import barrier, special
 from pullback.ops import elementwise as ops
-from pullback.ops import special
 
 __all__ = [
     "abs_p",
@@ -64,6 +64,7 @@ __all__ = [
     "neg_p",
     "nextafter_p",
     "not_p",
+    "optimization_barrier_p",
     "or_p",
     "polygamma_p",
     "population_count_p",
@@ -150,6 +151,7 @@ ne_p = ops.ne
 neg_p = ops.neg
 nextafter_p = ops.nextafter
 not_p = ops.not_
+optimization_barrier_p = barrier.optimization_barrier
 or_p = ops.or_
 polygamma_p = special.polygamma
 population_count_p = ops.population_count

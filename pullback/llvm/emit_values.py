@@ -307,14 +307,17 @@ class ValueWriter:
         parts = sorted(
             ((self.atom(a), k) for a, k in x.terms.items()), key=lambda pair: pair[0].level
         )
-        total, level = str(x.const) if x.const else "", 0
+        known = sum((int(a.name) * k for a, k in parts if a.name[0] != "%"), x.const)
+        total, level = str(known) if known else "", 0
         for atom, k in parts:
             level = max(level, atom.level)
             term = atom.name
+            if term[0] != "%":
+                continue
             if k != 1:
                 term = self.put(f"mul nsw i64 {term}, {k}", atom.level)
             total = self.put(f"add nsw i64 {total}, {term}", level) if total else term
-        return Value(total, level)
+        return Value(total or "0", level)
 
     def index_value(self, x: Affine, bits: int) -> Value:
         """An index as a number: a scalar, or a vector if it varies."""
@@ -394,7 +397,7 @@ class ValueWriter:
         """The address of an element."""
         pointer = self.pointer(buffer)
         if offset.name == "0":
-            return Value(pointer, 0)
+            return Value(pointer, offset.level)
         key = ("address", pointer, offset.name, scalar)
         found = self.values.get(key)
         if found is None:
@@ -436,9 +439,8 @@ class ValueWriter:
         if part is not None:
             return self._load_part(buffer, e.offset, part, stride, level)
         if stride not in (1, -1):
-            return self._loaded(
-                self._gather_strided(buffer, scalar, offset, stride, level), buffer, level, True
-            )
+            name, level = self._gather_strided(buffer, scalar, offset, stride, level)
+            return self._loaded(name, buffer, level, True)
         name, level = self._load_run(buffer, scalar, offset, stride, level)
         return self._loaded(name, buffer, level, True)
 
@@ -506,18 +508,18 @@ class ValueWriter:
 
     def _gather_strided(
         self, buffer: Buffer, scalar: str, offset: Affine, stride: int, level: int
-    ) -> str:
+    ) -> tuple[str, int]:
         first = self.address(buffer, self.index(offset), scalar)
         level = max(level, first.level)
         span = abs(stride) * (self.lanes - 1) + 1
         if 1 < stride <= 4 and span <= 64:
-            return self._gather_short(buffer, scalar, first, stride, level)
+            return self._gather_short(buffer, scalar, first, stride, level), level
         steps = ", ".join(f"i64 {lane * stride}" for lane in range(self.lanes))
         t = lanes_type("i64", self.lanes)
         addresses = self.put(
             f"getelementptr inbounds {scalar}, ptr {first.name}, {t} <{steps}>", level
         )
-        return self._gather_from(buffer, scalar, addresses, level)
+        return self._gather_from(buffer, scalar, addresses, level), level
 
     def _gather_short(
         self, buffer: Buffer, scalar: str, first: Value, stride: int, level: int

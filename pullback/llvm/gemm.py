@@ -8,6 +8,12 @@
 for T in f32, f64, c64, c128 computes `c[l] = a[l] @ b[l]` for each lane.  Strides are in elements;
 each operand has unit stride along its rows or along its columns, and `c` along its rows.
 
+    void pb_conv_T(T *a, T *x, T *c, i32 *by_k, i32 *by_n,
+                   i64 lanes, i64 lane_a, i64 lane_x, i64 lane_c,
+                   i64 m, i64 n, i64 k, i64 row_a, i64 col_a, i64 row_c)
+
+for T in f32, f64 does the same with `b[k, n] = x[by_k[k] + by_n[n]]`: the windows of a convolution.
+
 Real numbers go to our kernels (`llvm.gemm_kernels`), which share the thread pool of the program and
 give the same bits at any number of threads; complex ones go to BLAS.
 """
@@ -19,7 +25,7 @@ from functools import cache
 from string import Template
 from typing import Final
 
-from pullback.llvm import gemm_kernels, jit, pool
+from pullback.llvm import gemm_kernels, gemm_packing, jit, pool
 
 __all__ = ["KERNELS", "address", "module_text", "object_cache"]
 
@@ -29,7 +35,10 @@ _ELEMENTS: Final[dict[str, tuple[str, str, str]]] = {
     "c128": ("zgemm", "{ double, double }", "{ double 1.0, double 0.0 }"),
 }
 _REAL: Final = ("f32", "f64")
-KERNELS: Final = tuple(f"pb_gemm_{name}" for name in (*_REAL, *_ELEMENTS))
+KERNELS: Final = (
+    *(f"pb_gemm_{name}" for name in (*_REAL, *_ELEMENTS)),
+    *(f"pb_conv_{name}" for name in _REAL),
+)
 
 Find = Callable[[str], int]
 object_cache: Final[list[Callable[[str, Callable[[], bytes]], bytes]]] = []
@@ -117,7 +126,7 @@ define internal i32 @leading(i1 %t, i64 %rows, i64 %cols, i64 %row, i64 %col) al
 def module_text(name: str) -> tuple[str, list[str]]:
     """LLVM text of the module that defines `pb_gemm_<name>`, and the symbols that it needs."""
     if name in _REAL:
-        module = gemm_kernels.kernel_module(gemm_kernels.shape_of(name, jit.vector_bits()))
+        module = gemm_kernels.kernel_module(gemm_packing.shape_of(name, jit.vector_bits()))
         return module.text(), module.undefined
     blas, kind, one = _ELEMENTS[name]
     return _HELPERS + _KERNEL.substitute(blas=blas, name=name, type=kind, one=one), [blas]
@@ -142,4 +151,4 @@ def address(symbol: str, find: Find) -> int:
     """Address of one of `KERNELS`, 0 for another name; `find` gives addresses of C functions."""
     if symbol not in KERNELS:
         return 0
-    return _module(symbol.removeprefix("pb_gemm_"), find).address(symbol)
+    return _module(symbol.rsplit("_", 1)[1], find).address(symbol)

@@ -2,21 +2,19 @@
 
 A tile of the result is computed by `tile`: the right operand is packed, one block of DEPTH rows at
 a time, into panels as wide as the register block; a micro-kernel then sweeps the rows of the left
-operand, which it reads where they are, one broadcast element at a time.  An element of the result is
-the sum over k in order, whatever the tiles, so that results do not depend on the number of threads.
+operand, which it reads where they are, one broadcast element at a time.  An element of the result
+is the sum over k in order, whatever the tiles, so that results do not depend on the number of threads.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
-from pullback.llvm.entry_ir import FALSE, Function, Module, Value, i64
+from pullback.llvm.entry_ir import FALSE, NULL, Function, Module, Value, i64
+from pullback.llvm.gemm_packing import DEPTH, Packing, Shape
 
-__all__ = ["Shape", "kernel_module", "shape_of"]
+__all__ = ["kernel_module"]
 
-DEPTH: Final = 256
-"""Rows of the right operand that are packed at a time."""
 SLOTS: Final = 64
 """Threads whose scratch memory is kept; further ones allocate theirs."""
 
@@ -25,59 +23,22 @@ PARALLEL_WORK: Final = 400_000
 """Multiplications from which waking up the pool pays."""
 
 
-@dataclass(frozen=True)
-class Shape:
-    """Register block of a machine: `rows` x (`vectors` x `lanes`) elements of `bits` bits."""
-
-    name: str
-    type: str
-    size: int
-    lanes: int
-    rows: int
-    vectors: int
-
-    @property
-    def vector(self) -> str:
-        """The LLVM type of a vector."""
-        return f"<{self.lanes} x {self.type}>"
-
-    @property
-    def width(self) -> int:
-        """Columns of a full register block."""
-        return self.lanes * self.vectors
-
-    @property
-    def tile_columns(self) -> int:
-        """Columns of a large tile, whose packed block stays in the second cache."""
-        return self.width * (1920 // self.size // self.width)
-
-
-def shape_of(name: str, vector_bits: int) -> Shape:
-    """The register block for elements `f32` or `f64` on a machine with such vectors."""
-    size = {"f32": 4, "f64": 8}[name]
-    rows, vectors = (8, 3) if vector_bits == 512 else (6, 2) if vector_bits == 256 else (8, 2)
-    kind = {"f32": "float", "f64": "double"}[name]
-    return Shape(name, kind, size, vector_bits // 8 // size, rows, vectors)
-
-
 def _row_counts(shape: Shape) -> list[int]:
     """Heights of micro-kernels: any number of rows is a sum of few of them."""
     return [r for r in (shape.rows, 4, 2, 1) if r <= shape.rows]
 
 
-class _Writer:
+class _Writer(Packing):
     """Writes the functions of one element type."""
 
     def __init__(self, shape: Shape) -> None:
-        self.shape, self.m = shape, Module()
-        self.zero = Value(shape.vector, "zeroinitializer")
+        super().__init__(shape)
         self.flags = self.m.variable("pb_gemm_flags", f"[{SLOTS} x i32]")
         self.blocks = self.m.variable("pb_gemm_blocks", f"[{SLOTS} x ptr]")
         for rows in _row_counts(shape):
             for vectors in range(1, shape.vectors + 1):
                 self.write_micro(rows, vectors)
-        self.write_transpose()
-        self.write_pack()
+        self.write_packing()
         self.write_dots()
         self.write_sweep()
         self.write_row()
@@ -86,36 +47,7 @@ class _Writer:
         self.write_acquire()
         self.write_tasks()
         self.write_entry()
-
-    # ------------------------------------------------------------------------------ small things
-
-    def item(self, f: Function, base: Value, index: Value | int) -> Value:
-        return f.item(base, index, self.shape.size)
-
-    def at(self, f: Function, base: Value, i: Value, stride: Value) -> Value:
-        """The address of element `i` of an array with such a stride."""
-        return self.item(f, base, f.op("mul", i, stride))
-
-    def load_vector(self, f: Function, base: Value) -> Value:
-        kind = self.shape.vector
-        return f.value(kind, f"load {kind}, {base}, align {self.shape.size}")
-
-    def store_vector(self, f: Function, value: Value, base: Value) -> None:
-        f.emit(f"store {value}, {base}, align {self.shape.size}")
-
-    def splat(self, f: Function, scalar: Value) -> Value:
-        vector, lanes = self.shape.vector, self.shape.lanes
-        first = f.value(vector, f"insertelement {vector} poison, {scalar}, i64 0")
-        mask = f"<{lanes} x i32> zeroinitializer"
-        return f.value(vector, f"shufflevector {first}, {vector} poison, {mask}")
-
-    def fma(self, f: Function, a: Value, b: Value, c: Value) -> Value:
-        suffix = f"v{self.shape.lanes}f{8 * self.shape.size}"
-        return f.call(self.shape.vector, f"llvm.fma.{suffix}", a, b, c)
-
-    def smaller(self, f: Function, a: Value, b: Value | int) -> Value:
-        b = i64(b) if isinstance(b, int) else b
-        return f.select(f.compare("slt", a, b), a, b)
+        self.write_conv_entry()
 
     # ------------------------------------------------------------------------------ micro-kernels
 
@@ -161,91 +93,6 @@ class _Writer:
         for row, values in zip(places, sums, strict=True):
             for place, slot in zip(row, values, strict=True):
                 self.store_vector(f, f.load(s.vector, slot), place)
-
-    # ------------------------------------------------------------------------------ packing
-
-    def write_transpose(self) -> None:
-        """`transpose(dst, step, src, row, count, depth)`: a square of `lanes` columns of b.
-
-        Column j of b is contiguous at `src + j row` (bytes); row k of the square goes to
-        `dst + k step`.  `count` columns exist, the others are zero; `depth` rows are written.
-        """
-        s, f = (
-            self.shape,
-            self.m.function("transpose", "void", "ptr", "i64", "ptr", "i64", "i64", "i64"),
-        )
-        dst, step, src, row, count, depth = f.parameters
-        kind = f"[{s.lanes} x {s.vector}]"
-        square = f.variable(kind, Value(kind, "zeroinitializer"))
-        full = f.compare("eq", depth, s.lanes)
-        with f.loop(count) as j:
-            line = f.at(src, f.op("mul", j, row))
-            place = f.item(square, j, s.lanes * s.size)
-            with f.when(full):
-                self.store_vector(f, self.load_vector(f, line), place)
-            with f.when(f.compare("ne", depth, s.lanes)), f.loop(depth) as k:
-                f.store(f.load(s.type, self.item(f, line, k)), self.item(f, place, k))
-        rows = [self.load_vector(f, f.at(square, j * s.lanes * s.size)) for j in range(s.lanes)]
-        rows = self.transposed(f, rows)
-        for k, vector in enumerate(rows):
-            after, more = f.new_label(), f.compare("sgt", depth, k)
-            f.goto_unless(more, after)
-            self.store_vector(f, vector, f.at(dst, f.op("mul", step, k)))
-            f.label(after)
-        f.ret()
-
-    def transposed(self, f: Function, rows: list[Value]) -> list[Value]:
-        """The columns of a square of vectors, by rounds of interleaving halves."""
-        n = self.shape.lanes
-        rounds = n.bit_length() - 1
-        for _ in range(rounds):
-            mixed: list[Value] = []
-            for i in range(n // 2):
-                x, y = rows[i], rows[i + n // 2]
-                for half in (0, n // 2):
-                    picks = [k + half + side * n for k in range(n // 2) for side in (0, 1)]
-                    mask = ", ".join(f"i32 {p}" for p in picks)
-                    mixed.append(
-                        f.value(self.shape.vector, f"shufflevector {x}, {y}, <{n} x i32> <{mask}>")
-                    )
-            rows = mixed
-        return rows
-
-    def write_pack(self) -> None:
-        """`pack(dst, src, row_b, col_b, k, columns)`: a panel, its width rounded up to vectors."""
-        s = self.shape
-        f = self.m.function("pack", "void", "ptr", "ptr", "i64", "i64", "i64", "i64")
-        dst, src, row_b, col_b, k, columns = f.parameters
-        whole = f.op("udiv", columns, s.lanes)
-        rest = f.op("urem", columns, s.lanes)
-        vectors = f.op("udiv", f.op("add", columns, s.lanes - 1), s.lanes)
-        step = f.op("mul", vectors, s.lanes * s.size)
-        by_column, done = f.new_label(), f.new_label()
-        f.goto_if(f.compare("ne", col_b, 1), by_column)
-        with f.loop(k) as i:
-            line, out = self.at(f, src, i, row_b), f.at(dst, f.op("mul", i, step))
-            with f.loop(whole) as v:
-                offset = f.op("mul", v, s.lanes * s.size)
-                self.store_vector(f, self.load_vector(f, f.at(line, offset)), f.at(out, offset))
-            with f.when(f.compare("ne", rest, 0)):
-                offset = f.op("mul", whole, s.lanes * s.size)
-                self.store_vector(f, self.zero, f.at(out, offset))
-                with f.loop(rest) as j:
-                    spot = f.op("add", f.op("mul", j, s.size), offset)
-                    f.store(f.load(s.type, line, spot), out, spot)
-        f.goto(done)
-        f.label(by_column)
-        squares = f.op("udiv", f.op("add", k, s.lanes - 1), s.lanes)
-        with f.loop(vectors) as v, f.loop(squares) as q:
-            first = f.op("mul", q, s.lanes)
-            column = f.op("mul", v, s.lanes)
-            corner = self.at(f, self.item(f, src, f.op("mul", first, row_b)), column, col_b)
-            out = f.at(f.at(dst, f.op("mul", first, step)), f.op("mul", column, s.size))
-            depth = self.smaller(f, f.op("sub", k, first), s.lanes)
-            count = self.smaller(f, f.op("sub", columns, column), s.lanes)
-            f.call("void", "transpose", out, step, corner, f.op("mul", col_b, s.size), count, depth)
-        f.label(done)
-        f.ret()
 
     # ------------------------------------------------------------------------------ dot products
 
@@ -392,12 +239,13 @@ class _Writer:
 
     def write_tile(self) -> None:
         """`tile(a, b, c, m, n, k, row_a, col_a, row_b, col_b, row_c, scratch)`: one tile."""
-        f = self.m.function("tile", "void", "ptr", "ptr", "ptr", *["i64"] * 8, "ptr")
-        a, b, c, m, n, k, row_a, col_a, row_b, col_b, row_c, scratch = f.parameters
+        f = self.m.function("tile", "void", "ptr", "ptr", "ptr", *["i64"] * 8, *["ptr"] * 3)
+        a, b, c, m, n, k, row_a, col_a, row_b, col_b, row_c, scratch, by_k, by_n = f.parameters
         s = self.shape
         plain, by_rows = f.new_label(), f.new_label()
         done = f.variable("i64", i64(0))
         f.goto_if(f.compare("ne", m, 1), plain)
+        f.goto_unless(f.is_null(by_k), plain)
         f.goto_if(f.compare("eq", col_b, 1), by_rows)
         f.goto_if(f.compare("ne", row_b, 1), plain)
         f.goto_if(f.compare("ne", col_a, 1), plain)
@@ -412,16 +260,16 @@ class _Writer:
         with f.when(f.compare("sgt", rest, 0)):
             right, out = self.at(f, b, first, col_b), self.item(f, c, first)
             strides = (row_a, col_a, row_b, col_b, row_c)
-            f.call("void", "blocked", a, right, out, m, rest, k, *strides, scratch)
+            f.call("void", "blocked", a, right, out, m, rest, k, *strides, scratch, by_k, by_n)
         f.ret()
 
     def write_blocked(self) -> None:
         """`blocked(...)`, as `tile`: blocks of DEPTH; pack panels, sweep slivers of rows."""
         s, f = (
             self.shape,
-            self.m.function("blocked", "void", "ptr", "ptr", "ptr", *["i64"] * 8, "ptr"),
+            self.m.function("blocked", "void", "ptr", "ptr", "ptr", *["i64"] * 8, *["ptr"] * 3),
         )
-        a, b, c, m, n, k, row_a, col_a, row_b, col_b, row_c, scratch = f.parameters
+        a, b, c, m, n, k, row_a, col_a, row_b, col_b, row_c, scratch, by_k, by_n = f.parameters
         panels = f.op("udiv", f.op("add", n, s.width - 1), s.width)
         panel_bytes = DEPTH * s.width * s.size
         edge = f.at(scratch, s.tile_columns * DEPTH * s.size)
@@ -435,8 +283,12 @@ class _Writer:
                 column = f.op("mul", p, s.width)
                 columns = self.smaller(f, f.op("sub", n, column), s.width)
                 place = f.at(scratch, f.op("mul", p, panel_bytes))
-                source = self.at(f, block, column, col_b)
-                f.call("void", "pack", place, source, row_b, col_b, depth, columns)
+                with f.when(f.is_null(by_k)):
+                    source = self.at(f, block, column, col_b)
+                    f.call("void", "pack", place, source, row_b, col_b, depth, columns)
+                with f.when(f.compare("ne", by_k, NULL)):
+                    rows_at, columns_at = f.item(by_k, first, 4), f.item(by_n, column, 4)
+                    f.call("void", "gather", place, b, rows_at, columns_at, depth, columns)
             slivers = f.op("udiv", f.op("add", m, s.rows - 1), s.rows)
             with f.loop(slivers) as r:
                 i = f.op("mul", r, s.rows)
@@ -570,6 +422,7 @@ class _Writer:
             "ra", "ca", "rb", "cb", "rc", "mt", "nt", "it", "jt",
         )  # fmt: skip
         v = {name: f.load("i64", env, 24 + 8 * i) for i, name in enumerate(names)}
+        by_k, by_n = (f.load("ptr", env, 24 + 8 * (len(names) + i)) for i in range(2))
         index = f.variable("i64", i64(0))
         memory = f.call("ptr", "acquire", index)
         number = f.op("add", f.convert("ptrtoint", memory, "i64"), CACHE_LINE - 1)
@@ -587,6 +440,7 @@ class _Writer:
                 self.smaller(f, f.op("sub", v["m"], i), v["mt"]),
                 self.smaller(f, f.op("sub", v["n"], j), v["nt"]),
                 v["k"], v["ra"], v["ca"], v["rb"], v["cb"], v["rc"], scratch,
+                by_k, f.select(f.is_null(by_k), by_n, f.item(by_n, j, 4)),
             )  # fmt: skip
         slot = f.load("i64", index)
         with f.when(f.compare("sge", slot, 0)):
@@ -597,40 +451,62 @@ class _Writer:
 
     def write_entry(self) -> None:
         """`pb_gemm_T`: see `llvm.gemm`.  A matrix times a vector is a vector times a matrix."""
-        f = self.m.function(
-            f"pb_gemm_{self.shape.name}", "void", "ptr", "ptr", "ptr", *["i64"] * 12, exported=True
-        )
+        name = f"pb_gemm_{self.shape.name}"
+        f = self.m.function(name, "void", "ptr", "ptr", "ptr", *["i64"] * 12, exported=True)
         a, b, c, lanes, la, lb, lc, m, n, k, ra, ca, rb, cb, rc = f.parameters
         swap = f.op("and", f.compare("eq", n, 1), f.compare("eq", rc, 1))
 
         def pick(yes: Value, no: Value) -> Value:
             return f.select(swap, yes, no)
 
-        env = f.variable("[18 x i64]", Value("[18 x i64]", "zeroinitializer"))
-        rows, columns = pick(n, m), pick(m, n)
-        mt, nt = self.tile_sizes(f, rows, columns, k)
-        it = f.op("udiv", f.op("add", rows, f.op("sub", mt, 1)), mt)
-        jt = f.op("udiv", f.op("add", columns, f.op("sub", nt, 1)), nt)
-        values = (
-            pick(b, a), pick(a, b), c, pick(lb, la), pick(la, lb), lc, rows, columns, k,
-            pick(cb, ra), pick(rb, ca), pick(ca, rb), pick(ra, cb), rc, mt, nt, it, jt,
+        pointers = (pick(b, a), pick(a, b), c)
+        numbers = (
+            pick(lb, la), pick(la, lb), lc, pick(n, m), pick(m, n), k,
+            pick(cb, ra), pick(rb, ca), pick(ca, rb), pick(ra, cb), rc,
         )  # fmt: skip
-        for i, value in enumerate(values):
+        self.run_tasks(f, lanes, pointers, numbers, (NULL, NULL))
+        f.ret()
+
+    def write_conv_entry(self) -> None:
+        """`pb_conv_T`: see `llvm.gemm`."""
+        name = f"pb_conv_{self.shape.name}"
+        f = self.m.function(name, "void", *["ptr"] * 5, *["i64"] * 10, exported=True)
+        a, b, c, by_k, by_n, lanes, la, lb, lc, m, n, k, ra, ca, rc = f.parameters
+        numbers = (la, lb, lc, m, n, k, ra, ca, i64(0), i64(0), rc)
+        self.run_tasks(f, lanes, (a, b, c), numbers, (by_k, by_n))
+        f.ret()
+
+    def run_tasks(
+        self,
+        f: Function,
+        lanes: Value,
+        pointers: tuple[Value, ...],
+        numbers: tuple[Value, ...],
+        tables: tuple[Value, Value],
+    ) -> None:
+        """Cut the result into tiles, and compute them here or by the pool."""
+        m, n, k = numbers[3:6]
+        mt, nt = self.tile_sizes(f, m, n)
+        it = f.op("udiv", f.op("add", m, f.op("sub", mt, 1)), mt)
+        jt = f.op("udiv", f.op("add", n, f.op("sub", nt, 1)), nt)
+        env = f.variable("[20 x i64]", Value("[20 x i64]", "zeroinitializer"))
+        for i, value in enumerate((*pointers, *numbers, mt, nt, it, jt, *tables)):
             f.store(value, env, 8 * i)
         count = f.op("mul", lanes, f.op("mul", it, jt))
         tile_work = f.op("mul", f.op("mul", mt, nt), k)
         tile_work = self.smaller(f, tile_work, f.op("mul", f.op("mul", m, n), k))
         work = f.op("mul", tile_work, count)
-        serial = f.op("or", f.compare("slt", work, PARALLEL_WORK), f.compare("slt", count, 2))
-        with f.when(serial):
-            f.call("void", "tasks", env, i64(0), count)
-            f.ret()
+        serial, done = f.new_label(), f.new_label()
+        f.goto_if(f.compare("slt", work, PARALLEL_WORK), serial)
+        f.goto_if(f.compare("slt", count, 2), serial)
         grain = f.op("add", f.op("udiv", i64(PARALLEL_WORK // 4), f.op("or", tile_work, 1)), 1)
-        tasks = Value("ptr", "@tasks")
-        f.call("void", "pb_parallel_for", tasks, env, count, grain)
-        f.ret()
+        f.call("void", "pb_parallel_for", Value("ptr", "@tasks"), env, count, grain)
+        f.goto(done)
+        f.label(serial)
+        f.call("void", "tasks", env, i64(0), count)
+        f.label(done)
 
-    def tile_sizes(self, f: Function, m: Value, n: Value, k: Value) -> tuple[Value, Value]:
+    def tile_sizes(self, f: Function, m: Value, n: Value) -> tuple[Value, Value]:
         """Rows and columns of a tile: large ones, or smaller ones where they would be few."""
         s = self.shape
         large_m, large_n = 24 * s.rows, s.tile_columns

@@ -3,7 +3,7 @@
 The linker asks here for whatever generated code calls and does not define.  Nothing is imported
 or opened before it is asked for.
 
-- `pb_gemm_f32` ...: our own matrix kernels (`llvm.gemm`).
+- `pb_gemm_f32`, `pb_conv_f32` ...: our own matrix kernels (`llvm.gemm`).
 - `dgetrf`, `sgemm` ...: BLAS and LAPACK by their Fortran names, with 32-bit integers, all arguments
   by address.  They come from the OpenBLAS inside SciPy's wheel, or else from SciPy's Cython
   interface (whatever library SciPy was built on).
@@ -28,7 +28,7 @@ from pullback.llvm import gemm
 
 __all__ = ["address", "has", "set_num_threads", "signature"]
 
-_PREFIX: Final = "pb_gemm_"
+_PREFIX: Final = "pb_"
 _LAPACK_NAME: Final = re.compile(r"[sdcz][a-z0-9]{3,7}$|i[sdcz]amax$")
 
 

@@ -100,10 +100,13 @@ class _Uses:
 def _store_shared(region: RegionLike) -> list[Item]:
     """The items, and those that store what is worth it, in order."""
     uses = _collect_uses(region.items)
+    late = _late_stores(region.items)
     totals: dict[int, tuple[float, int]] = {}
     stored: list[tuple[int, Item]] = []
     for tensor in region.lazies:
         use = uses.get(id(tensor))
+        if id(tensor) in late:
+            stored.append((tensor.position, region.items[late[id(tensor)]]))
         if use is None or tensor.stored is not None:
             continue
         cost, depth = _total_cost(tensor, totals)
@@ -114,10 +117,36 @@ def _store_shared(region: RegionLike) -> list[Item]:
             stored.append((tensor.position, MapItem(tensor, tensor.stored)))
             cost, depth = 0.25, 0
         totals[id(tensor)] = cost, depth
-    return _merged(region.items, stored)
+    return _merged(region.items, stored, set(late.values()))
 
 
-def _merged(items: Sequence[Item], stored: Sequence[tuple[int, Item]]) -> list[Item]:
+def _late_stores(items: Sequence[Item]) -> dict[int, int]:
+    """Tensors that an item reads before another stores them, and the number of the latter.
+
+    These are stored where they were made instead; that is always possible, since nobody else
+    writes what they read.
+    """
+    read: set[int] = set()
+    late: dict[int, int] = {}
+    for number, item in enumerate(items):
+        if isinstance(item, MapItem):
+            tensor = item.tensor
+            if id(tensor) in read and tensor.stored is item.target and tensor.position >= 0:
+                late[id(tensor)] = number
+            stack: list[Any] = list(tensor.leaves)
+        else:
+            stack = list(item.leaves if isinstance(item, ReduceItem) else _block_leaves(item))
+        while stack:
+            tensor = stack.pop().tensor
+            if id(tensor) not in read:
+                read.add(id(tensor))
+                stack += tensor.leaves
+    return late
+
+
+def _merged(
+    items: Sequence[Item], stored: Sequence[tuple[int, Item]], moved: set[int]
+) -> list[Item]:
     out: list[Item] = []
     queue = sorted(stored, key=lambda pair: pair[0])
     at = 0
@@ -125,7 +154,8 @@ def _merged(items: Sequence[Item], stored: Sequence[tuple[int, Item]]) -> list[I
         while at < len(queue) and queue[at][0] <= position:
             out.append(queue[at][1])
             at += 1
-        out.append(item)
+        if position not in moved:
+            out.append(item)
     return out + [item for _, item in queue[at:]]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +15,6 @@ from pullback.core.trace import Tracer, concrete_or_error
 from pullback.errors import UnsupportedError
 from pullback.numpy.arrays import (
     array_of,
-    as_array,
     broadcast_to_shape,
     convert_with_weak_type,
 )
@@ -24,8 +22,6 @@ from pullback.numpy.promotion import (
     canonical_axis,
     check_arraylike,
     ensure_arraylike,
-    promote_dtypes,
-    promote_dtypes_inexact,
     promote_shapes,
     shape_of,
     static_shape,

@@ -6,8 +6,6 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from pullback import lax
 from pullback.core import dtypes
 from pullback.numpy.arrays import broadcast_to_shape, convert_with_weak_type

@@ -12,9 +12,9 @@ from pullback.core import dtypes
 from pullback.core.array import Array
 from pullback.core.trace import concrete_or_error
 from pullback.numpy.arrays import array_of, convert_with_weak_type
-from pullback.numpy.creation import arange, array, asarray, linspace
-from pullback.numpy.promotion import ensure_arraylike, promote_dtypes, static_shape
+from pullback.numpy.creation import arange, asarray, linspace
 from pullback.numpy.floats import i0
+from pullback.numpy.promotion import ensure_arraylike, promote_dtypes, static_shape
 from pullback.transforms.mapping import vmap
 
 __all__ = [

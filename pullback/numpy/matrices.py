@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -11,10 +10,9 @@ import numpy as np
 
 from pullback import lax
 from pullback.core import dtypes
-from pullback.core.array import Array
 from pullback.core.trace import concrete_or_error
 from pullback.numpy.arrays import array_of, as_array, convert_with_weak_type
-from pullback.numpy.creation import asarray, zeros
+from pullback.numpy.creation import zeros
 from pullback.numpy.promotion import canonical_axis, check_no_out, ensure_arraylike, shape_of
 
 __all__ = [

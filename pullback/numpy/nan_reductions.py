@@ -9,7 +9,6 @@ import numpy as np
 from pullback import lax
 from pullback.core import dtypes
 from pullback.numpy import reductions
-from pullback.numpy.arrays import convert_with_weak_type
 from pullback.numpy.predicates import isnan
 from pullback.numpy.promotion import check_no_out, ensure_arraylike
 

@@ -14,8 +14,8 @@ from pullback.core.trace import concrete_or_error
 from pullback.numpy import reductions, statistics
 from pullback.numpy.arrays import as_array, broadcast_to_shape, convert_with_weak_type
 from pullback.numpy.creation import asarray, linspace
-from pullback.numpy.promotion import ensure_arraylike
 from pullback.numpy.predicates import rint
+from pullback.numpy.promotion import ensure_arraylike
 from pullback.numpy.vectorization import apply_along_axis
 
 __all__ = ["pad"]
@@ -214,7 +214,9 @@ def _pad_mirror(array: Any, widths: Widths, reflect_type: str = "even", skip: in
         _check_not_empty(array, axis, (before, after), "reflect" if skip else "symmetric")
         if array.shape[axis] == 1 and skip:
             # There is nothing to mirror but the element itself.
-            array = _pad_edge(array, [(before, after) if k == axis else (0, 0) for k in range(array.ndim)])
+            array = _pad_edge(
+                array, [(before, after) if k == axis else (0, 0) for k in range(array.ndim)]
+            )
             continue
         for amount, at_end in ((before, False), (after, True)):
             array = _mirror_side(array, amount, axis, at_end, reflect_type, skip, array.shape[axis])

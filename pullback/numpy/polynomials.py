@@ -181,7 +181,9 @@ def poly(seq_of_zeros: Any) -> Any:
     """
     (zeros,) = promote_dtypes_inexact(ensure_arraylike("poly", seq_of_zeros))
     if zeros.ndim == 2:
-        raise UnsupportedError("jnp.poly of a matrix needs jnp.linalg.eigvals, which is not there yet")
+        raise UnsupportedError(
+            "jnp.poly of a matrix needs jnp.linalg.eigvals, which is not there yet"
+        )
     zeros = atleast_1d(zeros)
     if zeros.ndim != 1:
         raise ValueError("input must be 1d or non-empty square 2d array.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +11,6 @@ import numpy as np
 from pullback import lax
 from pullback.core import dtypes
 from pullback.numpy.arrays import as_array, broadcast_to_shape, convert_with_weak_type
-from pullback.numpy.creation import asarray
 from pullback.numpy.promotion import (
     broadcast_shapes,
     canonical_axis,
@@ -285,7 +283,9 @@ def tensordot(
     if isinstance(axes, int | np.integer):
         n = int(axes)
         if n > min(a.ndim, b.ndim):
-            raise TypeError(f"Number of tensordot axes ({n}) exceeds input ranks ({a.ndim} and {b.ndim})")
+            raise TypeError(
+                f"Number of tensordot axes ({n}) exceeds input ranks ({a.ndim} and {b.ndim})"
+            )
         pair = (tuple(range(a.ndim - n, a.ndim)), tuple(range(n)))
     else:
         if len(axes) != 2:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import builtins
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from pullback import lax
 from pullback.core import dtypes
-from pullback.core.trace import concrete_or_error
 from pullback.numpy.arrays import as_array, broadcast_to_shape, convert_with_weak_type
-from pullback.numpy.predicates import isnan, to_bool
+from pullback.numpy.predicates import to_bool
 from pullback.numpy.promotion import (
     canonical_axes,
     canonical_axis,

@@ -5,19 +5,18 @@ from __future__ import annotations
 import builtins
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from pullback import lax
 from pullback.core import dtypes
-from pullback.core.array import Array
 from pullback.core.trace import concrete_or_error
 from pullback.numpy.arrays import array_of, as_array, broadcast_to_shape, convert_with_weak_type
 from pullback.numpy.creation import asarray
 from pullback.numpy.indexing import parse, take_plan
-from pullback.numpy.predicates import isnan, to_bool
+from pullback.numpy.predicates import to_bool
 from pullback.numpy.promotion import (
     broadcast_shapes,
     canonical_axis,
@@ -78,7 +77,9 @@ def where(
         return nonzero(condition, size=size, fill_value=fill_value)
     check_arraylike("where", condition, x, y)
     if size is not None or fill_value is not None:
-        raise ValueError("size and fill_value arguments cannot be used in three-term where function.")
+        raise ValueError(
+            "size and fill_value arguments cannot be used in three-term where function."
+        )
     condition = to_bool(as_array(condition))
     x, y = (as_array(v) if type(v) in (bool,) else v for v in promote_dtypes(x, y))
     shapes = (condition.shape, shape_of(x), shape_of(y))
@@ -135,8 +136,10 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> An
     elif len(functions) == n + 1:
         functions = [functions[-1], *functions[:-1]]
     else:
-        raise ValueError(f"with {n} condition(s), either {n} or {n + 1} functions are expected; got "
-                         f"{len(functions)}")
+        raise ValueError(
+            f"with {n} condition(s), either {n} or {n + 1} functions are expected; got "
+            f"{len(functions)}"
+        )
     result = lax.full_like(x, 0)
     values = [f(x, *args, **kw) if callable(f) else f for f in functions]
     result = broadcast_to_shape(convert_with_weak_type(asarray(values[0]), x.dtype, False), x.shape)
@@ -246,9 +249,7 @@ def take(
     if n == 0 and indices.size:
         raise IndexError("cannot do a non-empty take from an empty axis")
     plan = parse(a.shape, (*(slice(None),) * axis, indices))
-    return take_plan(
-        a, plan, mode or "fill", fill_value, indices_are_sorted, unique_indices, wrap
-    )
+    return take_plan(a, plan, mode or "fill", fill_value, indices_are_sorted, unique_indices, wrap)
 
 
 def lax_mod(i: Any, n: int) -> Any:
@@ -432,14 +433,14 @@ def _nonzero_sized(mask: Any, size: int, fill_value: Any, dtype: Any) -> tuple[A
     if len(fills) != mask.ndim:
         raise ValueError(f"fill_value has {len(fills)} entries for an array of rank {mask.ndim}")
     if mask.size == 0 or size == 0:
-        return tuple(
-            lax.full((size,), 0 if f is None else f, dtype) for f in fills
-        )
+        return tuple(lax.full((size,), 0 if f is None else f, dtype) for f in fills)
     flat = lax.reshape(mask, (mask.size,))
     counted = lax.cumsum(lax.convert_element_type(flat, dtype))
     total = lax.index_in_dim(counted, mask.size - 1, keepdims=False)
     # Element k of the result is at the place where the count first exceeds k.
-    slots = lax.select(flat, lax.sub(counted, lax.full_like(counted, 1)), lax.full_like(counted, size))
+    slots = lax.select(
+        flat, lax.sub(counted, lax.full_like(counted, 1)), lax.full_like(counted, size)
+    )
     found = lax.full((size,), 0, dtype).at[slots].set(lax.iota(dtype, mask.size), mode="drop")
     inside = lax.lt(lax.iota(dtype, size), lax.broadcast(total, (size,)))
     result = []
@@ -566,16 +567,22 @@ def ravel_multi_index(
     arrays = [_in_range(i, n, mode) for i, n in zip(arrays, lengths, strict=True)]
     if order not in ("C", "F"):
         raise ValueError(f"invalid order={order!r}. Expected 'C' or 'F'")
-    steps = [math.prod(lengths[k + 1 :] if order == "C" else lengths[:k]) for k in range(len(lengths))]
+    steps = [
+        math.prod(lengths[k + 1 :] if order == "C" else lengths[:k]) for k in range(len(lengths))
+    ]
     result: Any = lax.full((), 0, dtypes.default_int())
     for i, step in zip(arrays, steps, strict=True):
         result = result + convert(i, dtypes.default_int()) * step
-    return result if dtype is None else convert_with_weak_type(result, dtypes.canonical(dtype), False)
+    return (
+        result if dtype is None else convert_with_weak_type(result, dtypes.canonical(dtype), False)
+    )
 
 
 def _in_range(i: Any, n: int, mode: str) -> Any:
     if mode == "raise":
-        data = concrete_or_error(np.asarray, i, "ravel_multi_index(mode='raise') needs concrete values.")
+        data = concrete_or_error(
+            np.asarray, i, "ravel_multi_index(mode='raise') needs concrete values."
+        )
         if data.size and (data.min() < 0 or data.max() >= n):
             raise ValueError("invalid entry in coordinates array")
         return i

@@ -19,7 +19,6 @@ from pullback.numpy.arrays import as_array, broadcast_to_shape, convert_with_wea
 from pullback.numpy.creation import asarray
 from pullback.numpy.joining import concatenate
 from pullback.numpy.promotion import canonical_axis, ensure_arraylike, promote_dtypes
-from pullback.numpy.selection import where
 from pullback.numpy.shaping import moveaxis, ravel
 
 __all__ = [
@@ -181,9 +180,7 @@ def _unique_of_nothing(rows: Any, size: int, fill: Any, dtype: Any) -> tuple[Any
     return values, zeros, lax.full((0,), 0, dtype), zeros
 
 
-def unique_all(
-    x: Any, /, *, size: int | None = None, fill_value: Any = None
-) -> _UniqueAllResult:
+def unique_all(x: Any, /, *, size: int | None = None, fill_value: Any = None) -> _UniqueAllResult:
     """Values, indices, inverse indices and counts of `unique`.
 
     >>> jnp.unique_all(jnp.array([3, 1, 3])).counts
@@ -247,7 +244,9 @@ def isin(
     """
     element, test_elements = ensure_arraylike("isin", element, test_elements)
     if method not in ("auto", "compare_all", "binary_search", "sort"):
-        raise ValueError(f"invalid method={method!r}; expected auto, compare_all, sort or binary_search")
+        raise ValueError(
+            f"invalid method={method!r}; expected auto, compare_all, sort or binary_search"
+        )
     element, tests = promote_dtypes(element, ravel(test_elements))
     if tests.size == 0 or element.size == 0:
         return lax.full(element.shape, bool(invert))
@@ -270,9 +269,7 @@ def union1d(ar1: Any, ar2: Any, *, size: int | None = None, fill_value: Any = No
     return unique(concatenate([ravel(ar1), ravel(ar2)]), size=size, fill_value=fill_value)
 
 
-def _chosen(
-    values: Any, keep: Any, size: int | None, fill_value: Any, default: Any = None
-) -> Any:
+def _chosen(values: Any, keep: Any, size: int | None, fill_value: Any, default: Any = None) -> Any:
     """The values to keep, moved to the front; `default` or `fill_value` behind them."""
     if size is None:
         return values[np.nonzero(np.asarray(keep))[0]]

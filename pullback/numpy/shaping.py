@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 
 from pullback import lax
-from pullback.core import dtypes
-from pullback.core.array import Array
 from pullback.core.trace import concrete_or_error, is_concrete
 from pullback.numpy.arrays import as_array, broadcast_to_shape
 from pullback.numpy.creation import asarray

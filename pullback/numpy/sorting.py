@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
 
 from pullback import lax
 from pullback.core import dtypes
-from pullback.core.array import Array
-from pullback.core.trace import concrete_or_error
-from pullback.numpy.arrays import as_array, broadcast_to_shape, convert_with_weak_type
 from pullback.numpy.creation import asarray
 from pullback.numpy.promotion import (
     canonical_axis,
@@ -20,7 +13,7 @@ from pullback.numpy.promotion import (
     ensure_arraylike,
     promote_dtypes,
 )
-from pullback.numpy.shaping import moveaxis, ravel
+from pullback.numpy.shaping import ravel
 
 __all__ = [
     "argpartition",
@@ -163,7 +156,9 @@ def searchsorted(
     """
     check_arraylike("searchsorted", a, v, *(() if sorter is None else (sorter,)))
     if side not in ("left", "right"):
-        raise ValueError(f"{side!r} is an invalid value for keyword 'side'. Expected 'left' or 'right'.")
+        raise ValueError(
+            f"{side!r} is an invalid value for keyword 'side'. Expected 'left' or 'right'."
+        )
     if method not in ("scan", "scan_unrolled", "sort", "compare_all"):
         raise ValueError(
             f"{method!r} is an invalid value for keyword 'method'. Expected one of 'sort', 'scan', "

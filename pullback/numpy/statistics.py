@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,12 +19,11 @@ from pullback.numpy.predicates import isnan
 from pullback.numpy.promotion import (
     canonical_axes,
     check_arraylike,
-    check_no_out,
     ensure_arraylike,
     promote_dtypes_inexact,
 )
 from pullback.numpy.selection import clip, where
-from pullback.numpy.shaping import moveaxis, ravel
+from pullback.numpy.shaping import ravel
 from pullback.numpy.sorting import searchsorted
 
 __all__ = [
@@ -68,7 +66,9 @@ def _quantile(
         ensure_arraylike(name, a), convert_with_weak_type(asarray(q), dtypes.float32, True)
     )
     if dtypes.kind_of(a.dtype) == "c":
-        raise ValueError(f"jnp.{name} does not support complex input, as the operation is poorly defined.")
+        raise ValueError(
+            f"jnp.{name} does not support complex input, as the operation is poorly defined."
+        )
     if q.ndim > 1:
         raise ValueError(f"q must be have rank <= 1, got shape {q.shape}")
     axes = canonical_axes(axis, a.ndim)
@@ -374,7 +374,11 @@ def _observation_weights(x: Any, fweights: Any, aweights: Any) -> Any:
             raise TypeError("fweights must be integer.")
         w = abs(w)
         weights = w if weights is None else weights * w
-    return None if weights is None else convert_with_weak_type(weights, dtypes.to_real_dtype(x.dtype), False)
+    return (
+        None
+        if weights is None
+        else convert_with_weak_type(weights, dtypes.to_real_dtype(x.dtype), False)
+    )
 
 
 def corrcoef(x: Any, y: Any = None, rowvar: bool = True, dtype: Any = None) -> Any:
@@ -612,6 +616,8 @@ def _periodic(x: Any, xp: Any, fp: Any, period: Any) -> tuple[Any, Any, Any]:
 def _outside(name: str, value: Any, f: Any, outside: Any, end: Any) -> Any:
     if isinstance(value, str):
         if value != "extrapolate":
-            raise ValueError(f"the only valid string value of `{name}` is 'extrapolate', got {value!r}")
+            raise ValueError(
+                f"the only valid string value of `{name}` is 'extrapolate', got {value!r}"
+            )
         return f
     return where(outside, end if value is None else value, f)

@@ -7,14 +7,10 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-import numpy as np
-
 from pullback import lax
-from pullback.core.array import Array
 from pullback.numpy.arrays import as_array
 from pullback.numpy.creation import asarray
 from pullback.numpy.promotion import broadcast_shapes, canonical_axis, check_arraylike
-from pullback.numpy.shaping import moveaxis
 from pullback.numpy.ufuncs import scalar_vectorizer
 from pullback.transforms.mapping import vmap
 
@@ -57,7 +53,9 @@ def vectorize(
     Array([3., 3.], dtype=float32)
     """
     if any(not isinstance(k, int | str) for k in excluded):
-        raise TypeError(f"jax.numpy.vectorize can only exclude integer or string arguments, got {excluded}")
+        raise TypeError(
+            f"jax.numpy.vectorize can only exclude integer or string arguments, got {excluded}"
+        )
     if any(isinstance(k, int) and k < 0 for k in excluded):
         raise ValueError(f"excluded={excluded!r} contains negative numbers")
 
@@ -142,7 +140,10 @@ def _squeezed(
 
 
 def _check_results(
-    function: Callable[..., Any], results: Core | None, lengths: dict[str, int], signature: str | None
+    function: Callable[..., Any],
+    results: Core | None,
+    lengths: dict[str, int],
+    signature: str | None,
 ) -> Callable[..., Any]:
     """Check the core shapes that the function gives against the signature."""
 

@@ -352,7 +352,7 @@ def gemm(b: Any, lhs: Matrix, rhs: Matrix, lanes: int, m: int, n: int, k: int, d
     return out
 
 
-def _strides(shape: Sequence[int]) -> list[int]:
+def strides_of(shape: Sequence[int]) -> list[int]:
     strides, step = [0] * len(shape), 1
     for axis in range(len(shape) - 1, -1, -1):
         strides[axis] = step
@@ -378,21 +378,21 @@ def _transposed(b: Any, x: Any, order: Sequence[int]) -> Any:
     )
 
 
-def _converted(b: Any, x: Any, dtype: Any) -> Any:
+def converted(b: Any, x: Any, dtype: Any) -> Any:
     return x if x.dtype == dtype else b.map(lambda s, e: s.convert(e, dtype), x)
 
 
-def _matrix(b: Any, x: Any, groups: Sequence[Sequence[int]]) -> Matrix:
+def matrix(b: Any, x: Any, groups: Sequence[Sequence[int]]) -> Matrix:
     """An operand as matrices, copied only if no strides describe it as it is.
 
     `groups` are its axes: those of lanes, of rows and of columns.
     """
-    strides = _strides(x.shape)
+    strides = strides_of(x.shape)
     joint = [_joint_stride(x.shape, strides, axes) for axes in groups]
     if None in joint or (1 not in joint[1:] and math.prod(x.shape) > 1):
         x = _transposed(b, x, [k for axes in groups for k in axes])
         sizes = [len(axes) for axes in groups]
-        strides, ends = _strides(x.shape), np.cumsum(sizes)
+        strides, ends = strides_of(x.shape), np.cumsum(sizes)
         joint = [
             _joint_stride(x.shape, strides, range(end - size, end))
             for size, end in zip(sizes, ends, strict=True)
@@ -424,7 +424,7 @@ def _lower(
     natural = dtypes.promote_types(lhs.dtype, rhs.dtype) if lhs.dtype != rhs.dtype else lhs.dtype
     dtype = natural if preferred_element_type is None else preferred_element_type
     inner = compute_dtype(natural, dtype)
-    lhs, rhs = _converted(b, lhs, inner), _converted(b, rhs, inner)
+    lhs, rhs = converted(b, lhs, inner), converted(b, rhs, inner)
     batch, m = _sizes(lhs.shape, axes.lhs_batch), _sizes(lhs.shape, axes.lhs_free)
     n, k = _sizes(rhs.shape, axes.rhs_free), _sizes(lhs.shape, axes.lhs_contract)
     rows, columns, depth = math.prod(m), math.prod(n), math.prod(k)
@@ -432,11 +432,11 @@ def _lower(
         out = _lower_loops(b, lhs, rhs, axes, inner)
     else:
         lhs_contract, rhs_contract = _contract_order(b, lhs, axes)
-        left = _matrix(b, lhs, (axes.lhs_batch, axes.lhs_free, lhs_contract))
-        right = _matrix(b, rhs, (axes.rhs_batch, rhs_contract, axes.rhs_free))
+        left = matrix(b, lhs, (axes.lhs_batch, axes.lhs_free, lhs_contract))
+        right = matrix(b, rhs, (axes.rhs_batch, rhs_contract, axes.rhs_free))
         out = gemm(b, left, right, math.prod(batch), rows, columns, depth, inner)
         out = b.reshape(out, batch + m + n)
-    return _converted(b, out, dtype)
+    return converted(b, out, dtype)
 
 
 def _prefers_loops(dtype: Any, rows: int, columns: int, depth: int) -> bool:

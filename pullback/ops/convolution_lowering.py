@@ -1,26 +1,36 @@
 """How convolutions become loops and calls: the `lower` rule of `ops.convolution`, and their shapes.
 
-Windows of the padded operand are gathered into a matrix (one `view`, written by one loop) and
-multiplied by the matrix kernel.  Convolutions that sum few products become loops in place.
+Along each spatial axis the result is cut into phases, which dilation of the operand makes differ:
+the positions of one phase meet the same elements of the kernel, none of which falls between the
+elements of the operand.  In a phase, the place of an operand's element is linear in the position
+and in the kernel element.  A phase is a matrix product whose right operand is gathered by offsets
+while the kernel packs it (`pb_conv_T` of `llvm.gemm`), or a product with a matrix of windows that a
+loop writes, or, where few products are summed, a loop in place.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
+from pullback.core import dtypes
 from pullback.ops import contractions
+from pullback.ops.contractions import Matrix
 
 __all__ = ["dilated", "lower", "output_space", "pick", "place"]
+
 
 # --------------------------------------------------------------------------- shapes
 
 
 def dilated(size: int, dilation: int) -> int:
+    """The length of an axis with `dilation - 1` zeros between its elements."""
     return (size - 1) * dilation + 1 if size else 0
 
 
@@ -47,198 +57,329 @@ def output_space(
 
 
 def pick(shape: Sequence[int], spec: Sequence[int]) -> tuple[int, ...]:
+    """The sizes by role."""
     return tuple(shape[k] for k in spec)
 
 
-def place(spec: Sequence[int], sizes: Sequence[int]) -> tuple[int, ...]:
-    """Sizes by role put where the axes of `spec` are."""
-    shape = [0] * len(spec)
-    for axis, size in zip(spec, sizes, strict=True):
-        shape[axis] = size
-    return tuple(shape)
+def place(spec: Sequence[int], sizes: Sequence[Any]) -> tuple[Any, ...]:
+    """What belongs to the roles, put where the axes of `spec` are."""
+    values: list[Any] = [0] * len(spec)
+    for axis, value in zip(spec, sizes, strict=True):
+        values[axis] = value
+    return tuple(values)
 
 
-# --------------------------------------------------------------------------- lowering
+# --------------------------------------------------------------------------- geometry
+
+
+@dataclass(frozen=True)
+class _Phase:
+    """Some positions along one axis of the result, and the kernel elements that they meet.
+
+    Position `first + every j` meets kernel element `tap + skip u` at the operand's element
+    `origin + cell_step j + tap_step u`.
+    """
+
+    first: int
+    every: int
+    cells: int
+    tap: int
+    skip: int
+    taps: int
+    origin: int
+    cell_step: int
+    tap_step: int
+
+    @property
+    def last(self) -> int:
+        """The last element of the operand that is met."""
+        return self.origin + self.cell_step * (self.cells - 1) + self.tap_step * (self.taps - 1)
+
+
+def _phases(out: int, window: int, stride: int, low: int, ld: int, rd: int) -> list[_Phase]:
+    every, skip = ld // math.gcd(stride, ld), ld // math.gcd(rd, ld)
+    result = []
+    for first in range(min(every, out)):
+        met = [t for t in range(window) if (first * stride + t * rd - low) % ld == 0]
+        tap = met[0] if met else 0
+        origin = (first * stride + tap * rd - low) // ld
+        cells = -(-(out - first) // every)
+        steps = (every * stride // ld, skip * rd // ld)
+        result.append(_Phase(first, every, cells, tap, skip, len(met), origin, *steps))
+    return result
 
 
 @dataclass(frozen=True)
 class _Geometry:
-    """A convolution in canonical form; operand and result sizes by role."""
+    """One phase of a convolution, by roles; `x_spec` and `w_spec` say where the roles are."""
 
+    x_spec: tuple[int, ...]
+    w_spec: tuple[int, ...]
     groups: int
     by_batch: bool
     batch: int
     outs: int
     ins: int
-    window: tuple[int, ...]
-    space: tuple[int, ...]
-    strides: tuple[int, ...]
-    dilation: tuple[int, ...]
+    phases: tuple[_Phase, ...]
 
     @property
-    def rank(self) -> int:
-        return len(self.space)
+    def space(self) -> tuple[int, ...]:
+        """Positions of the result."""
+        return tuple(p.cells for p in self.phases)
+
+    @property
+    def taps(self) -> tuple[int, ...]:
+        """The input features, then the kernel elements that are met."""
+        return (self.ins, *(p.taps for p in self.phases))
 
     @property
     def depth(self) -> int:
-        return self.ins * math.prod(self.window)
+        """How many products are summed."""
+        return math.prod(self.taps)
 
-    @property
-    def cells(self) -> int:
-        return math.prod(self.space)
+    def element(self, group: Any, n: Any, tap: Sequence[Any], cell: Sequence[Any]) -> list[Any]:
+        """Where the operand is met: its index, by roles put in place."""
+        first = group * self.batch + n if self.by_batch else n
+        second = tap[0] if self.by_batch else group * self.ins + tap[0]
+        inside = [
+            j * p.cell_step + u * p.tap_step + p.origin
+            for p, j, u in zip(self.phases, cell, tap[1:], strict=True)
+        ]
+        return list(place(self.x_spec, (first, second, *inside)))
 
+    def kernel(self, out: Any, tap: Sequence[Any]) -> list[Any]:
+        """Where the kernel is met."""
+        inside = [u * p.skip + p.tap for p, u in zip(self.phases, tap[1:], strict=True)]
+        return list(place(self.w_spec, (out, tap[0], *inside)))
+
+
+# --------------------------------------------------------------------------- padding
+
+
+def _nest(b: Any, stack: ExitStack, shape: Sequence[int]) -> list[Any]:
+    return [stack.enter_context(b.loop(n, independent=True)) for n in shape]
+
+
+def _padded(b: Any, x: Any, axes: Sequence[int], amounts: Sequence[tuple[int, int]]) -> Any:
+    """The operand in a buffer, with zeros before and after some of its axes."""
+    if not any(before or after for before, after in amounts):
+        return b.materialize(x)
+    shape, start = list(x.shape), [0] * len(x.shape)
+    for axis, (before, after) in zip(axes, amounts, strict=True):
+        shape[axis] += before + after
+        start[axis] = before
+    out = b.buffer(shape, x.dtype)
+    zero = b.s.const(0, x.dtype)
+    with ExitStack() as stack:
+        b.store(out, _nest(b, stack, shape), zero)
+    with ExitStack() as stack:
+        idx = _nest(b, stack, x.shape)
+        target = [i + s if s else i for i, s in zip(idx, start, strict=True)]
+        b.store(out, target, x.at(idx))
+    return out
+
+
+def _with_room(
+    b: Any, x: Any, axes: Sequence[int], per_axis: list[list[_Phase]]
+) -> tuple[Any, list[list[_Phase]]]:
+    """The operand with room for whatever the phases meet outside of it, and the phases in there."""
+    amounts, moved = [], []
+    for axis, phases in zip(axes, per_axis, strict=True):
+        met = [p for p in phases if p.taps]
+        before = max(0, *(-p.origin for p in met)) if met else 0
+        after = max(0, *(p.last - x.shape[axis] + 1 for p in met)) if met else 0
+        amounts.append((before, after))
+        moved.append([_shifted(p, before) for p in phases])
+    return _padded(b, x, axes, amounts), moved
+
+
+def _shifted(phase: _Phase, by: int) -> _Phase:
+    fields = {**vars(phase), "origin": phase.origin + by}
+    return _Phase(**fields)
+
+
+# --------------------------------------------------------------------------- one phase
 
 _LOOP_DEPTH: Final = 12
 """Products summed for one element below which loops in place beat gathering windows."""
+_WIDE: Final = 48
+"""Positions of one image that make it worth multiplying image by image."""
+_INT32: Final = 1 << 31
+_GATHERING: Final = {dtypes.float32: "pb_conv_f32", dtypes.float64: "pb_conv_f64"}
 
 
-def _role_of(spec: Sequence[int]) -> tuple[int, ...]:
-    """The role of each axis: the inverse of `spec`."""
-    return tuple(int(k) for k in np.argsort(spec))
+def _kernel_matrix(b: Any, w: Any, g: _Geometry, whole: bool) -> tuple[Matrix, list[int]]:
+    """The kernel as `[group, out feature, kernel element]`, and the order of those elements.
 
-
-def _pad_space(b: Any, x: Any, spec: Any, lhs_dilation: Any, padding: Any) -> Any:
-    """The operand with its spatial axes dilated and padded, in the layout it has."""
-    if all(p == (0, 0) for p in padding) and all(d == 1 for d in lhs_dilation):
-        return x
-    shape, rule = list(x.shape), {}
-    for axis, dilation, (low, high) in zip(spec[2:], lhs_dilation, padding, strict=True):
-        rule[axis] = (x.shape[axis], dilation, low, high)
-        shape[axis] = max(dilated(x.shape[axis], dilation) + low + high, 0)
-    s, zero = b.s, b.s.const(0, x.dtype)
-
-    def element(idx: tuple[Any, ...]) -> Any:
-        at, inside = list(idx), None
-        for axis, (size, dilation, low, high) in rule.items():
-            position = idx[axis] - low
-            tests = [position >= 0] if low > 0 else []
-            tests += [position <= (size - 1) * dilation] if high > 0 else []
-            tests += [position % dilation <= 0] if dilation > 1 else []
-            for test in tests:
-                inside = test if inside is None else s.and_(inside, test)
-            place = position // dilation
-            at[axis] = s.index(place, 0, size - 1) if tests else place
-        return x.at(at) if inside is None else s.select(inside, x.at(at), zero)
-
-    return b.materialize(b.view(shape, element))
-
-
-def _element_at(
-    x: Any, spec: Any, g: _Geometry, group: Any, n: Any, c: Any, cell: Any, tap: Any
-) -> Any:
-    """The element of the padded operand that meets kernel element `tap` at result cell `cell`."""
-    roles = [group * g.batch + n if g.by_batch else n, c if g.by_batch else group * g.ins + c]
-    for o, k, stride, dilation in zip(cell, tap, g.strides, g.dilation, strict=True):
-        roles.append(o * stride + k * dilation)
-    idx: list[Any] = [None] * len(spec)
-    for axis, value in zip(spec, roles, strict=True):
-        idx[axis] = value
-    return x.at(idx)
-
-
-def _patches(b: Any, x: Any, spec: Any, g: _Geometry, kernel_order: Sequence[int], out: str) -> Any:
-    """Windows as a buffer; `out` names its axes in order: g(roup), n, s(pace), k(ernel element).
-
-    `kernel_order` gives the order of the kernel's axes: 0 the input feature, 1... the window.
+    That order is the one in which the kernel is stored, so that it need not be copied.
     """
-    taps = (g.ins, *g.window)
-    sizes = {"g": [g.groups], "n": [g.batch], "s": [*g.space], "k": [taps[k] for k in kernel_order]}
-    shape = [size for letter in out for size in sizes[letter]]
-
-    def element(idx: tuple[Any, ...]) -> Any:
-        rest, parts = list(idx), {}
-        for letter in out:
-            count = len(sizes[letter])
-            parts[letter], rest = rest[:count], rest[count:]
-        tap = [None] * len(taps)
-        for role, value in zip(kernel_order, parts["k"], strict=True):
-            tap[role] = value
-        return _element_at(x, spec, g, parts["g"][0], parts["n"][0], tap[0], parts["s"], tap[1:])
-
-    return b.materialize(b.view(shape, element))
-
-
-def _kernel_matrix(
-    b: Any, w: Any, spec: Any, g: _Geometry
-) -> tuple[contractions.Matrix, list[int]]:
-    """The kernel as `[group, out feature, kernel element]`, and the order of those elements."""
+    spec = g.w_spec
+    role = [int(k) for k in np.argsort(spec)]
+    order = [r - 1 for r in role if r != 0]
     out_axis = spec[0]
+    if not whole:
+        sizes = [g.taps[k] for k in order]
+        sizes.insert(out_axis, g.groups * g.outs)
+        full = w
+
+        def element(idx: Sequence[Any]) -> Any:
+            taps: list[Any] = [None] * len(order)
+            for position, k in enumerate(order):
+                taps[k] = idx[position + (position >= out_axis)]
+            return full.at(g.kernel(idx[out_axis], taps))
+
+        w = b.materialize(b.view(sizes, element))
     shape = (*w.shape[:out_axis], g.groups, g.outs, *w.shape[out_axis + 1 :])
-    role = _role_of(spec)
-    others = [axis for axis in range(len(spec)) if axis != out_axis]
-    axes = [axis + (axis > out_axis) for axis in others]
-    matrix = contractions._matrix(b, b.reshape(w, shape), ((out_axis,), (out_axis + 1,), axes))
-    return matrix, [role[axis] - 1 for axis in others]
+    others = [k + (k > out_axis) for k in range(len(spec)) if k != out_axis]
+    matrix = contractions.matrix(b, b.reshape(w, shape), ((out_axis,), (out_axis + 1,), others))
+    return matrix, order
 
 
-def _lower_gemm(b: Any, x: Any, w: Any, specs: Any, g: _Geometry, dtype: Any) -> tuple[Any, str]:
-    """The result as a buffer, and its axes in order: g(roup), n, o(ut feature), s(pace)."""
-    lhs_spec, rhs_spec, out_spec = specs
-    kernel, order = _kernel_matrix(b, w, rhs_spec, g)
-    depth, cells, columns = g.depth, g.cells, g.batch * g.cells
-    if out_spec[1] == len(out_spec) - 1:
-        patches = _patches(b, x, lhs_spec, g, order, "gnsk")
-        left = contractions.Matrix(patches, columns * depth, depth, 1)
-        right = contractions.Matrix(kernel.buffer, kernel.lane, kernel.column, kernel.row)
-        out = contractions.gemm(b, left, right, g.groups, columns, g.outs, depth, dtype)
+def _offsets(sizes: Sequence[int], strides: Sequence[int], start: int = 0) -> Any:
+    """Offsets of all indices of `sizes` in row-major order."""
+    table = np.full((), start, np.int64)
+    for size, stride in zip(sizes, strides, strict=True):
+        table = np.add.outer(table, np.arange(size) * stride)
+    return table.reshape(-1).astype(np.int32)
+
+
+def _gathered(
+    b: Any, x: Any, w: Any, g: _Geometry, order: Sequence[int], by_image: bool, dtype: Any
+) -> tuple[Any, str]:
+    """The result of a phase by the kernel that gathers windows as it packs them."""
+    strides = pick(contractions.strides_of(x.shape), g.x_spec)
+    taps = [strides[1], *(s * p.tap_step for s, p in zip(strides[2:], g.phases, strict=True))]
+    cells = [s * p.cell_step for s, p in zip(strides[2:], g.phases, strict=True)]
+    start = sum(s * p.origin for s, p in zip(strides[2:], g.phases, strict=True))
+    by_k = _offsets([g.taps[k] for k in order], [taps[k] for k in order])
+    positions = math.prod(g.space)
+    if by_image:
+        by_n = _offsets(g.space, cells, start)
+        lanes, lane_w, lane_x, n = g.batch, 0, strides[0], positions
+        shape, letters = (1, g.batch, g.outs, *g.space), "gnos"
+    else:
+        by_n = _offsets((g.batch, *g.space), (strides[0], *cells), start)
+        lane_x = g.batch * strides[0] if g.by_batch else g.ins * strides[1]
+        lanes, lane_w, n = g.groups, w.lane, g.batch * positions
+        shape, letters = (g.groups, g.outs, g.batch, *g.space), "gons"
+    out = b.buffer((lanes, g.outs, n), dtype)
+    numbers = (lanes, lane_w, lane_x, g.outs * n, g.outs, n, g.depth, w.row, w.column, n)
+    tables = b.constant(by_k), b.constant(by_n)
+    b.call(_GATHERING[dtype], w.buffer, x, out, *tables, *map(np.int64, numbers))
+    return b.reshape(out, shape), letters
+
+
+def _multiplied(
+    b: Any, x: Any, w: Any, g: _Geometry, order: Sequence[int], last: bool, dtype: Any
+) -> tuple[Any, str]:
+    """The result of a phase by a matrix of windows; with features last if so wanted."""
+    n, sizes = g.batch * math.prod(g.space), [g.taps[k] for k in order]
+    letters = "gnsk" if last else "gkns"
+    axes = {"g": [g.groups], "n": [g.batch], "s": list(g.space), "k": sizes}
+
+    def element(idx: Sequence[Any]) -> Any:
+        rest, parts = list(idx), {}
+        for letter in letters:
+            count = len(axes[letter])
+            parts[letter], rest = rest[:count], rest[count:]
+        taps: list[Any] = [None] * len(order)
+        for value, k in zip(parts["k"], order, strict=True):
+            taps[k] = value
+        return x.at(g.element(parts["g"][0], parts["n"][0], taps, parts["s"]))
+
+    windows = b.materialize(b.view([size for c in letters for size in axes[c]], element))
+    if last:
+        left = Matrix(windows, n * g.depth, g.depth, 1)
+        right = Matrix(w.buffer, w.lane, w.column, w.row)
+        out = contractions.gemm(b, left, right, g.groups, n, g.outs, g.depth, dtype)
         return b.reshape(out, (g.groups, g.batch, *g.space, g.outs)), "gnso"
-    if g.groups == 1 and out_spec[0] == 0 and cells >= 16:
-        patches = _patches(b, x, lhs_spec, g, order, "gnks")
-        left = contractions.Matrix(kernel.buffer, 0, kernel.row, kernel.column)
-        right = contractions.Matrix(patches, depth * cells, cells, 1)
-        out = contractions.gemm(b, left, right, g.batch, g.outs, cells, depth, dtype)
-        return b.reshape(out, (1, g.batch, g.outs, *g.space)), "gnos"
-    patches = _patches(b, x, lhs_spec, g, order, "gkns")
-    right = contractions.Matrix(patches, depth * columns, columns, 1)
-    out = contractions.gemm(b, kernel, right, g.groups, g.outs, columns, depth, dtype)
+    right = Matrix(windows, g.depth * n, n, 1)
+    out = contractions.gemm(b, w, right, g.groups, g.outs, n, g.depth, dtype)
     return b.reshape(out, (g.groups, g.outs, g.batch, *g.space)), "gons"
 
 
-def _lower_loops(b: Any, x: Any, w: Any, specs: Any, g: _Geometry) -> tuple[Any, str]:
-    """A sum over lazy products, with axes as in `_lower_gemm`."""
-    lhs_spec, rhs_spec, _ = specs
-    rank = g.rank
-    shape = (g.groups, g.batch, g.outs, *g.space, g.ins, *g.window)
+def _looped(b: Any, x: Any, w: Any, g: _Geometry) -> tuple[Any, str]:
+    """The result of a phase as a sum over lazy products."""
+    rank = len(g.space)
+    shape = (g.groups, g.batch, g.outs, *g.space, *g.taps)
 
-    def element(idx: tuple[Any, ...]) -> Any:
-        group, n, o, cell = idx[0], idx[1], idx[2], idx[3 : 3 + rank]
-        c, tap = idx[3 + rank], idx[4 + rank :]
-        at: list[Any] = [None] * len(rhs_spec)
-        for axis, value in zip(rhs_spec, (group * g.outs + o, c, *tap), strict=True):
-            at[axis] = value
-        left = _element_at(x, lhs_spec, g, group, n, c, cell, tap)
-        return b.s.mul(left, w.at(at))
+    def element(idx: Sequence[Any]) -> Any:
+        group, n, o, cell, tap = idx[0], idx[1], idx[2], idx[3 : 3 + rank], idx[3 + rank :]
+        left = x.at(g.element(group, n, tap, cell))
+        return b.s.mul(left, w.at(g.kernel(group * g.outs + o, tap)))
 
     def combine(s: Any, sums: Any, values: Any) -> list[Any]:
         return [s.add(sums[0], values[0])]
 
-    products = b.view(shape, element)
-    return b.reduce([products], tuple(range(3 + rank, len(shape))), [0], combine)[0], "gnos"
+    over = tuple(range(3 + rank, len(shape)))
+    return b.reduce([b.view(shape, element)], over, [0], combine)[0], "gnos"
 
 
-def _arranged(b: Any, out: Any, letters: str, out_spec: Any, g: _Geometry) -> Any:
-    """The result with groups and output features joined, in the layout of `out_spec`."""
-    sizes = (g.batch, g.groups * g.outs, *g.space)
-    shape = place(out_spec, sizes)
-    if g.groups == 1 and letters.replace("g", "") == _letters(out_spec):
-        return b.reshape(out, shape)
+def _one_phase(
+    b: Any, x: Any, w: Any, g: _Geometry, out_spec: Sequence[int], whole: bool, dtype: Any
+) -> tuple[Any, str]:
+    """The result of a phase, and its axes in order: g(roup), n, o(ut feature), s(pace)."""
+    if not contractions.has_kernel(dtype) or (g.depth <= _LOOP_DEPTH and g.outs <= 4):
+        return _looped(b, x, w, g)
+    kernel, order = _kernel_matrix(b, w, g, whole)
+    last = out_spec[1] == len(out_spec) - 1
+    if last or dtype not in _GATHERING or math.prod(x.shape) >= _INT32:
+        return _multiplied(b, x, kernel, g, order, last, dtype)
+    wide = math.prod(g.space) >= _WIDE or g.batch == 1
+    by_image = g.groups == 1 and out_spec[0] == 0 and wide
+    return _gathered(b, x, kernel, g, order, by_image, dtype)
 
-    def element(idx: tuple[Any, ...]) -> Any:
-        n, feature, *cell = (idx[axis] for axis in out_spec)
-        parts = {"g": [feature // g.outs], "n": [n], "o": [feature % g.outs], "s": cell}
-        return out.at([value for letter in letters for value in parts[letter]])
 
-    return b.view(shape, element)
+# --------------------------------------------------------------------------- all phases
 
 
-def _letters(out_spec: Any) -> str:
+def _letters(out_spec: Sequence[int]) -> str:
     """The roles of the axes in order, space as one letter; "" if its axes are apart or permuted."""
     space = list(out_spec[2:])
-    if space != list(range(space[0], space[0] + len(space))) if space else False:
+    if space and space != list(range(space[0], space[0] + len(space))):
         return ""
     order = sorted([(out_spec[0], "n"), (out_spec[1], "o"), *([(space[0], "s")] if space else [])])
     letters = "".join(letter for _, letter in order)
     return letters if space else letters + "s"
+
+
+def _part(out: Any, letters: str, g: _Geometry, n: Any, feature: Any, cell: Sequence[Any]) -> Any:
+    """One element of the result of a phase."""
+    parts = {"g": [feature // g.outs], "n": [n], "o": [feature % g.outs], "s": cell}
+    return out.at([value for letter in letters for value in parts[letter]])
+
+
+def _arranged(b: Any, out: Any, letters: str, out_spec: Sequence[int], g: _Geometry) -> Any:
+    """The result of the only phase, in the layout of `out_spec`."""
+    shape = place(out_spec, (g.batch, g.groups * g.outs, *g.space))
+    if g.groups == 1 and letters.replace("g", "") == _letters(out_spec):
+        return b.reshape(out, shape)
+
+    def element(idx: Sequence[Any]) -> Any:
+        n, feature, *cell = (idx[axis] for axis in out_spec)
+        return _part(out, letters, g, n, feature, cell)
+
+    return b.view(shape, element)
+
+
+def _store_phase(
+    b: Any, result: Any, out: Any, letters: str, out_spec: Sequence[int], g: _Geometry
+) -> None:
+    """Write the result of a phase to the positions that it covers; `out` None stands for zeros."""
+    shape = place(out_spec, (g.batch, g.groups * g.outs, *g.space))
+    with ExitStack() as stack:
+        idx = _nest(b, stack, shape)
+        n, feature, *cell = (idx[axis] for axis in out_spec)
+        if out is None:
+            value = b.s.const(0, result.dtype)
+        else:
+            value = _part(out, letters, g, n, feature, cell)
+        spots = [j * p.every + p.first for p, j in zip(g.phases, cell, strict=True)]
+        b.store(result, list(place(out_spec, (n, feature, *spots))), value)
+
+
+def _combinations(per_axis: list[list[_Phase]]) -> Iterator[tuple[_Phase, ...]]:
+    return itertools.product(*per_axis)
 
 
 def lower(
@@ -257,30 +398,30 @@ def lower(
     preferred_element_type: Any,
     out_sharding: Any = None,
 ) -> Any:
+    """The `lower` rule."""
     dtype = lhs.dtype if preferred_element_type is None else preferred_element_type
     inner = contractions.compute_dtype(lhs.dtype, dtype)
-    lhs_spec, rhs_spec, out_spec = dimension_numbers
-    x, w = pick(lhs.shape, lhs_spec), pick(rhs.shape, rhs_spec)
-    groups = feature_group_count * batch_group_count
+    x_spec, w_spec, out_spec = map(tuple, dimension_numbers)
+    x, w = pick(lhs.shape, x_spec), pick(rhs.shape, w_spec)
     space = output_space(x[2:], w[2:], window_strides, padding, lhs_dilation, rhs_dilation)
-    g = _Geometry(
-        groups,
-        batch_group_count > 1,
-        x[0] // batch_group_count,
-        w[0] // groups,
-        w[1],
-        w[2:],
-        space,
-        tuple(window_strides),
-        tuple(rhs_dilation),
-    )
-    if 0 in (g.batch, w[0], g.cells, g.depth):
-        return b.full(place(out_spec, (g.batch, w[0], *space)), 0, dtype)
-    lhs = contractions._converted(b, lhs, inner)
-    rhs = contractions._converted(b, rhs, inner)
-    lhs = _pad_space(b, lhs, lhs_spec, lhs_dilation, padding)
-    if contractions.has_kernel(inner) and (g.depth > _LOOP_DEPTH or g.outs > 4):
-        out, letters = _lower_gemm(b, lhs, rhs, dimension_numbers, g, inner)
-    else:
-        out, letters = _lower_loops(b, lhs, rhs, dimension_numbers, g)
-    return contractions._converted(b, _arranged(b, out, letters, out_spec, g), dtype)
+    groups, batch = feature_group_count * batch_group_count, x[0] // batch_group_count
+    shape = place(out_spec, (batch, w[0], *space))
+    if 0 in (*shape, *x, *w):
+        return b.full(shape, 0, dtype)
+    rules = zip(space, w[2:], window_strides, padding, lhs_dilation, rhs_dilation, strict=True)
+    per_axis = [_phases(o, k, s, low, ld, rd) for o, k, s, (low, _), ld, rd in rules]
+    lhs, rhs = (contractions.converted(b, v, inner) for v in (lhs, rhs))
+    lhs, per_axis = _with_room(b, lhs, x_spec[2:], per_axis)
+    shared = (x_spec, w_spec, groups, batch_group_count > 1, batch, w[0] // groups, w[1])
+    choices = [_Geometry(*shared, phases) for phases in _combinations(per_axis)]
+    if len(choices) == 1 and choices[0].taps == w[1:]:
+        out, letters = _one_phase(b, lhs, rhs, choices[0], out_spec, True, inner)
+        return contractions.converted(b, _arranged(b, out, letters, out_spec, choices[0]), dtype)
+    result = b.buffer(shape, inner)
+    for g in choices:
+        if g.depth == 0:
+            _store_phase(b, result, None, "", out_spec, g)
+            continue
+        out, letters = _one_phase(b, lhs, rhs, g, out_spec, False, inner)
+        _store_phase(b, result, out, letters, out_spec, g)
+    return contractions.converted(b, result, dtype)

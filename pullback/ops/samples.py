@@ -34,7 +34,7 @@ DTYPES: Final[dict[str, tuple[Any, ...]]] = {
     "u": (np.dtype(np.uint32), np.dtype(np.uint8)),
     "b": (np.dtype(np.bool_),),
 }
-_SHAPES: Final[tuple[tuple[int, ...], ...]] = ((), (5,), (2, 3), (0, 3))
+_SHAPES: Final[tuple[tuple[int, ...], ...]] = ((), (5,), (2, 3), (67,), (0, 3))
 _SMALL: Final[tuple[tuple[int, ...], ...]] = ((7,),)
 
 Interval = tuple[float, float]

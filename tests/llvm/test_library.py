@@ -100,4 +100,31 @@ def test_gemm(kind: str, transposed: tuple[bool, bool]) -> None:
 
 
 def test_gemm_is_listed() -> None:
-    assert set(gemm.KERNELS) == {f"pb_gemm_{kind}" for kind in DTYPES}
+    assert {f"pb_gemm_{kind}" for kind in DTYPES} <= set(gemm.KERNELS)
+
+
+@pytest.mark.parametrize("kind", ["f32", "f64"])
+@pytest.mark.parametrize("runs", [(64, 1), (8, 3), (4, 8), (3, 3), (1, 16)])
+def test_products_with_gathered_operands(kind: str, runs: tuple[int, int]) -> None:
+    rng = np.random.default_rng(4)
+    dtype = DTYPES[kind]
+    x = rng.normal(size=5000).astype(dtype)
+
+    def offsets(count: int, run: int) -> np.ndarray:
+        index = np.arange(count)
+        return (rng.integers(0, 2400, count)[index // run] + index % run).astype(np.int32)
+
+    call = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5, *[ctypes.c_int64] * 10)(
+        library.address(f"pb_conv_{kind}")
+    )
+    for m, n, k in [(1, 1, 1), (5, 64, 300), (32, 50, 64), (9, 130, 17), (16, 700, 40)]:
+        by_k, by_n = offsets(k, runs[1]), offsets(n, runs[0])
+        a = rng.normal(size=(2, m, k)).astype(dtype)
+        out = np.full((2, m, n), np.nan, dtype)
+        call(a.ctypes.data, x.ctypes.data, out.ctypes.data, by_k.ctypes.data, by_n.ctypes.data,
+             2, m * k, 7, m * n, m, n, k, k, 1, n)  # fmt: skip
+        for lane in range(2):
+            b = x[7 * lane + by_k[:, None] + by_n[None, :]]
+            np.testing.assert_allclose(
+                out[lane], a[lane].astype("f8") @ b, rtol=1e-4, atol=1e-5 * k
+            )

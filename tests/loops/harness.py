@@ -25,7 +25,6 @@ class Compiled:
         bits = jit.vector_bits() if vector_bits is None else vector_bits
         start = time.perf_counter()
         self.program = lower_program(closed, vector_bits=bits)
-        self.loops = str(self.program)
         lowered = time.perf_counter()
         self.module = emit.emit_module(self.program, bits)
         emitted = time.perf_counter()
@@ -42,6 +41,11 @@ class Compiled:
         )
         self.entry = signature(self.loaded.address("pb_program"))
         self.arena = np.zeros(self.module.arena_bytes + 64, np.uint8)
+
+    @property
+    def loops(self) -> str:
+        """The text of the loop program."""
+        return str(self.program)
 
     def __call__(self, *args: Any) -> list[np.ndarray[Any, Any]]:
         outs = [np.empty(a.shape, dtypes.physical(a.dtype)) for a in self.closed.out_avals]

@@ -1,0 +1,314 @@
+"""Packing for the matrix kernels: panels of the right operand, as wide as the register block.
+
+A panel holds DEPTH rows or fewer, its width rounded up to whole vectors by zeros.  The operand has
+strides (`pack`), or its element (k, j) lies at `by_k[k] + by_n[j]` (`gather`), as the windows of a
+convolution do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from pullback.llvm.entry_ir import Function, Module, Value, i64
+
+__all__ = ["DEPTH", "Packing", "Shape", "shape_of"]
+
+DEPTH: Final = 256
+"""Rows of the right operand that are packed at a time."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Register block of a machine: `rows` x (`vectors` x `lanes`) elements of `bits` bits."""
+
+    name: str
+    type: str
+    size: int
+    lanes: int
+    rows: int
+    vectors: int
+
+    @property
+    def vector(self) -> str:
+        """The LLVM type of a vector."""
+        return f"<{self.lanes} x {self.type}>"
+
+    @property
+    def width(self) -> int:
+        """Columns of a full register block."""
+        return self.lanes * self.vectors
+
+    @property
+    def tile_columns(self) -> int:
+        """Columns of a large tile, whose packed block stays in the second cache."""
+        return self.width * (1920 // self.size // self.width)
+
+
+def shape_of(name: str, vector_bits: int) -> Shape:
+    """The register block for elements `f32` or `f64` on a machine with such vectors."""
+    size = {"f32": 4, "f64": 8}[name]
+    rows, vectors = (8, 3) if vector_bits == 512 else (6, 2) if vector_bits == 256 else (8, 2)
+    kind = {"f32": "float", "f64": "double"}[name]
+    return Shape(name, kind, size, vector_bits // 8 // size, rows, vectors)
+
+
+class Packing:
+    """Writes the packing functions of one element type, and what all functions share."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape, self.m = shape, Module()
+        self.zero = Value(shape.vector, "zeroinitializer")
+
+    def write_packing(self) -> None:
+        """All functions of this module."""
+        self.write_transpose()
+        self.write_pack()
+        self.write_gather_square()
+        self.write_runs()
+        self.write_gather()
+
+    def item(self, f: Function, base: Value, index: Value | int) -> Value:
+        return f.item(base, index, self.shape.size)
+
+    def at(self, f: Function, base: Value, i: Value, stride: Value) -> Value:
+        """The address of element `i` of an array with such a stride."""
+        return self.item(f, base, f.op("mul", i, stride))
+
+    def load_vector(self, f: Function, base: Value) -> Value:
+        kind = self.shape.vector
+        return f.value(kind, f"load {kind}, {base}, align {self.shape.size}")
+
+    def store_vector(self, f: Function, value: Value, base: Value) -> None:
+        f.emit(f"store {value}, {base}, align {self.shape.size}")
+
+    def splat(self, f: Function, scalar: Value) -> Value:
+        vector, lanes = self.shape.vector, self.shape.lanes
+        first = f.value(vector, f"insertelement {vector} poison, {scalar}, i64 0")
+        mask = f"<{lanes} x i32> zeroinitializer"
+        return f.value(vector, f"shufflevector {first}, {vector} poison, {mask}")
+
+    def fma(self, f: Function, a: Value, b: Value, c: Value) -> Value:
+        suffix = f"v{self.shape.lanes}f{8 * self.shape.size}"
+        return f.call(self.shape.vector, f"llvm.fma.{suffix}", a, b, c)
+
+    def smaller(self, f: Function, a: Value, b: Value | int) -> Value:
+        b = i64(b) if isinstance(b, int) else b
+        return f.select(f.compare("slt", a, b), a, b)
+
+    def write_transpose(self) -> None:
+        """`transpose(dst, step, src, row, count, depth)`: a square of `lanes` columns of b.
+
+        Column j of b is contiguous at `src + j row` (bytes); row k of the square goes to
+        `dst + k step`.  `count` columns exist, the others are zero; `depth` rows are written.
+        """
+        s, f = (
+            self.shape,
+            self.m.function("transpose", "void", "ptr", "i64", "ptr", "i64", "i64", "i64"),
+        )
+        dst, step, src, row, count, depth = f.parameters
+        kind = f"[{s.lanes} x {s.vector}]"
+        square = f.variable(kind, Value(kind, "zeroinitializer"))
+        full = f.compare("eq", depth, s.lanes)
+        with f.loop(count) as j:
+            line = f.at(src, f.op("mul", j, row))
+            place = f.item(square, j, s.lanes * s.size)
+            with f.when(full):
+                self.store_vector(f, self.load_vector(f, line), place)
+            with f.when(f.compare("ne", depth, s.lanes)), f.loop(depth) as k:
+                f.store(f.load(s.type, self.item(f, line, k)), self.item(f, place, k))
+        rows = [self.load_vector(f, f.at(square, j * s.lanes * s.size)) for j in range(s.lanes)]
+        rows = self.transposed(f, rows)
+        for k, vector in enumerate(rows):
+            after, more = f.new_label(), f.compare("sgt", depth, k)
+            f.goto_unless(more, after)
+            self.store_vector(f, vector, f.at(dst, f.op("mul", step, k)))
+            f.label(after)
+        f.ret()
+
+    def transposed(self, f: Function, rows: list[Value]) -> list[Value]:
+        """The columns of a square of vectors, by rounds of interleaving halves."""
+        n = self.shape.lanes
+        rounds = n.bit_length() - 1
+        for _ in range(rounds):
+            mixed: list[Value] = []
+            for i in range(n // 2):
+                x, y = rows[i], rows[i + n // 2]
+                for half in (0, n // 2):
+                    picks = [k + half + side * n for k in range(n // 2) for side in (0, 1)]
+                    mask = ", ".join(f"i32 {p}" for p in picks)
+                    mixed.append(
+                        f.value(self.shape.vector, f"shufflevector {x}, {y}, <{n} x i32> <{mask}>")
+                    )
+            rows = mixed
+        return rows
+
+    def write_pack(self) -> None:
+        """`pack(dst, src, row_b, col_b, k, columns)`: a panel, its width rounded up to vectors."""
+        s = self.shape
+        f = self.m.function("pack", "void", "ptr", "ptr", "i64", "i64", "i64", "i64")
+        dst, src, row_b, col_b, k, columns = f.parameters
+        whole = f.op("udiv", columns, s.lanes)
+        rest = f.op("urem", columns, s.lanes)
+        vectors = f.op("udiv", f.op("add", columns, s.lanes - 1), s.lanes)
+        step = f.op("mul", vectors, s.lanes * s.size)
+        by_column, done = f.new_label(), f.new_label()
+        f.goto_if(f.compare("ne", col_b, 1), by_column)
+        with f.loop(k) as i:
+            line, out = self.at(f, src, i, row_b), f.at(dst, f.op("mul", i, step))
+            with f.loop(whole) as v:
+                offset = f.op("mul", v, s.lanes * s.size)
+                self.store_vector(f, self.load_vector(f, f.at(line, offset)), f.at(out, offset))
+            with f.when(f.compare("ne", rest, 0)):
+                offset = f.op("mul", whole, s.lanes * s.size)
+                self.store_vector(f, self.zero, f.at(out, offset))
+                with f.loop(rest) as j:
+                    spot = f.op("add", f.op("mul", j, s.size), offset)
+                    f.store(f.load(s.type, line, spot), out, spot)
+        f.goto(done)
+        f.label(by_column)
+        squares = f.op("udiv", f.op("add", k, s.lanes - 1), s.lanes)
+        with f.loop(vectors) as v, f.loop(squares) as q:
+            first = f.op("mul", q, s.lanes)
+            column = f.op("mul", v, s.lanes)
+            corner = self.at(f, self.item(f, src, f.op("mul", first, row_b)), column, col_b)
+            out = f.at(f.at(dst, f.op("mul", first, step)), f.op("mul", column, s.size))
+            depth = self.smaller(f, f.op("sub", k, first), s.lanes)
+            count = self.smaller(f, f.op("sub", columns, column), s.lanes)
+            f.call("void", "transpose", out, step, corner, f.op("mul", col_b, s.size), count, depth)
+        f.label(done)
+        f.ret()
+
+    # ------------------------------------------------------------------------------ gathering
+
+    def follows(self, f: Function, at: Value, run: int, count: int) -> Value:
+        """Whether `count` offsets at `at` are runs of `run` neighbours."""
+        kind = f"<{count} x i32>"
+        offsets = f.value(kind, f"load {kind}, {at}, align 4")
+        heads = ", ".join(f"i32 {i - i % run}" for i in range(count))
+        first = f.value(kind, f"shufflevector {offsets}, {kind} poison, <{count} x i32> <{heads}>")
+        steps = ", ".join(f"i32 {i % run}" for i in range(count))
+        expected = f.value(kind, f"add {first}, <{steps}>")
+        same = f.value(f"<{count} x i1>", f"icmp eq {offsets}, {expected.text}")
+        name = f"llvm.vector.reduce.and.v{count}i1"
+        return f.call("i1", name, same)
+
+    def offset(self, f: Function, table: Value, index: Value | int) -> Value:
+        return f.convert("sext", f.load("i32", f.item(table, index, 4)), "i64")
+
+    def run_lengths(self) -> list[int]:
+        """Lengths of the pieces in which a vector may be loaded, longest first."""
+        n = self.shape.lanes
+        return [r for r in (n, n // 2, n // 4) if r >= 2]
+
+    def write_gather_square(self) -> None:
+        """`gather_square(dst, step, src, by_k, by_n, count)`: a square whose rows k are in runs.
+
+        The runs are as long as half a vector: what is contiguous is loaded, and then transposed.
+        """
+        s, half = self.shape, max(self.shape.lanes // 2, 1)
+        types = ("ptr", "i64", "ptr", "ptr", "ptr", "i64")
+        f = self.m.function("gather_square", "void", *types)
+        dst, step, src, by_k, by_n, count = f.parameters
+        kind, piece = f"[{s.lanes} x {s.vector}]", f"<{half} x {s.type}>"
+        square = f.variable(kind, Value(kind, "zeroinitializer"))
+        starts = [self.offset(f, by_k, h * half) for h in range(s.lanes // half)]
+        with f.loop(count) as j:
+            base = self.item(f, src, self.offset(f, by_n, j))
+            place = f.item(square, j, s.lanes * s.size)
+            for h, start in enumerate(starts):
+                value = f.value(piece, f"load {piece}, {self.item(f, base, start)}, align {s.size}")
+                f.emit(f"store {value}, {f.at(place, h * half * s.size)}, align {s.size}")
+        rows = [self.load_vector(f, f.at(square, j * s.lanes * s.size)) for j in range(s.lanes)]
+        for k, vector in enumerate(self.transposed(f, rows)):
+            self.store_vector(f, vector, f.at(dst, f.op("mul", step, k)))
+        f.ret()
+
+    def write_runs(self) -> None:
+        """`runs_R(dst, step, src, by_k, by_n, depth)`: one vector of columns, in runs of R."""
+        s = self.shape
+        for run in self.run_lengths():
+            types = ("ptr", "i64", "ptr", "ptr", "ptr", "i64")
+            f = self.m.function(f"runs_{run}", "void", *types)
+            dst, step, src, by_k, by_n, depth = f.parameters
+            piece = f"<{run} x {s.type}>"
+            bases = [
+                self.item(f, src, self.offset(f, by_n, h * run)) for h in range(s.lanes // run)
+            ]
+            with f.loop(depth) as k:
+                offset = f.op("mul", self.offset(f, by_k, k), s.size)
+                out = f.at(dst, f.op("mul", step, k))
+                for h, base in enumerate(bases):
+                    value = f.value(piece, f"load {piece}, {f.at(base, offset)}, align {s.size}")
+                    f.emit(f"store {value}, {f.at(out, h * run * s.size)}, align {s.size}")
+            f.ret()
+
+    def write_gather(self) -> None:
+        """`gather(dst, src, by_k, by_n, k, columns)`: a panel from 32-bit offsets in elements."""
+        s = self.shape
+        f = self.m.function("gather", "void", "ptr", "ptr", "ptr", "ptr", "i64", "i64")
+        dst, src, by_k, by_n, k, columns = f.parameters
+        vectors = f.op("udiv", f.op("add", columns, s.lanes - 1), s.lanes)
+        step = f.op("mul", vectors, s.lanes * s.size)
+        with f.loop(vectors) as v:
+            first, after, squares = f.op("mul", v, s.lanes), f.new_label(), f.new_label()
+            count = self.smaller(f, f.op("sub", columns, first), s.lanes)
+            table, out = f.item(by_n, first, 4), self.item(f, dst, first)
+            f.goto_if(f.compare("ne", count, s.lanes), squares)
+            for run in self.run_lengths():
+                other = f.new_label()
+                f.goto_unless(self.follows(f, table, run, s.lanes), other)
+                f.call("void", f"runs_{run}", out, step, src, by_k, table, k)
+                f.goto(after)
+                f.label(other)
+            f.label(squares)
+            self.gather_squares(f, out, step, src, by_k, table, k, count)
+            f.label(after)
+        f.ret()
+
+    def gather_squares(
+        self,
+        f: Function,
+        out: Value,
+        step: Value,
+        src: Value,
+        by_k: Value,
+        by_n: Value,
+        k: Value,
+        count: Value,
+    ) -> None:
+        """A vector of columns by squares where rows are in runs, and else one by one."""
+        s, half = self.shape, max(self.shape.lanes // 2, 1)
+        with f.loop(f.op("udiv", f.op("add", k, s.lanes - 1), s.lanes)) as q:
+            first, single, done = f.op("mul", q, s.lanes), f.new_label(), f.new_label()
+            depth = self.smaller(f, f.op("sub", k, first), s.lanes)
+            rows, place = f.item(by_k, first, 4), f.at(out, f.op("mul", first, step))
+            f.goto_if(f.compare("ne", depth, s.lanes), single)
+            f.goto_unless(self.follows(f, rows, half, s.lanes), single)
+            f.call("void", "gather_square", place, step, src, rows, by_n, count)
+            f.goto(done)
+            f.label(single)
+            with f.loop(depth) as i:
+                line = f.at(place, f.op("mul", step, i))
+                base = self.item(f, src, self.offset(f, rows, i))
+                scattered, next_row = f.new_label(), f.new_label()
+                f.goto_if(f.compare("eq", count, s.lanes), scattered)
+                self.store_vector(f, self.zero, line)
+                with f.loop(count) as j:
+                    value = f.load(s.type, self.item(f, base, self.offset(f, by_n, j)))
+                    f.store(value, self.item(f, line, j))
+                f.goto(next_row)
+                f.label(scattered)
+                self.store_vector(f, self.gathered(f, base, by_n), line)
+                f.label(next_row)
+            f.label(done)
+
+    def gathered(self, f: Function, base: Value, by_n: Value) -> Value:
+        """A vector of elements at the offsets in a table."""
+        s = self.shape
+        kinds = f"<{s.lanes} x i32>", f"<{s.lanes} x ptr>", f"<{s.lanes} x i1>"
+        offsets = f.value(kinds[0], f"load {kinds[0]}, {by_n}, align 4")
+        places = f.value(kinds[1], f"getelementptr {s.type}, {base}, {offsets}")
+        every = Value(kinds[2], "splat (i1 true)")
+        name = f"llvm.masked.gather.v{s.lanes}f{8 * s.size}.v{s.lanes}p0"
+        return f.call(s.vector, name, places, Value("i32", str(s.size)), every, self.zero)

@@ -1,0 +1,389 @@
+"""The operators and methods of arrays and tracers, from one table: `install` puts them on `Array`.
+
+Operators have a fast route: operands of one type, or a Python scalar beside an array of its kind,
+go straight to the primitive. Everything else goes through the function of `jax.numpy`, which
+promotes and broadcasts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import numpy as np
+
+from pullback import lax
+from pullback.core import dtypes
+from pullback.core.array import Array
+from pullback.core.trace import current_trace
+from pullback.numpy import (
+    arithmetic,
+    arrays,
+    creation,
+    cumulative,
+    elementwise,
+    floats,
+    indexing,
+    matrices,
+    predicates,
+    products,
+    reductions,
+    selection,
+    shaping,
+    sorting,
+    ufunc_table,
+)
+from pullback.numpy.index_update import IndexUpdateHelper
+from pullback.numpy.promotion import is_arraylike
+from pullback.ops import elementwise as ops
+
+__all__ = ["install"]
+
+Function = Callable[..., Any]
+
+# --------------------------------------------------------------------------- operators
+
+_NUMBERS: Final = {int: "iufc", float: "fc", complex: "c"}
+"""The kinds of dtypes that a Python scalar takes without changing them."""
+
+_SMALL_INTEGER: Final = 127
+
+
+def _literal(x: Any, dtype: Any) -> Any:
+    """A Python scalar in a dtype, or None where the general route has to decide."""
+    kinds = _NUMBERS.get(type(x))
+    if kinds is None:
+        return None
+    kind = dtypes.kind_of(dtype)
+    if kind not in kinds or (kind in "iu" and not 0 <= x <= _SMALL_INTEGER):
+        return None
+    return dtype.type(x)
+
+
+def _forward(primitive: Any, function: Function, kinds: str) -> Function:
+    """`self OP other`, for dtypes in `kinds` by the primitive itself."""
+
+    def method(self: Any, other: Any) -> Any:
+        aval = self.aval
+        if dtypes.kind_of(aval.dtype) in kinds:
+            if isinstance(other, Array):
+                if other.aval is aval:
+                    return current_trace().process(primitive, (self, other), {})
+            elif not aval.weak_type:
+                scalar = _literal(other, aval.dtype)
+                if scalar is not None:
+                    return current_trace().process(primitive, (self, scalar), {})
+        if not is_arraylike(other):
+            return NotImplemented
+        return function(self, other)
+
+    return method
+
+
+def _reflected(primitive: Any, function: Function, kinds: str) -> Function:
+    """`other OP self`; `other` is no array of ours."""
+
+    def method(self: Any, other: Any) -> Any:
+        aval = self.aval
+        if not aval.weak_type and dtypes.kind_of(aval.dtype) in kinds:
+            scalar = _literal(other, aval.dtype)
+            if scalar is not None:
+                return current_trace().process(primitive, (scalar, self), {})
+        if not is_arraylike(other):
+            return NotImplemented
+        return function(other, self)
+
+    return method
+
+
+def _plain(function: Function) -> Function:
+    def method(self: Any, other: Any) -> Any:
+        return function(self, other) if is_arraylike(other) else NotImplemented
+
+    return method
+
+
+def _plain_reflected(function: Function) -> Function:
+    def method(self: Any, other: Any) -> Any:
+        return function(other, self) if is_arraylike(other) else NotImplemented
+
+    return method
+
+
+_functions: Final = elementwise.FUNCTIONS
+_ufuncs: Final = ufunc_table.UFUNCS
+
+_FAST: Final[tuple[tuple[str, Any, Function, str], ...]] = (
+    ("add", ops.add, _ufuncs["add"], "iufc"),
+    ("sub", ops.sub, _ufuncs["subtract"], "iufc"),
+    ("mul", ops.mul, _ufuncs["multiply"], "iufc"),
+    ("truediv", ops.div, _functions["true_divide"], "fc"),
+    ("and", ops.and_, _ufuncs["bitwise_and"], "iub"),
+    ("or", ops.or_, _ufuncs["bitwise_or"], "iub"),
+    ("xor", ops.xor, _ufuncs["bitwise_xor"], "iub"),
+)
+_COMPARISONS: Final[tuple[tuple[str, Any, Function, str], ...]] = (
+    ("lt", ops.lt, _functions["less"], "iufb"),
+    ("le", ops.le, _functions["less_equal"], "iufb"),
+    ("gt", ops.gt, _functions["greater"], "iufb"),
+    ("ge", ops.ge, _functions["greater_equal"], "iufb"),
+    ("eq", ops.eq, _functions["equal"], "iufcb"),
+    ("ne", ops.ne, _functions["not_equal"], "iufcb"),
+)
+_GENERAL: Final[tuple[tuple[str, Function], ...]] = (
+    ("floordiv", arithmetic.floor_divide),
+    ("mod", arithmetic.remainder),
+    ("divmod", arithmetic.divmod),
+    ("matmul", products.matmul),
+    ("lshift", predicates.left_shift),
+    ("rshift", predicates.right_shift),
+)
+
+
+def _power(self: Any, other: Any) -> Any:
+    if type(other) is int and dtypes.kind_of(self.aval.dtype) in "fc":
+        return lax.square(self) if other == 2 else lax.integer_pow(self, other)
+    return arithmetic.power(self, other) if is_arraylike(other) else NotImplemented
+
+
+def _negated(self: Any) -> Any:
+    return _ufuncs["negative"](self)
+
+
+def _rounded(self: Any, ndigits: int | None = None) -> Any:
+    out = predicates.round(self, decimals=ndigits or 0)
+    return out.astype(int) if ndigits is None else out
+
+
+# --------------------------------------------------------------------------- container protocol
+
+
+def _iterate(self: Any) -> Iterator[Any]:
+    if not self.aval.shape:
+        raise TypeError("iteration over a 0-d array")
+    return iter([self[k] for k in range(self.aval.shape[0])])
+
+
+def _length(self: Any) -> int:
+    if not self.aval.shape:
+        raise TypeError("len() of unsized object")
+    return self.aval.shape[0]  # type: ignore[no-any-return]
+
+
+def _contains(self: Any, item: Any) -> bool:
+    return bool(reductions.any(self == item))
+
+
+def _set_item(self: Any, index: Any, value: Any) -> None:
+    raise TypeError(
+        "arrays are immutable and do not support item assignment. Instead of x[idx] = y, use "
+        "x = x.at[idx].set(y) or another method of .at[]."
+    )
+
+
+def _array_namespace(self: Any, *, api_version: str | None = None) -> Any:
+    if api_version is not None and api_version not in ("2021.12", "2022.12", "2023.12", "2024.12"):
+        raise ValueError(f"the array API version {api_version!r} is not supported")
+    return namespace[0]
+
+
+namespace: Final[list[Any]] = []
+"""Filled by the package: the module `jax.numpy`."""
+
+# --------------------------------------------------------------------------- methods
+
+
+def _astype(self: Any, dtype: Any, copy: bool = False, device: Any = None) -> Any:
+    return creation.astype(self, dtype, copy=copy, device=device)
+
+
+def _varargs(args: tuple[Any, ...]) -> Any:
+    return args[0] if len(args) == 1 else args
+
+
+def _reshape(self: Any, *args: Any, order: str = "C", copy: bool | None = None, **kw: Any) -> Any:
+    return shaping.reshape(self, _varargs(args), order, copy=copy, **kw)
+
+
+def _transpose(self: Any, *axes: Any) -> Any:
+    axes = _varargs(axes) if axes else None  # type: ignore[assignment]
+    return shaping.transpose(self, (axes,) if isinstance(axes, int) else axes)
+
+
+def _flatten(self: Any, order: str = "C", *, out_sharding: Any = None) -> Any:
+    return shaping.ravel(self, order)
+
+
+def _sort(
+    self: Any,
+    axis: int | None = -1,
+    *,
+    kind: None = None,
+    order: None = None,
+    stable: bool = True,
+    descending: bool = False,
+) -> Any:
+    return sorting.sort(self, axis, kind=kind, order=order, stable=stable, descending=descending)
+
+
+def _copy(self: Any) -> Any:
+    return creation.array(self, copy=True)
+
+
+def _view(self: Any, dtype: Any = None, type: None = None) -> Any:
+    if type is not None:
+        raise NotImplementedError("`type` argument of array.view() is not supported.")
+    new = dtypes.check_user_dtype(dtype, "view")
+    if new == self.dtype:
+        return self
+    if self.ndim == 0 and new.itemsize != self.dtype.itemsize:
+        raise ValueError("view() of a 0d array is only supported if the itemsize is unchanged.")
+    old_bits, new_bits = dtypes.itemsize_bits(self.dtype), dtypes.itemsize_bits(new)
+    x, n = self, self.shape[-1] if self.ndim else 1
+    if dtypes.kind_of(self.dtype) == "b":
+        x = x.astype(np.uint8)
+    if new == bool:
+        return (x.view(np.uint8) != 0) if self.dtype != bool else x
+    if new_bits > old_bits:
+        factor = new_bits // old_bits
+        if n % factor:
+            raise ValueError(
+                "When changing to a larger dtype, its size must be a divisor of the total size in "
+                "bytes of the last axis of the array."
+            )
+        x = lax.reshape(x, (*x.shape[:-1], n // factor, factor))
+    out = lax.bitcast_convert_type(x, new)
+    if new_bits < old_bits:
+        out = lax.reshape(out, (*self.shape[:-1], n * (old_bits // new_bits)))
+    return out
+
+
+def _nonzero(self: Any, *, fill_value: Any = None, size: int | None = None) -> Any:
+    return selection.nonzero(self, size=size, fill_value=fill_value)
+
+
+def _compress(
+    self: Any,
+    condition: Any,
+    axis: int | None = None,
+    *,
+    size: int | None = None,
+    fill_value: Any = 0,
+    out: None = None,
+) -> Any:
+    return selection.compress(condition, self, axis, size=size, fill_value=fill_value, out=out)
+
+
+def _clip(self: Any, min: Any = None, max: Any = None) -> Any:
+    return selection.clip(self, min, max)
+
+
+def _delete(self: Any, **options: Any) -> None:
+    """Release the buffer: arrays are freed with their last reference, so nothing happens."""
+
+
+def _to_bytes(self: Any, order: str = "C") -> bytes:
+    return np.asarray(self).tobytes(order)  # type: ignore[arg-type]
+
+
+def _byteswap(self: Any) -> Any:
+    return arrays.array_of(np.asarray(self).byteswap(), self.dtype)
+
+
+def _flat(self: Any) -> Any:
+    raise NotImplementedError("arrays do not have .flat: consider arr.flatten() instead.")
+
+
+_METHODS: Final[dict[str, Function]] = {
+    "all": reductions.all,
+    "any": reductions.any,
+    "argmax": reductions.argmax,
+    "argmin": reductions.argmin,
+    "argpartition": sorting.argpartition,
+    "argsort": sorting.argsort,
+    "astype": _astype,
+    "byteswap": _byteswap,
+    "choose": selection.choose,
+    "clip": _clip,
+    "clone": _copy,
+    "compress": _compress,
+    "conj": floats.conj,
+    "conjugate": floats.conjugate,
+    "copy": _copy,
+    "cumprod": cumulative.cumprod,
+    "cumsum": cumulative.cumsum,
+    "delete": _delete,
+    "diagonal": matrices.diagonal,
+    "dot": products.dot,
+    "flatten": _flatten,
+    "max": reductions.max,
+    "mean": reductions.mean,
+    "min": reductions.min,
+    "nonzero": _nonzero,
+    "prod": reductions.prod,
+    "ptp": reductions.ptp,
+    "ravel": shaping.ravel,
+    "repeat": shaping.repeat,
+    "reshape": _reshape,
+    "round": predicates.round,
+    "searchsorted": sorting.searchsorted,
+    "sort": _sort,
+    "squeeze": shaping.squeeze,
+    "std": reductions.std,
+    "sum": reductions.sum,
+    "swapaxes": shaping.swapaxes,
+    "take": selection.take,
+    "tobytes": _to_bytes,
+    "trace": matrices.trace,
+    "transpose": _transpose,
+    "var": reductions.var,
+    "view": _view,
+}
+_PROPERTIES: Final[dict[str, Function]] = {
+    "T": shaping.transpose,
+    "at": IndexUpdateHelper,
+    "flat": _flat,
+    "imag": floats.imag,
+    "mT": shaping.matrix_transpose,
+    "real": floats.real,
+}
+_PROTOCOL: Final[dict[str, Function]] = {
+    "__abs__": _functions["absolute"],
+    "__array_namespace__": _array_namespace,
+    "__contains__": _contains,
+    "__getitem__": indexing.getitem,
+    "__invert__": _functions["bitwise_not"],
+    "__iter__": _iterate,
+    "__len__": _length,
+    "__neg__": _negated,
+    "__pos__": floats.positive,
+    "__pow__": _power,
+    "__round__": _rounded,
+    "__rpow__": _plain_reflected(arithmetic.power),
+    "__setitem__": _set_item,
+}
+
+
+def _table() -> dict[str, Any]:
+    table: dict[str, Any] = dict(_PROTOCOL)
+    for name, primitive, function, kinds in _FAST:
+        table[f"__{name}__"] = _forward(primitive, function, kinds)
+        table[f"__r{name}__"] = _reflected(primitive, function, kinds)
+    for name, primitive, function, kinds in _COMPARISONS:
+        table[f"__{name}__"] = _forward(primitive, function, kinds)
+    for name, function in _GENERAL:
+        table[f"__{name}__"] = _plain(function)
+        table[f"__r{name}__"] = _plain_reflected(function)
+    table.update(_METHODS)
+    for name, function in _PROPERTIES.items():
+        table[name] = property(function, doc=function.__doc__)
+    return table
+
+
+def install(cls: type) -> None:
+    """Put the operators and methods on the base class of arrays."""
+    for name, value in _table().items():
+        setattr(cls, name, value)
+
+
+install(Array)

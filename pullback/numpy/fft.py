@@ -1,0 +1,68 @@
+"""`jax.numpy.fft`: frequencies and shifts.  The transforms themselves are not there yet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pullback.core import dtypes
+from pullback.numpy import shaping
+from pullback.numpy.arrays import array_of
+from pullback.numpy.promotion import canonical_axes, ensure_arraylike
+
+__all__ = ["fftfreq", "fftshift", "ifftshift", "rfftfreq"]
+
+
+def __getattr__(name: str) -> Any:
+    raise AttributeError(f"pullback.numpy.fft has no {name!r} yet")
+
+
+def _frequencies(numbers: Any, n: int, d: Any, dtype: Any) -> Any:
+    dtype = dtypes.check_user_dtype(dtype, "fftfreq")
+    return array_of(numbers, dtype) / array_of(np.asarray(n), dtype) / d
+
+
+def fftfreq(n: int, d: Any = 1.0, *, dtype: Any = None, device: Any = None) -> Any:
+    """The frequencies of a transform of `n` samples at a distance of `d`.
+
+    >>> jnp.fft.fftfreq(4)
+    Array([ 0.  ,  0.25, -0.5 , -0.25], dtype=float32)
+    """
+    if not isinstance(n, int | np.integer):
+        raise ValueError(f"The n argument of jnp.fft.fftfreq must be an integer, got {n}.")
+    k = np.arange(n)
+    return _frequencies(np.where(k < (n + 1) // 2, k, k - n), n, d, dtype)
+
+
+def rfftfreq(n: int, d: Any = 1.0, *, dtype: Any = None, device: Any = None) -> Any:
+    """The frequencies of a transform of `n` real samples at a distance of `d`.
+
+    >>> jnp.fft.rfftfreq(4)
+    Array([0.  , 0.25, 0.5 ], dtype=float32)
+    """
+    if not isinstance(n, int | np.integer):
+        raise ValueError(f"The n argument of jnp.fft.rfftfreq must be an integer, got {n}.")
+    return _frequencies(np.arange(n // 2 + 1), n, d, dtype)
+
+
+def fftshift(x: Any, axes: Any = None) -> Any:
+    """The zero frequency moved to the middle.
+
+    >>> jnp.fft.fftshift(jnp.arange(3))
+    Array([2, 0, 1], dtype=int32)
+    """
+    x = ensure_arraylike("fftshift", x)
+    axes = canonical_axes(axes, x.ndim)
+    return shaping.roll(x, [x.shape[k] // 2 for k in axes], axes)
+
+
+def ifftshift(x: Any, axes: Any = None) -> Any:
+    """The zero frequency moved from the middle to the front.
+
+    >>> jnp.fft.ifftshift(jnp.array([2, 0, 1]))
+    Array([0, 1, 2], dtype=int32)
+    """
+    x = ensure_arraylike("ifftshift", x)
+    axes = canonical_axes(axes, x.ndim)
+    return shaping.roll(x, [-(x.shape[k] // 2) for k in axes], axes)
