@@ -11,7 +11,7 @@ The programming model and the names are those of JAX; see the README.
 import importlib
 from typing import Any, Final
 
-from pullback import config, custom_derivatives, dtypes, errors, lax, tree, tree_util, typing
+from pullback import config, custom_derivatives, dtypes, errors, lax, numpy, tree, tree_util, typing
 from pullback.api import (
     ShapeDtypeStruct,
     block_until_ready,
@@ -84,7 +84,7 @@ __all__ = [
     "vmap",
 ]
 
-_LAZY: Final = frozenset(("flatten_util", "nn", "numpy", "random"))
+_LAZY: Final = frozenset(("flatten_util", "nn", "random"))
 """Namespaces that are imported when somebody first asks for them."""
 
 

@@ -19,8 +19,7 @@ class Array:
 
     __slots__ = ()
 
-    __array_priority__ = 100
-    __array_ufunc__ = None  # NumPy returns NotImplemented, so that our reflected operator runs
+    __array_priority__ = 100  # NumPy's operators leave it to our reflected ones
 
     aval: Any
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from types import CodeType, FrameType
 from typing import Any, Final
 
-__all__ = ["SourceInfo", "current_source", "hide_package", "name_scope", "name_stack", "replaying"]
+__all__ = ["SourceInfo", "at_user_line", "current_source", "hide_package", "name_scope", "name_stack", "replaying"]
 
 _PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _hidden: list[str] = [_PACKAGE, "<frozen "]
@@ -98,6 +98,11 @@ def current_source() -> SourceInfo:
     if frame is None:
         return SourceInfo(None, 0, _scopes.names)
     return SourceInfo(frame.f_code, frame.f_lasti, _scopes.names)
+
+
+def at_user_line(text: str) -> str:
+    """The text of an error with the user's line that is running now."""
+    return f"{text}\n  At: {current_source()}"
 
 
 def name_stack() -> tuple[str, ...]:

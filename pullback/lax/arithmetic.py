@@ -6,7 +6,10 @@ or scalar, or equal up to axes of length 1.  Results are weakly typed if all ope
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
+
+import numpy as np
 
 from pullback import tree
 from pullback.core import dtypes
@@ -383,6 +386,12 @@ def convert_element_type(operand: Any, new_dtype: Any) -> Array:
     aval = aval_of(operand)
     if aval.dtype == dtype and not aval.weak_type and isinstance(operand, Array):
         return operand
+    if dtypes.kind_of(aval.dtype) == "c" and dtypes.kind_of(dtype) not in "cb":
+        warnings.warn(
+            "Casting complex values to real discards the imaginary part",
+            np.exceptions.ComplexWarning,
+            stacklevel=dtypes.user_stacklevel(),
+        )
     return ops.convert_element_type.bind(  # type: ignore[no-any-return]
         operand, new_dtype=dtype, weak_type=False, sharding=None
     )

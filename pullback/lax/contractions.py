@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 from pullback import config
+from pullback.core.source import at_user_line
 from pullback.core import dtypes
 from pullback.core.avals import aval_of
 from pullback.ops import arithmetic, bits, comparison, conversion, cumulative, structural
@@ -112,9 +113,10 @@ def dot(
         left, right = aval_of(lhs).shape, aval_of(rhs).shape
         if not (1 <= len(left) <= 2 and 1 <= len(right) <= 2 and left[-1] == right[0]):
             raise ValueError(
-                "jax.lax.dot: dimension_numbers must be specified when not performing simple "
-                "un-batched matrix-matrix, matrix-vector, or vector-vector products; got "
-                f"lhs_shape={left} rhs_shape={right}"
+                at_user_line(
+                    "dot: without dimension_numbers the operands must be matrices or vectors that "
+                    f"fit, got {aval_of(lhs).str_short()} and {aval_of(rhs).str_short()}"
+                )
             )
         dimension_numbers = (((len(left) - 1,), (0,)), ((), ()))
     return dot_general(

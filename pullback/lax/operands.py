@@ -9,6 +9,7 @@ import numpy as np
 
 from pullback.core import dtypes
 from pullback.core.avals import aval_of
+from pullback.core.source import at_user_line
 from pullback.errors import shapes_text
 from pullback.ops import structural
 
@@ -34,11 +35,12 @@ def broadcast_operands(name: str, xs: Sequence[Any]) -> Sequence[Any]:
         return xs
     texts = shapes_text([aval_of(x).str_short() for x in xs])
     if len({len(s) for s in distinct}) > 1:
-        raise TypeError(f"{name}: arrays must have one number of axes, got {texts}")
+        raise TypeError(at_user_line(f"{name}: arrays must have one number of axes, got {texts}"))
     try:
         shape = np.broadcast_shapes(*distinct)
     except ValueError:
-        raise TypeError(f"{name}: incompatible shapes for broadcasting: {texts}") from None
+        text = f"{name}: incompatible shapes for broadcasting: {texts}"
+        raise TypeError(at_user_line(text)) from None
     return [
         structural.broadcast_in_dim(
             x, shape=shape, broadcast_dimensions=tuple(range(len(shape))), sharding=None
@@ -60,8 +62,11 @@ def operands(name: str, *xs: Any) -> Sequence[Any]:
         xs = tuple(_adopt(x, typed[0]) for x in xs)
     found = [aval_of(x).dtype for x in xs]
     if any(d != found[0] for d in found):
+        text = shapes_text([aval_of(x).str_short() for x in xs])
         raise TypeError(
-            f"lax.{name} requires arguments to have the same dtypes, got "
-            f"{', '.join(d.name for d in found)}; jax.numpy promotes them"
+            at_user_line(
+                f"lax.{name} requires arguments to have the same dtypes, got {text} "
+                f"({', '.join(d.name for d in found)}); jax.numpy promotes them"
+            )
         )
     return broadcast_operands(name, xs)

@@ -12,7 +12,13 @@ each operand has unit stride along its rows or along its columns, and `c` along 
                    i64 lanes, i64 lane_a, i64 lane_x, i64 lane_c,
                    i64 m, i64 n, i64 k, i64 row_a, i64 col_a, i64 row_c)
 
-for T in f32, f64 does the same with `b[k, n] = x[by_k[k] + by_n[n]]`: the windows of a convolution.
+for T in f32, f64 does the same with `b[k, n] = x[by_k[k] + by_n[n]]`, the windows of a convolution.
+
+    void pb_conv_rows_T(T *x, T *b, T *c, i32 *by_k, i32 *by_m,
+                        i64 lanes, i64 lane_x, i64 lane_b, i64 lane_c,
+                        i64 m, i64 n, i64 k, i64 row_b, i64 col_b, i64 row_c)
+
+has them on the left: `a[m, k] = x[by_k[k] + by_m[m]]`.
 
 Real numbers go to our kernels (`llvm.gemm_kernels`), which share the thread pool of the program and
 give the same bits at any number of threads; complex ones go to BLAS.
@@ -38,6 +44,7 @@ _REAL: Final = ("f32", "f64")
 KERNELS: Final = (
     *(f"pb_gemm_{name}" for name in (*_REAL, *_ELEMENTS)),
     *(f"pb_conv_{name}" for name in _REAL),
+    *(f"pb_conv_rows_{name}" for name in _REAL),
 )
 
 Find = Callable[[str], int]

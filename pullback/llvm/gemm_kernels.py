@@ -48,6 +48,7 @@ class _Writer(Packing):
         self.write_tasks()
         self.write_entry()
         self.write_conv_entry()
+        self.write_rows_entry()
 
     # ------------------------------------------------------------------------------ micro-kernels
 
@@ -239,8 +240,10 @@ class _Writer(Packing):
 
     def write_tile(self) -> None:
         """`tile(a, b, c, m, n, k, row_a, col_a, row_b, col_b, row_c, scratch)`: one tile."""
-        f = self.m.function("tile", "void", "ptr", "ptr", "ptr", *["i64"] * 8, *["ptr"] * 3)
-        a, b, c, m, n, k, row_a, col_a, row_b, col_b, row_c, scratch, by_k, by_n = f.parameters
+        f = self.m.function("tile", "void", "ptr", "ptr", "ptr", *["i64"] * 8, *["ptr"] * 4)
+        a, b, c, m, n, k, row_a, col_a, row_b, col_b, row_c, scratch, by_k, by_n, by_m = (
+            f.parameters
+        )
         s = self.shape
         plain, by_rows = f.new_label(), f.new_label()
         done = f.variable("i64", i64(0))
@@ -260,16 +263,20 @@ class _Writer(Packing):
         with f.when(f.compare("sgt", rest, 0)):
             right, out = self.at(f, b, first, col_b), self.item(f, c, first)
             strides = (row_a, col_a, row_b, col_b, row_c)
-            f.call("void", "blocked", a, right, out, m, rest, k, *strides, scratch, by_k, by_n)
+            f.call(
+                "void", "blocked", a, right, out, m, rest, k, *strides, scratch, by_k, by_n, by_m
+            )
         f.ret()
 
     def write_blocked(self) -> None:
         """`blocked(...)`, as `tile`: blocks of DEPTH; pack panels, sweep slivers of rows."""
         s, f = (
             self.shape,
-            self.m.function("blocked", "void", "ptr", "ptr", "ptr", *["i64"] * 8, *["ptr"] * 3),
+            self.m.function("blocked", "void", "ptr", "ptr", "ptr", *["i64"] * 8, *["ptr"] * 4),
         )
-        a, b, c, m, n, k, row_a, col_a, row_b, col_b, row_c, scratch, by_k, by_n = f.parameters
+        a, b, c, m, n, k, row_a, col_a, row_b, col_b, row_c, scratch, by_k, by_n, by_m = (
+            f.parameters
+        )
         panels = f.op("udiv", f.op("add", n, s.width - 1), s.width)
         panel_bytes = DEPTH * s.width * s.size
         edge = f.at(scratch, s.tile_columns * DEPTH * s.size)
@@ -283,10 +290,10 @@ class _Writer(Packing):
                 column = f.op("mul", p, s.width)
                 columns = self.smaller(f, f.op("sub", n, column), s.width)
                 place = f.at(scratch, f.op("mul", p, panel_bytes))
-                with f.when(f.is_null(by_k)):
+                with f.when(f.is_null(by_n)):
                     source = self.at(f, block, column, col_b)
                     f.call("void", "pack", place, source, row_b, col_b, depth, columns)
-                with f.when(f.compare("ne", by_k, NULL)):
+                with f.when(f.compare("ne", by_n, NULL)):
                     rows_at, columns_at = f.item(by_k, first, 4), f.item(by_n, column, 4)
                     f.call("void", "gather", place, b, rows_at, columns_at, depth, columns)
             slivers = f.op("udiv", f.op("add", m, s.rows - 1), s.rows)
@@ -294,8 +301,11 @@ class _Writer(Packing):
                 i = f.op("mul", r, s.rows)
                 rows = self.smaller(f, f.op("sub", m, i), s.rows)
                 left = self.at(f, self.at(f, a, i, row_a), first, col_a)
+                with f.when(f.compare("ne", by_m, NULL)):
+                    rows_at, columns_at = f.item(by_m, i, 4), f.item(by_k, first, 4)
+                    f.call("void", "sliver", sliver, a, rows_at, columns_at, rows, depth)
                 left, step_row, step_col = self.packed_sliver(
-                    f, left, row_a, col_a, rows, depth, sliver
+                    f, left, row_a, col_a, rows, depth, sliver, by_m
                 )
                 out = self.at(f, c, i, row_c)
                 with f.loop(panels) as p:
@@ -314,14 +324,15 @@ class _Writer(Packing):
         rows: Value,
         depth: Value,
         sliver: Value,
+        by_m: Value,
     ) -> tuple[Value, Value, Value]:
         """A sliver whose rows lie next to each other is copied: its columns may be far apart."""
         s = self.shape
         short = f"<{s.rows} x {s.type}>"
-        place = f.variable("ptr", left)
-        f.store(left, place)
-        step = f.variable("i64", f.op("mul", col_a, s.size))
-        f.store(f.op("mul", col_a, s.size), step)
+        gathered = f.compare("ne", by_m, NULL)
+        packed_step = i64(s.rows * s.size)
+        place = f.variable("ptr", f.select(gathered, sliver, left))
+        step = f.variable("i64", f.select(gathered, packed_step, f.op("mul", col_a, s.size)))
         contiguous = f.compare("eq", row_a, 1)
         full = f.compare("eq", rows, s.rows)
         far = f.compare("sgt", col_a, s.rows)
@@ -333,8 +344,9 @@ class _Writer(Packing):
                 target = self.item(f, sliver, f.op("mul", k, s.rows))
                 f.emit(f"store {value}, {target}, align {s.size}")
             f.store(sliver, place)
-            f.store(i64(s.rows * s.size), step)
-        return f.load("ptr", place), f.op("mul", row_a, s.size), f.load("i64", step)
+            f.store(packed_step, step)
+        step_row = f.select(gathered, i64(s.size), f.op("mul", row_a, s.size))
+        return f.load("ptr", place), step_row, f.load("i64", step)
 
     def one_block(
         self,
@@ -390,6 +402,10 @@ class _Writer(Packing):
         s = self.shape
         return (s.tile_columns * DEPTH + s.rows * s.width + s.rows * DEPTH) * s.size
 
+    def moved(self, f: Function, table: Value, by: Value) -> Value:
+        """A table of offsets from an element on, if there is a table."""
+        return f.select(f.is_null(table), table, f.item(table, by, 4))
+
     def write_acquire(self) -> None:
         """`acquire(index)`: scratch memory that no other thread uses; `index` says which slot."""
         f = self.m.function("acquire", "ptr", "ptr")
@@ -422,7 +438,7 @@ class _Writer(Packing):
             "ra", "ca", "rb", "cb", "rc", "mt", "nt", "it", "jt",
         )  # fmt: skip
         v = {name: f.load("i64", env, 24 + 8 * i) for i, name in enumerate(names)}
-        by_k, by_n = (f.load("ptr", env, 24 + 8 * (len(names) + i)) for i in range(2))
+        by_k, by_n, by_m = (f.load("ptr", env, 24 + 8 * (len(names) + i)) for i in range(3))
         index = f.variable("i64", i64(0))
         memory = f.call("ptr", "acquire", index)
         number = f.op("add", f.convert("ptrtoint", memory, "i64"), CACHE_LINE - 1)
@@ -440,7 +456,7 @@ class _Writer(Packing):
                 self.smaller(f, f.op("sub", v["m"], i), v["mt"]),
                 self.smaller(f, f.op("sub", v["n"], j), v["nt"]),
                 v["k"], v["ra"], v["ca"], v["rb"], v["cb"], v["rc"], scratch,
-                by_k, f.select(f.is_null(by_k), by_n, f.item(by_n, j, 4)),
+                by_k, self.moved(f, by_n, j), self.moved(f, by_m, i),
             )  # fmt: skip
         slot = f.load("i64", index)
         with f.when(f.compare("sge", slot, 0)):
@@ -464,7 +480,7 @@ class _Writer(Packing):
             pick(lb, la), pick(la, lb), lc, pick(n, m), pick(m, n), k,
             pick(cb, ra), pick(rb, ca), pick(ca, rb), pick(ra, cb), rc,
         )  # fmt: skip
-        self.run_tasks(f, lanes, pointers, numbers, (NULL, NULL))
+        self.run_tasks(f, lanes, pointers, numbers, (NULL, NULL, NULL))
         f.ret()
 
     def write_conv_entry(self) -> None:
@@ -473,7 +489,16 @@ class _Writer(Packing):
         f = self.m.function(name, "void", *["ptr"] * 5, *["i64"] * 10, exported=True)
         a, b, c, by_k, by_n, lanes, la, lb, lc, m, n, k, ra, ca, rc = f.parameters
         numbers = (la, lb, lc, m, n, k, ra, ca, i64(0), i64(0), rc)
-        self.run_tasks(f, lanes, (a, b, c), numbers, (by_k, by_n))
+        self.run_tasks(f, lanes, (a, b, c), numbers, (by_k, by_n, NULL))
+        f.ret()
+
+    def write_rows_entry(self) -> None:
+        """`pb_conv_rows_T`: see `llvm.gemm`."""
+        name = f"pb_conv_rows_{self.shape.name}"
+        f = self.m.function(name, "void", *["ptr"] * 5, *["i64"] * 10, exported=True)
+        a, b, c, by_k, by_m, lanes, la, lb, lc, m, n, k, rb, cb, rc = f.parameters
+        numbers = (la, lb, lc, m, n, k, i64(0), i64(0), rb, cb, rc)
+        self.run_tasks(f, lanes, (a, b, c), numbers, (by_k, NULL, by_m))
         f.ret()
 
     def run_tasks(
@@ -482,14 +507,14 @@ class _Writer(Packing):
         lanes: Value,
         pointers: tuple[Value, ...],
         numbers: tuple[Value, ...],
-        tables: tuple[Value, Value],
+        tables: tuple[Value, Value, Value],
     ) -> None:
         """Cut the result into tiles, and compute them here or by the pool."""
         m, n, k = numbers[3:6]
         mt, nt = self.tile_sizes(f, m, n)
         it = f.op("udiv", f.op("add", m, f.op("sub", mt, 1)), mt)
         jt = f.op("udiv", f.op("add", n, f.op("sub", nt, 1)), nt)
-        env = f.variable("[20 x i64]", Value("[20 x i64]", "zeroinitializer"))
+        env = f.variable("[21 x i64]", Value("[21 x i64]", "zeroinitializer"))
         for i, value in enumerate((*pointers, *numbers, mt, nt, it, jt, *tables)):
             f.store(value, env, 8 * i)
         count = f.op("mul", lanes, f.op("mul", it, jt))

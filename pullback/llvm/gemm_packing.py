@@ -67,6 +67,7 @@ class Packing:
         self.write_gather_square()
         self.write_runs()
         self.write_gather()
+        self.write_sliver()
 
     def item(self, f: Function, base: Value, index: Value | int) -> Value:
         return f.item(base, index, self.shape.size)
@@ -119,10 +120,10 @@ class Packing:
                 f.store(f.load(s.type, self.item(f, line, k)), self.item(f, place, k))
         rows = [self.load_vector(f, f.at(square, j * s.lanes * s.size)) for j in range(s.lanes)]
         rows = self.transposed(f, rows)
-        for k, vector in enumerate(rows):
-            after, more = f.new_label(), f.compare("sgt", depth, k)
+        for line_index, vector in enumerate(rows):
+            after, more = f.new_label(), f.compare("sgt", depth, line_index)
             f.goto_unless(more, after)
-            self.store_vector(f, vector, f.at(dst, f.op("mul", step, k)))
+            self.store_vector(f, vector, f.at(dst, f.op("mul", step, line_index)))
             f.label(after)
         f.ret()
 
@@ -206,23 +207,30 @@ class Packing:
 
         The runs are as long as half a vector: what is contiguous is loaded, and then transposed.
         """
-        s, half = self.shape, max(self.shape.lanes // 2, 1)
+        s, half = self.shape, self.shape.lanes // 2
         types = ("ptr", "i64", "ptr", "ptr", "ptr", "i64")
         f = self.m.function("gather_square", "void", *types)
         dst, step, src, by_k, by_n, count = f.parameters
-        kind, piece = f"[{s.lanes} x {s.vector}]", f"<{half} x {s.type}>"
-        square = f.variable(kind, Value(kind, "zeroinitializer"))
-        starts = [self.offset(f, by_k, h * half) for h in range(s.lanes // half)]
-        with f.loop(count) as j:
-            base = self.item(f, src, self.offset(f, by_n, j))
-            place = f.item(square, j, s.lanes * s.size)
-            for h, start in enumerate(starts):
-                value = f.value(piece, f"load {piece}, {self.item(f, base, start)}, align {s.size}")
-                f.emit(f"store {value}, {f.at(place, h * half * s.size)}, align {s.size}")
-        rows = [self.load_vector(f, f.at(square, j * s.lanes * s.size)) for j in range(s.lanes)]
+        starts = [f.op("mul", self.offset(f, by_k, h * half), s.size) for h in (0, 1)]
+        rows = []
+        for j in range(s.lanes):
+            # Beyond the last column the first one is read again; nobody looks at those columns.
+            column = f.select(f.compare("sgt", count, j), i64(j), i64(0))
+            base = self.item(f, src, self.offset(f, by_n, column))
+            rows.append(self.joined(f, [f.at(base, start) for start in starts], half))
         for k, vector in enumerate(self.transposed(f, rows)):
             self.store_vector(f, vector, f.at(dst, f.op("mul", step, k)))
         f.ret()
+
+    def joined(self, f: Function, places: list[Value], half: int) -> Value:
+        """A vector from its two halves in memory."""
+        s = self.shape
+        piece = f"<{half} x {s.type}>"
+        halves = [f.value(piece, f"load {piece}, {at}, align {s.size}") for at in places]
+        mask = ", ".join(f"i32 {i}" for i in range(2 * half))
+        return f.value(
+            s.vector, f"shufflevector {halves[0]}, {halves[1]}, <{2 * half} x i32> <{mask}>"
+        )
 
     def write_runs(self) -> None:
         """`runs_R(dst, step, src, by_k, by_n, depth)`: one vector of columns, in runs of R."""
@@ -278,7 +286,7 @@ class Packing:
         count: Value,
     ) -> None:
         """A vector of columns by squares where rows are in runs, and else one by one."""
-        s, half = self.shape, max(self.shape.lanes // 2, 1)
+        s, half = self.shape, self.shape.lanes // 2
         with f.loop(f.op("udiv", f.op("add", k, s.lanes - 1), s.lanes)) as q:
             first, single, done = f.op("mul", q, s.lanes), f.new_label(), f.new_label()
             depth = self.smaller(f, f.op("sub", k, first), s.lanes)
@@ -312,3 +320,53 @@ class Packing:
         every = Value(kinds[2], "splat (i1 true)")
         name = f"llvm.masked.gather.v{s.lanes}f{8 * s.size}.v{s.lanes}p0"
         return f.call(s.vector, name, places, Value("i32", str(s.size)), every, self.zero)
+
+    def write_sliver(self) -> None:
+        """`sliver(dst, src, by_m, by_k, rows, depth)`: rows of the left operand from offsets.
+
+        Element (i, k) of the sliver lies at `k * shape.rows + i`; rows that do not exist repeat the
+        first one.  Where the elements of the rows are in runs, squares are loaded and transposed.
+        """
+        s = self.shape
+        f = self.m.function("sliver", "void", "ptr", "ptr", "ptr", "ptr", "i64", "i64")
+        dst, src, by_m, by_k, rows, depth = f.parameters
+        bases = []
+        for i in range(s.rows):
+            row = f.select(f.compare("sgt", rows, i), i64(i), i64(0))
+            bases.append(self.item(f, src, self.offset(f, by_m, row)))
+        with f.loop(f.op("udiv", f.op("add", depth, s.lanes - 1), s.lanes)) as q:
+            first, single, done = f.op("mul", q, s.lanes), f.new_label(), f.new_label()
+            count = self.smaller(f, f.op("sub", depth, first), s.lanes)
+            table = f.item(by_k, first, 4)
+            place = self.item(f, dst, f.op("mul", first, s.rows))
+            f.goto_if(f.compare("ne", count, s.lanes), single)
+            f.goto_unless(self.follows(f, table, s.lanes, s.lanes), single)
+            start = self.offset(f, table, 0)
+            self.store_square(f, [self.item(f, base, start) for base in bases], place)
+            f.goto(done)
+            f.label(single)
+            with f.loop(count) as k:
+                start = self.offset(f, table, k)
+                line = self.item(f, place, f.op("mul", k, s.rows))
+                for i, base in enumerate(bases):
+                    f.store(f.load(s.type, self.item(f, base, start)), line, i * s.size)
+            f.label(done)
+        f.ret()
+
+    def store_square(self, f: Function, lines: list[Value], place: Value) -> None:
+        """`rows` x `lanes` elements, contiguous along lanes in `lines`, written by columns."""
+        s = self.shape
+        vectors = [self.load_vector(f, line) for line in lines]
+        groups = -(-len(vectors) // s.lanes)
+        vectors += [vectors[0]] * (groups * s.lanes - len(vectors))
+        for g in range(groups):
+            height = min(s.rows - g * s.lanes, s.lanes)
+            kind = f"<{height} x {s.type}>"
+            mask = ", ".join(f"i32 {i}" for i in range(height))
+            columns = self.transposed(f, vectors[g * s.lanes : (g + 1) * s.lanes])
+            for k, column in enumerate(columns):
+                part = f.value(
+                    kind, f"shufflevector {column}, {s.vector} poison, <{height} x i32> <{mask}>"
+                )
+                spot = f.at(place, (k * s.rows + g * s.lanes) * s.size)
+                f.emit(f"store {part}, {spot}, align {s.size}")

@@ -40,7 +40,7 @@ from pullback.loops.ir import (
     subexpressions,
     walk,
 )
-from pullback.loops.schedule import Group, Member, Stage, group_statements
+from pullback.loops.schedule import Group, Member, Stage, group_statements, has_short_rows
 from pullback.loops.tensors import (
     BlockItem,
     BufferTensor,
@@ -100,13 +100,10 @@ class _Uses:
 def _store_shared(region: RegionLike) -> list[Item]:
     """The items, and those that store what is worth it, in order."""
     uses = _collect_uses(region.items)
-    late = _late_stores(region.items)
     totals: dict[int, tuple[float, int]] = {}
-    stored: list[tuple[int, Item]] = []
+    stored: list[MapItem] = []
     for tensor in region.lazies:
         use = uses.get(id(tensor))
-        if id(tensor) in late:
-            stored.append((tensor.position, region.items[late[id(tensor)]]))
         if use is None or tensor.stored is not None:
             continue
         cost, depth = _total_cost(tensor, totals)
@@ -114,25 +111,32 @@ def _store_shared(region: RegionLike) -> list[Item]:
             buffer = Buffer(tensor.dtype, tensor.size, "temp")
             region.owned.add(buffer)
             tensor.stored = BufferTensor(buffer, tensor.shape, affine(0))
-            stored.append((tensor.position, MapItem(tensor, tensor.stored)))
+            stored.append(MapItem(tensor, tensor.stored))
             cost, depth = 0.25, 0
         totals[id(tensor)] = cost, depth
-    return _merged(region.items, stored, set(late.values()))
+    order = {id(tensor): k for k, tensor in enumerate(region.lazies)}
+    while True:  # moving a store may make another one late
+        merged = _merged(region.items, stored)
+        known = {id(item) for item in stored}
+        late = [item for item in _late_stores(merged) if id(item) not in known]
+        if not late:
+            return merged
+        stored = sorted([*stored, *late], key=lambda item: order[id(item.tensor)])
 
 
-def _late_stores(items: Sequence[Item]) -> dict[int, int]:
-    """Tensors that an item reads before another stores them, and the number of the latter.
+def _late_stores(items: Sequence[Item]) -> list[MapItem]:
+    """The stores of tensors that an earlier item reads.
 
-    These are stored where they were made instead; that is always possible, since nobody else
-    writes what they read.
+    They belong where the tensor was made; that is always possible, since what a tensor reads is
+    written before it is made.
     """
     read: set[int] = set()
-    late: dict[int, int] = {}
-    for number, item in enumerate(items):
+    late = []
+    for item in items:
         if isinstance(item, MapItem):
             tensor = item.tensor
             if id(tensor) in read and tensor.stored is item.target and tensor.position >= 0:
-                late[id(tensor)] = number
+                late.append(item)
             stack: list[Any] = list(tensor.leaves)
         else:
             stack = list(item.leaves if isinstance(item, ReduceItem) else _block_leaves(item))
@@ -144,19 +148,19 @@ def _late_stores(items: Sequence[Item]) -> dict[int, int]:
     return late
 
 
-def _merged(
-    items: Sequence[Item], stored: Sequence[tuple[int, Item]], moved: set[int]
-) -> list[Item]:
+def _merged(items: Sequence[Item], stored: Sequence[MapItem]) -> list[Item]:
+    """The items in order, and each stored tensor where it was made."""
     out: list[Item] = []
-    queue = sorted(stored, key=lambda pair: pair[0])
+    queue = sorted(stored, key=lambda item: item.tensor.position)
+    moved = {id(item) for item in stored}
     at = 0
     for position, item in enumerate(items):
-        while at < len(queue) and queue[at][0] <= position:
-            out.append(queue[at][1])
+        while at < len(queue) and queue[at].tensor.position <= position:
+            out.append(queue[at])
             at += 1
-        if position not in moved:
+        if id(item) not in moved:
             out.append(item)
-    return out + [item for _, item in queue[at:]]
+    return [*out, *queue[at:]]
 
 
 def _total_cost(tensor: LazyTensor, totals: dict[int, tuple[float, int]]) -> tuple[float, int]:
@@ -352,6 +356,8 @@ def _shrink(group: Group, buffer: Buffer) -> None:
     rows = math.prod(a.extent or 1 for a in group.axes[: group.outer])
     row = buffer.size // rows
     if row * buffer.dtype.itemsize > LOCAL_BYTES or row * rows != buffer.size:
+        return
+    if row > 1 and has_short_rows(group):
         return
     buffer.kind, buffer.size = "local", row
     outer = set(group.axes[: group.outer])

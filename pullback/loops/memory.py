@@ -18,11 +18,13 @@ from typing import Final
 from pullback.loops.expr import Affine, Load, Op
 from pullback.loops.ir import (
     Address,
+    Assign,
     Block,
     Buffer,
     Call,
     Copy,
     If,
+    Let,
     Loop,
     Program,
     Stmt,
@@ -226,16 +228,23 @@ def _in_place(stmt: Stmt, carry: Buffer, new: Buffer) -> Stmt | None:
         return stmt if _whole(stmt) else None
     if not isinstance(stmt, Loop):
         return None
-    body = stmt.body
-    if len(body) == 1 and isinstance(body[0], Loop):
-        inner = _in_place(body[0], carry, new)
-        return None if inner is None else replace(stmt, body=(inner,))
-    if not all(isinstance(s, Store) for s in body):
+    involved = [s for s in stmt.body if _touches(s, carry, new)]
+    if len(involved) == 1 and isinstance(involved[0], Loop):
+        inner = _in_place(involved[0], carry, new)
+        if inner is None:
+            return None
+        return replace(stmt, body=tuple(inner if s is involved[0] else s for s in stmt.body))
+    if not all(isinstance(s, (Store, Assign, Let)) for s in involved):
         return None
-    places = _places(body, carry, new)
+    places = _places(involved, carry, new)
     if len(places) != 1 or any(_overlapping(p) for p in places):
         return None
     return replace(stmt, in_place=True)
+
+
+def _touches(stmt: Stmt, carry: Buffer, new: Buffer) -> bool:
+    reads, writes = accesses(stmt)
+    return bool((reads | writes) & {carry, new})
 
 
 def _places(body: Sequence[Stmt], carry: Buffer, new: Buffer) -> set[Affine]:

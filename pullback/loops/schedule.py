@@ -627,15 +627,40 @@ def _rows(group: Group) -> list[Stmt]:
     if mapping:
         for stage in group.stages:
             stage.members = [m.renamed(mapping) for m in stage.members]
-    if max(_size(s.axes) for s in group.stages) < SMALL_ROW and _extent(merged[-1]) >= SMALL_ROW:
+    if has_short_rows(group) and _extent(merged[-1]) >= SMALL_ROW:
         return [_short_rows(merged, group.stages)]
     body: list[Stmt] = []
+    known: Forwards = {}
     work = 0.0
     for stage in group.stages:
+        _use_known(stage, known)
         stmts, ns = _row_stage(stage)
-        body += stmts
+        body += _named_results(stmts, known)
         work += ns
     return [_around(merged, body, work)]
+
+
+def has_short_rows(group: Group) -> bool:
+    """Whether the rows are too short for vectors along them."""
+    return max(_size(s.axes) for s in group.stages) < SMALL_ROW
+
+
+def _use_known(stage: Stage, known: Forwards) -> None:
+    if known:
+        stage.members = [m.renamed({}, known) for m in stage.members]
+
+
+def _named_results(stmts: Sequence[Stmt], known: Forwards) -> Iterator[Stmt]:
+    """Name what is stored once a row, for the stages after; buffers that hold only that go."""
+    for s in stmts:
+        if not isinstance(s, Store) or s.value.dtype.kind == "c":
+            yield s
+            continue
+        name = Local(s.value.dtype)
+        yield Let(name, s.value)
+        known[s.buffer, s.offset] = name
+        if s.buffer.kind != "local" or s.buffer.size > 1:
+            yield Store(s.buffer, s.offset, name)
 
 
 def _row_stage(stage: Stage) -> tuple[list[Stmt], float]:
@@ -664,9 +689,11 @@ def _short_rows(rows: Sequence[Axis], stages: Sequence[Stage]) -> Stmt:
     width = _width(_extent(axis), exprs, 1)
     body: list[Stmt] = []
     work = 0.0
+    known: Forwards = {}
     for stage in stages:
+        _use_known(stage, known)
         stmts, ns = _columns(stage.axes, stage.members, width)
-        body += stmts
+        body += _named_results(stmts, known)
         work += ns
     loop = _vector_loop(axis, tuple(body), width, work)
     return _outer_loops(rows[:-1], loop, work * -(-_extent(axis) // width))

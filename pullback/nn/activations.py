@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pullback.numpy as jnp
 from pullback import lax
-from pullback.control.custom import custom_jvp
+from pullback.control.custom_jvp import custom_jvp
 
 __all__ = [
     "celu",

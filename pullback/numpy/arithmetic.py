@@ -52,6 +52,7 @@ def floor_divide(x1: Any, x2: Any, /) -> Any:
 
     Shapes broadcast; integers stay integers. Raises TypeError for complex numbers.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.floor_divide(jnp.array([7, -7]), 2)
     Array([ 3, -4], dtype=int32)
     """
@@ -74,6 +75,7 @@ def remainder(x1: Any, x2: Any, /) -> Any:
     Shapes broadcast. An integer remainder by zero is zero, a floating one nan. Raises TypeError
     for complex numbers.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.remainder(jnp.array([7, -7]), 3)
     Array([1, 2], dtype=int32)
     """
@@ -97,6 +99,7 @@ def fmod(x1: Any, x2: Any, /) -> Any:
 
     Shapes broadcast. An integer remainder by zero is zero, a floating one nan.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.fmod(jnp.array([7, -7]), 3)
     Array([ 1, -1], dtype=int32)
     """
@@ -129,6 +132,7 @@ def divmod(x1: Any, x2: Any, /) -> tuple[Any, Any]:
 
     Shapes broadcast. Raises TypeError for complex numbers.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.divmod(jnp.array([7]), 2)
     (Array([3], dtype=int32), Array([1], dtype=int32))
     """
@@ -142,6 +146,7 @@ def divmod(x1: Any, x2: Any, /) -> tuple[Any, Any]:
 def reciprocal(x: Any, /) -> Any:
     """1 / x; integers are computed in float32.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.reciprocal(jnp.array([2., 4.]))
     Array([0.5 , 0.25], dtype=float32)
     """
@@ -154,6 +159,7 @@ def gcd(x1: Any, x2: Any) -> Any:
 
     Raises ValueError for other dtypes.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.gcd(jnp.array([12, -8]), 18)
     Array([6, 2], dtype=int32)
     """
@@ -181,6 +187,7 @@ def lcm(x1: Any, x2: Any) -> Any:
 
     Raises ValueError for other dtypes.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.lcm(jnp.array([4, 6]), 10)
     Array([20, 30], dtype=int32)
     """
@@ -202,6 +209,7 @@ def power(x1: Any, x2: Any, /) -> Any:
     A known integer exponent is expanded into multiplications. Raises TypeError for integers raised
     to a known negative power.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.power(jnp.array([2, 3]), 2), jnp.power(2.0, jnp.array([0.5, 1.0]))[1]
     (Array([4, 9], dtype=int32), Array(2., dtype=float32))
     """
@@ -253,6 +261,7 @@ def _integer_array_power(base: Any, exponent: Any) -> Any:
 def float_power(x: Any, y: Any, /) -> Any:
     """`x` raised to `y` in floating point, whatever the dtypes; shapes broadcast.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.float_power(2, 3)
     Array(8., dtype=float32, weak_type=True)
     """
@@ -262,6 +271,7 @@ def float_power(x: Any, y: Any, /) -> Any:
 def square(x: Any, /) -> Any:
     """x * x; bools are squared as integers.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.square(jnp.array([1., -3.]))
     Array([1., 9.], dtype=float32)
     """
@@ -272,6 +282,7 @@ def square(x: Any, /) -> Any:
 def log2(x: Any, /) -> Any:
     """The logarithm to base 2; nan for negative reals.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.log2(jnp.float32(8))
     Array(3., dtype=float32)
     """
@@ -281,6 +292,7 @@ def log2(x: Any, /) -> Any:
 def log10(x: Any, /) -> Any:
     """The logarithm to base 10; nan for negative reals.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.log10(jnp.float32(1))
     Array(0., dtype=float32)
     """

@@ -15,7 +15,8 @@ import numpy as np
 from pullback import lax
 from pullback.core import dtypes
 from pullback.core.array import Array
-from pullback.core.trace import current_trace
+from pullback.core.avals import ShapedArray
+from pullback.core.trace import EVAL, current_trace
 from pullback.numpy import (
     arithmetic,
     arrays,
@@ -36,6 +37,7 @@ from pullback.numpy import (
 from pullback.numpy.index_update import IndexUpdateHelper
 from pullback.numpy.promotion import is_arraylike
 from pullback.ops import elementwise as ops
+from pullback.runtime.array import from_numpy
 
 __all__ = ["install"]
 
@@ -49,6 +51,11 @@ _NUMBERS: Final = {int: "iufc", float: "fc", complex: "c"}
 _SMALL_INTEGER: Final = 127
 
 
+_literals: Final[dict[Any, Any]] = {}
+"""Scalars of eager operations by type, value and dtype; a bounded cache."""
+_LITERALS_LIMIT: Final = 1024
+
+
 def _literal(x: Any, dtype: Any) -> Any:
     """A Python scalar in a dtype, or None where the general route has to decide."""
     kinds = _NUMBERS.get(type(x))
@@ -60,19 +67,40 @@ def _literal(x: Any, dtype: Any) -> Any:
     return dtype.type(x)
 
 
+def _operand(x: Any, dtype: Any, trace: Any) -> Any:
+    """`_literal` as an array where the operation runs now, from the cache if it was used before."""
+    if trace is not EVAL:
+        return _literal(x, dtype)
+    key = (type(x), x, dtype)
+    try:
+        found = _literals.get(key)
+    except TypeError:  # a list, say
+        return None
+    if found is None:
+        found = _literal(x, dtype)
+        if found is not None and x != 0:  # 0.0 and -0.0 are the same key
+            found = from_numpy(found, ShapedArray((), dtype))
+            if len(_literals) >= _LITERALS_LIMIT:
+                _literals.clear()
+            _literals[key] = found
+    return found
+
+
 def _forward(primitive: Any, function: Function, kinds: str) -> Function:
     """`self OP other`, for dtypes in `kinds` by the primitive itself."""
+    kind_of = dtypes.kind_of
 
     def method(self: Any, other: Any) -> Any:
         aval = self.aval
-        if dtypes.kind_of(aval.dtype) in kinds:
-            if isinstance(other, Array):
-                if other.aval is aval:
-                    return current_trace().process(primitive, (self, other), {})
-            elif not aval.weak_type:
-                scalar = _literal(other, aval.dtype)
-                if scalar is not None:
-                    return current_trace().process(primitive, (self, scalar), {})
+        if isinstance(other, Array):
+            if other.aval is aval and kind_of(aval.dtype) in kinds:
+                return current_trace().process(primitive, (self, other), {})
+            return function(self, other)
+        if not aval.weak_type and kind_of(aval.dtype) in kinds:
+            trace = current_trace()
+            scalar = _operand(other, aval.dtype, trace)
+            if scalar is not None:
+                return trace.process(primitive, (self, scalar), {})
         if not is_arraylike(other):
             return NotImplemented
         return function(self, other)
@@ -82,13 +110,15 @@ def _forward(primitive: Any, function: Function, kinds: str) -> Function:
 
 def _reflected(primitive: Any, function: Function, kinds: str) -> Function:
     """`other OP self`; `other` is no array of ours."""
+    kind_of = dtypes.kind_of
 
     def method(self: Any, other: Any) -> Any:
         aval = self.aval
-        if not aval.weak_type and dtypes.kind_of(aval.dtype) in kinds:
-            scalar = _literal(other, aval.dtype)
+        if not aval.weak_type and kind_of(aval.dtype) in kinds:
+            trace = current_trace()
+            scalar = _operand(other, aval.dtype, trace)
             if scalar is not None:
-                return current_trace().process(primitive, (scalar, self), {})
+                return trace.process(primitive, (scalar, self), {})
         if not is_arraylike(other):
             return NotImplemented
         return function(other, self)
@@ -147,6 +177,8 @@ def _power(self: Any, other: Any) -> Any:
 
 
 def _negated(self: Any) -> Any:
+    if dtypes.kind_of(self.aval.dtype) in "iufc":
+        return current_trace().process(ops.neg, (self,), {})
     return _ufuncs["negative"](self)
 
 
@@ -171,6 +203,8 @@ def _length(self: Any) -> int:
 
 
 def _contains(self: Any, item: Any) -> bool:
+    if len(self.aval.shape) != 1:
+        raise ValueError(f"`in` searches arrays of one axis, got {self.aval}")
     return bool(reductions.any(self == item))
 
 

@@ -40,6 +40,7 @@ _BOOL = np.dtype(bool)
 def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Any:
     """Whether |a - b| <= atol + rtol * |b|, element by element; infinities are close if equal.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.isclose(jnp.array([1.0, 2.0]), jnp.array([1.000001, 2.1]))
     Array([ True, False], dtype=bool)
     """
@@ -68,6 +69,7 @@ def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: boo
 def allclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Any:
     """Whether all elements are close; see `isclose`.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.allclose(jnp.array([1.0, 2.0]), jnp.array([1.000001, 2.0]))
     Array(True, dtype=bool)
     """
@@ -78,6 +80,7 @@ def allclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bo
 def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Any:
     """Whether two arrays have one shape and equal elements.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.array_equal(jnp.arange(2), jnp.array([0., 1.]))
     Array(True, dtype=bool)
     """
@@ -93,6 +96,7 @@ def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Any:
 def array_equiv(a1: Any, a2: Any) -> Any:
     """Whether two arrays broadcast to equal ones.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.array_equiv(jnp.arange(2), jnp.array([[0, 1], [0, 1]]))
     Array(True, dtype=bool)
     """
@@ -108,6 +112,7 @@ def array_equiv(a1: Any, a2: Any) -> Any:
 def iscomplexobj(x: Any) -> bool:
     """Whether the dtype is complex.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.iscomplexobj(jnp.array([1 + 0j]))
     True
     """
@@ -120,6 +125,7 @@ def iscomplexobj(x: Any) -> bool:
 def isrealobj(x: Any) -> bool:
     """Whether the dtype is not complex.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.isrealobj(jnp.array([1.0]))
     True
     """
@@ -129,10 +135,11 @@ def isrealobj(x: Any) -> bool:
 def isscalar(element: Any) -> bool:
     """Whether a value is a number, a string or an array of rank 0.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.isscalar(2.5), jnp.isscalar(jnp.ones(1))
     (True, False)
     """
-    if isinstance(element, Array | np.ndarray):
+    if isinstance(element, (Array, np.ndarray)):
         return element.ndim == 0
     offered = getattr(element, "__jax_array__", None)
     if offered is not None:
@@ -143,6 +150,7 @@ def isscalar(element: Any) -> bool:
 def iterable(y: Any) -> bool:
     """Whether a value can be iterated over.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.iterable(jnp.ones(1)), jnp.iterable(3)
     (True, False)
     """
@@ -163,6 +171,7 @@ def _bit_order(bitorder: str) -> Any:
 def packbits(a: Any, axis: int | None = None, bitorder: str = "big") -> Any:
     """Eight truth values into each byte, filled with zeros.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.packbits(jnp.array([1, 0, 1]))
     Array([160], dtype=uint8)
     """
@@ -189,6 +198,7 @@ def unpackbits(
 ) -> Any:
     """The eight bits of each byte, as zeros and ones.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.unpackbits(jnp.array([5], dtype=jnp.uint8))
     Array([0, 0, 0, 0, 0, 1, 0, 1], dtype=uint8)
     """

@@ -75,6 +75,7 @@ def array(
     number stays weakly typed. Raises TypeError for what is not a number, ValueError for ragged
     sequences, OverflowError for integers that do not fit.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.array([[1, 2], [3, 4]]), jnp.array([1, 2.5]).dtype
     (Array([[1, 2],
            [3, 4]], dtype=int32), dtype('float32'))
@@ -97,18 +98,18 @@ def _from_object(x: Any, dtype: Any) -> Any:
         x = offered()
     if isinstance(x, Array):
         return x if dtype is None else convert_with_weak_type(x, dtype, False)
-    if isinstance(x, bool | int | float | complex) and not isinstance(x, np.generic):
+    if isinstance(x, (bool, int, float, complex)) and not isinstance(x, np.generic):
         return _from_python(x, dtype)
-    if isinstance(x, np.ndarray | np.generic):
+    if isinstance(x, (np.ndarray, np.generic)):
         return _from_numpy(x, dtype)
-    if isinstance(x, list | tuple):
-        return _from_sequence(x, dtype)
+    if isinstance(x, (list, tuple, range)):
+        return _from_sequence(x if not isinstance(x, range) else list(x), dtype)
     return _from_foreign(x, dtype)
 
 
 def _from_python(x: Any, dtype: Any) -> Any:
     if dtype is None:
-        aval = aval_of(x)
+        aval: Any = aval_of(x)
         try:
             return array_of(np.array(x, aval.dtype), aval.dtype, aval.weak_type)
         except OverflowError:
@@ -127,7 +128,7 @@ def _from_numpy(x: Any, dtype: Any) -> Any:
 
 
 def _leaves(x: Any) -> list[Any]:
-    if isinstance(x, list | tuple):
+    if isinstance(x, (list, tuple)):
         return [leaf for each in x for leaf in _leaves(each)]
     return [x]
 
@@ -152,7 +153,7 @@ def _from_sequence(x: Any, dtype: Any) -> Any:
 def _check_element(x: Any) -> None:
     if x is None:
         raise ValueError("None is not a valid value for jnp.array")
-    if isinstance(x, str | bytes):
+    if isinstance(x, (str, bytes)):
         raise TypeError(f"arrays hold numbers and bools only; got {x!r}")
 
 
@@ -165,7 +166,7 @@ def _is_plain(x: Any) -> bool:
 
 
 def _stacked(x: Any, dtype: Any) -> Any:
-    if not isinstance(x, list | tuple):
+    if not isinstance(x, (list, tuple)):
         return _from_object(x, dtype)
     rows = [_stacked(each, dtype) for each in x]
     if not rows:
@@ -198,7 +199,7 @@ def _offers_array(x: Any) -> bool:
 
 
 def _copied(x: Any) -> Any:
-    return lax.copy(x)
+    return lax.copy_p(x)
 
 
 def asarray(
@@ -212,6 +213,7 @@ def asarray(
 ) -> Any:
     """`array` that returns an array as it is if nothing needs to change.
 
+    >>> import pullback.numpy as jnp
     >>> x = jnp.arange(3)
     >>> jnp.asarray(x) is x
     True
@@ -225,6 +227,7 @@ constructor_hook.append(asarray)
 def copy(a: Any, order: str | None = None) -> Any:
     """A copy of an array.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.copy(jnp.array([1, 2]))
     Array([1, 2], dtype=int32)
     """
@@ -237,6 +240,7 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = False, device: Any = None) -> 
 
     Complex to real drops the imaginary part.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.astype(jnp.array([1.7, -1.7]), jnp.int32)
     Array([ 1, -1], dtype=int32)
     """
@@ -249,6 +253,7 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = False, device: Any = None) -> 
 def frombuffer(buffer: Any, dtype: Any = float, count: int = -1, offset: int = 0) -> Any:
     """An array of the elements in a buffer of bytes.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.frombuffer(b"\\x01\\x02", dtype=jnp.uint8)
     Array([1, 2], dtype=uint8)
     """
@@ -258,6 +263,8 @@ def frombuffer(buffer: Any, dtype: Any = float, count: int = -1, offset: int = 0
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Any:
     """An array from an object with `__dlpack__`; the elements are copied.
 
+    >>> import numpy as np
+    >>> import pullback.numpy as jnp
     >>> jnp.from_dlpack(np.arange(3, dtype=np.int32))
     Array([0, 1, 2], dtype=int32)
     """
@@ -274,6 +281,7 @@ def full(
 ) -> Any:
     """An array filled with a value, which may itself be an array that broadcasts to `shape`.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.full((2, 2), 7.0)
     Array([[7., 7.],
            [7., 7.]], dtype=float32, weak_type=True)
@@ -289,14 +297,13 @@ def full(
 
 
 def _filled(name: str, shape: Any, value: Any, dtype: Any) -> Any:
-    if isinstance(shape, Array) and shape.ndim or isinstance(shape, str):
-        shape = tuple(shape)
     return lax.full(static_shape(shape), value, dtypes.check_user_dtype(dtype, name))
 
 
 def zeros(shape: Any, dtype: Any = None, *, device: Any = None, out_sharding: Any = None) -> Any:
     """An array of zeros, of float32 unless a dtype is given.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.zeros((2, 3))
     Array([[0., 0., 0.],
            [0., 0., 0.]], dtype=float32)
@@ -308,6 +315,7 @@ def zeros(shape: Any, dtype: Any = None, *, device: Any = None, out_sharding: An
 def ones(shape: Any, dtype: Any = None, *, device: Any = None, out_sharding: Any = None) -> Any:
     """An array of ones, of float32 unless a dtype is given.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.ones(3, dtype=int)
     Array([1, 1, 1], dtype=int32)
     """
@@ -318,6 +326,7 @@ def ones(shape: Any, dtype: Any = None, *, device: Any = None, out_sharding: Any
 def empty(shape: Any, dtype: Any = None, *, device: Any = None, out_sharding: Any = None) -> Any:
     """An array of zeros: nothing is left uninitialised.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.empty(2)
     Array([0., 0.], dtype=float32)
     """
@@ -327,7 +336,7 @@ def empty(shape: Any, dtype: Any = None, *, device: Any = None, out_sharding: An
 
 def _like(name: str, a: Any, value: Any, dtype: Any, shape: Any) -> Any:
     """Filled like `a`, which needs a shape and a dtype only."""
-    if not isinstance(a, Array | np.ndarray | np.generic | bool | int | float | complex):
+    if not isinstance(a, (Array, np.ndarray, np.generic, bool, int, float, complex)):
         if getattr(a, "shape", None) is None or getattr(a, "dtype", None) is None:
             check_arraylike(name, a)
         aval = ShapedArray(
@@ -354,6 +363,7 @@ def full_like(
 ) -> Any:
     """An array filled with a value, of the shape and dtype of `a` unless others are given.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.full_like(jnp.arange(3), 5)
     Array([5, 5, 5], dtype=int32)
     """
@@ -370,6 +380,7 @@ def zeros_like(
 ) -> Any:
     """Zeros of the shape and dtype of `a` unless others are given.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.zeros_like(jnp.arange(3))
     Array([0, 0, 0], dtype=int32)
     """
@@ -382,6 +393,7 @@ def ones_like(
 ) -> Any:
     """Ones of the shape and dtype of `a` unless others are given.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.ones_like(jnp.zeros(2))
     Array([1., 1.], dtype=float32)
     """
@@ -392,6 +404,7 @@ def ones_like(
 def empty_like(prototype: Any, dtype: Any = None, shape: Any = None, *, device: Any = None) -> Any:
     """Zeros of the shape and dtype of `prototype` unless others are given.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.empty_like(jnp.ones(2))
     Array([0., 0.], dtype=float32)
     """
@@ -416,6 +429,7 @@ def arange(
 
     All arguments must be concrete. Raises ValueError for a step of zero.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.arange(3), jnp.arange(1, 2, 0.5)
     (Array([0, 1, 2], dtype=int32), Array([1. , 1.5], dtype=float32))
     """
@@ -428,6 +442,8 @@ def arange(
     given = [_concrete("arange", x) for x in (start, stop, step)]
     if dtype is None:
         dtype = dtypes.result_type(*(x for x in (start, stop, step) if x is not None))
+    if dtypes.kind_of(dtype) not in "iufc":
+        raise TypeError(f"jnp.arange takes numeric dtypes, got {dtype}")
     first, last, stride = (0, given[0], given[2]) if given[1] is None else given
     first, stride = (0 if first is None else first), (1 if stride is None else stride)
     if stride == 0:
@@ -444,7 +460,7 @@ def _concrete(name: str, x: Any) -> Any:
     x = concrete_or_error(None, x, f"It is an argument of jnp.{name}. {_STATIC}")
     if shape_of(x) != ():
         raise ValueError(f"jnp.{name}: arguments must be scalars, got shape {shape_of(x)}")
-    return np.asarray(x)[()].item() if isinstance(x, Array | np.ndarray | np.generic) else x
+    return np.asarray(x)[()].item() if isinstance(x, (Array, np.ndarray, np.generic)) else x
 
 
 def _integer_range(numbers: range, dtype: Any) -> Any:
@@ -468,6 +484,7 @@ def linspace(
 
     Bounds may be arrays: the new axis is at `axis`. With `retstep`, also the spacing.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.linspace(0, 1, 5)
     Array([0.  , 0.25, 0.5 , 0.75, 1.  ], dtype=float32)
     """
@@ -532,6 +549,7 @@ def logspace(
 ) -> Any:
     """`base` raised to evenly spaced exponents.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.logspace(0, 2, 3, base=2)
     Array([1., 2., 4.], dtype=float32)
     """
@@ -552,6 +570,7 @@ def geomspace(
 ) -> Any:
     """Numbers from `start` to `stop` with a constant ratio.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.geomspace(1, 1, 2)
     Array([1., 1.], dtype=float32)
     """

@@ -65,6 +65,7 @@ def _cumulative(
 def cumsum(a: Any, axis: Any = None, dtype: Any = None, out: None = None) -> Any:
     """The sums of the first one, two, three ... elements along an axis, or flattened.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.cumsum(jnp.array([1, 2, 3]))
     Array([1, 3, 6], dtype=int32)
     """
@@ -74,6 +75,7 @@ def cumsum(a: Any, axis: Any = None, dtype: Any = None, out: None = None) -> Any
 def cumprod(a: Any, axis: Any = None, dtype: Any = None, out: None = None) -> Any:
     """The products of the first one, two, three ... elements along an axis, or flattened.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.cumprod(jnp.array([1, 2, 3]))
     Array([1, 2, 6], dtype=int32)
     """
@@ -83,6 +85,7 @@ def cumprod(a: Any, axis: Any = None, dtype: Any = None, out: None = None) -> An
 def nancumsum(a: Any, axis: Any = None, dtype: Any = None, out: None = None) -> Any:
     """`cumsum` that counts nan as 0.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.nancumsum(jnp.array([1., jnp.nan, 3.]))
     Array([1., 1., 4.], dtype=float32)
     """
@@ -92,6 +95,7 @@ def nancumsum(a: Any, axis: Any = None, dtype: Any = None, out: None = None) -> 
 def nancumprod(a: Any, axis: Any = None, dtype: Any = None, out: None = None) -> Any:
     """`cumprod` that counts nan as 1.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.nancumprod(jnp.array([1., jnp.nan, 3.]))
     Array([1., 1., 3.], dtype=float32)
     """
@@ -124,6 +128,7 @@ def cumulative_sum(
 ) -> Any:
     """`cumsum` of the array API: integers widen, and the sum of nothing may come first.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.cumulative_sum(jnp.array([1, 2]), include_initial=True)
     Array([0, 1, 3], dtype=int32)
     """
@@ -135,6 +140,7 @@ def cumulative_prod(
 ) -> Any:
     """`cumprod` of the array API: integers widen, and the product of nothing may come first.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.cumulative_prod(jnp.array([3, 2]), include_initial=True)
     Array([1, 3, 6], dtype=int32)
     """
@@ -155,6 +161,7 @@ def _neighbours(a: Any, axis: int) -> tuple[Any, Any]:
 def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
     """The differences of neighbours along an axis, `n` times over; of bools, whether they differ.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.diff(jnp.array([1, 4, 9]))
     Array([3, 5], dtype=int32)
     """
@@ -189,6 +196,7 @@ def _end(name: str, a: Any, axis: int, value: Any) -> Any:
 def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     """The differences of neighbours of the flattened array, between the given ends.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.ediff1d(jnp.array([1, 4, 9]), to_begin=0)
     Array([0, 3, 5], dtype=int32)
     """
@@ -208,6 +216,7 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int | None = N
 
     Spacing: nothing (1), one number for all axes, or one for each: a number or coordinates.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.gradient(jnp.array([1., 2., 4.]))
     Array([1. , 1.5, 2. ], dtype=float32)
     """
@@ -259,6 +268,7 @@ def _uneven_inner(f: Any, h: Any) -> Any:
 def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
     """The integral of samples by the trapezoidal rule.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.trapezoid(jnp.array([1., 2., 3.]))
     Array(4., dtype=float32)
     """
@@ -278,6 +288,7 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
 def unwrap(p: Any, discont: Any = None, axis: int = -1, period: Any = 6.283185307179586) -> Any:
     """Phases with jumps of more than half a period replaced by their complement.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.unwrap(jnp.array([0, 3, 5]), period=4)
     Array([ 0, -1,  1], dtype=int32)
     """

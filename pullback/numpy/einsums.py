@@ -32,6 +32,7 @@ def einsum(
 
     `optimize` says how to find the order of the products (of opt_einsum; False: left to right).
 
+    >>> import pullback.numpy as jnp
     >>> jnp.einsum("ij,jk->ik", jnp.ones((2, 3)), jnp.ones((3, 2)))
     Array([[3., 3.],
            [3., 3.]], dtype=float32)
@@ -54,6 +55,7 @@ def einsum(
 def einsum_path(subscripts: Any, /, *operands: Any, optimize: Any = "auto") -> tuple[Any, Any]:
     """The order in which `einsum` multiplies, and a report on its cost.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.einsum_path("ij,jk->ik", jnp.ones((2, 3)), jnp.ones((3, 2)))[0]
     [(0, 1)]
     """
@@ -157,7 +159,7 @@ def _sum_out(x: Any, term: str, keep: set[str]) -> tuple[Any, str]:
     if not axes:
         return x, term
     weak, dtype = x.aval.weak_type, x.dtype
-    total = x.sum(axes, dtype=dtype)
+    total = x.any(axes) if dtype == bool else x.sum(axes, dtype=dtype)
     return convert_with_weak_type(total, dtype, weak), "".join(c for c in term if c in keep)
 
 

@@ -19,10 +19,12 @@ from pullback.numpy.promotion import (
     unwrap,
 )
 
-__all__ = ["BINARY_NOTE", "FUNCTIONS", "KEPT_NOTE", "publish"]
+__all__ = ["BINARY_NOTE", "FUNCTIONS", "IMPORT", "KEPT_NOTE", "publish"]
 
 Function = Callable[..., Any]
 Row = tuple[str, Function, str, str]
+
+IMPORT: Final = ">>> import pullback.numpy as jnp"
 
 FUNCTIONS: Final[dict[str, Function]] = {}
 """Public functions of this module by name."""
@@ -48,7 +50,7 @@ def publish(function: Function, names: str, summary: str, note: str, example: st
     function.__name__ = function.__qualname__ = name
     alias = f"  Also named {', '.join(f'`{a}`' for a in aliases)}." if aliases else ""
     call, result = example.split(" -> ")
-    function.__doc__ = f"{summary}{alias}\n\n{note}\n\n>>> jnp.{call}\n{result}\n"
+    function.__doc__ = f"{summary}{alias}\n\n{note}\n\n{IMPORT}\n>>> jnp.{call}\n{result}\n"
     for each in (name, *aliases):
         FUNCTIONS[each] = function
 

@@ -26,10 +26,11 @@ def _frequencies(numbers: Any, n: int, d: Any, dtype: Any) -> Any:
 def fftfreq(n: int, d: Any = 1.0, *, dtype: Any = None, device: Any = None) -> Any:
     """The frequencies of a transform of `n` samples at a distance of `d`.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.fft.fftfreq(4)
     Array([ 0.  ,  0.25, -0.5 , -0.25], dtype=float32)
     """
-    if not isinstance(n, int | np.integer):
+    if not isinstance(n, (int, np.integer)):
         raise ValueError(f"The n argument of jnp.fft.fftfreq must be an integer, got {n}.")
     k = np.arange(n)
     return _frequencies(np.where(k < (n + 1) // 2, k, k - n), n, d, dtype)
@@ -38,10 +39,11 @@ def fftfreq(n: int, d: Any = 1.0, *, dtype: Any = None, device: Any = None) -> A
 def rfftfreq(n: int, d: Any = 1.0, *, dtype: Any = None, device: Any = None) -> Any:
     """The frequencies of a transform of `n` real samples at a distance of `d`.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.fft.rfftfreq(4)
     Array([0.  , 0.25, 0.5 ], dtype=float32)
     """
-    if not isinstance(n, int | np.integer):
+    if not isinstance(n, (int, np.integer)):
         raise ValueError(f"The n argument of jnp.fft.rfftfreq must be an integer, got {n}.")
     return _frequencies(np.arange(n // 2 + 1), n, d, dtype)
 
@@ -49,6 +51,7 @@ def rfftfreq(n: int, d: Any = 1.0, *, dtype: Any = None, device: Any = None) -> 
 def fftshift(x: Any, axes: Any = None) -> Any:
     """The zero frequency moved to the middle.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.fft.fftshift(jnp.arange(3))
     Array([2, 0, 1], dtype=int32)
     """
@@ -60,6 +63,7 @@ def fftshift(x: Any, axes: Any = None) -> Any:
 def ifftshift(x: Any, axes: Any = None) -> Any:
     """The zero frequency moved from the middle to the front.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.fft.ifftshift(jnp.array([2, 0, 1]))
     Array([0, 1, 2], dtype=int32)
     """

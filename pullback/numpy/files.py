@@ -39,6 +39,7 @@ def array_repr(
 ) -> str:
     """The text of an array as NumPy writes it.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.array_repr(jnp.arange(2))
     'array([0, 1], dtype=int32)'
     """
@@ -48,6 +49,7 @@ def array_repr(
 def load(file: Any, *args: Any, **kwargs: Any) -> Any:
     """The array in a `.npy` file, or the archive in a `.npz` file.
 
+    >>> import pullback.numpy as jnp
     >>> import io
     >>> buffer = io.BytesIO()
     >>> jnp.save(buffer, jnp.arange(2)); _ = buffer.seek(0)
@@ -61,6 +63,7 @@ def load(file: Any, *args: Any, **kwargs: Any) -> Any:
 def fromstring(string: str, dtype: Any = float, count: int = -1, *, sep: str) -> Any:
     """The numbers in a text, between separators.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.fromstring("1 2", sep=" ")
     Array([1., 2.], dtype=float32)
     """
@@ -77,6 +80,8 @@ def _impure(name: str) -> NotImplementedError:
 def fromfile(*args: Any, **kwargs: Any) -> Any:
     """Not implemented, since reading a file is not pure: use `jnp.asarray(np.fromfile(...))`.
 
+    >>> import numpy as np
+    >>> import pullback.numpy as jnp
     >>> try:
     ...     jnp.fromfile("data")
     ... except NotImplementedError:
@@ -89,6 +94,8 @@ def fromfile(*args: Any, **kwargs: Any) -> Any:
 def fromiter(*args: Any, **kwargs: Any) -> Any:
     """Not implemented, since iterating is not pure: use `jnp.asarray(np.fromiter(...))`.
 
+    >>> import numpy as np
+    >>> import pullback.numpy as jnp
     >>> try:
     ...     jnp.fromiter(range(3), int)
     ... except NotImplementedError:

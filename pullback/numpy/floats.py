@@ -23,6 +23,7 @@ from pullback.numpy.promotion import (
     promote_args_inexact,
     promote_shapes,
 )
+from pullback.numpy.scalar_types import finfo
 
 __all__ = [
     "angle",
@@ -54,10 +55,20 @@ __all__ = [
 def arctan2(x1: Any, x2: Any, /) -> Any:
     """The angle of the point (x2, x1), in [-pi, pi]; shapes broadcast.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.arctan2(0.0, jnp.float32(1))
     Array(0., dtype=float32)
     """
-    return lax.atan2(*materialized(*promote_args_inexact("arctan2", x1, x2)))
+    x1, x2 = materialized(*promote_args_inexact("arctan2", x1, x2))
+    return _complex_atan2(x1, x2) if kind(x1) == "c" else lax.atan2(x1, x2)
+
+
+def _complex_atan2(y: Any, x: Any) -> Any:
+    """-i log((x + iy) / sqrt(x² + y²))."""
+    i = lax.full_like(x, 1j)
+    length = lax.sqrt(lax.add(lax.mul(x, x), lax.mul(y, y)))
+    angle = lax.log(lax.div(lax.add(x, lax.mul(i, y)), length))
+    return lax.neg(lax.mul(i, angle))
 
 
 atan2 = arctan2
@@ -66,6 +77,7 @@ atan2 = arctan2
 def hypot(x1: Any, x2: Any, /) -> Any:
     """sqrt(x1² + x2²) without overflow; shapes broadcast. Raises ValueError for complex numbers.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.hypot(jnp.array([3.]), 4.)
     Array([5.], dtype=float32)
     """
@@ -84,6 +96,7 @@ def hypot(x1: Any, x2: Any, /) -> Any:
 def deg2rad(x: Any, /) -> Any:
     """Degrees as radians.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.deg2rad(jnp.float32(0))
     Array(0., dtype=float32)
     """
@@ -94,6 +107,7 @@ def deg2rad(x: Any, /) -> Any:
 def rad2deg(x: Any, /) -> Any:
     """Radians as degrees.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.rad2deg(jnp.float32(0))
     Array(0., dtype=float32)
     """
@@ -108,6 +122,7 @@ degrees = rad2deg
 def sinc(x: Any, /) -> Any:
     """sin(pi x) / (pi x), and 1 at zero, where derivatives up to the seventh are right too.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.sinc(jnp.array([0., 0.5]))[0]
     Array(1., dtype=float32)
     """
@@ -130,6 +145,7 @@ def _sinc_near_zero(px: Any) -> Any:
 def i0(x: Any) -> Any:
     """The modified Bessel function of the first kind and order 0. Raises ValueError for complex.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.i0(jnp.float32(0))
     Array(1., dtype=float32)
     """
@@ -141,6 +157,7 @@ def i0(x: Any) -> Any:
 def positive(x: Any, /) -> Any:
     """`x` itself, as an array.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.positive(jnp.array([1, -2]))
     Array([ 1, -2], dtype=int32)
     """
@@ -150,6 +167,7 @@ def positive(x: Any, /) -> Any:
 def fabs(x: Any, /) -> Any:
     """The absolute value in floating point. Raises TypeError for complex numbers.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.fabs(jnp.array([-1, 2]))
     Array([1., 2.], dtype=float32)
     """
@@ -161,6 +179,7 @@ def fabs(x: Any, /) -> Any:
 def real(val: Any, /) -> Any:
     """The real part; real arrays are returned as they are.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.real(jnp.array([1 + 2j]))
     Array([1.], dtype=float32)
     """
@@ -171,6 +190,7 @@ def real(val: Any, /) -> Any:
 def imag(val: Any, /) -> Any:
     """The imaginary part; zeros for real arrays.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.imag(jnp.array([1 + 2j]))
     Array([2.], dtype=float32)
     """
@@ -181,6 +201,7 @@ def imag(val: Any, /) -> Any:
 def conjugate(x: Any, /) -> Any:
     """The complex conjugate; real arrays are returned as they are.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.conjugate(jnp.array([1 + 2j]))
     Array([1.-2.j], dtype=complex64)
     """
@@ -194,6 +215,7 @@ conj = conjugate
 def angle(z: Any, deg: bool = False) -> Any:
     """The argument of complex numbers in radians, or in degrees.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.angle(jnp.array([1j, -1.]), deg=True)
     Array([ 90., 180.], dtype=float32)
     """
@@ -210,6 +232,7 @@ def angle(z: Any, deg: bool = False) -> Any:
 def copysign(x1: Any, x2: Any, /) -> Any:
     """`x1` with the sign of `x2`; shapes broadcast. Raises TypeError for complex numbers.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.copysign(jnp.array([1., 2.]), -0.0)
     Array([-1., -2.], dtype=float32)
     """
@@ -228,6 +251,7 @@ def _bits_of(x: Any) -> tuple[Any, int]:
 def signbit(x: Any, /) -> Any:
     """Whether the sign bit is set: true for -0.0. Raises ValueError for complex numbers.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.signbit(jnp.array([-0.0, 1.0]))
     Array([ True, False], dtype=bool)
     """
@@ -246,6 +270,7 @@ def signbit(x: Any, /) -> Any:
 def heaviside(x1: Any, x2: Any, /) -> Any:
     """0 where `x1` is negative, 1 where positive, `x2` where zero; shapes broadcast.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.heaviside(jnp.array([-1., 0., 1.]), 0.5)
     Array([0. , 0.5, 1. ], dtype=float32)
     """
@@ -260,6 +285,7 @@ def heaviside(x1: Any, x2: Any, /) -> Any:
 def spacing(x: Any, /) -> Any:
     """The distance to the next representable number away from zero. ValueError for complex.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.spacing(jnp.float32(2**23))
     Array(1., dtype=float32)
     """
@@ -287,6 +313,7 @@ def frexp(x: Any, /) -> tuple[Any, Any]:
 
     Zeros, infinities and nan have exponent 0. Raises TypeError for complex numbers.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.frexp(jnp.array([8., 0.75]))
     (Array([0.5 , 0.75], dtype=float32), Array([4, 0], dtype=int32))
     """
@@ -295,7 +322,7 @@ def frexp(x: Any, /) -> tuple[Any, Any]:
     x = lax.convert_element_type(x, dtypes.to_inexact_dtype(x.dtype))
     fraction, exponent_bits = _MANTISSA[x.dtype.name]
     bias = 2 ** (exponent_bits - 1) - 1
-    tiny = lax.lt(lax.abs(x), lax.full_like(x, dtypes.finfo(x.dtype).tiny))
+    tiny = lax.lt(lax.abs(x), lax.full_like(x, finfo(x.dtype).tiny))
     scaled = lax.select(tiny, lax.mul(x, lax.full_like(x, 2.0 ** (fraction + 1))), x)
     bits, _ = _bits_of(scaled)
     mask = 2**exponent_bits - 1
@@ -318,6 +345,7 @@ def ldexp(x1: Any, x2: Any, /) -> Any:
 
     Raises ValueError for complex `x1` or an `x2` that is not of integers.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.ldexp(jnp.array([1.5]), 3)
     Array([12.], dtype=float32)
     """
@@ -342,6 +370,7 @@ def _power_of_two(exponent: Any, dtype: Any) -> Any:
 def modf(x: Any, /, out: None = None) -> tuple[Any, Any]:
     """Fractional and whole part, both with the sign of `x`. Raises TypeError for complex numbers.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.modf(jnp.array([1.5, -2.25]))
     (Array([ 0.5 , -0.25], dtype=float32), Array([ 1., -2.], dtype=float32))
     """

@@ -9,7 +9,6 @@ import numpy as np
 
 from pullback import lax
 from pullback.core import dtypes
-from pullback.core.array import Array
 from pullback.core.trace import concrete_or_error
 from pullback.numpy.arrays import array_of, convert_with_weak_type
 from pullback.numpy.creation import arange, asarray, linspace
@@ -44,6 +43,7 @@ def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = 
 
     With indexing "ij" axis k belongs to vector k; with "xy" the first two are swapped.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.meshgrid(jnp.arange(2), jnp.arange(2))[0]
     Array([[0, 1],
            [0, 1]], dtype=int32)
@@ -75,6 +75,7 @@ def _only(lengths: Sequence[int], axis: int) -> list[int]:
 def indices(dimensions: Sequence[int], dtype: Any = None, sparse: bool = False) -> Any:
     """The indices of the elements of an array: one grid an axis, stacked (or a tuple if sparse).
 
+    >>> import pullback.numpy as jnp
     >>> jnp.indices((2, 2))[0]
     Array([[0, 0],
            [1, 1]], dtype=int32)
@@ -92,21 +93,22 @@ def indices(dimensions: Sequence[int], dtype: Any = None, sparse: bool = False) 
 def fromfunction(function: Callable[..., Any], shape: Any, *, dtype: Any = float, **kw: Any) -> Any:
     """The array whose elements are `function` of their indices, called once for all by `vmap`.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.fromfunction(lambda i, j: i + j, (2, 2), dtype=int)
     Array([[0, 1],
            [1, 2]], dtype=int32)
     """
     shape = static_shape(shape)
     for k in reversed(range(len(shape))):
-        in_axes = [None] * len(shape)
-        in_axes[k] = 0
-        function = vmap(function, in_axes=tuple(in_axes))
+        in_axes = tuple(0 if axis == k else None for axis in range(len(shape)))
+        function = vmap(function, in_axes=in_axes)
     return function(*(arange(n, dtype=dtype) for n in shape), **kw)
 
 
 def ix_(*args: Any) -> tuple[Any, ...]:
     """Arrays that index the outer product of vectors of indices.
 
+    >>> import pullback.numpy as jnp
     >>> [i.shape for i in jnp.ix_(jnp.array([0, 2]), jnp.array([1, 3, 4]))]
     [(2, 1), (1, 3)]
     """
@@ -137,7 +139,7 @@ def _numbers(s: slice, context: str) -> Any:
         for v in (s.start, s.stop, s.step)
     )
     start = 0 if start is None else start
-    if isinstance(step, complex) or (isinstance(step, Array) and dtypes.kind_of(step.dtype) == "c"):
+    if step is not None and dtypes.kind_of(dtypes.dtype_of(step)) == "c":
         return linspace(start, stop, int(abs(complex(step))))
     return arange(start, stop, 1 if step is None else step)
 
@@ -145,6 +147,7 @@ def _numbers(s: slice, context: str) -> Any:
 class _Grid:
     """`jnp.mgrid[...]` or `jnp.ogrid[...]`: coordinates of a grid described by slices.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.mgrid[0:2], jnp.ogrid[0:1:3j]
     (Array([0, 1], dtype=int32), Array([0. , 0.5, 1. ], dtype=float32))
     """
@@ -169,6 +172,7 @@ ogrid: Final = _Grid("ogrid", True)
 class _Join:
     """`jnp.r_[...]` or `jnp.c_[...]`: joins slices, numbers and arrays along an axis.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.r_[1:3, 5], jnp.c_[jnp.arange(2), jnp.arange(2)]
     (Array([1, 2, 5], dtype=int32), Array([[0, 0],
            [1, 1]], dtype=int32))
@@ -229,6 +233,7 @@ def _window(M: int, values: Callable[[int], Any]) -> Any:
 def bartlett(M: int) -> Any:
     """A triangular window of `M` points, zero at both ends.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.bartlett(3)
     Array([0., 1., 0.], dtype=float32)
     """
@@ -238,6 +243,7 @@ def bartlett(M: int) -> Any:
 def blackman(M: int) -> Any:
     """A Blackman window of `M` points: 0.42 - 0.5 cos + 0.08 cos of twice the angle.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.blackman(1)
     Array([1.], dtype=float32)
     """
@@ -247,6 +253,7 @@ def blackman(M: int) -> Any:
 def hamming(M: int) -> Any:
     """A Hamming window of `M` points: 0.54 - 0.46 cos.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.hamming(1)
     Array([1.], dtype=float32)
     """
@@ -256,6 +263,7 @@ def hamming(M: int) -> Any:
 def hanning(M: int) -> Any:
     """A Hann window of `M` points: 0.5 - 0.5 cos.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.hanning(1)
     Array([1.], dtype=float32)
     """
@@ -265,6 +273,7 @@ def hanning(M: int) -> Any:
 def kaiser(M: int, beta: Any) -> Any:
     """A Kaiser window of `M` points with the shape parameter `beta`.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.kaiser(1, 2.0)
     Array([1.], dtype=float32)
     """

@@ -49,6 +49,7 @@ class IndexUpdateRef:
     of updates; `"clip"`, the default of reads; `"promise_in_bounds"`), `indices_are_sorted` and
     `unique_indices` are promises, `wrap_negative_indices` counts negative ones from the end.
 
+    >>> import pullback.numpy as jnp
     >>> x = jnp.zeros(3)
     >>> x.at[1].set(5.0), x.at[jnp.array([0, 0])].add(1.0)
     (Array([0., 5., 0.], dtype=float32), Array([2., 0., 0.], dtype=float32))
@@ -75,6 +76,7 @@ class IndexUpdateRef:
         """`x[index]`; with mode `"fill"`, elements out of bounds read `fill_value` (default: nan,
         the smallest integer, the largest unsigned one).
 
+        >>> import pullback.numpy as jnp
         >>> jnp.arange(3.0).at[jnp.array([0, 9])].get(mode="fill")
         Array([ 0., nan], dtype=float32)
         """
@@ -92,6 +94,7 @@ class IndexUpdateRef:
     def set(self, values: Any, **options: Any) -> Any:
         """`x[index] = values` on a copy.
 
+        >>> import pullback.numpy as jnp
         >>> jnp.arange(3).at[1].set(7)
         Array([0, 7, 2], dtype=int32)
         """
@@ -132,6 +135,7 @@ class IndexUpdateRef:
     def apply(self, func: Callable[[Any], Any], **options: Any) -> Any:
         """`x[index] = func(x[index])` on a copy; `func` is element-wise.
 
+        >>> import pullback.numpy as jnp
         >>> jnp.arange(3.0).at[1:].apply(jnp.negative)
         Array([ 0., -1., -2.], dtype=float32)
         """

@@ -104,7 +104,7 @@ _VALID: Final = (
 
 
 def _refuse_sequences(index: Any) -> None:
-    if isinstance(index, list | range):
+    if isinstance(index, (list, range)):
         raise TypeError(
             "Using a non-tuple sequence for multidimensional indexing is not allowed; use "
             f"`arr[jnp.array(seq)]` instead of `arr[seq]`, got {index!r}"
@@ -117,19 +117,19 @@ def _as_index(e: Any, position: int) -> Any:
     """One entry: None, Ellipsis, a slice, an int, or an array of integers or bools."""
     if e is None or e is Ellipsis or type(e) is int or isinstance(e, slice):
         return e
-    if isinstance(e, bool | np.bool_):
+    if isinstance(e, (bool, np.bool_)):
         return np.asarray(e)
-    if isinstance(e, list | tuple | range):
+    if isinstance(e, (list, tuple, range)):
         e = as_array(np.asarray(e)) if not _holds_arrays(e) else _stacked(e)
         e = e if e.size else np.zeros(e.shape, np.int32)
     elif isinstance(e, str):
         raise TypeError(f"arrays cannot be indexed by strings; got idx={e!r}")
-    elif not isinstance(e, Array | np.ndarray):
+    elif not isinstance(e, (Array, np.ndarray)):
         try:
             return operator.index(e)
         except TypeError:
             pass
-        if not isinstance(e, float | complex | np.generic):
+        if not isinstance(e, (float, complex, np.generic)):
             raise IndexError(_VALID.format(e))
         e = np.asarray(e)
     return _checked_array(e, position)
@@ -155,13 +155,13 @@ def _checked_array(e: Any, position: int) -> Any:
 
 
 def _holds_arrays(e: Any) -> bool:
-    if isinstance(e, list | tuple):
+    if isinstance(e, (list, tuple)):
         return any(_holds_arrays(x) for x in e)
     return isinstance(e, Array)
 
 
 def _stacked(e: Any) -> Any:
-    if not isinstance(e, list | tuple):
+    if not isinstance(e, (list, tuple)):
         return as_array(e)
     rows = [_stacked(x) for x in e]
     return lax.concatenate([lax.expand_dims(r, (0,)) for r in rows], 0)

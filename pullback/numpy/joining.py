@@ -54,8 +54,9 @@ __all__ = [
 
 def _sequence(name: str, arrays: Any) -> Sequence[Any]:
     """The operands of a join; an array stands for its rows."""
-    if isinstance(arrays, Array | np.ndarray):
-        return [arrays[k] for k in range(arrays.shape[0])]
+    if isinstance(arrays, (Array, np.ndarray)):
+        rows: Any = arrays
+        return [rows[k] for k in range(arrays.shape[0])]
     check_arraylike(name, *arrays)
     return [as_array(x) for x in arrays]
 
@@ -73,6 +74,7 @@ def concatenate(arrays: Any, axis: Any = 0, dtype: Any = None) -> Any:
     Converted to their common dtype. Raises ValueError on no arrays or scalars, TypeError on shapes
     that do not fit.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.concatenate([jnp.arange(2), jnp.ones(1)])
     Array([0., 1., 1.], dtype=float32)
     """
@@ -91,6 +93,7 @@ def concatenate(arrays: Any, axis: Any = 0, dtype: Any = None) -> Any:
 def concat(arrays: Any, /, *, axis: int | None = 0) -> Any:
     """Arrays one after the other along an existing axis.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.concat([jnp.arange(2), jnp.arange(1)])
     Array([0, 1, 0], dtype=int32)
     """
@@ -102,12 +105,13 @@ def stack(arrays: Any, axis: int = 0, out: None = None, dtype: Any = None) -> An
 
     Raises ValueError on no arrays or different shapes.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.stack([jnp.arange(2), jnp.arange(2)], axis=1)
     Array([[0, 0],
            [1, 1]], dtype=int32)
     """
     check_no_out("stack", out)
-    if isinstance(arrays, Array | np.ndarray):
+    if isinstance(arrays, (Array, np.ndarray)):
         axis = canonical_axis(
             axis, np.ndim(arrays) if isinstance(arrays, np.ndarray) else arrays.ndim
         )
@@ -133,6 +137,7 @@ def concatenate_rows(array: Any, dtype: Any) -> Any:
 def vstack(tup: Any, dtype: Any = None) -> Any:
     """Arrays below each other: vectors are rows.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.vstack([jnp.arange(2), jnp.arange(2)]).shape
     (2, 2)
     """
@@ -142,6 +147,7 @@ def vstack(tup: Any, dtype: Any = None) -> Any:
 def hstack(tup: Any, dtype: Any = None) -> Any:
     """Arrays beside each other: along the second axis, vectors along their only one.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.hstack([jnp.arange(2), jnp.arange(1)])
     Array([0, 1, 0], dtype=int32)
     """
@@ -152,6 +158,7 @@ def hstack(tup: Any, dtype: Any = None) -> Any:
 def dstack(tup: Any, dtype: Any = None) -> Any:
     """Arrays behind each other: along the third axis.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.dstack([jnp.arange(2), jnp.arange(2)]).shape
     (1, 2, 2)
     """
@@ -161,6 +168,7 @@ def dstack(tup: Any, dtype: Any = None) -> Any:
 def column_stack(tup: Any) -> Any:
     """Vectors as the columns of a matrix.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.column_stack([jnp.arange(2), jnp.arange(2)])
     Array([[0, 0],
            [1, 1]], dtype=int32)
@@ -174,6 +182,7 @@ def column_stack(tup: Any) -> Any:
 def block(arrays: Any) -> Any:
     """An array from nested lists of blocks: the innermost lists along the last axis.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.block([[jnp.ones((1, 1)), jnp.zeros((1, 2))]])
     Array([[1., 0., 0.]], dtype=float32)
     """
@@ -218,6 +227,7 @@ def _join_blocks(arrays: Any, depth: int, rank: int) -> Any:
 def append(arr: Any, values: Any, axis: int | None = None) -> Any:
     """`values` after `arr` along an axis; both flattened without one.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.append(jnp.arange(2), 5)
     Array([0, 1, 5], dtype=int32)
     """
@@ -234,7 +244,7 @@ def _cuts(name: str, x: Any, where: Any, axis: int, uneven: bool) -> list[int]:
     """The positions 0, ..., n between which the parts lie."""
     n = x.shape[axis]
     where = concrete_or_error(None, where, f"It says where jnp.{name} cuts.")
-    if isinstance(where, tuple | list) or np.ndim(np.asarray(where)) == 1:
+    if isinstance(where, (tuple, list)) or np.ndim(np.asarray(where)) == 1:
         inner = [operator.index(i) for i in np.asarray(where)]
         return [0, *(slice(i, None).indices(n)[0] for i in inner), n]
     parts = operator.index(np.asarray(where)[()])
@@ -264,6 +274,7 @@ def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
 
     Raises ValueError if a number of parts does not divide the length.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.split(jnp.arange(4), 2)
     [Array([0, 1], dtype=int32), Array([2, 3], dtype=int32)]
     """
@@ -273,6 +284,7 @@ def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
 def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     """`split` whose first parts are longer by one if the length is not divisible.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.array_split(jnp.arange(3), 2)
     [Array([0, 1], dtype=int32), Array([2], dtype=int32)]
     """
@@ -282,6 +294,7 @@ def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
 def vsplit(ary: Any, indices_or_sections: Any) -> list[Any]:
     """Parts along the first axis.
 
+    >>> import pullback.numpy as jnp
     >>> [x.shape for x in jnp.vsplit(jnp.ones((4, 2)), 2)]
     [(2, 2), (2, 2)]
     """
@@ -291,6 +304,7 @@ def vsplit(ary: Any, indices_or_sections: Any) -> list[Any]:
 def hsplit(ary: Any, indices_or_sections: Any) -> list[Any]:
     """Parts along the second axis, of vectors along their only one.
 
+    >>> import pullback.numpy as jnp
     >>> [x.shape for x in jnp.hsplit(jnp.ones((4, 2)), 2)]
     [(4, 1), (4, 1)]
     """
@@ -301,6 +315,7 @@ def hsplit(ary: Any, indices_or_sections: Any) -> list[Any]:
 def dsplit(ary: Any, indices_or_sections: Any) -> list[Any]:
     """Parts along the third axis.
 
+    >>> import pullback.numpy as jnp
     >>> [x.shape for x in jnp.dsplit(jnp.ones((1, 4, 2)), 2)]
     [(1, 4, 1), (1, 4, 1)]
     """
@@ -310,6 +325,7 @@ def dsplit(ary: Any, indices_or_sections: Any) -> list[Any]:
 def unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
     """The parts of length 1 along an axis, without that axis.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.unstack(jnp.arange(2))
     (Array(0, dtype=int32), Array(1, dtype=int32))
     """
@@ -336,6 +352,7 @@ def delete(
 
     Positions are static unless one traced integer, or unique ones by `assume_unique_indices`.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.delete(jnp.arange(4), jnp.array([1, 2]))
     Array([0, 3], dtype=int32)
     """
@@ -383,6 +400,7 @@ def _delete_traced(arr: Any, obj: Any, axis: int) -> Any:
 def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
     """`values` inserted before the given positions: an int, a slice, or an array of ints.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.insert(jnp.arange(3), 1, 9)
     Array([0, 9, 1, 2], dtype=int32)
     """
@@ -438,6 +456,7 @@ def _interleaved(arr: Any, values: Any, where: Any, axis: int) -> Any:
 def trim_zeros(filt: Any, trim: str = "fb", axis: Any = None) -> Any:
     """Without the zeros at the front ("f") and the back ("b"); the values must be concrete.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.trim_zeros(jnp.array([0, 1, 0, 2, 0]))
     Array([1, 0, 2], dtype=int32)
     """

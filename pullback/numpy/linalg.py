@@ -46,6 +46,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     Vectors: any number, inf, -inf, 0. Matrices: "fro", 1, -1, inf, -inf; 2, -2 and "nuc" need
     singular values and raise NotImplementedError.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.linalg.norm(jnp.array([3., 4.]))
     Array(5., dtype=float32)
     """
@@ -95,7 +96,7 @@ def _vector_norm(x: Any, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any
 
 
 def _is(ord: Any, value: float) -> bool:
-    return isinstance(ord, int | float | np.number) and ord == value
+    return isinstance(ord, (int, float, np.number)) and ord == value
 
 
 def _matrix_norm(x: Any, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
@@ -119,6 +120,7 @@ def _matrix_norm(x: Any, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any
 def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
     """The norm of vectors along one or several axes, taken together.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.linalg.vector_norm(jnp.array([[3., 4.]]), axis=1)
     Array([5.], dtype=float32)
     """
@@ -129,6 +131,7 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any
 def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
     """The norm of matrices in the last two axes; see `norm` for the orders.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.linalg.matrix_norm(jnp.array([[3., 4.]]))
     Array(5., dtype=float32)
     """
@@ -141,6 +144,7 @@ def matrix_power(a: Any, n: int) -> Any:
 
     Raises NotImplementedError for negative `n`, which needs an inverse.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.linalg.matrix_power(jnp.array([[1, 1], [0, 1]]), 5)
     Array([[1, 5],
            [0, 1]], dtype=int32)
@@ -168,6 +172,7 @@ def matrix_power(a: Any, n: int) -> Any:
 def multi_dot(arrays: Sequence[Any], *, precision: Any = None) -> Any:
     """The product of several matrices in the cheapest order; the ends may be vectors.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.linalg.multi_dot([jnp.ones((1, 2)), jnp.ones((2, 3)), jnp.ones(3)])
     Array([6.], dtype=float32)
     """
@@ -216,6 +221,7 @@ def _cheapest(parts: Sequence[Any]) -> dict[tuple[int, int], int]:
 def trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Any:
     """The sum of a diagonal of the last two axes.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.linalg.trace(jnp.eye(3))
     Array(3., dtype=float32)
     """
@@ -225,6 +231,7 @@ def trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Any:
 def diagonal(x: Any, /, *, offset: int = 0) -> Any:
     """The elements of a diagonal of the last two axes.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.linalg.diagonal(jnp.eye(2))
     Array([1., 1.], dtype=float32)
     """
@@ -234,6 +241,7 @@ def diagonal(x: Any, /, *, offset: int = 0) -> Any:
 def matrix_transpose(x: Any, /) -> Any:
     """The last two axes swapped.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.linalg.matrix_transpose(jnp.ones((5, 2, 3))).shape
     (5, 3, 2)
     """
@@ -245,6 +253,7 @@ def matmul(
 ) -> Any:
     """The matrix product; see `jax.numpy.matmul`.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.linalg.matmul(jnp.ones((1, 2)), jnp.ones((2, 1)))
     Array([[2.]], dtype=float32)
     """
@@ -264,6 +273,7 @@ def vecdot(
 ) -> Any:
     """The products of vectors along an axis; see `jax.numpy.vecdot`.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.linalg.vecdot(jnp.array([1., 2.]), jnp.array([3., 4.]))
     Array(11., dtype=float32)
     """
@@ -275,6 +285,7 @@ def vecdot(
 def outer(x1: Any, x2: Any, /) -> Any:
     """The products of all elements of two vectors. Raises ValueError for other ranks.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.linalg.outer(jnp.array([1, 2]), jnp.array([3, 4]))
     Array([[3, 4],
            [6, 8]], dtype=int32)
@@ -290,6 +301,7 @@ def outer(x1: Any, x2: Any, /) -> Any:
 def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
     """The cross product of vectors of three components.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.linalg.cross(jnp.array([1, 0, 0]), jnp.array([0, 1, 0]))
     Array([0, 0, 1], dtype=int32)
     """
@@ -314,6 +326,7 @@ def tensordot(
 ) -> Any:
     """Sums of products over axes; see `jax.numpy.tensordot`.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.linalg.tensordot(jnp.ones((2, 3)), jnp.ones((3, 4)), axes=1).shape
     (2, 4)
     """

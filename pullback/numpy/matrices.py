@@ -53,6 +53,7 @@ def _offset_mask(n: int, m: int, k: Any, compare: Callable[[Any, Any], Any]) -> 
 def eye(N: Any, M: Any = None, k: Any = 0, dtype: Any = None, *, device: Any = None) -> Any:
     """A matrix with ones on a diagonal (the main one, or `k` above it) and zeros elsewhere.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.eye(2, 3, k=1)
     Array([[0., 1., 0.],
            [0., 0., 1.]], dtype=float32)
@@ -70,6 +71,7 @@ def eye(N: Any, M: Any = None, k: Any = 0, dtype: Any = None, *, device: Any = N
 def identity(n: Any, dtype: Any = None) -> Any:
     """The unit matrix of `n` rows.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.identity(2)
     Array([[1., 0.],
            [0., 1.]], dtype=float32)
@@ -80,6 +82,7 @@ def identity(n: Any, dtype: Any = None) -> Any:
 def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Any:
     """A matrix with ones at and below a diagonal and zeros above.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.tri(2, 3)
     Array([[1., 0., 0.],
            [1., 1., 0.]], dtype=float32)
@@ -103,6 +106,7 @@ def tril(m: Any, k: int = 0) -> Any:
 
     Raises ValueError for arrays of rank below two.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.tril(jnp.ones((2, 2)))
     Array([[1., 0.],
            [1., 1.]], dtype=float32)
@@ -115,6 +119,7 @@ def triu(m: Any, k: int = 0) -> Any:
 
     Raises ValueError for arrays of rank below two.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.triu(jnp.ones((2, 2)))
     Array([[1., 1.],
            [0., 1.]], dtype=float32)
@@ -127,6 +132,7 @@ def diag(v: Any, k: int = 0) -> Any:
 
     Raises ValueError for other ranks.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.diag(jnp.array([1, 2])), jnp.diag(jnp.arange(4).reshape(2, 2))
     (Array([[1, 0],
            [0, 2]], dtype=int32), Array([0, 3], dtype=int32))
@@ -147,6 +153,7 @@ def diag(v: Any, k: int = 0) -> Any:
 def diagflat(v: Any, k: int = 0) -> Any:
     """The matrix with the flattened `v` on a diagonal.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.diagflat(jnp.array([[1, 2]]))
     Array([[1, 0],
            [0, 2]], dtype=int32)
@@ -160,6 +167,7 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
 
     Raises ValueError for arrays of rank below two.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.diagonal(jnp.arange(6).reshape(2, 3), offset=1)
     Array([1, 5], dtype=int32)
     """
@@ -183,6 +191,7 @@ def trace(
 ) -> Any:
     """The sum of a diagonal of two axes.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.trace(jnp.arange(4).reshape(2, 2))
     Array(3, dtype=int32)
     """
@@ -191,8 +200,9 @@ def trace(
     axis1, axis2 = canonical_axis(axis1, a.ndim), canonical_axis(axis2, a.ndim)
     rest = [k for k in range(a.ndim) if k not in (axis1, axis2)]
     a = lax.transpose(a, [*rest, axis1, axis2])
-    mask = lax.broadcast(_offset_mask(*a.shape[-2:], offset, lax.eq), a.shape[:-2])
-    return lax.select(mask, a, lax.full_like(a, 0)).sum((-2, -1), dtype=dtype)
+    mask = _offset_mask(a.shape[-2], a.shape[-1], offset, lax.eq)
+    kept: Any = lax.select(lax.broadcast(mask, a.shape[:-2]), a, lax.full_like(a, 0))
+    return kept.sum((-2, -1), dtype=dtype)
 
 
 def _pattern_indices(mask: np.ndarray[Any, Any]) -> tuple[Any, ...]:
@@ -202,6 +212,7 @@ def _pattern_indices(mask: np.ndarray[Any, Any]) -> tuple[Any, ...]:
 def tril_indices(n: Any, k: Any = 0, m: Any = None) -> tuple[Any, Any]:
     """Row and column numbers of the lower triangle of a matrix of `n` rows and `m` columns.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.tril_indices(2)
     (Array([0, 1, 1], dtype=int32), Array([0, 0, 1], dtype=int32))
     """
@@ -212,6 +223,7 @@ def tril_indices(n: Any, k: Any = 0, m: Any = None) -> tuple[Any, Any]:
 def triu_indices(n: Any, k: Any = 0, m: Any = None) -> tuple[Any, Any]:
     """Row and column numbers of the upper triangle of a matrix of `n` rows and `m` columns.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.triu_indices(2)
     (Array([0, 0, 1], dtype=int32), Array([0, 1, 1], dtype=int32))
     """
@@ -229,6 +241,7 @@ def _matrix_shape(name: str, arr: Any) -> tuple[int, int]:
 def tril_indices_from(arr: Any, k: int = 0) -> tuple[Any, Any]:
     """`tril_indices` for the shape of a matrix.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.tril_indices_from(jnp.ones((1, 2)))
     (Array([0], dtype=int32), Array([0], dtype=int32))
     """
@@ -239,6 +252,7 @@ def tril_indices_from(arr: Any, k: int = 0) -> tuple[Any, Any]:
 def triu_indices_from(arr: Any, k: int = 0) -> tuple[Any, Any]:
     """`triu_indices` for the shape of a matrix.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.triu_indices_from(jnp.ones((1, 2)))
     (Array([0, 0], dtype=int32), Array([0, 1], dtype=int32))
     """
@@ -249,6 +263,7 @@ def triu_indices_from(arr: Any, k: int = 0) -> tuple[Any, Any]:
 def diag_indices(n: int, ndim: int = 2) -> tuple[Any, ...]:
     """The indices of the main diagonal of an array of `ndim` axes of length `n`.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.diag_indices(2)
     (Array([0, 1], dtype=int32), Array([0, 1], dtype=int32))
     """
@@ -261,6 +276,7 @@ def diag_indices(n: int, ndim: int = 2) -> tuple[Any, ...]:
 def diag_indices_from(arr: Any) -> tuple[Any, ...]:
     """The indices of the main diagonal of an array whose axes have one length.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.diag_indices_from(jnp.ones((2, 2)))
     (Array([0, 1], dtype=int32), Array([0, 1], dtype=int32))
     """
@@ -277,6 +293,7 @@ def mask_indices(
 ) -> tuple[Any, Any]:
     """The indices where `mask_func(ones((n, n)), k)` is not zero.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.mask_indices(2, jnp.triu)
     (Array([0, 0, 1], dtype=int32), Array([0, 1, 1], dtype=int32))
     """
@@ -287,6 +304,7 @@ def mask_indices(
 def fill_diagonal(a: Any, val: Any, wrap: bool = False, *, inplace: bool = True) -> Any:
     """A copy of `a` with `val` on its main diagonal; called with `inplace=False`.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.fill_diagonal(jnp.zeros((2, 2)), 3, inplace=False)
     Array([[3., 0.],
            [0., 3.]], dtype=float32)
@@ -312,6 +330,7 @@ def fill_diagonal(a: Any, val: Any, wrap: bool = False, *, inplace: bool = True)
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
     """The matrix of powers of the elements of a vector, highest first.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.vander(jnp.array([1, 2, 3]), 2)
     Array([[1, 1],
            [2, 1],

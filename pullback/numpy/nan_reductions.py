@@ -49,6 +49,7 @@ def nansum(
 ) -> Any:
     """The sum of the elements that are not nan.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.nansum(jnp.array([1., jnp.nan, 2.]))
     Array(3., dtype=float32)
     """
@@ -67,6 +68,7 @@ def nanprod(
 ) -> Any:
     """The product of the elements that are not nan.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.nanprod(jnp.array([3., jnp.nan, 2.]))
     Array(6., dtype=float32)
     """
@@ -101,6 +103,7 @@ def nanmax(
 ) -> Any:
     """The largest element that is not nan; nan if there is none.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.nanmax(jnp.array([1., jnp.nan, 2.]))
     Array(2., dtype=float32)
     """
@@ -117,6 +120,7 @@ def nanmin(
 ) -> Any:
     """The smallest element that is not nan; nan if there is none.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.nanmin(jnp.array([1., jnp.nan, 2.]))
     Array(1., dtype=float32)
     """
@@ -140,6 +144,7 @@ def _arg(name: str, a: Any, axis: Any, out: None, keepdims: bool | None) -> Any:
 def nanargmax(a: Any, axis: Any = None, out: None = None, keepdims: bool | None = None) -> Any:
     """The index of the largest element that is not nan; -1 if there is none.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.nanargmax(jnp.array([1., jnp.nan, 2.]))
     Array(2, dtype=int32)
     """
@@ -149,6 +154,7 @@ def nanargmax(a: Any, axis: Any = None, out: None = None, keepdims: bool | None 
 def nanargmin(a: Any, axis: Any = None, out: None = None, keepdims: bool | None = None) -> Any:
     """The index of the smallest element that is not nan; -1 if there is none.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.nanargmin(jnp.array([1., jnp.nan, 2.]))
     Array(0, dtype=int32)
     """
@@ -165,6 +171,7 @@ def nanmean(
 ) -> Any:
     """The mean of the elements that are not nan.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.nanmean(jnp.array([1., jnp.nan, 2.]))
     Array(1.5, dtype=float32)
     """
@@ -183,6 +190,7 @@ def nanvar(
 ) -> Any:
     """The variance of the elements that are not nan.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.nanvar(jnp.array([1., jnp.nan, 3.]))
     Array(1., dtype=float32)
     """
@@ -202,6 +210,7 @@ def nanstd(
 ) -> Any:
     """The standard deviation of the elements that are not nan.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.nanstd(jnp.array([1., jnp.nan, 3.]))
     Array(1., dtype=float32)
     """

@@ -60,5 +60,5 @@ def materialized(*args: Any) -> list[Any]:
 
 def constant_like(x: Any, value: Any) -> Any:
     """A scalar like `x` in dtype and weakness."""
-    aval = aval_of(x)
+    aval: Any = aval_of(x)
     return value if aval.weak_type else aval.dtype.type(value)

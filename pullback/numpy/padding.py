@@ -45,6 +45,7 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> An
     minimum (`stat_length`), reflect, symmetric (`reflect_type`), wrap, or a function of padded
     vectors.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.pad(jnp.array([1, 2]), (1, 2)), jnp.pad(jnp.array([1, 2, 3]), 1, mode="reflect")
     (Array([0, 1, 2, 0, 0], dtype=int32), Array([2, 1, 2, 3, 2], dtype=int32))
     """
@@ -67,10 +68,10 @@ def _pairs(value: Any, rank: int, what: str) -> list[tuple[Any, Any]]:
     if isinstance(value, Mapping):
         found: list[tuple[Any, Any]] = [(0, 0)] * rank
         for axis, entry in value.items():
-            pair = entry if isinstance(entry, tuple | list) else (entry, entry)
+            pair = entry if isinstance(entry, (tuple, list)) else (entry, entry)
             found[operator.index(axis)] = (pair[0], pair[1])
         return found
-    if not isinstance(value, tuple | list):
+    if not isinstance(value, (tuple, list)):
         value = as_array(value) if not isinstance(value, np.ndarray) else value
         if value.ndim == 0:
             return [(value, value)] * rank
@@ -92,7 +93,7 @@ def _pairs(value: Any, rank: int, what: str) -> list[tuple[Any, Any]]:
 
 
 def _entry(v: Any) -> list[Any]:
-    if isinstance(v, tuple | list):
+    if isinstance(v, (tuple, list)):
         return list(v)
     x = v if isinstance(v, np.ndarray) else as_array(v)
     return [v] if x.ndim == 0 else [x[k] for k in range(x.shape[0])]

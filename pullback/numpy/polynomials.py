@@ -41,6 +41,7 @@ __all__ = [
 def polyval(p: Any, x: Any, *, unroll: int = 16) -> Any:
     """The polynomial with coefficients `p` at `x`, by Horner's rule.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.polyval(jnp.array([1, 2, 3]), 2)
     Array(11, dtype=int32)
     """
@@ -72,6 +73,7 @@ def _front(a: Any, count: int) -> Any:
 def polyadd(a1: Any, a2: Any) -> Any:
     """The sum of two polynomials.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.polyadd(jnp.array([1, 2]), jnp.array([3, 4, 5]))
     Array([3, 5, 7], dtype=int32)
     """
@@ -82,6 +84,7 @@ def polyadd(a1: Any, a2: Any) -> Any:
 def polysub(a1: Any, a2: Any) -> Any:
     """The difference of two polynomials.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.polysub(jnp.array([1, 2]), jnp.array([3, 4, 5]))
     Array([-3, -3, -3], dtype=int32)
     """
@@ -92,6 +95,7 @@ def polysub(a1: Any, a2: Any) -> Any:
 def polymul(a1: Any, a2: Any, *, trim_leading_zeros: bool = False) -> Any:
     """The product of two polynomials.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.polymul(jnp.array([1, 1]), jnp.array([1, -1]))
     Array([ 1.,  0., -1.], dtype=float32)
     """
@@ -107,6 +111,7 @@ def polymul(a1: Any, a2: Any, *, trim_leading_zeros: bool = False) -> Any:
 def polydiv(u: Any, v: Any, *, trim_leading_zeros: bool = False) -> tuple[Any, Any]:
     """Quotient and remainder of two polynomials.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.polydiv(jnp.array([1., 3., 2.]), jnp.array([1., 1.]))[0]
     Array([1., 2.], dtype=float32)
     """
@@ -128,6 +133,7 @@ def polydiv(u: Any, v: Any, *, trim_leading_zeros: bool = False) -> tuple[Any, A
 def polyder(p: Any, m: int = 1) -> Any:
     """The derivative of order `m` of a polynomial.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.polyder(jnp.array([1, 2, 3]))
     Array([2., 2.], dtype=float32)
     """
@@ -147,6 +153,7 @@ def polyder(p: Any, m: int = 1) -> Any:
 def polyint(p: Any, m: int = 1, k: Any = None) -> Any:
     """The integral of order `m` of a polynomial, with the constants `k`.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.polyint(jnp.array([2, 2]))
     Array([1., 2., 0.], dtype=float32)
     """
@@ -176,6 +183,7 @@ def poly(seq_of_zeros: Any) -> Any:
 
     Raises UnsupportedError for a matrix, whose eigenvalues would be needed.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.poly(jnp.array([1., 2.]))
     Array([ 1., -3.,  2.], dtype=float32)
     """
@@ -197,6 +205,7 @@ def poly(seq_of_zeros: Any) -> Any:
 def roots(p: Any, *, strip_zeros: bool = True) -> Any:
     """The zeros of a polynomial; not there yet for degrees above one, which need eigenvalues.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.roots(jnp.array([2., -4.]))
     Array([2.+0.j], dtype=complex64)
     """
@@ -229,6 +238,7 @@ def polyfit(
 ) -> Any:
     """The polynomial that fits best; not there yet, since it needs a singular value decomposition.
 
+    >>> import pullback.numpy as jnp
     >>> try:
     ...     jnp.polyfit(jnp.arange(3.0), jnp.arange(3.0), 1)
     ... except NotImplementedError as error:
@@ -283,6 +293,7 @@ def convolve(
 ) -> Any:
     """The convolution of two vectors: all of it, as long as the longer, or the overlap only.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.convolve(jnp.array([1., 2.]), jnp.array([1., 1.]))
     Array([1., 3., 2.], dtype=float32)
     """
@@ -302,6 +313,7 @@ def correlate(
 ) -> Any:
     """The cross-correlation of two vectors: the convolution with `v` reversed and conjugated.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.correlate(jnp.array([0., 1., 2.]), jnp.array([1., 2.]))
     Array([2., 5.], dtype=float32)
     """

@@ -23,6 +23,7 @@ from pullback.numpy.promotion import (
     promote_args,
     promote_args_numeric,
 )
+from pullback.numpy.scalar_types import finfo
 
 __all__ = [
     "around",
@@ -51,6 +52,7 @@ __all__ = [
 def isfinite(x: Any, /) -> Any:
     """Whether elements are neither infinite nor nan.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.isfinite(jnp.array([1., jnp.inf, jnp.nan]))
     Array([ True, False, False], dtype=bool)
     """
@@ -65,6 +67,7 @@ def isfinite(x: Any, /) -> Any:
 def isinf(x: Any, /) -> Any:
     """Whether elements are infinite; complex ones, in either part.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.isinf(jnp.array([1., -jnp.inf, jnp.nan]))
     Array([False,  True, False], dtype=bool)
     """
@@ -79,6 +82,7 @@ def isinf(x: Any, /) -> Any:
 def isnan(x: Any, /) -> Any:
     """Whether elements are nan; complex ones, in either part.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.isnan(jnp.array([1., jnp.inf, jnp.nan]))
     Array([False, False,  True], dtype=bool)
     """
@@ -89,6 +93,7 @@ def isnan(x: Any, /) -> Any:
 def isposinf(x: Any, /, out: None = None) -> Any:
     """Whether elements are positive infinity. Raises ValueError for complex numbers.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.isposinf(jnp.array([jnp.inf, -jnp.inf]))
     Array([ True, False], dtype=bool)
     """
@@ -98,6 +103,7 @@ def isposinf(x: Any, /, out: None = None) -> Any:
 def isneginf(x: Any, /, out: None = None) -> Any:
     """Whether elements are negative infinity. Raises ValueError for complex numbers.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.isneginf(jnp.array([jnp.inf, -jnp.inf]))
     Array([False,  True], dtype=bool)
     """
@@ -116,6 +122,7 @@ def _is_infinity(name: str, x: Any, value: float, out: None) -> Any:
 def iscomplex(x: Any) -> Any:
     """Whether elements have an imaginary part other than zero.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.iscomplex(jnp.array([1 + 0j, 2 + 1j]))
     Array([False,  True], dtype=bool)
     """
@@ -126,6 +133,7 @@ def iscomplex(x: Any) -> Any:
 def isreal(x: Any) -> Any:
     """Whether elements have imaginary part zero.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.isreal(jnp.array([1 + 0j, 2 + 1j]))
     Array([ True, False], dtype=bool)
     """
@@ -136,6 +144,7 @@ def isreal(x: Any) -> Any:
 def logical_not(x: Any, /) -> Any:
     """Whether elements are zero or false.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.logical_not(jnp.array([0, 2]))
     Array([ True, False], dtype=bool)
     """
@@ -150,6 +159,7 @@ def to_bool(x: Any) -> Any:
 def rint(x: Any, /) -> Any:
     """The nearest whole number, halves to even.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.rint(jnp.array([0.5, 1.5]))
     Array([0., 2.], dtype=float32)
     """
@@ -170,6 +180,7 @@ def round(a: Any, decimals: int = 0, out: None = None) -> Any:
 
     Raises NotImplementedError for integers and negative `decimals`.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.round(jnp.array([1.25, 2.5]), 0)
     Array([1., 2.], dtype=float32)
     """
@@ -208,6 +219,7 @@ def nan_to_num(
 ) -> Any:
     """Replace nan and infinities: by default with 0 and the largest finite numbers.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.nan_to_num(jnp.array([1., jnp.nan, jnp.inf]), posinf=9.)
     Array([1., 0., 9.], dtype=float32)
     """
@@ -217,7 +229,7 @@ def nan_to_num(
     if kind(x) == "c":
         parts = (nan_to_num(p, copy, nan, posinf, neginf) for p in (lax.real(x), lax.imag(x)))
         return lax.complex(*parts)
-    info = dtypes.finfo(x.dtype)
+    info = finfo(x.dtype)
     posinf = info.max if posinf is None else posinf
     neginf = info.min if neginf is None else neginf
     for condition, value in (
@@ -234,6 +246,7 @@ def nan_to_num(
 def fmax(x1: Any, x2: Any) -> Any:
     """The larger element, preferring numbers over nan; shapes broadcast.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.fmax(jnp.array([1., jnp.nan]), 0.0)
     Array([1., 0.], dtype=float32)
     """
@@ -243,6 +256,7 @@ def fmax(x1: Any, x2: Any) -> Any:
 def fmin(x1: Any, x2: Any) -> Any:
     """The smaller element, preferring numbers over nan; shapes broadcast.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.fmin(jnp.array([1., jnp.nan]), 0.0)
     Array([0., 0.], dtype=float32)
     """
@@ -268,6 +282,7 @@ def _complex_better(better: Any) -> Any:
 def bitwise_count(x: Any, /) -> Any:
     """The number of set bits of the absolute value, as uint8. Raises TypeError for floats.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.bitwise_count(jnp.array([7, 8]))
     Array([3, 1], dtype=uint8)
     """
@@ -283,6 +298,7 @@ def bitwise_count(x: Any, /) -> Any:
 def left_shift(x: Any, y: Any, /) -> Any:
     """The bits of `x` shifted left by `y`, zeros coming in; shapes broadcast.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.left_shift(jnp.array([1, 3]), 2)
     Array([ 4, 12], dtype=int32)
     """
@@ -292,6 +308,7 @@ def left_shift(x: Any, y: Any, /) -> Any:
 def right_shift(x1: Any, x2: Any, /) -> Any:
     """The bits of `x1` shifted right by `x2`; the sign is kept. Shapes broadcast.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.right_shift(jnp.array([-8, 12]), 2)
     Array([-2,  3], dtype=int32)
     """

@@ -69,6 +69,7 @@ def dot(
 
     A scalar multiplies. Raises TypeError if the lengths differ.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.dot(jnp.array([1., 2.]), jnp.array([3., 4.]))
     Array(11., dtype=float32)
     """
@@ -95,6 +96,7 @@ def matmul(
     A vector is a row on the left and a column on the right. Raises ValueError for scalars and
     TypeError if the lengths differ.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.matmul(jnp.ones((2, 3)), jnp.ones((3, 1)))
     Array([[3.],
            [3.]], dtype=float32)
@@ -136,7 +138,7 @@ def _batched_matmul(a: Any, b: Any, precision: Any, preferred: Any) -> Any:
     names: list[Any] = [*both]
     names += [k for k in a_axes if k not in both] + ([] if row else ["row"])
     names += [k for k in b_axes if k not in both] + ([] if column else ["column"])
-    wanted = [k for k in range(rank) if k in names]
+    wanted: list[Any] = [k for k in range(rank) if k in names]
     wanted += ([] if row else ["row"]) + ([] if column else ["column"])
     out = lax.transpose(out, [names.index(k) for k in wanted])
     missing = [k for k in range(rank) if k not in names]
@@ -158,6 +160,7 @@ def _lead_axes(
 def vdot(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = None) -> Any:
     """The sum of products of all elements, those of `a` conjugated.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.vdot(jnp.array([1j]), jnp.array([1j]))
     Array(1.+0.j, dtype=complex64)
     """
@@ -180,6 +183,7 @@ def vecdot(
 ) -> Any:
     """The products of vectors along an axis, those of `x1` conjugated; other axes broadcast.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.vecdot(jnp.array([[1., 2.], [3., 4.]]), jnp.array([1., 1.]))
     Array([3., 7.], dtype=float32)
     """
@@ -201,6 +205,7 @@ def _vectorized_dot(x1: Any, x2: Any, precision: Any, preferred: Any) -> Any:
 def matvec(x1: Any, x2: Any, /) -> Any:
     """Matrices times vectors; leading axes broadcast.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.matvec(jnp.eye(2), jnp.array([3., 4.]))
     Array([3., 4.], dtype=float32)
     """
@@ -212,6 +217,7 @@ def matvec(x1: Any, x2: Any, /) -> Any:
 def vecmat(x1: Any, x2: Any, /) -> Any:
     """Conjugated vectors times matrices; leading axes broadcast.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.vecmat(jnp.array([3., 4.]), jnp.eye(2))
     Array([3., 4.], dtype=float32)
     """
@@ -224,6 +230,7 @@ def vecmat(x1: Any, x2: Any, /) -> Any:
 def inner(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = None) -> Any:
     """The sum of products over the last axes of both.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.inner(jnp.array([1., 2.]), jnp.array([3., 4.]))
     Array(11., dtype=float32)
     """
@@ -237,6 +244,7 @@ def inner(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any 
 def outer(a: Any, b: Any, out: None = None) -> Any:
     """The products of all elements of `a` with all of `b`: a matrix.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.outer(jnp.array([1, 2]), jnp.array([3, 4]))
     Array([[3, 4],
            [6, 8]], dtype=int32)
@@ -251,6 +259,7 @@ def outer(a: Any, b: Any, out: None = None) -> Any:
 def kron(a: Any, b: Any) -> Any:
     """The Kronecker product: `b` scaled by each element of `a`.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.kron(jnp.array([1, 10]), jnp.array([1, 2]))
     Array([ 1,  2, 10, 20], dtype=int32)
     """
@@ -276,11 +285,12 @@ def tensordot(
 ) -> Any:
     """The sum of products over so many last axes of `a` and first ones of `b`, or given pairs.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.tensordot(jnp.ones((2, 3)), jnp.ones((3, 4)), axes=1).shape
     (2, 4)
     """
     a, b = _operands("tensordot", a, b)
-    if isinstance(axes, int | np.integer):
+    if isinstance(axes, (int, np.integer)):
         n = int(axes)
         if n > min(a.ndim, b.ndim):
             raise TypeError(
@@ -297,7 +307,7 @@ def tensordot(
 
 
 def _axes(axes: Any, rank: int) -> tuple[int, ...]:
-    each = axes if isinstance(axes, tuple | list) else (axes,)
+    each = axes if isinstance(axes, (tuple, list)) else (axes,)
     return tuple(canonical_axis(operator.index(k), rank) for k in each)
 
 
@@ -308,6 +318,7 @@ def cross(
 
     Two vectors of two components give the third component alone.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.cross(jnp.array([1, 0, 0]), jnp.array([0, 1, 0]))
     Array([0, 0, 1], dtype=int32)
     """

@@ -16,6 +16,7 @@ import numpy as np
 from pullback import config
 from pullback.core import dtypes
 from pullback.core.array import Array
+from pullback.core.source import at_user_line
 from pullback.core.trace import concrete_or_error
 from pullback.numpy.arrays import as_array, broadcast_to_shape, convert_with_weak_type
 
@@ -41,21 +42,19 @@ __all__ = [
 ]
 
 _PYTHON = frozenset((bool, int, float, complex))
+_ARRAYLIKE = (Array, np.ndarray, bool, int, float, complex, np.generic)
 _SCALAR_TYPES = (bool, int, float, complex, np.generic)
 
 
 def is_arraylike(x: Any) -> bool:
     """Whether functions of this package take `x` as an operand: arrays and scalars, not lists."""
-    return (
-        isinstance(x, Array | np.ndarray | bool | int | float | complex | np.generic)
-        or getattr(x, "__jax_array__", None) is not None
-    )
+    return isinstance(x, _ARRAYLIKE) or getattr(x, "__jax_array__", None) is not None
 
 
 def check_arraylike(name: str, *args: Any, emit_warning: bool = False) -> None:
     """Raise TypeError that names the function and the position of an operand it cannot take."""
     for position, x in enumerate(args):
-        if not is_arraylike(x):
+        if not isinstance(x, _ARRAYLIKE) and not is_arraylike(x):
             raise TypeError(
                 f"{name} requires ndarray or scalar arguments, got {type(x)} at position "
                 f"{position}. Convert it with jnp.asarray first."
@@ -72,7 +71,7 @@ def check_no_out(name: str, out: Any) -> None:
 
 def unwrap(x: Any) -> Any:
     """The array behind an object that offers one by `__jax_array__`."""
-    if isinstance(x, Array | np.ndarray) or type(x) in _PYTHON:
+    if isinstance(x, (Array, np.ndarray)) or type(x) in _PYTHON:
         return x
     offered = getattr(x, "__jax_array__", None)
     return x if offered is None else offered()
@@ -80,7 +79,7 @@ def unwrap(x: Any) -> Any:
 
 def shape_of(x: Any) -> tuple[int, ...]:
     """The shape of an operand; scalars have shape `()`."""
-    return () if isinstance(x, _SCALAR_TYPES) else x.shape  # type: ignore[no-any-return]
+    return () if isinstance(x, _SCALAR_TYPES) else x.shape
 
 
 def convert(x: Any, dtype: Any, weak: bool = False) -> Any:
@@ -193,14 +192,15 @@ def promote_shapes(name: str, *args: Any) -> list[Any]:
     """
     shapes = [shape_of(x) for x in args]
     first = max(shapes, key=len)
-    if all(s == first or s == () for s in shapes):
+    if all([s == first or not s for s in shapes]):
         return list(args)
     _check_rank_promotion(name, shapes)
     try:
         shape = broadcast_shapes(*shapes)
     except ValueError:
+        texts = ", ".join(map(str, shapes))
         raise ValueError(
-            f"{name} got incompatible shapes for broadcasting: {', '.join(map(str, shapes))}."
+            at_user_line(f"{name} got incompatible shapes for broadcasting: {texts}.")
         ) from None
     return [
         x if s in (shape, ()) else broadcast_to_shape(x, shape)
@@ -231,6 +231,9 @@ def _prepared(name: str, args: Sequence[Any]) -> Sequence[Any]:
 
 def promote_args(name: str, *args: Any) -> list[Any]:
     """Check operands, convert them to their common dtype and broadcast them."""
+    if len(args) == 2 and isinstance(args[0], Array) and isinstance(args[1], Array):
+        if args[0].aval is args[1].aval:
+            return list(args)
     return promote_shapes(name, *promote_dtypes(*_prepared(name, args)))
 
 
@@ -268,7 +271,7 @@ def canonical_axes(axis: Any, ndim: int) -> tuple[int, ...]:
     """
     if axis is None:
         return tuple(range(ndim))
-    if isinstance(axis, tuple | list):
+    if isinstance(axis, (tuple, list)):
         axes = tuple(canonical_axis(a, ndim) for a in axis)
         if len(set(axes)) != len(axes):
             raise ValueError(f"duplicate value in 'axis': {tuple(axis)}")
@@ -287,7 +290,7 @@ def static_shape(shape: Any, context: str = "Shapes must be static.") -> tuple[i
     """
     if isinstance(shape, np.ndarray):
         shape = shape.tolist() if shape.ndim else shape.item()
-    if isinstance(shape, int | np.integer) or (isinstance(shape, Array) and shape.ndim == 0):
+    if isinstance(shape, (int, np.integer)) or (isinstance(shape, Array) and shape.ndim == 0):
         return (_static_length(shape, context),)
     try:
         return tuple(_static_length(d, context) for d in shape)

@@ -20,6 +20,7 @@ from pullback.numpy.promotion import (
     check_no_out,
     ensure_arraylike,
 )
+from pullback.numpy.scalar_types import iinfo
 
 __all__ = [
     "all",
@@ -108,6 +109,7 @@ def sum(
 
     `where` says which elements count, `initial` is added.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.sum(jnp.array([[1, 2], [3, 4]]), axis=0)
     Array([4, 6], dtype=int32)
     """
@@ -141,6 +143,7 @@ def prod(
 
     `where` says which elements count, `initial` is multiplied in.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.prod(jnp.array([2, 3, 4]))
     Array(24, dtype=int32)
     """
@@ -166,14 +169,14 @@ def _lowest(dtype: Any) -> Any:
         return False
     if kind in "fc":
         return -np.inf
-    return dtypes.iinfo(dtype).min
+    return iinfo(dtype).min
 
 
 def _highest(dtype: Any) -> Any:
     kind = dtypes.kind_of(dtype)
     if kind == "b":
         return True
-    return np.inf if kind in "fc" else dtypes.iinfo(dtype).max
+    return np.inf if kind in "fc" else iinfo(dtype).max
 
 
 def _extremum(
@@ -219,6 +222,7 @@ def max(
 
     Raises ValueError for no elements without `initial`, and for `where` without it.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.max(jnp.array([[1, 5], [3, 4]]), axis=1)
     Array([5, 4], dtype=int32)
     """
@@ -239,6 +243,7 @@ def min(
 
     Raises ValueError for no elements without `initial`, and for `where` without it.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.min(jnp.array([[1, 5], [3, 4]]), axis=1)
     Array([1, 3], dtype=int32)
     """
@@ -256,6 +261,7 @@ def all(
 ) -> Any:
     """Whether all elements over the axes are not zero; true for none.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.all(jnp.array([[1, 0], [3, 4]]), axis=1)
     Array([False,  True], dtype=bool)
     """
@@ -267,6 +273,7 @@ def any(
 ) -> Any:
     """Whether some element over the axes is not zero; false for none.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.any(jnp.array([[0, 0], [3, 0]]), axis=1)
     Array([False,  True], dtype=bool)
     """
@@ -294,6 +301,7 @@ def _logical(
 def count_nonzero(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """How many elements over the axes are not zero.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.count_nonzero(jnp.array([0, 2, 3]))
     Array(2, dtype=int32)
     """
@@ -322,6 +330,7 @@ def argmax(a: Any, axis: Any = None, out: None = None, keepdims: bool | None = N
 
     The first of equals. Raises ValueError for no elements.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.argmax(jnp.array([1, 7, 7]))
     Array(1, dtype=int32)
     """
@@ -333,6 +342,7 @@ def argmin(a: Any, axis: Any = None, out: None = None, keepdims: bool | None = N
 
     The first of equals. Raises ValueError for no elements.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.argmin(jnp.array([3, 1, 1]))
     Array(1, dtype=int32)
     """
@@ -342,6 +352,7 @@ def argmin(a: Any, axis: Any = None, out: None = None, keepdims: bool | None = N
 def ptp(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Any:
     """The largest minus the smallest element.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.ptp(jnp.array([3, 1, 8]))
     Array(7, dtype=int32)
     """
@@ -376,6 +387,7 @@ def mean(
 
     Half precision is summed in float32. `where` says which elements count.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.mean(jnp.array([[1, 3], [5, 7]]), axis=0)
     Array([3., 5.], dtype=float32)
     """
@@ -411,6 +423,7 @@ def var(
 
     The divisor is the count minus `ddof` (or `correction`).
 
+    >>> import pullback.numpy as jnp
     >>> jnp.var(jnp.array([1., 3.])), jnp.var(jnp.array([1., 3.]), ddof=1)
     (Array(1., dtype=float32), Array(2., dtype=float32))
     """
@@ -472,6 +485,7 @@ def std(
 ) -> Any:
     """The square root of the variance; see `var`.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.std(jnp.array([1., 3.]))
     Array(1., dtype=float32)
     """
@@ -491,6 +505,7 @@ def average(
 
     Weights have the shape of `a`, or are a vector along one axis.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.average(jnp.array([1., 2.]), weights=jnp.array([3., 1.]))
     Array(1.25, dtype=float32)
     """

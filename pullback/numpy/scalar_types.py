@@ -35,7 +35,7 @@ class ScalarType(type):
         return (
             cls is other
             or bool(cls.dtype.type == other)
-            or (isinstance(other, ScalarType | np.dtype) and _own_dtype(other) == cls.dtype)
+            or (isinstance(other, (ScalarType, np.dtype)) and _own_dtype(other) == cls.dtype)
         )
 
     def __ne__(cls, other: object) -> bool:
@@ -134,6 +134,8 @@ def result_type(*args: Any) -> Any:
 def issubdtype(arg1: Any, arg2: Any) -> bool:
     """Whether a dtype lies in another dtype or a category such as `jnp.floating`.
 
+    >>> import numpy as np
+    >>> import pullback.numpy as jnp
     >>> issubdtype("bfloat16", np.floating)
     True
     """
@@ -149,5 +151,5 @@ def isdtype(dtype: Any, kind: Any) -> bool:
     return dtypes.isdtype(dtype, kind)
 
 
-finfo: Final = dtypes.finfo
-iinfo: Final = dtypes.iinfo
+finfo: Final[Any] = dtypes.finfo
+iinfo: Final[Any] = dtypes.iinfo

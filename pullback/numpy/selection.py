@@ -69,6 +69,7 @@ def where(
     Shapes broadcast, dtypes are promoted. Under differentiation both sides are evaluated, so keep
     the side that is not taken finite.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.where(jnp.array([True, False]), jnp.array([1, 2]), 0)
     Array([1, 0], dtype=int32)
     """
@@ -97,6 +98,7 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
 
     Raises ValueError if the lists differ in length or are empty.
 
+    >>> import pullback.numpy as jnp
     >>> x = jnp.arange(3)
     >>> jnp.select([x < 1, x < 2], [x + 10, x + 20])
     Array([10, 21,  0], dtype=int32)
@@ -122,6 +124,7 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> An
 
     One function more than conditions is the one for all others, which is 0 by default.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.piecewise(jnp.array([-1., 2.]), [jnp.array([True, False])], [0.5, lambda v: v * 10])
     Array([ 0.5, 20. ], dtype=float32)
     """
@@ -155,6 +158,7 @@ def choose(a: Any, choices: Any, out: None = None, mode: str = "raise") -> Any:
 
     Mode "raise" needs concrete `a`; "wrap" and "clip" bring numbers into range.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.choose(jnp.array([1, 0]), [jnp.array([1, 2]), jnp.array([10, 20])])
     Array([10,  2], dtype=int32)
     """
@@ -188,6 +192,7 @@ def clip(arr: Any = None, /, min: Any = None, max: Any = None) -> Any:
 
     Raises ValueError for complex numbers.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.clip(jnp.array([-1, 2, 9]), 0, 5)
     Array([0, 2, 5], dtype=int32)
     """
@@ -229,6 +234,7 @@ def take(
     Out of bounds: mode "fill" (default; nan, the smallest or the largest integer, or `fill_value`),
     "clip" or "wrap".
 
+    >>> import pullback.numpy as jnp
     >>> jnp.take(jnp.array([10., 20.]), jnp.array([1, 5]))
     Array([20., nan], dtype=float32)
     """
@@ -272,6 +278,7 @@ def take_along_axis(
 
     `indices` has as many axes as `arr`, the others of equal length or 1. Out of bounds: "fill".
 
+    >>> import pullback.numpy as jnp
     >>> jnp.take_along_axis(jnp.array([[3, 4], [5, 6]]), jnp.array([[1], [0]]), 1)
     Array([[4],
            [5]], dtype=int32)
@@ -327,6 +334,7 @@ def put_along_axis(
 ) -> Any:
     """A copy with values put where `take_along_axis` reads; called with `inplace=False`.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.put_along_axis(jnp.zeros((1, 2)), jnp.array([[1]]), 5, 1, inplace=False)
     Array([[0., 5.]], dtype=float32)
     """
@@ -352,6 +360,7 @@ def put(a: Any, ind: Any, v: Any, mode: str | None = None, *, inplace: bool = Tr
 
     Called with `inplace=False`. Modes: "clip" (default), "wrap".
 
+    >>> import pullback.numpy as jnp
     >>> jnp.put(jnp.zeros(3), jnp.array([0, 2]), jnp.array([5, 6]), inplace=False)
     Array([5., 0., 6.], dtype=float32)
     """
@@ -380,6 +389,7 @@ def place(arr: Any, mask: Any, vals: Any, *, inplace: bool = True) -> Any:
 
     Called with `inplace=False`.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.place(jnp.zeros(3), jnp.array([True, False, True]), jnp.array([5, 6]), inplace=False)
     Array([5., 0., 6.], dtype=float32)
     """
@@ -393,7 +403,8 @@ def place(arr: Any, mask: Any, vals: Any, *, inplace: bool = True) -> Any:
     if not arr.size:
         return arr
     flags = ravel(to_bool(mask))
-    order = lax.cumsum(lax.convert_element_type(flags, np.dtype(np.int32))) - 1
+    counted = lax.cumsum(lax.convert_element_type(flags, np.dtype(np.int32)))
+    order = lax.sub(counted, np.int32(1))
     values = convert_with_weak_type(vals[lax_mod(order, vals.size)], arr.dtype, False)
     return lax.reshape(lax.select(flags, values, ravel(arr)), arr.shape)
 
@@ -406,6 +417,7 @@ def nonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> tuple
 
     Their number depends on the values; a static `size` cuts or fills it (with `fill_value`, or 0).
 
+    >>> import pullback.numpy as jnp
     >>> jnp.nonzero(jnp.array([0, 3, 4]), size=3)
     (Array([1, 2, 0], dtype=int32),)
     """
@@ -456,6 +468,7 @@ def _nonzero_sized(mask: Any, size: int, fill_value: Any, dtype: Any) -> tuple[A
 def flatnonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> Any:
     """The positions in the flattened array of elements that are not zero.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.flatnonzero(jnp.array([[0, 3], [4, 0]]))
     Array([1, 2], dtype=int32)
     """
@@ -465,6 +478,7 @@ def flatnonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> A
 def argwhere(a: Any, *, size: int | None = None, fill_value: Any = None) -> Any:
     """The positions of elements that are not zero, as the rows of a matrix.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.argwhere(jnp.array([[0, 3], [4, 0]]))
     Array([[0, 1],
            [1, 0]], dtype=int32)
@@ -480,6 +494,7 @@ def argwhere(a: Any, *, size: int | None = None, fill_value: Any = None) -> Any:
 def extract(condition: Any, arr: Any, *, size: int | None = None, fill_value: Any = 0) -> Any:
     """The elements where the flattened condition holds.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.extract(jnp.array([True, False, True]), jnp.array([5, 6, 7]))
     Array([5, 7], dtype=int32)
     """
@@ -497,6 +512,7 @@ def compress(
 ) -> Any:
     """The slices along an axis (or elements of the flattened array) where the condition holds.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.compress(jnp.array([True, False]), jnp.array([[1, 2], [3, 4]]), axis=1)
     Array([[1],
            [3]], dtype=int32)
@@ -528,6 +544,7 @@ def compress(
 def unravel_index(indices: Any, shape: Any) -> tuple[Any, ...]:
     """The index of each axis for positions in the flattened array of a shape; clamped to it.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.unravel_index(jnp.array([5]), (2, 3))
     (Array([1], dtype=int32), Array([2], dtype=int32))
     """
@@ -555,6 +572,7 @@ def ravel_multi_index(
 
     Mode "raise" needs concrete indices; "clip" and "wrap" bring them into range.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.ravel_multi_index((jnp.array([1]), jnp.array([2])), (2, 3))
     Array([5], dtype=int32)
     """

@@ -120,6 +120,7 @@ def unique(
     each occurs. With a static `size` the result is cut, or filled with `fill_value` (default: the
     smallest element).
 
+    >>> import pullback.numpy as jnp
     >>> jnp.unique(jnp.array([3, 1, 3]), return_counts=True)
     (Array([1, 3], dtype=int32), Array([1, 2], dtype=int32))
     """
@@ -150,7 +151,7 @@ def _unique(rows: Any, size: int | None, fill: Any, equal_nan: bool) -> tuple[An
     if n == 0:
         return _unique_of_nothing(rows, size or 0, fill, dtype)
     by_value = _sorted_rows(rows, equal_nan)
-    group = lax.sub(lax.cumsum(lax.convert_element_type(by_value.first, dtype)), dtype.type(1))
+    group: Any = lax.sub(lax.cumsum(lax.convert_element_type(by_value.first, dtype)), dtype.type(1))
     count = size if size is not None else _number(group[n - 1]) + 1
     starts = lax.full((count,), n, dtype)
     slots = lax.select(by_value.first, group, lax.full_like(group, count))
@@ -183,6 +184,7 @@ def _unique_of_nothing(rows: Any, size: int, fill: Any, dtype: Any) -> tuple[Any
 def unique_all(x: Any, /, *, size: int | None = None, fill_value: Any = None) -> _UniqueAllResult:
     """Values, indices, inverse indices and counts of `unique`.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.unique_all(jnp.array([3, 1, 3])).counts
     Array([1, 2], dtype=int32)
     """
@@ -196,6 +198,7 @@ def unique_counts(
 ) -> _UniqueCountsResult:
     """Values and counts of `unique`.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.unique_counts(jnp.array([3, 1, 3])).values
     Array([1, 3], dtype=int32)
     """
@@ -209,6 +212,7 @@ def unique_inverse(
 ) -> _UniqueInverseResult:
     """Values of `unique`, and the indices that rebuild `x`.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.unique_inverse(jnp.array([3, 1, 3])).inverse_indices
     Array([1, 0, 1], dtype=int32)
     """
@@ -220,6 +224,7 @@ def unique_inverse(
 def unique_values(x: Any, /, *, size: int | None = None, fill_value: Any = None) -> Any:
     """The values of `unique`.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.unique_values(jnp.array([3, 1, 3]))
     Array([1, 3], dtype=int32)
     """
@@ -239,6 +244,7 @@ def isin(
 ) -> Any:
     """Whether each element is among `test_elements` (or, with `invert`, is not).
 
+    >>> import pullback.numpy as jnp
     >>> jnp.isin(jnp.arange(3), jnp.array([1, 5]))
     Array([False,  True, False], dtype=bool)
     """
@@ -262,6 +268,7 @@ def isin(
 def union1d(ar1: Any, ar2: Any, *, size: int | None = None, fill_value: Any = None) -> Any:
     """The different elements of two arrays, in ascending order.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.union1d(jnp.array([2, 1]), jnp.array([5, 2]))
     Array([1, 2, 5], dtype=int32)
     """
@@ -294,6 +301,7 @@ def setdiff1d(
 ) -> Any:
     """The different elements of `ar1` that are not in `ar2`.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.setdiff1d(jnp.array([3, 1, 2]), jnp.array([1]))
     Array([2, 3], dtype=int32)
     """
@@ -321,6 +329,7 @@ def setxor1d(
 ) -> Any:
     """The elements that are in one of two arrays but not in both.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.setxor1d(jnp.array([1, 2]), jnp.array([2, 3]))
     Array([1, 3], dtype=int32)
     """
@@ -346,6 +355,7 @@ def intersect1d(
 ) -> Any:
     """The different elements that are in both arrays, and on request where each first occurs.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.intersect1d(jnp.array([1, 2, 3]), jnp.array([3, 2]))
     Array([2, 3], dtype=int32)
     """

@@ -57,6 +57,7 @@ __all__ = [
 def shape(a: Any) -> tuple[int, ...]:
     """The lengths of the axes.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.shape(jnp.ones((2, 3)))
     (2, 3)
     """
@@ -67,6 +68,7 @@ def shape(a: Any) -> tuple[int, ...]:
 def ndim(a: Any) -> int:
     """The number of axes.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.ndim(jnp.ones((2, 3)))
     2
     """
@@ -77,6 +79,7 @@ def ndim(a: Any) -> int:
 def size(a: Any, axis: Any = None) -> int:
     """The number of elements, or the length of an axis (or the product of several).
 
+    >>> import pullback.numpy as jnp
     >>> jnp.size(jnp.ones((2, 3))), jnp.size(jnp.ones((2, 3)), 1)
     (6, 3)
     """
@@ -121,6 +124,7 @@ def reshape(
     With order "F" elements are read and placed with the first axis running fastest. Raises
     TypeError if the number of elements differs.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.reshape(jnp.arange(6), (2, -1))
     Array([[0, 1, 2],
            [3, 4, 5]], dtype=int32)
@@ -143,6 +147,7 @@ def reshape(
 def ravel(a: Any, order: str = "C", *, out_sharding: Any = None) -> Any:
     """The elements in one axis.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.ravel(jnp.ones((2, 2)))
     Array([1., 1., 1., 1.], dtype=float32)
     """
@@ -153,6 +158,7 @@ def ravel(a: Any, order: str = "C", *, out_sharding: Any = None) -> Any:
 def resize(a: Any, new_shape: Any) -> Any:
     """The elements, repeated or cut as needed, in another shape.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.resize(jnp.array([1, 2, 3]), (2, 2))
     Array([[1, 2],
            [3, 1]], dtype=int32)
@@ -173,11 +179,12 @@ def resize(a: Any, new_shape: Any) -> Any:
 def expand_dims(a: Any, axis: Any) -> Any:
     """New axes of length 1 at the given positions of the result.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.expand_dims(jnp.ones(3), (0, 2)).shape
     (1, 3, 1)
     """
     a = ensure_arraylike("expand_dims", a)
-    axes = axis if isinstance(axis, tuple | list) else (axis,)
+    axes = axis if isinstance(axis, (tuple, list)) else (axis,)
     return lax.expand_dims(a, canonical_axes(tuple(axes), a.ndim + len(axes)))
 
 
@@ -186,6 +193,7 @@ def squeeze(a: Any, axis: Any = None) -> Any:
 
     Raises ValueError if a given axis has another length.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.squeeze(jnp.ones((1, 3, 1))).shape
     (3,)
     """
@@ -205,6 +213,7 @@ def squeeze(a: Any, axis: Any = None) -> Any:
 def atleast_1d(*arys: Any) -> Any:
     """Arrays with one axis at least; a list of them for several.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.atleast_1d(3).shape
     (1,)
     """
@@ -214,6 +223,7 @@ def atleast_1d(*arys: Any) -> Any:
 def atleast_2d(*arys: Any) -> Any:
     """Arrays with two axes at least, new ones in front; a list of them for several.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.atleast_2d(jnp.ones(3)).shape
     (1, 3)
     """
@@ -223,6 +233,7 @@ def atleast_2d(*arys: Any) -> Any:
 def atleast_3d(*arys: Any) -> Any:
     """Arrays with three axes at least; a list of them for several.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.atleast_3d(jnp.ones(3)).shape
     (1, 3, 1)
     """
@@ -249,6 +260,7 @@ def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
 
     Raises ValueError if they do not fit.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.broadcast_shapes((2, 1), (3,))
     (2, 3)
     """
@@ -260,6 +272,7 @@ def broadcast_to(array: Any, shape: Any, *, out_sharding: Any = None) -> Any:
 
     Raises ValueError if it does not fit.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.broadcast_to(jnp.arange(2), (2, 2))
     Array([[0, 1],
            [0, 1]], dtype=int32)
@@ -281,6 +294,7 @@ def broadcast_to(array: Any, shape: Any, *, out_sharding: Any = None) -> Any:
 def broadcast_arrays(*args: Any) -> list[Any]:
     """Arrays broadcast against each other.
 
+    >>> import pullback.numpy as jnp
     >>> [x.shape for x in jnp.broadcast_arrays(jnp.ones((2, 1)), jnp.ones(3))]
     [(2, 3), (2, 3)]
     """
@@ -296,6 +310,7 @@ def broadcast_arrays(*args: Any) -> list[Any]:
 def transpose(a: Any, axes: Any = None) -> Any:
     """The axes in another order: reversed, or as given.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.transpose(jnp.ones((2, 3, 4)), (1, 0, 2)).shape
     (3, 2, 4)
     """
@@ -311,6 +326,7 @@ def transpose(a: Any, axes: Any = None) -> Any:
 def permute_dims(a: Any, /, axes: tuple[int, ...]) -> Any:
     """The axes in the given order.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.permute_dims(jnp.ones((2, 3)), (1, 0)).shape
     (3, 2)
     """
@@ -320,6 +336,7 @@ def permute_dims(a: Any, /, axes: tuple[int, ...]) -> Any:
 def matrix_transpose(x: Any, /) -> Any:
     """The last two axes swapped. Raises ValueError for arrays of rank below two.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.matrix_transpose(jnp.ones((5, 2, 3))).shape
     (5, 3, 2)
     """
@@ -332,6 +349,7 @@ def matrix_transpose(x: Any, /) -> Any:
 def swapaxes(a: Any, axis1: int, axis2: int) -> Any:
     """Two axes exchanged.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.swapaxes(jnp.ones((2, 3, 4)), 0, 2).shape
     (4, 3, 2)
     """
@@ -345,12 +363,13 @@ def swapaxes(a: Any, axis1: int, axis2: int) -> Any:
 def moveaxis(a: Any, source: Any, destination: Any) -> Any:
     """Axes moved to other positions; the rest keep their order.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.moveaxis(jnp.ones((2, 3, 4)), 0, -1).shape
     (3, 4, 2)
     """
     a = ensure_arraylike("moveaxis", a)
-    src = canonical_axes(tuple(source) if isinstance(source, tuple | list) else (source,), a.ndim)
-    to = destination if isinstance(destination, tuple | list) else (destination,)
+    src = canonical_axes(tuple(source) if isinstance(source, (tuple, list)) else (source,), a.ndim)
+    to = destination if isinstance(destination, (tuple, list)) else (destination,)
     dst = canonical_axes(tuple(to), a.ndim)
     if len(src) != len(dst):
         raise ValueError(f"Inconsistent number of elements: {len(src)} vs {len(dst)}")
@@ -363,6 +382,7 @@ def moveaxis(a: Any, source: Any, destination: Any) -> Any:
 def rollaxis(a: Any, axis: int, start: int = 0) -> Any:
     """One axis moved backwards to stand before `start`.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.rollaxis(jnp.ones((2, 3, 4)), 2).shape
     (4, 2, 3)
     """
@@ -381,6 +401,7 @@ def rollaxis(a: Any, axis: int, start: int = 0) -> Any:
 def flip(m: Any, axis: Any = None) -> Any:
     """The elements in reverse along all or the given axes.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.flip(jnp.arange(3))
     Array([2, 1, 0], dtype=int32)
     """
@@ -391,6 +412,7 @@ def flip(m: Any, axis: Any = None) -> Any:
 def flipud(m: Any) -> Any:
     """The elements in reverse along the first axis.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.flipud(jnp.arange(3))
     Array([2, 1, 0], dtype=int32)
     """
@@ -400,6 +422,7 @@ def flipud(m: Any) -> Any:
 def fliplr(m: Any) -> Any:
     """The elements in reverse along the second axis.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.fliplr(jnp.array([[1, 2]]))
     Array([[2, 1]], dtype=int32)
     """
@@ -409,6 +432,7 @@ def fliplr(m: Any) -> Any:
 def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Any:
     """Turned by `k` quarters in the plane of two axes, from the first towards the second.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.rot90(jnp.array([[1, 2], [3, 4]]))
     Array([[2, 4],
            [1, 3]], dtype=int32)
@@ -434,13 +458,14 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Any:
 
     Without an axis the flattened array is rolled. Shifts may be traced.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.roll(jnp.arange(4), 1)
     Array([3, 0, 1, 2], dtype=int32)
     """
     a = ensure_arraylike("roll", a)
     if axis is None:
         return lax.reshape(roll(lax.reshape(a, (a.size,)), shift, 0), a.shape)
-    axes = tuple(axis) if isinstance(axis, tuple | list) else (axis,)
+    axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
     shifts, axes = _paired(shift, tuple(canonical_axis(k, a.ndim) for k in axes))
     for s, k in zip(shifts, axes, strict=True):
         a = _rolled(a, s, k)
@@ -448,7 +473,7 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Any:
 
 
 def _paired(shift: Any, axes: tuple[int, ...]) -> tuple[list[Any], tuple[int, ...]]:
-    if isinstance(shift, tuple | list):
+    if isinstance(shift, (tuple, list)):
         shifts = list(shift)
     elif len(shape_of(shift)) == 1:
         shifts = [shift[k] for k in range(shape_of(shift)[0])]
@@ -486,6 +511,7 @@ def _rolled(a: Any, shift: Any, axis: int) -> Any:
 def tile(A: Any, reps: Any) -> Any:
     """`A` repeated as a whole, so many times along each axis.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.tile(jnp.array([1, 2]), 2)
     Array([1, 2, 1, 2], dtype=int32)
     """
@@ -511,6 +537,7 @@ def repeat(
 
     Traced numbers need `total_repeat_length`: the result is cut, or filled with the last element.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.repeat(jnp.array([1, 2]), jnp.array([1, 3]))
     Array([1, 2, 2, 2], dtype=int32)
     """

@@ -52,6 +52,7 @@ def sort(
 ) -> Any:
     """The elements in ascending order along an axis, nan last; `axis=None` flattens.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.sort(jnp.array([3, 1, 2]))
     Array([1, 2, 3], dtype=int32)
     """
@@ -72,6 +73,7 @@ def argsort(
 ) -> Any:
     """The indices that sort along an axis; equal elements keep their order.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.argsort(jnp.array([3, 1, 2]))
     Array([1, 2, 0], dtype=int32)
     """
@@ -87,6 +89,7 @@ def argsort(
 def sort_complex(a: Any) -> Any:
     """The elements sorted, as complex numbers.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.sort_complex(jnp.array([2., 1.]))
     Array([1.+0.j, 2.+0.j], dtype=complex64)
     """
@@ -98,6 +101,7 @@ def sort_complex(a: Any) -> Any:
 def lexsort(keys: Any, axis: int = -1) -> Any:
     """The indices that sort by the last key, equal ones by the one before, and so on.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.lexsort((jnp.array([1, 0, 0]), jnp.array([2, 2, 1])))
     Array([2, 1, 0], dtype=int32)
     """
@@ -116,6 +120,7 @@ def lexsort(keys: Any, axis: int = -1) -> Any:
 def partition(a: Any, kth: int, axis: int = -1) -> Any:
     """The `kth` smallest element in its place, smaller ones before and larger ones behind it.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.partition(jnp.array([3, 1, 2]), 1)
     Array([1, 2, 3], dtype=int32)
     """
@@ -130,6 +135,7 @@ def partition(a: Any, kth: int, axis: int = -1) -> Any:
 def argpartition(a: Any, kth: int, axis: int = -1) -> Any:
     """The indices that `partition` would use.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.argpartition(jnp.array([3, 1, 2]), 1)[1]
     Array(2, dtype=int32)
     """
@@ -151,6 +157,7 @@ def searchsorted(
     Side "left" is before, "right" behind equal elements; nan sorts last. `sorter` are indices that
     sort `a`. All methods ("scan", "scan_unrolled", "sort", "compare_all") give the same.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.searchsorted(jnp.array([1, 2, 2, 3]), 2)
     Array(1, dtype=int32)
     """
@@ -221,6 +228,7 @@ def digitize(x: Any, bins: Any, right: bool = False, *, method: str | None = Non
 
     Bins rise or fall; with `right`, bins[k-1] < x <= bins[k].
 
+    >>> import pullback.numpy as jnp
     >>> jnp.digitize(jnp.array([0.5, 2.0]), jnp.array([0.0, 1.0, 2.0]))
     Array([1, 3], dtype=int32)
     """

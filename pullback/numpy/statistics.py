@@ -9,7 +9,6 @@ import numpy as np
 
 from pullback import lax
 from pullback.core import dtypes
-from pullback.core.array import Array
 from pullback.core.trace import concrete_or_error
 from pullback.numpy import reductions
 from pullback.numpy.arrays import broadcast_to_shape, convert_with_weak_type
@@ -22,6 +21,7 @@ from pullback.numpy.promotion import (
     ensure_arraylike,
     promote_dtypes_inexact,
 )
+from pullback.numpy.scalar_types import finfo
 from pullback.numpy.selection import clip, where
 from pullback.numpy.shaping import ravel
 from pullback.numpy.sorting import searchsorted
@@ -184,6 +184,7 @@ def quantile(
     Methods between two elements: linear, lower, higher, midpoint, nearest, inverted_cdf (the only
     one that takes weights). The axis of `q` comes first.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.quantile(jnp.array([1., 2., 4.]), 0.25)
     Array(1.5, dtype=float32)
     """
@@ -204,6 +205,7 @@ def nanquantile(
 ) -> Any:
     """`quantile` of the elements that are not nan.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.nanquantile(jnp.array([1., jnp.nan, 2.]), 0.5)
     Array(1.5, dtype=float32)
     """
@@ -234,6 +236,7 @@ def percentile(
 ) -> Any:
     """`quantile` with `q` in percent.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.percentile(jnp.array([1., 2., 3.]), 50)
     Array(2., dtype=float32)
     """
@@ -255,6 +258,7 @@ def nanpercentile(
 ) -> Any:
     """`percentile` of the elements that are not nan.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.nanpercentile(jnp.array([1., jnp.nan, 3.]), 50)
     Array(2., dtype=float32)
     """
@@ -272,6 +276,7 @@ def median(
 ) -> Any:
     """The middle element in order, or the mean of the two middle ones; nan if there is a nan.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.median(jnp.array([5., 1., 2.]))
     Array(2., dtype=float32)
     """
@@ -288,6 +293,7 @@ def nanmedian(
 ) -> Any:
     """The median of the elements that are not nan.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.nanmedian(jnp.array([5., jnp.nan, 2.]))
     Array(3.5, dtype=float32)
     """
@@ -313,6 +319,7 @@ def cov(
     `fweights` says how often each observation was made, `aweights` how much it weighs. The divisor
     is the count minus 1 (0 with `bias`), or minus `ddof`.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.cov(jnp.array([[0., 2.], [2., 0.]]))
     Array([[ 2., -2.],
            [-2.,  2.]], dtype=float32)
@@ -384,6 +391,7 @@ def _observation_weights(x: Any, fweights: Any, aweights: Any) -> Any:
 def corrcoef(x: Any, y: Any = None, rowvar: bool = True, dtype: Any = None) -> Any:
     """The matrix of correlation coefficients of variables; see `cov`.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.corrcoef(jnp.array([[0., 2.], [2., 0.]]))[0, 0]
     Array(1., dtype=float32)
     """
@@ -413,6 +421,7 @@ def bincount(
 
     The length follows from concrete values, or is the static `length`. Negative numbers count as 0.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.bincount(jnp.array([1, 1, 3]))
     Array([0, 2, 0, 1], dtype=int32)
     """
@@ -442,6 +451,7 @@ def bincount(
 def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any = None) -> Any:
     """The edges of the bins of a histogram: evenly spaced over the data or over `range`.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.histogram_bin_edges(jnp.array([0., 4.]), 2)
     Array([0., 2., 4.], dtype=float32)
     """
@@ -475,6 +485,7 @@ def histogram(
 
     With `density`, divided by the total and the width. The last bin includes its right edge.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.histogram(jnp.array([0., 1., 4.]), 2)[0]
     Array([2., 1.], dtype=float32)
     """
@@ -511,6 +522,7 @@ def histogramdd(
 ) -> tuple[Any, list[Any]]:
     """A histogram of the rows of a matrix in as many dimensions as it has columns.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.histogramdd(jnp.array([[0., 0.], [1., 1.]]), 2)[0]
     Array([[1., 0.],
            [0., 1.]], dtype=float32)
@@ -519,7 +531,7 @@ def histogramdd(
     n, d = sample.shape
     if range is not None and len(range) != d:
         raise ValueError("For sample.shape=(N, D), range must have D entries")
-    if isinstance(bins, list | tuple) or (isinstance(bins, Array | np.ndarray) and bins.ndim):
+    if isinstance(bins, (list, tuple)) or np.ndim(bins):
         per_axis = list(bins)
         if len(per_axis) != d:
             raise ValueError("should be a bin for each dimension.")
@@ -554,12 +566,13 @@ def histogram2d(
 ) -> tuple[Any, Any, Any]:
     """A histogram of points in the plane, and the edges along both axes.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.histogram2d(jnp.array([0., 1.]), jnp.array([0., 1.]), 2)[0]
     Array([[1., 0.],
            [0., 1.]], dtype=float32)
     """
     x, y = ensure_arraylike("histogram2d", x, y)
-    if not isinstance(bins, list | tuple) and np.ndim(bins) == 1:
+    if not isinstance(bins, (list, tuple)) and np.ndim(bins) == 1:
         bins = [bins, bins]
     sample = concatenate([lax.reshape(v, (v.size, 1)) for v in (x, y)], 1)
     counts, edges = histogramdd(sample, bins, range, weights, density)
@@ -577,6 +590,7 @@ def interp(
     Outside: the first and last value, or `left` and `right` (numbers or "extrapolate"); with
     `period`, coordinates are taken modulo it.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.interp(jnp.array([0.5, 9.]), jnp.array([0., 1.]), jnp.array([0., 10.]))
     Array([ 5., 10.], dtype=float32)
     """
@@ -592,7 +606,7 @@ def interp(
     i = clip(searchsorted(xp, x, side="right"), 1, max(n - 1, 0))
     low, high = i - 1, i
     df, dx, delta = fp[high] - fp[low], xp[high] - xp[low], x - xp[low]
-    epsilon = float(np.spacing(float(dtypes.finfo(xp.dtype).eps)))
+    epsilon = float(np.spacing(float(finfo(xp.dtype).eps)))
     degenerate = abs(dx) <= epsilon
     safe = where(degenerate, 1, dx)
     f = where(degenerate, fp[low], fp[low] + (delta / safe) * df)

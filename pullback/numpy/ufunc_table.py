@@ -11,7 +11,7 @@ from pullback import lax
 from pullback.core import dtypes
 from pullback.numpy import cumulative, reductions
 from pullback.numpy.arrays import as_array
-from pullback.numpy.elementwise import BINARY_NOTE, KEPT_NOTE
+from pullback.numpy.elementwise import BINARY_NOTE, IMPORT, KEPT_NOTE
 from pullback.numpy.operands import kind, materialized
 from pullback.numpy.predicates import to_bool
 from pullback.numpy.promotion import (
@@ -48,7 +48,7 @@ def _make(
     text, result = example.split(" -> ")
     note = BINARY_NOTE if nin == 2 else KEPT_NOTE
     call.__name__ = call.__qualname__ = name
-    call.__doc__ = f"{summary}\n\n{note}\n\n>>> jnp.{text}\n{result}\n"
+    call.__doc__ = f"{summary}\n\n{note}\n\n{IMPORT}\n>>> jnp.{text}\n{result}\n"
     UFUNCS[name] = ufunc(
         call,
         nin,
@@ -137,7 +137,7 @@ def _reduce_logaddexp(
         a = lax.select(reductions._mask(where, a.shape), a, lax.full_like(a, -np.inf))
     top = lax.stop_gradient(reductions.max(a, axis, keepdims=True, initial=-np.inf))
     top = lax.select(lax.is_finite(top), top, lax.full_like(top, 0))
-    out = lax.log(reductions.sum(lax.exp(a - top), axis, keepdims=True)) + top
+    out = lax.add(lax.log(reductions.sum(lax.exp(a - top), axis, keepdims=True)), top)
     out = out if keepdims else lax.reshape(out, reductions.max(a, axis, initial=0).shape)
     return out if initial is None else _logaddexp(out, initial)
 

@@ -27,6 +27,7 @@ class ufunc:
 
     Made by `frompyfunc`; those of the library are objects of this class too.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.add(1, 2), jnp.add.reduce(jnp.arange(4)), jnp.add.accumulate(jnp.arange(4))
     (Array(3, dtype=int32, weak_type=True), Array(6, dtype=int32), Array([0, 1, 3, 6], dtype=int32))
     """
@@ -119,6 +120,7 @@ class ufunc:
     ) -> Any:
         """Combine the elements along one, several or (None) all axes.
 
+        >>> import pullback.numpy as jnp
         >>> jnp.multiply.reduce(jnp.array([2, 3, 4]))
         Array(24, dtype=int32)
         """
@@ -168,6 +170,7 @@ class ufunc:
     def accumulate(self, a: Any, axis: int = 0, dtype: Any = None, out: None = None) -> Any:
         """The results of combining the first one, two, three ... elements along an axis.
 
+        >>> import pullback.numpy as jnp
         >>> jnp.subtract.accumulate(jnp.array([5, 1, 1]))
         Array([5, 4, 3], dtype=int32)
         """
@@ -196,6 +199,7 @@ class ufunc:
     def outer(self, A: Any, B: Any, /) -> Any:
         """Combine every element of `A` with every one of `B`: shape `A.shape + B.shape`.
 
+        >>> import pullback.numpy as jnp
         >>> jnp.add.outer(jnp.arange(2), jnp.arange(3))
         Array([[0, 1, 2],
                [1, 2, 3]], dtype=int32)
@@ -208,6 +212,7 @@ class ufunc:
     def at(self, a: Any, indices: Any, b: Any = None, /, *, inplace: bool = True) -> Any:
         """A copy of `a` with the function applied at `indices`; repeated ones count every time.
 
+        >>> import pullback.numpy as jnp
         >>> jnp.add.at(jnp.zeros(3), jnp.array([0, 0]), 1.0, inplace=False)
         Array([2., 0., 0.], dtype=float32)
         """
@@ -243,13 +248,14 @@ class ufunc:
     ) -> Any:
         """Combine the elements of the slices that start at `indices` and end at the next one.
 
+        >>> import pullback.numpy as jnp
         >>> jnp.add.reduceat(jnp.arange(8), jnp.array([0, 4]))
         Array([ 6, 22], dtype=int32)
         """
         self._need_binary("reduceat")
         if out is not None:
             raise NotImplementedError(f"out argument of {self.__name__}.reduceat()")
-        if axis is None or isinstance(axis, tuple | list):
+        if axis is None or isinstance(axis, (tuple, list)):
             raise ValueError("reduceat requires a single integer axis.")
         a, indices = as_array(a), as_array(indices)
         if indices.ndim != 1:
@@ -302,6 +308,7 @@ def _spread(x: Any, shape: tuple[int, ...]) -> Any:
 def frompyfunc(func: Function, /, nin: int, nout: int, *, identity: Any = None) -> ufunc:
     """A ufunc from a function of scalars that is written with this library.
 
+    >>> import pullback.numpy as jnp
     >>> f = jnp.frompyfunc(lambda x, y: x * y + 1, 2, 1)
     >>> f(jnp.array([1, 2]), 10), f.reduce(jnp.arange(1, 4))
     (Array([11, 21], dtype=int32), Array(10, dtype=int32))

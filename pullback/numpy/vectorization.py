@@ -49,10 +49,11 @@ def vectorize(
 
     Positions and names in `excluded` are passed as they are.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.vectorize(jnp.dot, signature="(n),(n)->()")(jnp.ones((2, 3)), jnp.ones(3))
     Array([3., 3.], dtype=float32)
     """
-    if any(not isinstance(k, int | str) for k in excluded):
+    if any(not isinstance(k, (int, str)) for k in excluded):
         raise TypeError(
             f"jax.numpy.vectorize can only exclude integer or string arguments, got {excluded}"
         )
@@ -177,6 +178,7 @@ def apply_along_axis(
 
     The axes of its result stand where `axis` was.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.apply_along_axis(jnp.sum, 0, jnp.ones((2, 3)))
     Array([2., 2., 2.], dtype=float32)
     """
@@ -197,12 +199,13 @@ def apply_along_axis(
 def apply_over_axes(func: Callable[..., Any], a: Any, axes: Any) -> Any:
     """A function of an array and an axis applied for several axes in turn, keeping the rank.
 
+    >>> import pullback.numpy as jnp
     >>> jnp.apply_over_axes(jnp.sum, jnp.ones((2, 3, 2)), [0, 2]).shape
     (1, 3, 1)
     """
     check_arraylike("apply_over_axes", a)
     result = as_array(a)
-    for axis in axes if isinstance(axes, tuple | list) else (axes,):
+    for axis in axes if isinstance(axes, (tuple, list)) else (axes,):
         out = func(result, axis)
         if out.ndim == result.ndim:
             result = out

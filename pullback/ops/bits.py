@@ -74,7 +74,13 @@ not_: Primitive = unary(
 
 
 def _bits(x: Any) -> Any:
-    return x.view(f"u{x.dtype.itemsize}")
+    """The bits as unsigned integers; the upper ones of a narrow type are not part of it."""
+    whole, width = x.view(f"u{x.dtype.itemsize}"), dtypes.itemsize_bits(x.dtype)
+    return whole if width == 8 * x.dtype.itemsize else whole & ((1 << width) - 1)
+
+
+def _from_bits(bits: Any, dtype: Any) -> Any:
+    return bits.view(dtype) if dtype.kind in "iu" else bits.view(np.int8).astype(dtype)
 
 
 def _population_count(x: Any) -> Any:
@@ -82,7 +88,7 @@ def _population_count(x: Any) -> Any:
 
 
 def _clz(x: Any) -> Any:
-    width, rest = 8 * x.dtype.itemsize, _bits(x).astype(np.uint64)
+    width, rest = dtypes.itemsize_bits(x.dtype), _bits(x).astype(np.uint64)
     length = np.zeros(x.shape, np.int64)
     for step in (32, 16, 8, 4, 2, 1):
         high = rest >> np.uint64(step)
@@ -114,7 +120,7 @@ clz: Primitive = unary(
 
 
 def _logical_right(x: Any, y: Any) -> Any:
-    return np.right_shift(_bits(x), _bits(y)).view(x.dtype)
+    return _from_bits(np.right_shift(_bits(x), _bits(y)), x.dtype)
 
 
 def _arithmetic_right(x: Any, y: Any) -> Any:
@@ -145,7 +151,7 @@ def _shift(name: str, reference: Any, lower: Any) -> Primitive:
 
     return binary(
         name,
-        widened(reference),
+        reference,
         INT,
         jvp=NONDIFF,
         lower=lower,
@@ -154,7 +160,7 @@ def _shift(name: str, reference: Any, lower: Any) -> Primitive:
     )
 
 
-shift_left: Primitive = _shift("shift_left", np.left_shift, "shift_left")
+shift_left: Primitive = _shift("shift_left", widened(np.left_shift), "shift_left")
 shift_right_logical: Primitive = _shift(
     "shift_right_logical", _logical_right, "shift_right_logical"
 )

@@ -112,7 +112,8 @@ complex_: Primitive = binary(
 
 def _conj_abstract(x: ShapedArray, *, input_dtype: Any) -> ShapedArray:
     check_accepts("conj", x, INEXACT)
-    return ShapedArray(x.shape, dtypes.to_complex_dtype(x.dtype), x.weak_type)
+    dtype = x.dtype if dtypes.kind_of(x.dtype) == "c" else _complex_dtype(x.dtype)
+    return ShapedArray(x.shape, dtype, x.weak_type)
 
 
 def _conj_reference(x: Any, *, input_dtype: Any) -> Any:

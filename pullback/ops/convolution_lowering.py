@@ -3,9 +3,9 @@
 Along each spatial axis the result is cut into phases, which dilation of the operand makes differ:
 the positions of one phase meet the same elements of the kernel, none of which falls between the
 elements of the operand.  In a phase, the place of an operand's element is linear in the position
-and in the kernel element.  A phase is a matrix product whose right operand is gathered by offsets
-while the kernel packs it (`pb_conv_T` of `llvm.gemm`), or a product with a matrix of windows that a
-loop writes, or, where few products are summed, a loop in place.
+and in the kernel element.  A phase is a matrix product one operand of which is gathered by offsets
+while it is packed (`pb_conv_T` of `llvm.gemm`), or a product with a matrix of windows that a loop
+writes, or, where few products are summed, a loop in place.
 """
 
 from __future__ import annotations
@@ -205,7 +205,7 @@ _LOOP_DEPTH: Final = 12
 _WIDE: Final = 48
 """Positions of one image that make it worth multiplying image by image."""
 _INT32: Final = 1 << 31
-_GATHERING: Final = {dtypes.float32: "pb_conv_f32", dtypes.float64: "pb_conv_f64"}
+_GATHERING: Final = {dtypes.float32: "f32", dtypes.float64: "f64"}
 
 
 def _kernel_matrix(b: Any, w: Any, g: _Geometry, whole: bool) -> tuple[Matrix, list[int]]:
@@ -243,57 +243,72 @@ def _offsets(sizes: Sequence[int], strides: Sequence[int], start: int = 0) -> An
     return table.reshape(-1).astype(np.int32)
 
 
+class _Tables:
+    """Offsets of the operand's elements, in elements: along the kernel, along the positions."""
+
+    def __init__(self, x: Any, g: _Geometry, order: Sequence[int], by_image: bool) -> None:
+        strides = pick(contractions.strides_of(x.shape), g.x_spec)
+        taps = [strides[1], *(s * p.tap_step for s, p in zip(strides[2:], g.phases, strict=True))]
+        cells = [s * p.cell_step for s, p in zip(strides[2:], g.phases, strict=True)]
+        start = sum(s * p.origin for s, p in zip(strides[2:], g.phases, strict=True))
+        self.by_tap = _offsets([g.taps[k] for k in order], [taps[k] for k in order])
+        self.image = strides[0]
+        self.lane = g.batch * strides[0] if g.by_batch else g.ins * strides[1]
+        sizes = g.space if by_image else (g.batch, *g.space)
+        steps = cells if by_image else (strides[0], *cells)
+        self.by_cell = _offsets(sizes, steps, start)
+
+
 def _gathered(
     b: Any, x: Any, w: Any, g: _Geometry, order: Sequence[int], by_image: bool, dtype: Any
 ) -> tuple[Any, str]:
     """The result of a phase by the kernel that gathers windows as it packs them."""
-    strides = pick(contractions.strides_of(x.shape), g.x_spec)
-    taps = [strides[1], *(s * p.tap_step for s, p in zip(strides[2:], g.phases, strict=True))]
-    cells = [s * p.cell_step for s, p in zip(strides[2:], g.phases, strict=True)]
-    start = sum(s * p.origin for s, p in zip(strides[2:], g.phases, strict=True))
-    by_k = _offsets([g.taps[k] for k in order], [taps[k] for k in order])
-    positions = math.prod(g.space)
+    tables = _Tables(x, g, order, by_image)
+    n = len(tables.by_cell)
     if by_image:
-        by_n = _offsets(g.space, cells, start)
-        lanes, lane_w, lane_x, n = g.batch, 0, strides[0], positions
+        lanes, lane_w, lane_x = g.batch, 0, tables.image
         shape, letters = (1, g.batch, g.outs, *g.space), "gnos"
     else:
-        by_n = _offsets((g.batch, *g.space), (strides[0], *cells), start)
-        lane_x = g.batch * strides[0] if g.by_batch else g.ins * strides[1]
-        lanes, lane_w, n = g.groups, w.lane, g.batch * positions
+        lanes, lane_w, lane_x = g.groups, w.lane, tables.lane
         shape, letters = (g.groups, g.outs, g.batch, *g.space), "gons"
     out = b.buffer((lanes, g.outs, n), dtype)
     numbers = (lanes, lane_w, lane_x, g.outs * n, g.outs, n, g.depth, w.row, w.column, n)
-    tables = b.constant(by_k), b.constant(by_n)
-    b.call(_GATHERING[dtype], w.buffer, x, out, *tables, *map(np.int64, numbers))
+    by_tap, by_cell = b.constant(tables.by_tap), b.constant(tables.by_cell)
+    symbol = f"pb_conv_{_GATHERING[dtype]}"
+    b.call(symbol, w.buffer, x, out, by_tap, by_cell, *map(np.int64, numbers))
     return b.reshape(out, shape), letters
 
 
-def _multiplied(
-    b: Any, x: Any, w: Any, g: _Geometry, order: Sequence[int], last: bool, dtype: Any
+def _gathered_rows(
+    b: Any, x: Any, w: Any, g: _Geometry, order: Sequence[int], dtype: Any
 ) -> tuple[Any, str]:
-    """The result of a phase by a matrix of windows; with features last if so wanted."""
+    """The same with features last."""
+    tables = _Tables(x, g, order, False)
+    m = len(tables.by_cell)
+    out = b.buffer((g.groups, m, g.outs), dtype)
+    strides = (tables.lane, w.lane, m * g.outs)
+    numbers = (g.groups, *strides, m, g.outs, g.depth, w.column, w.row, g.outs)
+    by_tap, by_cell = b.constant(tables.by_tap), b.constant(tables.by_cell)
+    symbol = f"pb_conv_rows_{_GATHERING[dtype]}"
+    b.call(symbol, x, w.buffer, out, by_tap, by_cell, *map(np.int64, numbers))
+    return b.reshape(out, (g.groups, g.batch, *g.space, g.outs)), "gnso"
+
+
+def _multiplied(
+    b: Any, x: Any, w: Any, g: _Geometry, order: Sequence[int], dtype: Any
+) -> tuple[Any, str]:
+    """The result of a phase by a matrix of windows."""
     n, sizes = g.batch * math.prod(g.space), [g.taps[k] for k in order]
-    letters = "gnsk" if last else "gkns"
-    axes = {"g": [g.groups], "n": [g.batch], "s": list(g.space), "k": sizes}
+    shape = (g.groups, *sizes, g.batch, *g.space)
+    middle = 1 + len(order)
 
     def element(idx: Sequence[Any]) -> Any:
-        rest, parts = list(idx), {}
-        for letter in letters:
-            count = len(axes[letter])
-            parts[letter], rest = rest[:count], rest[count:]
         taps: list[Any] = [None] * len(order)
-        for value, k in zip(parts["k"], order, strict=True):
+        for value, k in zip(idx[1:middle], order, strict=True):
             taps[k] = value
-        return x.at(g.element(parts["g"][0], parts["n"][0], taps, parts["s"]))
+        return x.at(g.element(idx[0], idx[middle], taps, idx[middle + 1 :]))
 
-    windows = b.materialize(b.view([size for c in letters for size in axes[c]], element))
-    if last:
-        left = Matrix(windows, n * g.depth, g.depth, 1)
-        right = Matrix(w.buffer, w.lane, w.column, w.row)
-        out = contractions.gemm(b, left, right, g.groups, n, g.outs, g.depth, dtype)
-        return b.reshape(out, (g.groups, g.batch, *g.space, g.outs)), "gnso"
-    right = Matrix(windows, g.depth * n, n, 1)
+    right = Matrix(b.materialize(b.view(shape, element)), g.depth * n, n, 1)
     out = contractions.gemm(b, w, right, g.groups, g.outs, n, g.depth, dtype)
     return b.reshape(out, (g.groups, g.outs, g.batch, *g.space)), "gons"
 
@@ -322,9 +337,10 @@ def _one_phase(
     if not contractions.has_kernel(dtype) or (g.depth <= _LOOP_DEPTH and g.outs <= 4):
         return _looped(b, x, w, g)
     kernel, order = _kernel_matrix(b, w, g, whole)
-    last = out_spec[1] == len(out_spec) - 1
-    if last or dtype not in _GATHERING or math.prod(x.shape) >= _INT32:
-        return _multiplied(b, x, kernel, g, order, last, dtype)
+    if dtype not in _GATHERING or math.prod(x.shape) >= _INT32:
+        return _multiplied(b, x, kernel, g, order, dtype)
+    if out_spec[1] == len(out_spec) - 1:
+        return _gathered_rows(b, x, kernel, g, order, dtype)
     wide = math.prod(g.space) >= _WIDE or g.batch == 1
     by_image = g.groups == 1 and out_spec[0] == 0 and wide
     return _gathered(b, x, kernel, g, order, by_image, dtype)

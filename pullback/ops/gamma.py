@@ -116,7 +116,8 @@ def _polygamma(m: Any, x: Any) -> Any:
     special = importlib.import_module("scipy.special")
     sign = np.where(np.fmod(m, 2) == 0, -1.0, 1.0)
     value = sign * special.gamma(m + 1.0) * special.zeta(m + 1.0, x)
-    return np.where(m == 0, special.psi(x), value).astype(x.dtype)
+    value = np.where((m < 0) | (np.floor(m) != m), np.nan, value)
+    return np.where(m == 0, _digamma(x), value).astype(x.dtype)
 
 
 # Denominators of the Euler-Maclaurin sum: (2k)! / B_2k for k = 1 to 12.
@@ -207,7 +208,9 @@ def _polygamma_lower(b: Any, m: Any, x: Any) -> Any:
     order = b.let(s.add(m, 1.0))
     value = s.mul(s.math("exp", s.extern("gammaln", order)), _zeta_lower(b, order, x))
     value = s.select(s.eq(s.rem(m, 2.0), 0.0), s.neg(value), value)
-    return s.select(s.eq(m, 0.0), s.extern("psi", x), value)
+    undefined = s.or_(s.lt(m, 0.0), s.ne(s.floor(m), m))
+    value = s.select(undefined, s.const(math.nan, x.dtype), value)
+    return s.select(s.eq(m, 0.0), _digamma_lower(s, x), value)
 
 
 def _polygamma_samples() -> Iterator[Sample]:

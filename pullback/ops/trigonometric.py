@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from pullback.core.primitive import Primitive
@@ -82,17 +84,34 @@ atan: Primitive = unary(
     hlo="chlo.atan",
     samples=joined(inputs(FLOAT, ANYWHERE), inputs(COMPLEX, (-0.9, 0.9))),
 )
+
+
+def _atan2(y: Any, x: Any) -> Any:
+    """That of complex numbers is -i log((x + i y) / sqrt(x² + y²))."""
+    if x.dtype.kind != "c":
+        return np.arctan2(y, x)
+    return (-1j * np.log((x + 1j * y) / np.sqrt(x * x + y * y))).astype(x.dtype)
+
+
+def _atan2_lower(s: Any, y: Any, x: Any) -> Any:
+    if x.dtype.kind != "c":
+        return s.math("atan2", y, x)
+    i = s.const(1j, x.dtype)
+    radius = s.sqrt(s.add(s.mul(x, x), s.mul(y, y)))
+    return s.neg(s.mul(i, s.math("log", s.div(s.add(x, s.mul(i, y)), radius))))
+
+
 atan2: Primitive = binary(
     "atan2",
-    np.arctan2,
-    FLOAT,
+    _atan2,
+    INEXACT,
     jvp=(
         lambda ans, y, x: lambda t: mul(t, div(x, add(square(x), square(y)))),
         lambda ans, y, x: lambda t: mul(t, div(neg(y), add(square(x), square(y)))),
     ),
-    lower="atan2",
+    lower=_atan2_lower,
     hlo="stablehlo.atan2",
-    samples=inputs(FLOAT, ANYWHERE, ANYWHERE),
+    samples=joined(inputs(FLOAT, ANYWHERE, ANYWHERE), inputs(COMPLEX, (0.5, 2), (0.5, 2))),
 )
 
 # --------------------------------------------------------------------------- hyperbolic

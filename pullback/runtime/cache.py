@@ -253,7 +253,17 @@ class DiskCache:
 @cache
 def _surroundings() -> bytes:
     """What every entry depends on besides its key."""
-    return f"{jit.host_fingerprint()}\0{__version__}\0{FORMAT}\0".encode()
+    return f"{jit.host_fingerprint()}\0{__version__}\0{_sources()}\0{FORMAT}\0".encode()
+
+
+def _sources() -> str:
+    """A digest of the names, sizes and times of our own files: an edited compiler starts afresh."""
+    digest = hashlib.sha256()
+    package = Path(__file__).parent.parent
+    for path in sorted(package.rglob("*.py")):
+        info = path.stat()
+        digest.update(f"{path.relative_to(package)}:{info.st_size}:{info.st_mtime_ns}\0".encode())
+    return digest.hexdigest()
 
 
 def _digest(key: bytes) -> bytes:

@@ -33,6 +33,7 @@ from pullback.llvm.entry import (
     numpy_scalar_leaf,
     scalar_leaf,
 )
+from pullback.llvm.entry_spec import Out
 from pullback.runtime.array import ArrayImpl
 from pullback.runtime.compile import Executable, compile_jaxpr
 from pullback.runtime.dispatch import to_array
@@ -41,6 +42,7 @@ from pullback.transforms.arguments import (
     check_callable,
     check_operand,
     function_name,
+    shaped,
 )
 from pullback.transforms.staging import stage
 
@@ -149,7 +151,7 @@ class JitFunction(FastCallable):
     def _add_entry(self, call: _Call, traced: Traced, executable: Executable) -> None:
         """Let the native path take further calls with these types."""
         leaves = [_leaf_spec(x) for x in call.leaves]
-        if any(leaf is None for leaf in leaves):
+        if any(leaf is None for leaf in leaves) or _returns_no_array(executable, call.leaves):
             return
         nodes = _argument_nodes(call, self._options)
         if nodes is None:
@@ -187,11 +189,11 @@ class JitFunction(FastCallable):
         call.leaves, call.in_tree = tree.flatten((dynamic, named))
         return call
 
-    def _trace(self, call: _Call) -> Traced:
+    def _trace(self, call: _Call, to_aval: Callable[[Any], Any] = aval_of) -> Traced:
         avals = []
         for x in call.leaves:
             try:
-                avals.append(aval_of(x))
+                avals.append(to_aval(x))
             except TypeError:
                 self._refuse(call)
         key = (call.in_tree, tuple(avals), call.static, config.fingerprint())
@@ -233,7 +235,7 @@ class JitFunction(FastCallable):
 
     def trace(self, *args: Any, **kwargs: Any) -> Traced:
         """Trace for arguments of these types, which may be `ShapeDtypeStruct`s."""
-        return self._trace(self._take_apart(args, kwargs))
+        return self._trace(self._take_apart(args, kwargs), shaped)
 
     def eval_shape(self, *args: Any, **kwargs: Any) -> Any:
         """Shapes and dtypes of the result, without computing it."""
@@ -331,6 +333,14 @@ def _donated(options: Options, call: _Call) -> tuple[bool, ...]:
         k: tree.map(lambda _, d=k in options.donate_argnames: d, v) for k, v in kwargs.items()
     }
     return tuple(tree.leaves((marked_args, marked_kwargs)))
+
+
+def _returns_no_array(executable: Executable, leaves: Sequence[Any]) -> bool:
+    """Whether a result is an argument that came as something else than an Array of ours."""
+    return any(
+        out.origin is Out.INPUT and type(leaves[out.source]) is not ArrayImpl
+        for out in executable.outputs
+    )
 
 
 def _leaf_spec(x: Any) -> LeafSpec | None:

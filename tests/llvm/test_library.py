@@ -128,3 +128,10 @@ def test_products_with_gathered_operands(kind: str, runs: tuple[int, int]) -> No
             np.testing.assert_allclose(
                 out[lane], a[lane].astype("f8") @ b, rtol=1e-4, atol=1e-5 * k
             )
+        rows = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5, *[ctypes.c_int64] * 10)(
+            library.address(f"pb_conv_rows_{kind}")
+        )
+        transposed = np.full((2, n, m), np.nan, dtype)
+        rows(x.ctypes.data, a.ctypes.data, transposed.ctypes.data, by_k.ctypes.data,
+             by_n.ctypes.data, 2, 7, m * k, m * n, n, m, k, 1, k, m)  # fmt: skip
+        np.testing.assert_allclose(transposed, out.swapaxes(1, 2), rtol=1e-4, atol=1e-5 * k)

@@ -67,6 +67,7 @@ def test_derivatives_of_activations(name: str) -> None:
     agree(pb.vmap(pb.grad(ours))(jnp.asarray(POINTS)), jax.vmap(jax.grad(theirs))(POINTS), 1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # from JAX itself
 def test_integers_become_floats_as_in_jax() -> None:
     x = np.array([-2, 0, 3], np.int32)
     for name in ("relu", "gelu", "softplus", "elu", "hard_tanh", "softmax", "log_softmax"):
