@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 # JAX is an oracle here: on the CPU, without preallocation, whatever the machine has.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -26,3 +27,22 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 def _selects(config: pytest.Config) -> bool:
     return config.args_source is pytest.Config.ArgsSource.ARGS
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--golden-update` rewrites the expected texts of golden tests."""
+    parser.addoption("--golden-update", action="store_true", help="rewrite golden files")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """`golden(name, text)`: the text is that of `golden/name.txt` beside the test."""
+
+    def check(name: str, text: str) -> None:
+        path = request.path.parent / "golden" / f"{name}.txt"
+        if request.config.getoption("--golden-update"):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text + "\n")
+        assert path.read_text() == text + "\n"
+
+    return check

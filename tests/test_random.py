@@ -101,11 +101,10 @@ EXACT: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("name", EXACT)
-def test_exact(name: str, seed: int) -> None:
+def test_exact(name: str) -> None:
     sample = EXACT[name]
-    same(sample(random, random.key(seed)), sample(jax.random, jax.random.key(seed)))
+    same(sample(random, random.key(42)), sample(jax.random, jax.random.key(42)))
 
 
 # Units in the last place, relative and of the scale: log near 1 and cancellations amplify an ulp.
@@ -147,11 +146,10 @@ CLOSE: dict[str, tuple[Callable[[Any, Any], Any], float, float]] = {
 }
 
 
-@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("name", CLOSE)
-def test_close(name: str, seed: int) -> None:
+def test_close(name: str) -> None:
     sample, ulps, scale = CLOSE[name]
-    ours, theirs = sample(random, random.key(seed)), sample(jax.random, jax.random.key(seed))
+    ours, theirs = sample(random, random.key(42)), sample(jax.random, jax.random.key(42))
     same(ours, theirs, ulps, scale)
 
 

@@ -82,7 +82,7 @@ def jaxpr_text(jaxpr: Any) -> str:
     return _jaxpr(jaxpr, _Names(), 0)
 
 
-def _jaxpr(jaxpr: Any, names: _Names, indent: int) -> str:
+def _jaxpr(jaxpr: Any, names: _Names, indent: int, prefix: int = 0) -> str:
     pad = " " * indent
     consts = " ".join(_binder(v, names) for v in jaxpr.constvars)
     args = " ".join(_binder(v, names) for v in jaxpr.invars)
@@ -92,7 +92,7 @@ def _jaxpr(jaxpr: Any, names: _Names, indent: int) -> str:
     outs += "," if len(jaxpr.outvars) == 1 else ""
     if all(len(lines) == 1 for lines in body):
         flat = f"{head} {'; '.join(lines[0].strip() for lines in body)} in ({outs}) }}"
-        if indent + len(flat) <= _WIDTH:
+        if indent + prefix + len(flat) <= _WIDTH:
             return flat
     flattened = [line for lines in body for line in lines]
     return "\n".join([head, *flattened, f"{pad}  in ({outs}) }}"])
@@ -155,14 +155,14 @@ def _inlined_names(eqn: Any, names: _Names) -> _Names:
 def _param(key: str, value: Any, names: _Names, indent: int) -> str:
     kind = type(value).__name__
     if kind == "ClosedJaxpr":
-        return _jaxpr(value.jaxpr, names, indent)
+        return _jaxpr(value.jaxpr, names, indent, len(key) + bool(key))
     if kind == "Jaxpr":
-        return _jaxpr(value, names, indent)
+        return _jaxpr(value, names, indent, len(key) + bool(key))
     if isinstance(value, tuple) and any(
         type(x).__name__ in ("ClosedJaxpr", "Jaxpr") for x in value
     ):
         pad = " " * (indent + 2)
-        inner = "\n".join(pad + _param(key, x, names, indent + 2) for x in value)
+        inner = "\n".join(pad + _param("", x, names, indent + 2) for x in value)
         return f"(\n{inner}\n{' ' * indent})"
     if key == "dimension_numbers" and type(value) is tuple:
         return "(" + ", ".join(f"({list(a)}, {list(b)})" for a, b in value) + ")"

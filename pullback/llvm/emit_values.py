@@ -330,35 +330,45 @@ class ValueWriter:
         key = ("vector", x, bits, self.lanes)
         found = self.values.get(key)
         if found is None:
-            found = self.remember(key, self._index_vector(x, stride, bits))
+            found = self.remember(key, self._index_vector(x, bits))
         return found
 
-    def _index_vector(self, x: Affine, stride: int | None, bits: int) -> Value:
-        level = self.vector_level
+    def _index_vector(self, x: Affine, bits: int) -> Value:
         scalar, t = f"i{bits}", lanes_type(f"i{bits}", self.lanes)
-        varying = [(a, k) for a, k in x.terms.items() if self._is_varying(a)]
-        rest = Affine(x.const, {a: k for a, k in x.terms.items() if (a, k) not in varying})
-        base = self.index(rest)
-        name = base.name
-        if bits == 32 and name[0] == "%":
-            name = self.put(f"trunc i64 {name} to i32", base.level)
-        total = self.splatted(Value(name, base.level), scalar)
+        parts: list[tuple[int, str]] = []
         k = x.terms.get(self.vector_axis, 0) if self.vector_axis is not None else 0
         if k:
             steps = ", ".join(f"{scalar} {lane * k}" for lane in range(self.lanes))
-            total = self.put(f"add {t} {total}, <{steps}>", level)
-        for atom, coefficient in varying:
-            value = self.atom(atom)
-            level = max(level, value.level)
-            term = value.name
-            if bits == 32:
-                wide = lanes_type("i64", self.lanes)
-                term = self.put(f"trunc {wide} {term} to {t}", level)
-            if coefficient != 1:
-                factor = splat(str(coefficient), scalar, self.lanes)
-                term = self.put(f"mul {t} {term}, {factor}", level)
+            parts.append((self.vector_level, f"<{steps}>"))
+        rest: dict[Expr, int] = {}
+        for atom, coefficient in x.terms.items():
+            if self._is_varying(atom):
+                parts.append(self._scaled_atom(atom, coefficient, bits))
+            else:
+                rest[atom] = coefficient
+        base = self.index(Affine(x.const, rest))
+        name = base.name
+        if bits == 32 and name[0] == "%":
+            name = self.put(f"trunc i64 {name} to i32", base.level)
+        parts.append((base.level, self.splatted(Value(name, base.level), scalar)))
+        parts.sort(key=lambda part: part[0])
+        level, total = parts[0]
+        for deeper, term in parts[1:]:
+            level = max(level, deeper, self.vector_level)
             total = self.put(f"add {t} {total}, {term}", level)
-        return Value(total, max(level, base.level), True)
+        return Value(total, max(level, self.vector_level), True)
+
+    def _scaled_atom(self, atom: Expr, coefficient: int, bits: int) -> tuple[int, str]:
+        """A varying atom times its coefficient, in 32 or 64 bits, and its level."""
+        scalar, t = f"i{bits}", lanes_type(f"i{bits}", self.lanes)
+        value = self.atom(atom)
+        term = value.name
+        if bits == 32:
+            term = self.put(f"trunc {lanes_type('i64', self.lanes)} {term} to {t}", value.level)
+        if coefficient != 1:
+            factor = splat(str(coefficient), scalar, self.lanes)
+            term = self.put(f"mul {t} {term}, {factor}", value.level)
+        return value.level, term
 
     def _is_varying(self, atom: Expr) -> bool:
         return atom is not self.vector_axis and self.atom(atom).varying
@@ -403,7 +413,8 @@ class ValueWriter:
         if found is None:
             text = f"getelementptr inbounds {scalar}, ptr {pointer}, i64 {offset.name}"
             found = self.remember(key, Value(self.put(text, offset.level), offset.level))
-        return found
+        # The same address may be known further out; the expression still belongs to this step.
+        return Value(found.name, max(found.level, offset.level))
 
     def load_level(self, buffer: Buffer) -> int:
         """The outermost scope that a load of a buffer may move to."""

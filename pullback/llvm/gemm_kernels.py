@@ -3,7 +3,7 @@
 A tile of the result is computed by `tile`: the right operand is packed, one block of DEPTH rows at
 a time, into panels as wide as the register block; a micro-kernel then sweeps the rows of the left
 operand, which it reads where they are, one broadcast element at a time.  An element of the result
-is the sum over k in order, whatever the tiles, so that results do not depend on the number of threads.
+is the sum over k in order, whatever the tiles, so that the number of threads changes nothing.
 """
 
 from __future__ import annotations
@@ -480,8 +480,29 @@ class _Writer(Packing):
             pick(lb, la), pick(la, lb), lc, pick(n, m), pick(m, n), k,
             pick(cb, ra), pick(rb, ca), pick(ca, rb), pick(ra, cb), rc,
         )  # fmt: skip
+        self.small_row(f, lanes, pointers, numbers)
         self.run_tasks(f, lanes, pointers, numbers, (NULL, NULL, NULL))
         f.ret()
+
+    def small_row(
+        self, f: Function, lanes: Value, pointers: tuple[Value, ...], numbers: tuple[Value, ...]
+    ) -> None:
+        """Return at once if this is a small vector-matrix product, which needs no scratch memory."""
+        a, b, c = pointers
+        m, n, k, _, ca, rb, cb = numbers[3:10]
+        size, otherwise = self.shape.size, f.new_label()
+        f.goto_if(f.compare("ne", f.op("mul", lanes, m), 1), otherwise)
+        f.goto_if(f.compare("sge", f.op("mul", n, k), PARALLEL_WORK), otherwise)
+        step_a, whole = f.op("mul", ca, size), f.op("urem", n, self.shape.lanes)
+        rows = f.op("and", f.compare("eq", cb, 1), f.compare("eq", whole, 0))
+        with f.when(rows):
+            f.call("i64", "row", a, step_a, b, f.op("mul", rb, size), k, c, n)
+            f.ret()
+        apart = f.op("and", f.compare("eq", rb, 1), f.compare("ne", cb, 1))
+        with f.when(f.op("and", apart, f.compare("eq", ca, 1))):
+            f.call("void", "dots", a, b, f.op("mul", cb, size), c, k, n)
+            f.ret()
+        f.label(otherwise)
 
     def write_conv_entry(self) -> None:
         """`pb_conv_T`: see `llvm.gemm`."""

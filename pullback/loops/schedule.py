@@ -29,6 +29,7 @@ from pullback.loops.ir import (
     Var,
     subexpressions,
 )
+from pullback.loops.scalars import SCALARS
 from pullback.loops.tensors import Forwards, Mapping, substitute, without_axes
 
 __all__ = ["Group", "Machine", "Member", "Stage", "group_statements", "machine"]
@@ -41,6 +42,8 @@ PARTS_ENOUGH: Final = 16
 TILE: Final = 32
 SMALL_ROW: Final = 12
 COLUMN_BYTES: Final = 256
+PIECES_MIN: Final = 512
+MAX_CUTS: Final = 4
 
 
 @dataclass(slots=True)
@@ -279,6 +282,9 @@ def _nest_statements(nest: _Nest) -> list[Stmt]:
     if not nest.axes:
         return [s for m in nest.members for s in _plain(m)]
     vector = _vector_axis(nest)
+    pieces = _pieces(nest, vector)
+    if pieces:
+        return [s for piece in pieces for s in _nest_statements(_merge(piece))]
     if not nest.reduced:
         return [_map_nest(nest, vector)]
     if vector in nest.reduced:
@@ -396,6 +402,70 @@ def _tiled(nest: _Nest, vector: int, partner: int) -> Stmt:
     loop = Loop(inner[partner], affine(TILE), (_serial(loop),), 1, False, False, work)
     others = [blocks.get(k, a) for k, a in enumerate(axes)]
     return _outer_loops(others, loop, work * TILE)
+
+
+# --------------------------------------------------------------------------- pieces
+
+
+def _pieces(nest: _Nest, vector: int) -> list[_Nest]:
+    """The nest cut where conditions on the vector axis change, so that each piece has none.
+
+    Pads, concatenations and rolls select by such conditions; without them loads are contiguous.
+    """
+    axis = nest.axes[vector]
+    if vector in nest.reduced or _size(nest.axes) < PIECES_MIN:
+        return []
+    cuts = sorted(_cuts(axis, nest.expressions()))
+    if not 0 < len(cuts) <= MAX_CUTS:
+        return []
+    pieces = []
+    for start, end in zip([0, *cuts], [*cuts, _extent(axis)], strict=True):
+        axes = [Axis(_extent(a)) for a in nest.axes]
+        axes[vector] = Axis(end - start)
+        mapping: Mapping = {a: affine(b) for a, b in zip(nest.axes, axes, strict=True)}
+        mapping[axis] = affine(axes[vector]) + start if end - start > 1 else affine(start)
+        members = nest.substituted(mapping)
+        if end - start == 1:
+            reduced = frozenset(k - (k > vector) for k in nest.reduced)
+            pieces.append(_Nest(axes[:vector] + axes[vector + 1 :], reduced, members))
+        else:
+            pieces.append(_Nest(axes, nest.reduced, members))
+    return pieces
+
+
+def _cuts(axis: Axis, exprs: Sequence[Expr]) -> set[int]:
+    """Where some comparison of the axis with a constant changes its value."""
+    found: set[int] = set()
+    for e in subexpressions(exprs):
+        if type(e) is not Op or not e.args or type(e.args[0]) is not Affine:
+            continue
+        if e.name in ("lt", "eq", "ne", "imin", "imax"):
+            found |= _crossings(axis, affine(e.args[0]) - affine(e.args[1]), e.name)
+        elif e.name in ("mod", "floordiv"):
+            found |= _wraps(axis, e.args[0], e.attr)
+    return {c for c in found if 0 < c < _extent(axis)}
+
+
+def _crossings(axis: Axis, difference: Affine, name: str) -> set[int]:
+    k = difference.terms.get(axis, 0)
+    if not k or len(difference.terms) != 1:
+        return set()
+    c = difference.const
+    if name in ("eq", "ne"):
+        return {-c // k, -c // k + 1} if c % k == 0 else set()
+    if name == "imin" and k > 0:  # at zero either side is right: cut where the clamped one starts
+        return {-c // k + 1}
+    return {-(c // k) if k > 0 else c // -k + 1}
+
+
+def _wraps(axis: Axis, x: Affine, divisor: int) -> set[int]:
+    k = x.terms.get(axis, 0)
+    if len(x.terms) != 1 or k <= 0:
+        return set()
+    low, high = x.const // divisor, (x.const + k * (_extent(axis) - 1)) // divisor
+    if high - low > 2:
+        return set()
+    return {-((x.const - divisor * j) // k) for j in range(low + 1, high + 1)}
 
 
 # --------------------------------------------------------------------------- reductions
@@ -653,11 +723,16 @@ def _use_known(stage: Stage, known: Forwards) -> None:
 def _named_results(stmts: Sequence[Stmt], known: Forwards) -> Iterator[Stmt]:
     """Name what is stored once a row, for the stages after; buffers that hold only that go."""
     for s in stmts:
-        if not isinstance(s, Store) or s.value.dtype.kind == "c":
+        if not isinstance(s, Store):
             yield s
             continue
-        name = Local(s.value.dtype)
-        yield Let(name, s.value)
+        parts: tuple[Expr, ...] = (s.value,)
+        if s.value.dtype.kind == "c":
+            parts = (SCALARS.real(s.value), SCALARS.imag(s.value))
+        names = [Local(p.dtype) for p in parts]
+        for part_name, part in zip(names, parts, strict=True):
+            yield Let(part_name, part)
+        name: Expr = names[0] if len(names) == 1 else SCALARS.complex(*names)
         known[s.buffer, s.offset] = name
         if s.buffer.kind != "local" or s.buffer.size > 1:
             yield Store(s.buffer, s.offset, name)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import pullback.numpy as jnp
-from pullback import random
+from pullback import lax, random
 
 __all__ = [
     "Initializer",
@@ -263,6 +263,19 @@ xavier_normal, xavier_uniform = glorot_normal, glorot_uniform
 kaiming_normal, kaiming_uniform = he_normal, he_uniform
 
 
+def _orthonormal(columns: Any) -> Any:
+    """The Q of a QR decomposition whose R has a positive diagonal: Gram-Schmidt, done twice."""
+
+    def step(j: Any, q: Any) -> Any:
+        v = lax.dynamic_index_in_dim(columns, j, axis=1, keepdims=False)
+        for _ in range(2):  # the second round removes what rounding left in the first
+            v = v - q @ (q.conj().T @ v)
+        v = v / jnp.sqrt(jnp.sum(jnp.abs(v) ** 2)).astype(v.dtype)
+        return lax.dynamic_update_index_in_dim(q, v, j, axis=1)
+
+    return lax.fori_loop(0, columns.shape[1], step, jnp.zeros_like(columns))
+
+
 def orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None) -> Initializer:
     """A random orthogonal matrix; for other shapes, orthogonal columns or rows.
 
@@ -280,9 +293,7 @@ def orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None) -> In
         columns = shape[column_axis]
         rows = math.prod(shape) // columns if columns else 0
         tall = (max(rows, columns), min(rows, columns))
-        q, r = jnp.linalg.qr(random.normal(key, tall, dtype))
-        diagonal = jnp.diagonal(r)
-        q = q * jnp.expand_dims(diagonal / jnp.abs(diagonal), 0)
+        q = _orthonormal(random.normal(key, tall, dtype))
         q = q if rows >= columns else q.T
         rest = [size for k, size in enumerate(shape) if k != column_axis % len(shape)]
         q = jnp.moveaxis(q.reshape(*rest, columns), -1, column_axis)

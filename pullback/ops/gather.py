@@ -295,7 +295,8 @@ def gather_slices(size: int, x: Any, d: int | None, vectors: Any, sizes: Any) ->
 
 def take_along_axis(x: Any, indices: Any, axis: int) -> Any:
     """`np.take_along_axis` with indices known to be within bounds; other axes are equal."""
-    rank = len(aval_of(x).shape)
+    whole = aval_of(x).shape
+    rank = len(whole)
     others = tuple(k for k in range(rank) if k != axis)
     shape = aval_of(indices).shape
     column = reshape(indices, new_sizes=(*shape, 1), dimensions=None, sharding=None)
@@ -303,7 +304,7 @@ def take_along_axis(x: Any, indices: Any, axis: int) -> Any:
         x,
         column,
         dimension_numbers=GatherDimensionNumbers((), (axis,), (axis,), others, others),
-        slice_sizes=(1,) * rank,
+        slice_sizes=tuple(min(n, 1) for n in whole),
         indices_are_sorted=False,
         unique_indices=True,
         mode=_PROMISE,

@@ -268,7 +268,7 @@ def _update_abstract(x: Any, update: Any, *indices: Any) -> ShapedArray:
 
 
 def _update_reference(x: Any, update: Any, *indices: Any) -> Any:
-    out = x.copy()
+    out = np.array(x, order="C")
     out[_clamped(indices, x.shape, update.shape)] = update
     return out
 

@@ -51,7 +51,6 @@ OURS = SimpleNamespace(
     checkpoint=pullback.ad_checkpoint.checkpoint,
     checkpoint_name=pullback.ad_checkpoint.checkpoint_name,
     checkpoint_policies=checkpoint_policies,
-
     custom_derivatives=pullback.custom_derivatives,
     custom_jvp=pullback.custom_derivatives.custom_jvp,
     custom_vjp=pullback.custom_derivatives.custom_vjp,

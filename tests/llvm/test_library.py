@@ -5,12 +5,13 @@ from __future__ import annotations
 import ctypes
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import scipy.special
 
-from pullback.llvm import gemm, library
+from pullback.llvm import gemm, library, pool
 
 DTYPES = {"f32": np.float32, "f64": np.float64, "c64": np.complex64, "c128": np.complex128}
 SIZES = [(1, 1, 1), (3, 4, 5), (1, 7, 9), (7, 1, 9), (17, 65, 33), (64, 64, 64), (200, 130, 70)]
@@ -97,6 +98,32 @@ def test_gemm(kind: str, transposed: tuple[bool, bool]) -> None:
             np.testing.assert_allclose(
                 multiply(kind, left, right), expected.astype(dtype), atol=tol * k, rtol=tol
             )
+
+
+def test_the_same_bits_at_any_number_of_threads() -> None:
+    rng = np.random.default_rng(9)
+    before = pool.num_threads()
+    cases = [((300, 700), (700, 500)), ((1, 3000), (3000, 1000)), ((2000, 900), (900, 1))]
+    try:
+        for left, right in cases:
+            a, b = (rng.normal(size=(1, *s)).astype(np.float32) for s in (left, right))
+            results = []
+            for threads in (1, 2, 3):
+                pool.set_num_threads(threads)
+                results.append(multiply("f32", a, b))
+            assert all(np.array_equal(results[0], r) for r in results)
+    finally:
+        pool.set_num_threads(before)
+
+
+def test_from_many_threads_at_once() -> None:
+    rng = np.random.default_rng(10)
+    a = rng.normal(size=(1, 90, 300)).astype(np.float32)
+    b = rng.normal(size=(1, 300, 110)).astype(np.float32)
+    expected = multiply("f32", a, b)
+    with ThreadPoolExecutor(8) as threads:
+        for result in threads.map(lambda _: multiply("f32", a, b), range(200)):
+            assert np.array_equal(result, expected)
 
 
 def test_gemm_is_listed() -> None:
