@@ -13,7 +13,7 @@ from pullback.core import dtypes
 from pullback.core.array import Array
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.jaxpr import ClosedJaxpr, DebugInfo
-from pullback.core.source import describe_function, name_scope
+from pullback.core.source import Description, name_scope
 from pullback.core.trace import Tracer
 from pullback.runtime.dispatch import to_array
 from pullback.transforms.arguments import FlatFunction, check_callable, check_operand, shaped
@@ -92,7 +92,7 @@ def _stage(fun: Callable[..., Any], args: Any, kwargs: Any, what: str) -> tuple[
     avals = [shaped(x) for x in leaves]
     flat = FlatFunction(fun, in_tree)
     info = DebugInfo(what, _name(fun))
-    closed = stage(flat, avals, description=f"{describe_function(fun)} for {what}", debug_info=info)
+    closed = stage(flat, avals, description=Description(fun, what), debug_info=info)
     return closed, flat.out_tree
 
 

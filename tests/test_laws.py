@@ -347,7 +347,9 @@ def _jax_bind(name: str, args: Sequence[Any], params: dict[str, Any]) -> Any:
 @pytest.mark.parametrize("name", _FAMILIES)
 def test_reference_agrees_with_jax(name: str) -> None:
     primitive = registry[name]
-    for sample in _thinned(_samples(name), 16):
+    samples = _samples(name)
+    special = _thinned([s for s in samples if not s.smooth], 6)
+    for sample in special + _thinned([s for s in samples if s.smooth], 8):
         with jax.enable_x64(_needs_x64(sample)), _under(sample):
             try:
                 want = _jax_bind(name, list(map(jax.numpy.asarray, sample.args)), sample.params)

@@ -100,6 +100,8 @@ def _product_dot(
 ) -> list[Any]:
     """dA x: how the product with a fixed vector changes with the constants of the matrix."""
     nonzero = [type(t) is not Zero for t in dots.matvec]
+    if not any(nonzero):
+        return [Zero(a.to_tangent_aval()) for a in matvec.out_avals]
     closed, out_nonzero = jvp_jaxpr(matvec, [*nonzero, *[False] * len(x)], force=False)
     given = [t for t in dots.matvec if type(t) is not Zero]
     outs = iter(_run(closed, consts, [*x, *given])[len(x) :])
@@ -145,7 +147,8 @@ def _batch(
 ) -> tuple[list[Any], list[int | None]]:
     consts, b = _split(args, const_lengths)
     const_dims, b_dims = _split(dims, const_lengths)
-    new_jaxprs, new_consts = [], []
+    new_jaxprs: list[Any] = []
+    new_consts: list[list[Any]] = []
     for jaxpr, values, where in zip(jaxprs, consts, const_dims, strict=True):
         if jaxpr is None:
             new_jaxprs.append(None)
@@ -271,7 +274,7 @@ def _check_like(
     for out, aval in zip(outs, avals, strict=True):
         if out.shape != aval.shape:
             raise TypeError(
-                f"custom_linear_solve: {name} must return the types of b, but gives {out} for {aval}"
+                f"custom_linear_solve: {name} must return the types of b, got {out} for {aval}"
             )
 
 

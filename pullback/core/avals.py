@@ -43,13 +43,14 @@ class ShapedArray(AbstractValue):
     True
     """
 
-    __slots__ = ("dtype", "shape", "size", "weak_type")
+    __slots__ = ("_tangent", "dtype", "shape", "size", "weak_type")
 
     shape: tuple[int, ...]
     dtype: DType
     size: int
     """Number of elements."""
     weak_type: bool
+    _tangent: ShapedArray | None
 
     def __new__(
         cls, shape: Iterable[int], dtype: Any, weak_type: bool = False, **_: Any
@@ -80,9 +81,8 @@ class ShapedArray(AbstractValue):
 
     def to_tangent_aval(self) -> ShapedArray:
         """The aval of tangents: `float0` for what is not differentiable."""
-        if dtypes.issubdtype(self.dtype, np.inexact):
-            return self
-        return ShapedArray(self.shape, dtypes.float0)
+        # None stands for the aval itself: a reference to itself would keep it alive for ever.
+        return self if self._tangent is None else self._tangent
 
     def to_cotangent_aval(self) -> ShapedArray:
         """The aval of cotangents, which is that of tangents."""
@@ -112,10 +112,30 @@ def _intern(shape: tuple[Any, ...], dtype: Any, weak_type: bool) -> ShapedArray:
             found = object.__new__(ShapedArray)
             found.shape, found.dtype, found.weak_type = shape, dtype, weak_type
             found.size = math.prod(shape)
+            found._tangent = None
             _interned[key] = found
         if len(_recent) >= _RECENT_LIMIT:
             _recent.clear()
         _recent[key] = found
+    if found._tangent is None and not has_tangents(dtype):
+        found._tangent = _float0(shape)
+    return found
+
+
+def _float0(shape: tuple[int, ...]) -> ShapedArray:
+    """The trivial tangent type, which is its own tangent type."""
+    return ShapedArray(shape, dtypes.float0)
+
+
+_differentiable: dict[Any, bool] = {}
+
+
+def has_tangents(dtype: Any) -> bool:
+    """Whether values of this dtype have tangents other than `float0`."""
+    found = _differentiable.get(dtype)
+    if found is None:
+        found = bool(dtypes.issubdtype(dtype, np.inexact)) or dtype == dtypes.float0
+        _differentiable[dtype] = found
     return found
 
 
@@ -128,8 +148,15 @@ def register_aval(cls: type, to_aval: Any) -> None:
     _registered[cls] = to_aval
 
 
+_canonical: dict[tuple[Any, bool], Any] = {}
+
+
 def _numpy_aval(x: Any) -> ShapedArray:
-    return ShapedArray(x.shape, dtypes.canonicalize_dtype(x.dtype))
+    key = (x.dtype, config.x64())
+    dtype = _canonical.get(key)
+    if dtype is None:
+        dtype = _canonical[key] = dtypes.canonicalize_dtype(x.dtype)
+    return ShapedArray(x.shape, dtype)
 
 
 _scalar_avals: dict[tuple[type, bool], ShapedArray] = {}

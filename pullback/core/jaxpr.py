@@ -84,14 +84,14 @@ class DebugInfo:
     """Which function a jaxpr came from, and the names of its arguments and results."""
 
     traced_for: str = ""
-    func_src_info: str = ""
+    func_src_info: Any = ""
     arg_names: tuple[str, ...] | None = None
     result_paths: tuple[str, ...] | None = None
 
     @property
     def func_name(self) -> str:
         """The name of the function."""
-        return self.func_src_info.split(" ")[0]
+        return str(self.func_src_info).split(" ")[0]
 
 
 _NO_DEBUG_INFO: Final = DebugInfo()

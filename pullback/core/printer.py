@@ -86,7 +86,7 @@ def _jaxpr(jaxpr: Any, names: _Names, indent: int, prefix: int = 0) -> str:
     pad = " " * indent
     consts = " ".join(_binder(v, names) for v in jaxpr.constvars)
     args = " ".join(_binder(v, names) for v in jaxpr.invars)
-    head = f"{{ lambda {consts + ' ' if consts else ''};{' ' + args if args else ''}. let"
+    head = f"{{ lambda {consts};{' ' + args if args else ''}. let"
     body = [list(_eqn_lines(eqn, names, indent + 4)) for eqn in jaxpr.eqns]
     outs = ", ".join(_atom(v, names) for v in jaxpr.outvars)
     outs += "," if len(jaxpr.outvars) == 1 else ""
@@ -127,9 +127,9 @@ def _eqn_lines(eqn: Any, names: _Names, indent: int) -> Iterator[str]:
     if not texts:
         yield f"{head} {ins}"
         return
-    one_line = f"{head}[{' '.join(texts)}] {ins}"
+    one_line = f"{head}[{' '.join(texts)}]"  # JAX does not count the operands
     if "\n" not in one_line and len(one_line) <= _WIDTH:
-        yield one_line
+        yield f"{one_line} {ins}"
         return
     yield head + "["
     for text in texts:

@@ -6,15 +6,22 @@ is not ours, and finds the line number only when somebody asks.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import threading
-from collections.abc import Iterator
 from types import CodeType, FrameType
 from typing import Any, Final
 
-__all__ = ["SourceInfo", "at_user_line", "current_source", "hide_package", "name_scope", "name_stack", "replaying"]
+__all__ = [
+    "Description",
+    "SourceInfo",
+    "at_user_line",
+    "current_source",
+    "hide_package",
+    "name_scope",
+    "name_stack",
+    "replaying",
+]
 
 _PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _hidden: list[str] = [_PACKAGE, "<frozen "]
@@ -110,15 +117,33 @@ def name_stack() -> tuple[str, ...]:
     return _scopes.names
 
 
-@contextlib.contextmanager
-def name_scope(*names: str) -> Iterator[None]:
-    """Put `names` on the name stack of the equations made inside."""
-    before = _scopes.names
-    _scopes.names = before + names
-    try:
-        yield
-    finally:
-        _scopes.names = before
+class name_scope:
+    """Put names on the name stack of the equations made in a `with` block."""
+
+    __slots__ = ("before", "names")
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    def __enter__(self) -> None:
+        self.before = _scopes.names
+        if self.names:
+            _scopes.names = self.before + self.names
+
+    def __exit__(self, *exc: object) -> None:
+        _scopes.names = self.before
+
+
+class Description:
+    """`f at file.py:12 for grad`: what is being traced, put into words when an error needs it."""
+
+    __slots__ = ("fun", "purpose")
+
+    def __init__(self, fun: Any, purpose: str) -> None:
+        self.fun, self.purpose = fun, purpose
+
+    def __str__(self) -> str:
+        return f"{describe_function(self.fun)} for {self.purpose}"
 
 
 class replaying:

@@ -41,7 +41,7 @@ class Trace:
 
     __slots__ = ("__weakref__", "alive", "description", "parent")
 
-    def __init__(self, parent: Trace | None, description: str = "") -> None:
+    def __init__(self, parent: Trace | None, description: Any = "") -> None:
         self.parent = parent
         self.alive = True
         self.description = description

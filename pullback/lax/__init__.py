@@ -5,10 +5,11 @@ They are stricter than NumPy's: operands must have one shape and one dtype.
 
 from __future__ import annotations
 
+from pullback.lax.combinators import *  # noqa: F403
 from pullback.lax.contractions import *  # noqa: F403
 from pullback.lax.control_flow import *  # noqa: F403
+from pullback.lax.convolutions import *  # noqa: F403
 from pullback.lax.elementwise import *  # noqa: F403
 from pullback.lax.indexing import *  # noqa: F403
 from pullback.lax.reductions import *  # noqa: F403
-from pullback.lax.convolutions import *  # noqa: F403
 from pullback.lax.structural import *  # noqa: F403

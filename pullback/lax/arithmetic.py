@@ -434,9 +434,9 @@ def optimization_barrier(operand: Any) -> Any:
     2.0
     """
     leaves, structure = tree.flatten(operand)
-    return (
-        tree.unflatten(structure, barrier.optimization_barrier.bind(*leaves)) if leaves else operand
-    )
+    if not leaves:
+        return operand
+    return tree.unflatten(structure, barrier.optimization_barrier.bind(*leaves))
 
 
 def _stop(x: Any) -> Any:

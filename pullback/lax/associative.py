@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pullback import tree
+from pullback.core import dtypes
 from pullback.core.avals import aval_of
 from pullback.core.source import describe_function
 from pullback.ops import elementwise, structural
@@ -79,11 +80,8 @@ def _scan(combine: Any, elems: list[Any], axis: int) -> list[Any]:
     lefts = [_part(x, axis, 0, n - 1, 2) for x in elems]
     rights = [_part(x, axis, 1, n, 2) for x in elems]
     odd = _scan(combine, combine(lefts, rights), axis)
-    rest = [_part(x, axis, 2, n, 2) for x in elems]
-    if n % 2 == 0:
-        even = combine([_part(x, axis, 0, n // 2 - 1, 1) for x in odd], rest)
-    else:
-        even = combine(odd, rest)
+    before = [_part(x, axis, 0, n // 2 - 1, 1) for x in odd] if n % 2 == 0 else odd
+    even = combine(before, [_part(x, axis, 2, n, 2) for x in elems])
     firsts = [_part(x, axis, 0, 1, 1) for x in elems]
     return [
         _interleave(structural.concatenate(first, x, dimension=axis), y, axis)
@@ -107,7 +105,7 @@ def _interleave(even: Any, odd: Any, axis: int) -> Any:
 
     def spread(x: Any, low: int, high: int) -> Any:
         config = tuple((low, high, 1) if k == axis else (0, 0, 0) for k in range(aval.ndim))
-        return structural.pad(x, aval.dtype.type(0), padding_config=config)
+        return structural.pad(x, dtypes.physical(aval.dtype).type(0), padding_config=config)
 
     join = elementwise.or_ if aval.dtype == np.bool_ else elementwise.add
     return join(spread(even, 0, int(n == m)), spread(odd, 1, int(n == m + 1)))

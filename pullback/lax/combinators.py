@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pullback import tree
-from pullback.control import barrier
+from pullback.control import platforms as targets
 from pullback.control.cond import bind_cond
 from pullback.core.avals import aval_of
 from pullback.core.source import describe_function
@@ -19,22 +19,8 @@ __all__ = [
     "associative_scan",
     "custom_linear_solve",
     "custom_root",
-    "optimization_barrier",
     "platform_dependent",
 ]
-
-
-def optimization_barrier(operand: Any, /) -> Any:
-    """`operand` (a pytree); the compiler computes all of it first, and does not look through it.
-
-    >>> from pullback import lax
-    >>> float(lax.optimization_barrier(2.0))
-    2.0
-    """
-    leaves, structure = tree.flatten(operand)
-    for x in leaves:
-        check_operand(x, "optimization_barrier")
-    return structure.unflatten(barrier.optimization_barrier.bind(*leaves)) if leaves else operand
 
 
 def platform_dependent(
@@ -75,5 +61,5 @@ def platform_dependent(
                 f"{trees[0].unflatten(staged[0].out_avals)} and {describe_function(fun)} returns "
                 f"{out_tree.unflatten(closed.out_avals)}"
             )
-    index = barrier.platform_index.bind(platforms=platforms)
+    index = targets.platform_index.bind(platforms=platforms)
     return trees[0].unflatten(bind_cond(index, staged, leaves))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from pullback import config
-from pullback.core.source import at_user_line
 from pullback.core import dtypes
 from pullback.core.avals import aval_of
+from pullback.core.source import at_user_line
 from pullback.ops import arithmetic, bits, comparison, conversion, cumulative, structural
 from pullback.ops.contractions import DotDimensionNumbers
 from pullback.ops.contractions import dot_general as dot_general_p
@@ -79,16 +80,29 @@ def dot_general(
     >>> lax.dot_general(x, y, (((2,), (1,)), ((0,), (0,)))).shape
     (5, 2, 4)
     """
-    _no_sharding("dot_general", out_sharding)
-    (lc, rc), (lb, rb) = dimension_numbers
-    return dot_general_p(
+    if out_sharding is not None:
+        _no_sharding("dot_general", out_sharding)
+    return dot_general_p.bind(
         lhs,
         rhs,
-        dimension_numbers=((_axes(lc), _axes(rc)), (_axes(lb), _axes(rb))),
+        dimension_numbers=_numbers(dimension_numbers),
         precision=_precision(precision),
         preferred_element_type=_element_type(preferred_element_type),
         out_sharding=None,
     )
+
+
+def _numbers(dimension_numbers: Any) -> Any:
+    try:
+        return _hashable_numbers(dimension_numbers)
+    except TypeError:  # lists
+        return _hashable_numbers.__wrapped__(dimension_numbers)
+
+
+@lru_cache(4096)
+def _hashable_numbers(dimension_numbers: Any) -> Any:
+    (lc, rc), (lb, rb) = dimension_numbers
+    return (_axes(lc), _axes(rc)), (_axes(lb), _axes(rb))
 
 
 def dot(

@@ -18,7 +18,7 @@ from pullback.core.jaxpr import ClosedJaxpr, DebugInfo, eval_jaxpr
 from pullback.core.source import describe_function
 from pullback.core.trace import is_concrete
 from pullback.errors import shapes_text
-from pullback.ops import conversion, elementwise, structural
+from pullback.ops import conversion, elementwise
 from pullback.transforms.arguments import FlatFunction, check_callable, check_operand, function_name
 from pullback.transforms.mapping import vmap
 from pullback.transforms.shaping import concatenate_rows, reshape_to, row, stack_rows

@@ -33,7 +33,8 @@ def custom_root(
     """A root of `f`, found by `solve(f, initial_guess)`; differentiable in what `f` closes over.
 
     `f` maps a pytree to one of the same structure, shapes and dtypes. `tangent_solve(g, y)` solves
-    the linear problem `g(x) == y`: for a scalar, `y / g(1.0)`. With `has_aux`, `solve` returns a
+    the linear problem `g(x) == y`: for a scalar, `y / g(1.0)`. Reverse mode transposes it: use
+    `custom_linear_solve` in it where it iterates. With `has_aux`, `solve` returns a
     pair (root, auxiliary), and the auxiliary part is not differentiated. The derivative does not
     go through the iterations of `solve`: it is that of the implicit function.
 
@@ -126,7 +127,5 @@ class _Root:
         _, moved = jvp(f_of_consts, tuple(consts), tuple(dots))
         _, matvec = linearize(f_of_root, self.structure.unflatten(root))
         right = self.structure.unflatten([elementwise.neg(t) for t in moved])
-        solution = custom_linear_solve(matvec, right, self.tangent_solve, self.tangent_solve)
+        solution = self.tangent_solve(matvec, right)
         return [*outs, *tree.leaves(solution), *zeros]
-
-

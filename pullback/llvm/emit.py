@@ -7,8 +7,8 @@ The body of the program is one function; loop nests that are worth a call become
     define internal void @kernel(ptr %env, i64 %begin, i64 %end)
 
 which do the steps [begin, end) of their outermost loop and find the addresses of buffers, and what
-else they use from outside, in `env`.  Kernels with the same text are one.  Those with enough work are
-called through `pb_parallel_for`.
+else they use from outside, in `env`.  Kernels with the same text are one.  Those with enough work
+are called through `pb_parallel_for`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Statements to LLVM text: stores, loops, branches, calls.
 
-A vector loop takes steps of `width` lanes.  If the extent is no multiple of the width, its last step
-begins earlier and repeats some lanes, which stores of pure values allow; reductions ignore the
+A vector loop takes steps of `width` lanes.  If the extent is no multiple of the width, its last
+step begins earlier and repeats some lanes, which stores of pure values allow; reductions ignore the
 repeated lanes, and stores in place are masked.
 """
 
@@ -172,7 +172,8 @@ class StatementWriter(ValueWriter):
         full = f"llvm.masked.scatter.{suffix}.v{self.lanes}p0"
         self.module.declare(full, f"declare void @{full}({t}, {pointers}, {flags})")
         self.do(
-            f"call void @{full}({t} {name}, {pointers} align {size} {where}, {flags} {self._mask()})"
+            f"call void @{full}({t} {name}, {pointers} align {size} {where}, "
+            f"{flags} {self._mask()})"
         )
 
     def _store_complex(
@@ -444,9 +445,9 @@ class StatementWriter(ValueWriter):
 
     def copy(self, stmt: Copy) -> None:
         """Contiguous elements."""
-        if stmt.target.buffer.root() is stmt.source.buffer.root():
-            if stmt.target.offset == stmt.source.offset:
-                return
+        same = stmt.target.buffer.root() is stmt.source.buffer.root()
+        if same and stmt.target.offset == stmt.source.offset:
+            return
         target, source = self._byte_address(stmt.target), self._byte_address(stmt.source)
         name = "llvm.memmove.p0.p0.i64"
         self.module.declare(name, f"declare void @{name}(ptr, ptr, i64, i1)")

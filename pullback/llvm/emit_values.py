@@ -265,7 +265,7 @@ class ValueWriter:
     def _quotient(self, atom: Op) -> Value:
         inner = affine(atom.args[0])
         low, high = bounds(inner)
-        bits = 32 if -_INT32_MAX < low and high < _INT32_MAX and atom.attr < _INT32_MAX else 64
+        bits = 32 if low > -_INT32_MAX and high < _INT32_MAX and atom.attr < _INT32_MAX else 64
         x = self.index_value(inner, bits)
         t = lanes_type(f"i{bits}", self.lanes if x.varying else 1)
         divisor = splat(str(atom.attr), f"i{bits}", self.lanes if x.varying else 1)
@@ -375,7 +375,7 @@ class ValueWriter:
 
     def _narrow(self, *xs: Affine) -> int:
         limits = [bounds(x) for x in xs]
-        fits = all(-_INT32_MAX < low and high < _INT32_MAX for low, high in limits)
+        fits = all(low > -_INT32_MAX and high < _INT32_MAX for low, high in limits)
         return 32 if fits else 64
 
     def _convert_index(self, x: Affine, dtype: np.dtype[Any]) -> Value:

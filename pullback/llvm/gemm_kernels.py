@@ -332,7 +332,7 @@ class _Writer(Packing):
         gathered = f.compare("ne", by_m, NULL)
         packed_step = i64(s.rows * s.size)
         place = f.variable("ptr", f.select(gathered, sliver, left))
-        step = f.variable("i64", f.select(gathered, packed_step, f.op("mul", col_a, s.size)))
+        step = f.variable("i64", f.select(gathered, i64(s.size), f.op("mul", col_a, s.size)))
         contiguous = f.compare("eq", row_a, 1)
         full = f.compare("eq", rows, s.rows)
         far = f.compare("sgt", col_a, s.rows)
@@ -345,7 +345,7 @@ class _Writer(Packing):
                 f.emit(f"store {value}, {target}, align {s.size}")
             f.store(sliver, place)
             f.store(packed_step, step)
-        step_row = f.select(gathered, i64(s.size), f.op("mul", row_a, s.size))
+        step_row = f.select(gathered, i64(self.sliver_step), f.op("mul", row_a, s.size))
         return f.load("ptr", place), step_row, f.load("i64", step)
 
     def one_block(
@@ -400,7 +400,7 @@ class _Writer(Packing):
     def scratch_bytes(self) -> int:
         """A packed block, an edge block, and a packed sliver."""
         s = self.shape
-        return (s.tile_columns * DEPTH + s.rows * s.width + s.rows * DEPTH) * s.size
+        return (s.tile_columns * DEPTH + s.rows * s.width) * s.size + s.rows * self.sliver_step
 
     def moved(self, f: Function, table: Value, by: Value) -> Value:
         """A table of offsets from an element on, if there is a table."""
@@ -487,7 +487,7 @@ class _Writer(Packing):
     def small_row(
         self, f: Function, lanes: Value, pointers: tuple[Value, ...], numbers: tuple[Value, ...]
     ) -> None:
-        """Return at once if this is a small vector-matrix product, which needs no scratch memory."""
+        """Return at once if this is a small vector-matrix product: it needs no scratch memory."""
         a, b, c = pointers
         m, n, k, _, ca, rb, cb = numbers[3:10]
         size, otherwise = self.shape.size, f.new_label()

@@ -321,11 +321,17 @@ class Packing:
         name = f"llvm.masked.gather.v{s.lanes}f{8 * s.size}.v{s.lanes}p0"
         return f.call(s.vector, name, places, Value("i32", str(s.size)), every, self.zero)
 
+    @property
+    def sliver_step(self) -> int:
+        """Bytes between the rows of a gathered sliver; a little more than DEPTH elements, so that
+        the rows do not compete for the same lines of a cache."""
+        return (DEPTH + self.shape.lanes) * self.shape.size
+
     def write_sliver(self) -> None:
         """`sliver(dst, src, by_m, by_k, rows, depth)`: rows of the left operand from offsets.
 
-        Element (i, k) of the sliver lies at `k * shape.rows + i`; rows that do not exist repeat the
-        first one.  Where the elements of the rows are in runs, squares are loaded and transposed.
+        Element (i, k) goes to `i * sliver_step + k * size` (bytes); rows that do not exist repeat
+        the first one.  Where the elements of the rows are in runs, vectors are copied.
         """
         s = self.shape
         f = self.m.function("sliver", "void", "ptr", "ptr", "ptr", "ptr", "i64", "i64")
@@ -337,36 +343,19 @@ class Packing:
         with f.loop(f.op("udiv", f.op("add", depth, s.lanes - 1), s.lanes)) as q:
             first, single, done = f.op("mul", q, s.lanes), f.new_label(), f.new_label()
             count = self.smaller(f, f.op("sub", depth, first), s.lanes)
-            table = f.item(by_k, first, 4)
-            place = self.item(f, dst, f.op("mul", first, s.rows))
+            table, place = f.item(by_k, first, 4), self.item(f, dst, first)
             f.goto_if(f.compare("ne", count, s.lanes), single)
             f.goto_unless(self.follows(f, table, s.lanes, s.lanes), single)
-            start = self.offset(f, table, 0)
-            self.store_square(f, [self.item(f, base, start) for base in bases], place)
+            start = f.op("mul", self.offset(f, table, 0), s.size)
+            for i, base in enumerate(bases):
+                value = self.load_vector(f, f.at(base, start))
+                self.store_vector(f, value, f.at(place, i * self.sliver_step))
             f.goto(done)
             f.label(single)
             with f.loop(count) as k:
-                start = self.offset(f, table, k)
-                line = self.item(f, place, f.op("mul", k, s.rows))
+                start = f.op("mul", self.offset(f, table, k), s.size)
+                line = self.item(f, place, k)
                 for i, base in enumerate(bases):
-                    f.store(f.load(s.type, self.item(f, base, start)), line, i * s.size)
+                    f.store(f.load(s.type, base, start), line, i * self.sliver_step)
             f.label(done)
         f.ret()
-
-    def store_square(self, f: Function, lines: list[Value], place: Value) -> None:
-        """`rows` x `lanes` elements, contiguous along lanes in `lines`, written by columns."""
-        s = self.shape
-        vectors = [self.load_vector(f, line) for line in lines]
-        groups = -(-len(vectors) // s.lanes)
-        vectors += [vectors[0]] * (groups * s.lanes - len(vectors))
-        for g in range(groups):
-            height = min(s.rows - g * s.lanes, s.lanes)
-            kind = f"<{height} x {s.type}>"
-            mask = ", ".join(f"i32 {i}" for i in range(height))
-            columns = self.transposed(f, vectors[g * s.lanes : (g + 1) * s.lanes])
-            for k, column in enumerate(columns):
-                part = f.value(
-                    kind, f"shufflevector {column}, {s.vector} poison, <{height} x i32> <{mask}>"
-                )
-                spot = f.at(place, (k * s.rows + g * s.lanes) * s.size)
-                f.emit(f"store {part}, {spot}, align {s.size}")

@@ -35,10 +35,10 @@ __all__ = [
     "affine",
     "bounds",
     "compare",
+    "delinearize",
     "index_max",
     "index_min",
     "linearize",
-    "delinearize",
     "row_major",
 ]
 
@@ -356,11 +356,11 @@ def _floordiv(x: Affine, c: int) -> Affine:
     if not x.terms:
         return affine(x.const // c)
     low, high = bounds(x)
-    if 0 <= low and high < c:
+    if low >= 0 and high < c:
         return _NUMBERS[0]
     quotient, rest = _split(x, c)
     low, high = bounds(rest)
-    if 0 <= low and high < c:
+    if low >= 0 and high < c:
         return quotient
     return quotient + _quotient_atom(rest, c)
 
@@ -383,7 +383,7 @@ def _common_factor(x: Affine, c: int) -> tuple[int, Affine, Affine] | None:
         if g > 1:
             inner, rest = _split(x, g)
             low, high = bounds(rest)
-            if 0 <= low and high < g:
+            if low >= 0 and high < g:
                 return g, inner, rest
     return None
 
@@ -396,11 +396,11 @@ def _mod(x: Affine, c: int) -> Affine:
     if not x.terms:
         return affine(x.const % c)
     low, high = bounds(x)
-    if 0 <= low and high < c:
+    if low >= 0 and high < c:
         return x
     _, rest = _split(x, c)
     low, high = bounds(rest)
-    if 0 <= low and high < c:
+    if low >= 0 and high < c:
         return rest
     if not rest.terms:
         return affine(rest.const % c)

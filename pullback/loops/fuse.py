@@ -308,9 +308,10 @@ class _Grouping:
             group = self.entries[number]
             if any(n > number for n in needs):
                 return None
-            if isinstance(group, Group) and self._related(group, number, new, needs):
-                if _join_stage(group, new) or _join_rows(group, new):
-                    return number
+            if not isinstance(group, Group) or not self._related(group, number, new, needs):
+                continue
+            if _join_stage(group, new) or _join_rows(group, new):
+                return number
         return None
 
     def _related(self, group: Group, number: int, new: _Expanded, needs: set[int]) -> bool:

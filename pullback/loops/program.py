@@ -8,7 +8,6 @@ share and place memory          memory
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from pullback.core import dtypes
 from pullback.core.jaxpr import ClosedJaxpr

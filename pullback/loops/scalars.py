@@ -601,10 +601,10 @@ def _fold(name: str, x: Expr, y: Expr) -> Expr | None:
     if type(x) is not Const and type(y) is not Const:
         return None
     if type(y) is Const:
-        if y.value == 0 and name in ("add", "sub") or y.value == 1 and name in ("mul", "div"):
+        if (y.value == 0 and name in ("add", "sub")) or (y.value == 1 and name in ("mul", "div")):
             return x
     elif type(x) is Const:
-        if x.value == 0 and name == "add" or x.value == 1 and name == "mul":
+        if (x.value == 0 and name == "add") or (x.value == 1 and name == "mul"):
             return y
         return None
     if type(x) is Const and type(y) is Const and name in ("add", "sub", "mul", "max", "min"):
@@ -618,14 +618,14 @@ def _convert_const(x: Const, dtype: np.dtype[Any]) -> Expr:
     kind = dtypes.kind_of(dtype)
     if kind == "f":
         return Const(_rounded(float(x.value), dtype), dtype)
+    bits = dtypes.itemsize_bits(dtype)
     if isinstance(x.value, float):
         if math.isnan(x.value):
             return Const(0, dtype)
-        info: Any = dtypes.iinfo(dtype)
+        low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if kind == "i" else (0, (1 << bits) - 1)
         if math.isinf(x.value):
-            return Const(int(info.max if x.value > 0 else info.min), dtype)
-        return Const(min(max(int(x.value), int(info.min)), int(info.max)), dtype)
-    bits = dtypes.itemsize_bits(dtype)
+            return Const(high if x.value > 0 else low, dtype)
+        return Const(min(max(int(x.value), low), high), dtype)
     wrapped = int(x.value) & ((1 << bits) - 1)
     if kind == "i" and wrapped >> (bits - 1):
         wrapped -= 1 << bits

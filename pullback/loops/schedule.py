@@ -238,8 +238,12 @@ def _power_of_two(n: int) -> int:
 def _width(extent: int, exprs: Sequence[Expr], unroll: int) -> int:
     if not _is_vectorizable(exprs):
         return 1
-    lanes = machine.vector_bits // 8 // min(_element_bytes(exprs), 8)
-    return min(lanes * unroll, _power_of_two(max(extent, 1)), 256)
+    return min(_lanes(exprs) * unroll, _power_of_two(max(extent, 1)), 256)
+
+
+def _lanes(exprs: Sequence[Expr]) -> int:
+    """Lanes of one register."""
+    return machine.vector_bits // 8 // min(_element_bytes(exprs), 8)
 
 
 def _weight(exprs: Sequence[Expr]) -> float:
@@ -248,30 +252,36 @@ def _weight(exprs: Sequence[Expr]) -> float:
     return sum(heavy.get(e.name, 1.0) for e in subexpressions(exprs) if type(e) is Op)
 
 
-def _score(axis: Axis, nest: _Nest) -> float:
-    """How well the accesses of a nest suit vectors along an axis."""
-    total = 0.0
-    for e in subexpressions(nest.expressions()):
-        if type(e) is Load:
-            total += _access_score(axis, e.offset)
-    for member in nest.members:
-        for store in member.stores:
-            if member.combine is None:
-                total += 2 * _access_score(axis, store.offset)
+def _cost_along(axis: Axis, nest: _Nest, exprs: Sequence[Expr], weight: float) -> float:
+    """Estimated cost of an element if vectors run along an axis: gathers and short runs are dear."""
     extent = _extent(axis)
-    return total + 1 if extent >= 16 else total - 2.0 * (16 / extent)
+    lanes = min(_lanes(exprs), _power_of_two(extent))
+    total = 1.0 + 0.5 * weight
+    for e in subexpressions(exprs):
+        if type(e) is Load:
+            total += _access_cost(axis, e.offset, lanes)
+    for member in nest.members:
+        if member.combine is None:
+            total += sum(1.5 * _access_cost(axis, s.offset, lanes) for s in member.stores)
+    return total * -(-extent // lanes) / extent
 
 
-def _access_score(axis: Axis, offset: Affine) -> float:
+def _access_cost(axis: Axis, offset: Affine, lanes: int) -> float:
     k = offset.terms.get(axis, 0)
     if any(axis is a for atom in offset.terms if type(atom) is Op for a in subexpressions([atom])):
-        return -3
-    return {0: 0.5, 1: 1.0, -1: 0.75}.get(k, -2.0)
+        return 1.5 * lanes
+    if k in (0, 1):
+        return 1.0 if k else 0.5
+    if abs(k) <= 4:
+        return 2.0 + 0.1 * lanes
+    return 0.75 * lanes
 
 
 def _vector_axis(nest: _Nest) -> int:
     """The position of the axis to vectorise; the last of equals."""
-    ranked = [(_score(a, nest), k) for k, a in enumerate(nest.axes)]
+    exprs = nest.expressions()
+    weight = _weight(exprs)
+    ranked = [(-_cost_along(a, nest, exprs, weight), k) for k, a in enumerate(nest.axes)]
     return max(ranked)[1]
 
 
@@ -341,7 +351,7 @@ def _serial(loop: Loop) -> Loop:
 def _flattened(loop: Loop) -> Loop:
     """Two perfectly nested outer loops as one, if the outer alone has too few iterations."""
     inner = loop.body[0] if len(loop.body) == 1 else None
-    few = _extent(loop.axis) < 4 * PARTS_ENOUGH
+    few = _extent(loop.axis) < PARTS_ENOUGH
     if not (few and isinstance(inner, Loop) and inner.width == 1 and inner.extent.is_const):
         return loop
     if not loop.parallel or loop.width > 1:

@@ -9,7 +9,6 @@ import numpy as np
 
 from pullback import lax
 from pullback.core import dtypes
-from pullback.core.array import Array
 from pullback.core.avals import aval_of
 from pullback.core.trace import is_concrete
 from pullback.numpy.arrays import as_array, convert_with_weak_type
@@ -56,7 +55,7 @@ def floor_divide(x1: Any, x2: Any, /) -> Any:
     >>> jnp.floor_divide(jnp.array([7, -7]), 2)
     Array([ 3, -4], dtype=int32)
     """
-    x1, x2 = promote_args_numeric("floor_divide", x1, x2)
+    x1, x2 = materialized(*promote_args_numeric("floor_divide", x1, x2))
     letter = kind(x1)
     if letter == "u":
         return lax.div(x1, x2)
@@ -64,7 +63,7 @@ def floor_divide(x1: Any, x2: Any, /) -> Any:
         quotient = lax.div(x1, x2)
         differ = lax.ne(lax.sign(x1), lax.sign(x2))
         inexact = lax.ne(lax.rem(x1, x2), 0)
-        return select(lax.bitwise_and(differ, inexact), lax.sub(quotient, 1), quotient)
+        return select(lax.bitwise_and(differ, inexact), lax.sub(quotient, lax.full_like(quotient, 1)), quotient)
     refuse_complex_type("floor_divide", x1)
     return _float_divmod(x1, x2)[0]
 
@@ -79,10 +78,10 @@ def remainder(x1: Any, x2: Any, /) -> Any:
     >>> jnp.remainder(jnp.array([7, -7]), 3)
     Array([1, 2], dtype=int32)
     """
-    x1, x2 = promote_args_numeric("remainder", x1, x2)
+    x1, x2 = materialized(*promote_args_numeric("remainder", x1, x2))
     refuse_complex_type("remainder", x1)
     if kind(x1) in "iu":
-        x2 = select(lax.eq(x2, 0), 1, x2) if isinstance(x2, Array) else (x2 if x2 else type(x2)(1))
+        x2 = select(lax.eq(x2, 0), 1, x2)
     truncated = lax.rem(x1, x2)
     if kind(x1) == "u":
         return truncated
@@ -103,10 +102,10 @@ def fmod(x1: Any, x2: Any, /) -> Any:
     >>> jnp.fmod(jnp.array([7, -7]), 3)
     Array([ 1, -1], dtype=int32)
     """
-    x1, x2 = promote_args_numeric("fmod", x1, x2)
+    x1, x2 = materialized(*promote_args_numeric("fmod", x1, x2))
     refuse_complex_type("fmod", x1)
     if kind(x1) in "iu":
-        x2 = select(lax.eq(x2, 0), 1, x2) if isinstance(x2, Array) else (x2 if x2 else type(x2)(1))
+        x2 = select(lax.eq(x2, 0), 1, x2)
     return lax.rem(x1, x2)
 
 
@@ -115,7 +114,7 @@ def _float_divmod(x1: Any, x2: Any) -> tuple[Any, Any]:
     quotient = lax.div(lax.sub(x1, modulus), x2)
     wrong = lax.bitwise_and(lax.ne(modulus, 0), lax.ne(lax.sign(x2), lax.sign(modulus)))
     modulus = select(wrong, lax.add(modulus, x2), modulus)
-    quotient = select(wrong, lax.sub(quotient, 1), quotient)
+    quotient = select(wrong, lax.sub(quotient, lax.full_like(quotient, 1)), quotient)
     return _round_half_away(_by_zero(quotient, x1, x2)), modulus
 
 
@@ -136,7 +135,7 @@ def divmod(x1: Any, x2: Any, /) -> tuple[Any, Any]:
     >>> jnp.divmod(jnp.array([7]), 2)
     (Array([3], dtype=int32), Array([1], dtype=int32))
     """
-    x1, x2 = promote_args_numeric("divmod", x1, x2)
+    x1, x2 = materialized(*promote_args_numeric("divmod", x1, x2))
     refuse_complex_type("divmod", x1)
     if kind(x1) in "iu":
         return floor_divide(x1, x2), remainder(x1, x2)

@@ -39,8 +39,8 @@ KEPT_NOTE: Final = (
 )
 BINARY_NOTE: Final = (
     "Operands are converted to their common dtype and broadcast against each other. Raises\n"
-    "TypeError for lists and for dtypes that the operation does not have, ValueError if the shapes\n"
-    "do not broadcast."
+    "TypeError for lists, for dtypes that the operation does not have, and for shapes that do not\n"
+    "broadcast."
 )
 
 

@@ -221,7 +221,7 @@ def angle(z: Any, deg: bool = False) -> Any:
     """
     z = ensure_arraylike("angle", z)
     re, im = real(z), imag(z)
-    if dtypes.kind_of(re.dtype) != "f" or re.dtype.itemsize < 4 or re.weak_type:
+    if kind(z) != "c":
         dtype = dtypes.to_inexact_dtype(re.dtype)
         dtype = dtype if dtype.itemsize >= 4 else dtypes.float32
         re, im = (lax.convert_element_type(p, dtype) for p in (re, im))

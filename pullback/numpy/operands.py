@@ -40,12 +40,11 @@ def refuse_complex_type(name: str, *args: Any) -> None:
 
 def select(pred: Any, a: Any, b: Any) -> Any:
     """`a` where `pred`, else `b`: operands of one dtype, some of which may be scalars."""
-    shapes = [shape_of(x) for x in (pred, a, b)]
-    shape = builtins.max(shapes, key=len)
-    dtype = next((x.dtype for x in (a, b) if isinstance(x, Array)), None)
+    shape = builtins.max((shape_of(x) for x in (pred, a, b)), key=len)
+    like = next(x for x in (a, b) if isinstance(x, Array))
     a, b = (
-        x if s == shape and isinstance(x, Array) else lax.full(shape, x, dtype)
-        for x, s in ((a, shapes[1]), (b, shapes[2]))
+        x if isinstance(x, Array) and x.shape == shape else lax.full_like(like, x, shape=shape)
+        for x in (a, b)
     )
     return lax.select(pred, a, b)
 
@@ -61,4 +60,6 @@ def materialized(*args: Any) -> list[Any]:
 def constant_like(x: Any, value: Any) -> Any:
     """A scalar like `x` in dtype and weakness."""
     aval: Any = aval_of(x)
-    return value if aval.weak_type else aval.dtype.type(value)
+    if not aval.weak_type:
+        return aval.dtype.type(value)
+    return complex(value) if dtypes.kind_of(aval.dtype) == "c" else value

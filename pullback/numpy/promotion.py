@@ -199,7 +199,7 @@ def promote_shapes(name: str, *args: Any) -> list[Any]:
         shape = broadcast_shapes(*shapes)
     except ValueError:
         texts = ", ".join(map(str, shapes))
-        raise ValueError(
+        raise TypeError(
             at_user_line(f"{name} got incompatible shapes for broadcasting: {texts}.")
         ) from None
     return [

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from pullback.core import dtypes
 from pullback.core.primitive import (
     FIRST_ORDER,
@@ -46,7 +44,7 @@ def _samples() -> Iterator[Sample]:
     rng = generator()
     x = draw(rng, dtypes.float32, (2, 3))
     yield Sample((x,))
-    yield Sample((x, draw(rng, dtypes.int32, (4,)), draw(rng, np.dtype(np.float32), ())))
+    yield Sample((x, draw(rng, dtypes.int32, (4,)), draw(rng, dtypes.float32, ())))
 
 
 optimization_barrier: Primitive = Primitive(

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from pullback.control import linear_solve
 from pullback.core import dtypes
 from pullback.core.dtypes import KeyDtype
 from pullback.core.jaxpr import (
@@ -33,19 +34,20 @@ _CALLS: Final = {"jit": "jaxpr", "custom_jvp_call": "call_jaxpr", "custom_vjp_ca
 Atom = Var | Literal
 
 
-def _called(eqn: JaxprEqn) -> ClosedJaxpr | None:
-    """The jaxpr that an equation only applies, or None.
+def _called(eqn: JaxprEqn, inputs: Sequence[Any]) -> tuple[ClosedJaxpr, Sequence[Any]] | None:
+    """The jaxpr that an equation only applies, and to what; None if it is no call.
 
     A checkpointed function stays whole where it computes values a second time: inlined, it would
     be merged with the first time, and nothing were saved.
     """
-    name = eqn.primitive.name
+    name, params = eqn.primitive.name, eqn.params
     if name == "remat2":
-        params = eqn.params
         whole = params["differentiated"] and np.any(params["prevent_cse"])
-        return None if whole else ClosedJaxpr(params["jaxpr"], [])
+        return None if whole else (ClosedJaxpr(params["jaxpr"], []), inputs)
+    if name == "custom_linear_solve":
+        return linear_solve.called(inputs, **params)
     inner = _CALLS.get(name)
-    return None if inner is None else eqn.params[inner]
+    return None if inner is None else (eqn.params[inner], inputs)
 
 
 def simplify(closed: ClosedJaxpr) -> ClosedJaxpr:
@@ -108,9 +110,9 @@ class _Walk:
 
     def equation(self, eqn: JaxprEqn, inputs: list[Atom]) -> list[Atom]:
         """The results of one equation on new operands."""
-        called = _called(eqn)
+        called = _called(eqn, inputs)
         if called is not None:
-            return self.call(called, inputs)
+            return self.call(*called)
         replaced = _rewrite(self, eqn, inputs)
         if replaced is not None:
             return [replaced]

@@ -22,7 +22,7 @@ from pullback.control.jit import open_consts
 from pullback.core import dtypes
 from pullback.core.avals import aval_of
 from pullback.core.jaxpr import ClosedJaxpr, DebugInfo
-from pullback.core.source import describe_function
+from pullback.core.source import Description, describe_function
 from pullback.core.trace import EVAL, Tracer, current_trace
 from pullback.llvm.entry import (
     FastCallable,
@@ -225,9 +225,7 @@ class JitFunction(FastCallable):
         flat = FlatFunction(fun, call.in_tree)
         name = function_name(self._fun)
         info = DebugInfo("jit", name)
-        closed = stage(
-            flat, avals, description=f"{describe_function(self._fun)} for jit", debug_info=info
-        )
+        closed = stage(flat, avals, description=Description(self._fun, "jit"), debug_info=info)
         donated = _donated(self._options, call)
         return Traced(name, closed, call.in_tree, flat.out_tree, donated)
 

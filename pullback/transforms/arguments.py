@@ -11,7 +11,7 @@ import numpy as np
 from pullback import tree
 from pullback.core import dtypes
 from pullback.core.array import Array
-from pullback.core.avals import ShapedArray, aval_of
+from pullback.core.avals import ShapedArray, aval_of, has_tangents
 from pullback.core.source import describe_function
 
 __all__ = [
@@ -104,7 +104,7 @@ def check_operand(x: Any, name: str, what: str = "argument") -> None:
 
 def is_differentiable_dtype(dtype: Any) -> bool:
     """Whether values of this dtype have tangents."""
-    return bool(dtypes.issubdtype(dtype, np.inexact))
+    return dtype != dtypes.float0 and has_tangents(dtype)
 
 
 def shaped(x: Any) -> Any:

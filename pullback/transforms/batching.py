@@ -35,7 +35,7 @@ class BatchTrace(Trace):
     parent: Trace
 
     def __init__(
-        self, parent: Trace, size: int, axis_name: Any = None, description: str = "vmap"
+        self, parent: Trace, size: int, axis_name: Any = None, description: Any = "vmap"
     ) -> None:
         super().__init__(parent, description)
         self.size = size
@@ -81,7 +81,7 @@ def batch_flat(
     dims: Sequence[int | None],
     *,
     axis_name: Any = None,
-    description: str = "vmap",
+    description: Any = "vmap",
 ) -> tuple[list[Any], list[int | None]]:
     """Results of `fun` for all lanes, and where their lanes are."""
     trace = BatchTrace(current_trace(), size, axis_name, description)

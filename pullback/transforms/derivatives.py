@@ -17,8 +17,7 @@ from pullback.core.array import Array
 from pullback.core.avals import aval_of
 from pullback.core.jaxpr import ClosedJaxpr, eval_jaxpr
 from pullback.core.primitive import Linear, Zero, instantiate
-from pullback.core.source import describe_function
-from pullback.ops import structural
+from pullback.core.source import Description, describe_function
 from pullback.transforms.arguments import (
     FlatFunction,
     as_index_tuple,
@@ -141,7 +140,7 @@ def jvp(
         _check_tangent(p, t, "jvp") for p, t in zip(flat_primals, flat_tangents, strict=True)
     ]
     flat = _AuxFlat(fun, in_tree, has_aux, "jvp")
-    description = f"{describe_function(fun)} for jvp"
+    description = Description(fun, "jvp")
     outs, out_tangents = jvp_flat(flat, flat_primals, flat_tangents, description=description)
     result = flat.main(outs), flat.main([instantiate(t) for t in out_tangents])
     return (*result, flat.aux(outs)) if has_aux else result
@@ -164,7 +163,7 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
     flat = _AuxFlat(fun, in_tree, has_aux, "linearize")
     wanted = [is_differentiable_dtype(aval_of(x).dtype) for x in leaves]
     outs, closed, nonzero = linearize_flat(
-        flat, leaves, wanted, description=f"{describe_function(fun)} for linearize"
+        flat, leaves, wanted, description=Description(fun, "linearize")
     )
 
     def fun_lin(*tangents: Any) -> Any:
@@ -271,7 +270,7 @@ def vjp(
     flat = _AuxFlat(fun, in_tree, has_aux, "vjp")
     wanted = [is_differentiable_dtype(aval_of(x).dtype) for x in leaves]
     outs, closed, nonzero = linearize_flat(
-        flat, leaves, wanted, description=f"{describe_function(fun)} for vjp"
+        flat, leaves, wanted, description=Description(fun, "vjp")
     )
     closed, nonzero = _main_results(closed, nonzero, flat.n_main)
     out_avals = [aval_of(x) for x in outs[: flat.n_main]]
@@ -416,7 +415,7 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any, reduce_axes: Any = 
     for aval in avals:
         if not is_differentiable_dtype(aval.dtype):
             raise TypeError(f"linear_transpose: inputs must be float or complex, got {aval}")
-    closed = stage(flat, avals, description=f"{describe_function(fun)} for linear_transpose")
+    closed = stage(flat, avals, description=Description(fun, "linear_transpose"))
 
     def transposed(cts: Any) -> Any:
         given, ct_tree = tree.flatten(cts)

@@ -80,7 +80,7 @@ def jvp_flat(
     tangents: Sequence[Any],
     *,
     parent: Trace | None = None,
-    description: str = "jvp",
+    description: Any = "jvp",
 ) -> tuple[list[Any], list[Any]]:
     """Values and tangents of `fun` on flat values; tangents may be `Zero` on both sides."""
     trace = JVPTrace(parent or current_trace(), description)

@@ -121,7 +121,7 @@ def linearize_flat(
     primals: Sequence[Any],
     differentiable: Sequence[bool],
     *,
-    description: str = "linearize",
+    description: Any = "linearize",
 ) -> tuple[list[Any], ClosedJaxpr, list[bool]]:
     """Values of `fun`, and the linear jaxpr from tangents to tangents.
 

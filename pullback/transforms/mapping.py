@@ -8,7 +8,7 @@ from typing import Any
 
 from pullback import tree
 from pullback.core.avals import aval_of
-from pullback.core.source import describe_function
+from pullback.core.source import Description, describe_function
 from pullback.transforms.arguments import FlatFunction, check_callable, check_operand
 from pullback.transforms.batching import batch_flat, move_batch_axis
 
@@ -62,7 +62,7 @@ def vmap(
             leaves,
             dims,
             axis_name=axis_name,
-            description=f"{describe_function(fun)} for vmap",
+            description=Description(fun, "vmap"),
         )
         return _collect(flat.out_tree, outs, out_dims, out_axes, size, fun)
 

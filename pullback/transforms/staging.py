@@ -71,7 +71,7 @@ class Recorder(Trace):
 
     __slots__ = ("const_atoms", "consts", "constvars", "eqns")
 
-    def __init__(self, parent: Trace | None, description: str) -> None:
+    def __init__(self, parent: Trace | None, description: Any) -> None:
         super().__init__(parent, description)
         self.eqns: list[JaxprEqn] = []
         self.consts: list[Any] = []
@@ -145,7 +145,7 @@ def stage(
     fun: Callable[..., Sequence[Any]],
     in_avals: Sequence[Any],
     *,
-    description: str = "a function",
+    description: Any = "a function",
     debug_info: DebugInfo | None = None,
 ) -> ClosedJaxpr:
     """The jaxpr of `fun`, which maps flat values to a flat sequence of values.

@@ -13,7 +13,6 @@ import jax.custom_derivatives
 import numpy as np
 
 import pullback.ad_checkpoint
-
 import pullback.custom_derivatives
 import pullback.lax
 import pullback.runtime.dispatch

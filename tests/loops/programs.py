@@ -165,8 +165,7 @@ def program(seed: int, steps: int, extents: Sequence[int]) -> tuple[Any, list[Ar
             made = generator.step(pool)
             if made.size <= 40000:
                 pool.append(made)
-        outs = pool[3:][-4:] + [generator.random.choice(pool)]
-        return [x for x in outs]
+        return [*pool[3:][-4:], generator.random.choice(pool)]
 
     return fun, args
 
