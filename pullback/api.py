@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pullback import config, tree
-from pullback.core import dtypes
+from pullback.core import axes, dtypes
 from pullback.core.array import Array
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.jaxpr import ClosedJaxpr, DebugInfo
@@ -104,6 +104,8 @@ def make_jaxpr(
 ) -> Callable[..., Any]:
     """A function that gives the jaxpr of `fun` for its arguments, without running it.
 
+    `axis_env` binds names of axes: a sequence of pairs of a name and a size.
+
     >>> import pullback as pb, pullback.numpy as jnp
     >>> pb.make_jaxpr(lambda x: jnp.sin(x) * 2)(1.0)
     { lambda ; a:f32[]. let b:f32[] = sin a; c:f32[] = mul b 2.0:f32[] in (c,) }
@@ -122,7 +124,8 @@ def make_jaxpr(
             return fun(*full, **named)
 
         functools.update_wrapper(partial, fun)
-        closed, out_tree = _stage(partial, tuple(dynamic), kwargs, "make_jaxpr")
+        with axes.bound(axis_env or ()):
+            closed, out_tree = _stage(partial, tuple(dynamic), kwargs, "make_jaxpr")
         if return_shape:
             return closed, out_tree.unflatten([_struct(a) for a in closed.out_avals])
         return closed

@@ -1,4 +1,4 @@
-"""`pullback.random` agrees with JAX: in every bit, or to a few ulp where functions are approximate."""
+"""`random` agrees with JAX: in every bit, or to a few ulp where functions are approximate."""
 
 from __future__ import annotations
 

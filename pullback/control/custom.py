@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pullback.core import dtypes
+from pullback.core.axes import batching_axis
 from pullback.core.jaxpr import ClosedJaxpr, JaxprEqn, eval_jaxpr
 from pullback.core.primitive import (
     Primitive,
@@ -73,11 +74,15 @@ def batched_rule(
     in_batched: Callable[[int], Sequence[bool]],
     out_batched: Callable[[int], Sequence[bool]],
 ) -> Rule:
-    """The rule for all lanes at once; batch axes are in front on both sides."""
+    """The rule for all lanes at once; batch axes are in front on both sides.
+
+    It runs later than the batching rule that makes it, and so remembers the name of the axis.
+    """
+    axis_name = batching_axis()
 
     def fun(*args: Any) -> list[Any]:
         dims = [0 if b else None for b in in_batched(len(args))]
-        outs, out_dims = batch_flat(rule.fun, size, args, dims)
+        outs, out_dims = batch_flat(rule.fun, size, args, dims, axis_name=axis_name)
         wanted = out_batched(len(outs))
         return [_to_lanes(x, size, d, b) for x, d, b in zip(outs, out_dims, wanted, strict=True)]
 

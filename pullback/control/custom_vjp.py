@@ -20,6 +20,7 @@ from pullback.control.custom import (
 from pullback.control.jit import open_consts
 from pullback.core import dtypes
 from pullback.core.avals import aval_of
+from pullback.core.axes import batching_axis
 from pullback.core.jaxpr import ClosedJaxpr
 from pullback.core.primitive import (
     FIRST_ORDER,
@@ -96,6 +97,7 @@ def _batch_custom_vjp(
 
 def _batched_bwd(rule: Rule, size: int, batched: Sequence[bool]) -> Rule:
     """The backward rule for all lanes; cotangents of shared arguments are summed over lanes."""
+    axis_name = batching_axis()
 
     def fun(*args: Any) -> list[Any]:
         present: list[bool] = []
@@ -105,7 +107,9 @@ def _batched_bwd(rule: Rule, size: int, batched: Sequence[bool]) -> Rule:
             present[:] = [ct is not None and type(ct) is not Zero for ct in cts]
             return [ct for ct, p in zip(cts, present, strict=True) if p]
 
-        outs, dims = batch_flat(without_none, size, args, [0] * len(args))
+        outs, dims = batch_flat(
+            without_none, size, args, [0] * len(args), axis_name=axis_name
+        )
         values = iter(zip(outs, dims, strict=True))
         results: list[Any] = []
         for is_present, shared in zip(present, (not b for b in batched), strict=True):

@@ -174,6 +174,10 @@ def _wrapped_now(index: Any, n: int, wrap: bool) -> Any:
     if aval.shape != () or dtypes.kind_of(aval.dtype) not in "iu":
         raise TypeError(f"an index must be a scalar integer, got {aval}")
     value = operator.index(np.asarray(index)[()])
+    if value < 0 and not wrap and type(index) is int:
+        raise ValueError(
+            f"Index {value} is out of bounds for dimension {n} if allow_negative_indices=False"
+        )
     dtype = dtypes.default_int() if aval.weak_type else aval.dtype
     return _number(value + n if wrap and value < 0 else value, dtype)
 
@@ -326,8 +330,8 @@ def dynamic_update_index_in_dim(
 # --------------------------------------------------------------------------- gather
 
 
-def _mode(mode: Any) -> GatherScatterMode:
-    parsed = GatherScatterMode.from_any(mode)
+def _mode(mode: Any, default: GatherScatterMode) -> GatherScatterMode:
+    parsed = default if mode is None else GatherScatterMode.from_any(mode)
     if parsed is GatherScatterMode.ONE_HOT:
         raise UnsupportedError("GatherScatterMode.ONE_HOT is not supported; use 'fill' or 'clip'")
     return parsed
@@ -350,16 +354,17 @@ def gather(
 ) -> Any:
     """Windows of `operand` at the positions in the last axis of `start_indices`.
 
+    Positions outside are undefined unless `mode` says "fill" (with `fill_value`; NaN, the least
+    int, the largest unsigned int if it is None) or "clip".
+
     >>> rows = GatherDimensionNumbers((1,), (0,), (0,))
     >>> gather(np.eye(3), np.array([[2], [0]]), rows, (1, 3))
     Array([[0., 0., 1.],
            [1., 0., 0.]], dtype=float32)
     """
-    parsed = _mode(mode)
-    if parsed is GatherScatterMode.FILL_OR_DROP:
-        fill_value = _fill_value(aval_of(operand).dtype, fill_value)
-    else:
-        fill_value = None
+    parsed = _mode(mode, GatherScatterMode.PROMISE_IN_BOUNDS)
+    filled = parsed is GatherScatterMode.FILL_OR_DROP
+    fill_value = _fill_value(aval_of(operand).dtype, fill_value) if filled else None
     return indexing.gather(
         operand,
         start_indices,
@@ -373,9 +378,9 @@ def gather(
 
 
 def _fill_value(dtype: Any, value: Any) -> Any:
-    """A fill value as a Python number, or None for the default of `dtype`."""
+    """A fill value in the operand's dtype."""
     if value is None:
-        return None
+        return default_fill(dtype)
     if isinstance(value, Tracer):
         raise TypeError("the fill_value of a gather must be known when the program is traced")
     number = np.asarray(value)
@@ -439,7 +444,7 @@ def _scatter_function(name: str, verb: str, example: str) -> Callable[..., Any]:
             dimension_numbers=_as_tuples(dimension_numbers),
             indices_are_sorted=bool(indices_are_sorted),
             unique_indices=bool(unique_indices),
-            mode=_mode(mode),
+            mode=_mode(mode, GatherScatterMode.FILL_OR_DROP),
         )
 
     function.__name__ = function.__qualname__ = name.replace("-", "_")
@@ -495,7 +500,7 @@ def scatter_apply(
         dimension_numbers=_as_tuples(dimension_numbers),
         indices_are_sorted=bool(indices_are_sorted),
         unique_indices=bool(unique_indices),
-        mode=_mode(mode),
+        mode=_mode(mode, GatherScatterMode.FILL_OR_DROP),
         update_jaxpr=closed.jaxpr,
         update_consts=tuple(closed.consts),
     )

@@ -14,6 +14,7 @@ import numpy as np
 
 from pullback.core import dtypes
 from pullback.errors import LoweringError
+from pullback.llvm import emit_small_floats as small
 from pullback.llvm import library
 from pullback.llvm import math as kernels
 from pullback.llvm.emit_types import (
@@ -292,7 +293,7 @@ def round_to(text: Text, x: str, dtype: np.dtype[Any]) -> str:
         return text.put(f"fpext {text.type('half')} {half} to {text.type('float')}")
     if dtype == BFLOAT16:
         return _round_bfloat16(text, x)
-    raise LoweringError(f"{dtype.name} in compiled programs is not supported yet")
+    return small.round_small(text, x, dtype)
 
 
 def _round_bfloat16(text: Text, x: str) -> str:
@@ -328,7 +329,7 @@ def from_storage(text: Text, x: str, dtype: np.dtype[Any]) -> str:
         return text.put(f"bitcast {text.type('i32')} {high} to {text.type('float')}")
     if r[0] == "i":
         return text.put(f"trunc {text.type(s)} {x} to {text.type(r)}")
-    raise LoweringError(f"{dtype.name} in compiled programs is not supported yet")
+    return small.unpack(text, x, dtype)
 
 
 def to_storage(text: Text, x: str, dtype: np.dtype[Any]) -> str:
@@ -347,7 +348,7 @@ def to_storage(text: Text, x: str, dtype: np.dtype[Any]) -> str:
     if r[0] == "i":
         word = "sext" if is_signed(dtype) else "zext"
         return text.put(f"{word} {text.type(r)} {x} to {text.type(s)}")
-    raise LoweringError(f"{dtype.name} in compiled programs is not supported yet")
+    return small.pack(text, x, dtype)
 
 
 @_rule("bitcast")

@@ -33,7 +33,7 @@ from typing import Final
 
 from pullback.llvm import gemm_kernels, gemm_packing, jit, pool
 
-__all__ = ["KERNELS", "address", "module_text", "object_cache"]
+__all__ = ["KERNELS", "address", "module_text"]
 
 _ELEMENTS: Final[dict[str, tuple[str, str, str]]] = {
     # name: (BLAS function, LLVM type, one)
@@ -48,8 +48,7 @@ KERNELS: Final = (
 )
 
 Find = Callable[[str], int]
-object_cache: Final[list[Callable[[str, Callable[[], bytes]], bytes]]] = []
-"""May hold one function `(key, compile) -> object code` that remembers code between processes."""
+
 
 # BLAS is column-major: it sees the transposes, and c' = b' a'.
 _KERNEL: Final = Template("""
@@ -139,14 +138,10 @@ def module_text(name: str) -> tuple[str, list[str]]:
     return _HELPERS + _KERNEL.substitute(blas=blas, name=name, type=kind, one=one), [blas]
 
 
-def _compiled(key: str, compile: Callable[[], bytes]) -> bytes:
-    return object_cache[0](key, compile) if object_cache else compile()
-
-
 @cache
 def _module(name: str, find: Find) -> jit.LoadedModule:
     text, needs = module_text(name)
-    code = _compiled(text, lambda: jit.compile_object(text, name=f"gemm_{name}"))
+    code = jit.stored_object(text, name=f"gemm_{name}")
     symbols = {need: pool.address() if need == _PARALLEL else find(need) for need in needs}
     return jit.load(code, symbols, exports=[f"pb_gemm_{name}"])
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from pullback.loops.expr import Affine, Load, Op
+from pullback.loops.expr import Affine, Load, Local, Op
 from pullback.loops.ir import (
     Address,
     Assign,
@@ -239,7 +239,38 @@ def _in_place(stmt: Stmt, carry: Buffer, new: Buffer) -> Stmt | None:
     places = _places(involved, carry, new)
     if len(places) != 1 or any(_overlapping(p) for p in places):
         return None
+    if _reads_after_store(stmt.body, carry, new):
+        if any(new in accesses(s)[0] for s in involved):
+            return None
+        stmt = replace(stmt, body=_stores_last(stmt.body, involved))
     return replace(stmt, in_place=True)
+
+
+def _reads_after_store(body: Block, carry: Buffer, new: Buffer) -> bool:
+    """Whether a turn still reads the carry when it has written the new value."""
+    stored = False
+    for s in body:
+        reads, writes = accesses(s)
+        if stored and carry in reads:
+            return True
+        stored = stored or new in writes
+    return False
+
+
+def _stores_last(body: Block, involved: Sequence[Stmt]) -> Block:
+    """The turn with these stores after everything else, so that it computes from old values."""
+    first: list[Stmt] = []
+    last: list[Stmt] = []
+    for s in body:
+        if isinstance(s, Store) and s in involved and type(s.value) is not Local:
+            local = Local(s.value.dtype)
+            first.append(Let(local, s.value))
+            last.append(replace(s, value=local))
+        elif isinstance(s, Store) and s in involved:
+            last.append(s)
+        else:
+            first.append(s)
+    return (*first, *last)
 
 
 def _touches(stmt: Stmt, carry: Buffer, new: Buffer) -> bool:

@@ -291,10 +291,10 @@ def _vector_axis(nest: _Nest) -> int:
 def _nest_statements(nest: _Nest) -> list[Stmt]:
     if not nest.axes:
         return [s for m in nest.members for s in _plain(m)]
-    vector = _vector_axis(nest)
-    pieces = _pieces(nest, vector)
+    pieces = _pieces(nest)
     if pieces:
         return [s for piece in pieces for s in _nest_statements(_merge(piece))]
+    vector = _vector_axis(nest)
     if not nest.reduced:
         return [_map_nest(nest, vector)]
     if vector in nest.reduced:
@@ -417,30 +417,34 @@ def _tiled(nest: _Nest, vector: int, partner: int) -> Stmt:
 # --------------------------------------------------------------------------- pieces
 
 
-def _pieces(nest: _Nest, vector: int) -> list[_Nest]:
-    """The nest cut where conditions on the vector axis change, so that each piece has none.
+def _pieces(nest: _Nest) -> list[_Nest]:
+    """The nest cut where conditions on an axis change, so that each piece has none.
 
     Pads, concatenations and rolls select by such conditions; without them loads are contiguous.
     """
-    axis = nest.axes[vector]
-    if vector in nest.reduced or _size(nest.axes) < PIECES_MIN:
+    if _size(nest.axes) < PIECES_MIN:
         return []
-    cuts = sorted(_cuts(axis, nest.expressions()))
-    if not 0 < len(cuts) <= MAX_CUTS:
-        return []
-    pieces = []
-    for start, end in zip([0, *cuts], [*cuts, _extent(axis)], strict=True):
-        axes = [Axis(_extent(a)) for a in nest.axes]
-        axes[vector] = Axis(end - start)
-        mapping: Mapping = {a: affine(b) for a, b in zip(nest.axes, axes, strict=True)}
-        mapping[axis] = affine(axes[vector]) + start if end - start > 1 else affine(start)
-        members = nest.substituted(mapping)
-        if end - start == 1:
-            reduced = frozenset(k - (k > vector) for k in nest.reduced)
-            pieces.append(_Nest(axes[:vector] + axes[vector + 1 :], reduced, members))
-        else:
-            pieces.append(_Nest(axes, nest.reduced, members))
-    return pieces
+    exprs = nest.expressions()
+    for k, axis in enumerate(nest.axes):
+        cuts = [] if k in nest.reduced else sorted(_cuts(axis, exprs))
+        if 0 < len(cuts) <= MAX_CUTS:
+            ends = [*cuts, _extent(axis)]
+            return [_piece(nest, k, a, b) for a, b in zip([0, *cuts], ends, strict=True)]
+    return []
+
+
+def _piece(nest: _Nest, position: int, start: int, end: int) -> _Nest:
+    """The part of a nest with one axis within [start, end)."""
+    axes = [Axis(_extent(a)) for a in nest.axes]
+    axes[position] = Axis(end - start)
+    mapping: Mapping = {a: affine(b) for a, b in zip(nest.axes, axes, strict=True)}
+    if end - start > 1:
+        mapping[nest.axes[position]] = affine(axes[position]) + start
+        return _Nest(axes, nest.reduced, nest.substituted(mapping))
+    mapping[nest.axes[position]] = affine(start)
+    reduced = frozenset(k - (k > position) for k in nest.reduced)
+    del axes[position]
+    return _Nest(axes, reduced, nest.substituted(mapping))
 
 
 def _cuts(axis: Axis, exprs: Sequence[Expr]) -> set[int]:

@@ -63,7 +63,11 @@ def floor_divide(x1: Any, x2: Any, /) -> Any:
         quotient = lax.div(x1, x2)
         differ = lax.ne(lax.sign(x1), lax.sign(x2))
         inexact = lax.ne(lax.rem(x1, x2), 0)
-        return select(lax.bitwise_and(differ, inexact), lax.sub(quotient, lax.full_like(quotient, 1)), quotient)
+        return select(
+            lax.bitwise_and(differ, inexact),
+            lax.sub(quotient, lax.full_like(quotient, 1)),
+            quotient,
+        )
     refuse_complex_type("floor_divide", x1)
     return _float_divmod(x1, x2)[0]
 
@@ -221,8 +225,8 @@ def power(x1: Any, x2: Any, /) -> Any:
         x1, x2 = promote_args_numeric("power", x1, x2)
         return _integer_array_power(*materialized(x1, x2))
     if kind(x2) in "iu":
-        dtype, weak = dtypes.result_type_and_weak(x1, x2)
-        x1 = convert_with_weak_type(x1, dtype, weak)
+        weak = dtypes.is_weakly_typed(x1) and dtypes.is_weakly_typed(x2)
+        x1 = convert_with_weak_type(x1, dtypes.result_type(x1, x2), weak)
         return lax.pow(*promote_shapes("power", x1, as_array(x2)))
     return lax.pow(*promote_args_numeric("power", x1, x2))
 

@@ -413,7 +413,7 @@ def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
     if isinstance(obj, slice):
         where: Any = array_of(np.arange(*obj.indices(n)), np.dtype(np.int32))
     else:
-        where = asarray(obj)
+        where = ensure_arraylike("insert", obj)
         if where.dtype == bool:
             where = array_of(np.nonzero(np.asarray(where))[0], np.dtype(np.int32))
     scalar = where.ndim == 0

@@ -177,7 +177,7 @@ def choose(a: Any, choices: Any, out: None = None, mode: str = "raise") -> Any:
         a = clip(a, 0, n - 1)
     else:
         raise ValueError(f"mode={mode!r} not understood. Must be 'raise', 'wrap', or 'clip'")
-    arrays = promote_dtypes(*(asarray(c) for c in choices))
+    arrays = [_strong(c) for c in promote_dtypes(*(asarray(c) for c in choices))]
     shape = broadcast_shapes(a.shape, *(c.shape for c in arrays))
     a = broadcast_to_shape(a, shape)
     arrays = [broadcast_to_shape(c, shape) for c in arrays]
@@ -185,6 +185,10 @@ def choose(a: Any, choices: Any, out: None = None, mode: str = "raise") -> Any:
     for k in range(1, n):
         result = lax.select(lax.eq(a, lax.full_like(a, k)), arrays[k], result)
     return result
+
+
+def _strong(x: Any) -> Any:
+    return convert_with_weak_type(x, x.dtype, False)
 
 
 def clip(arr: Any = None, /, min: Any = None, max: Any = None) -> Any:
@@ -378,7 +382,7 @@ def put(a: Any, ind: Any, v: Any, mode: str | None = None, *, inplace: bool = Tr
     if mode == "wrap":
         ind, how = lax_mod(ind, a.size), "promise_in_bounds"
     elif mode in (None, "clip"):
-        how = "clip" if mode == "clip" else "drop"
+        how = "clip"
     else:
         raise ValueError(f"mode should be one of 'wrap' or 'clip'; got mode={mode!r}")
     return lax.reshape(ravel(a).at[ind].set(v, mode=how), a.shape)

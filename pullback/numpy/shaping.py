@@ -102,7 +102,7 @@ def _new_shape(old: tuple[int, ...], new: Any) -> tuple[int, ...]:
     total = math.prod(old)
     unknown = [k for k, n in enumerate(lengths) if n == -1]
     if len(unknown) > 1:
-        raise ValueError(f"can only specify one unknown axis size with a '-1' value, got {new}")
+        raise TypeError(f"can only specify one unknown axis size with a '-1' value, got {new}")
     if unknown:
         known = math.prod(n for n in lengths if n != -1)
         if known == 0 or total % known:

@@ -19,7 +19,7 @@ import numpy as np
 from pullback import config, tree
 from pullback.control.jit import jit as jit_primitive
 from pullback.control.jit import open_consts
-from pullback.core import dtypes
+from pullback.core import axes, dtypes
 from pullback.core.avals import aval_of
 from pullback.core.jaxpr import ClosedJaxpr, DebugInfo
 from pullback.core.source import Description, describe_function
@@ -196,7 +196,7 @@ class JitFunction(FastCallable):
                 avals.append(to_aval(x))
             except TypeError:
                 self._refuse(call)
-        key = (call.in_tree, tuple(avals), call.static, config.fingerprint())
+        key = (call.in_tree, tuple(avals), call.static, config.fingerprint(), axes.environment())
         found = self._programs.get(key)
         if found is not None:
             self._programs.move_to_end(key)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pullback.core.avals import ShapedArray, aval_of
+from pullback.core.axes import NamedAxisEffect, batching_axis, batching_over, bound
 from pullback.core.jaxpr import ClosedJaxpr, eval_jaxpr
 from pullback.core.trace import Trace, Tracer, check_not_leaked, current_trace, set_trace
 from pullback.ops import structural
@@ -28,9 +29,12 @@ class BatchTracer(Tracer):
 
 
 class BatchTrace(Trace):
-    """Applies batching rules; their operations run under the parent trace."""
+    """Applies batching rules; their operations run under the parent trace.
 
-    __slots__ = ("axis_name", "size", "spmd_axis_name")
+    An operation that mentions the name of the axis is batched even if no operand has lanes.
+    """
+
+    __slots__ = ("axis_name", "effect", "size")
 
     parent: Trace
 
@@ -40,6 +44,7 @@ class BatchTrace(Trace):
         super().__init__(parent, description)
         self.size = size
         self.axis_name = axis_name
+        self.effect = None if axis_name is None else NamedAxisEffect(axis_name)
 
     def pair(self, x: Any) -> tuple[Any, int | None]:
         """The value of an operand and its batch axis."""
@@ -58,9 +63,11 @@ class BatchTrace(Trace):
         pairs = [self.pair(x) for x in args]
         values = [v for v, _ in pairs]
         dims = [d for _, d in pairs]
-        if all(d is None for d in dims):
+        if all(d is None for d in dims) and (
+            self.effect is None or self.effect not in primitive.effects(**params)
+        ):
             return self.parent.process(primitive, values, params)
-        with set_trace(self.parent):
+        with set_trace(self.parent), batching_over(self.axis_name):
             out, dim = primitive.batch(self.size, values, dims, **params)
         if primitive.multiple_results:
             return [self.lift(o, d) for o, d in zip(out, dim, strict=True)]
@@ -83,11 +90,14 @@ def batch_flat(
     axis_name: Any = None,
     description: Any = "vmap",
 ) -> tuple[list[Any], list[int | None]]:
-    """Results of `fun` for all lanes, and where their lanes are."""
+    """Results of `fun` for all lanes, and where their lanes are.
+
+    Within `fun` the name of the axis is bound.
+    """
     trace = BatchTrace(current_trace(), size, axis_name, description)
     tracers = [trace.lift(x, d) for x, d in zip(args, dims, strict=True)]
     try:
-        with set_trace(trace):
+        with set_trace(trace), bound([(axis_name, size)]):
             outs = fun(*tracers)
         pairs = [trace.pair(x) for x in outs]
     finally:
@@ -98,7 +108,11 @@ def batch_flat(
 def batch_jaxpr(
     closed: ClosedJaxpr, size: int, batched: Sequence[bool], force: bool | Sequence[bool]
 ) -> tuple[ClosedJaxpr, list[bool]]:
-    """The jaxpr for all lanes, with every batch axis in front; says which results have one."""
+    """The jaxpr for all lanes, with every batch axis in front; says which results have one.
+
+    For batching rules: the axis has the name of the one that is being batched over.
+    """
+    axis_name = batching_axis()
     n_out = len(closed.out_avals)
     forced = [force] * n_out if isinstance(force, bool) else list(force)
     out_batched: list[bool] = []
@@ -106,7 +120,11 @@ def batch_jaxpr(
     def fun(*args: Any) -> list[Any]:
         dims = [0 if b else None for b in batched]
         outs, out_dims = batch_flat(
-            lambda *xs: eval_jaxpr(closed.jaxpr, closed.consts, *xs), size, args, dims
+            lambda *xs: eval_jaxpr(closed.jaxpr, closed.consts, *xs),
+            size,
+            args,
+            dims,
+            axis_name=axis_name,
         )
         out_batched[:] = [f or d is not None for f, d in zip(forced, out_dims, strict=True)]
         return [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from pullback.core.axes import NamedAxisEffect
 from pullback.core.jaxpr import Jaxpr, JaxprEqn, Literal, join_effects
 from pullback.core.primitive import FIRST_ORDER
 
@@ -23,7 +24,7 @@ def dce_jaxpr(
     eqns: list[JaxprEqn] = []
     for eqn in reversed(jaxpr.eqns):
         used = [v in live for v in eqn.outvars]
-        if not any(used) and not eqn.effects:
+        if not any(used) and not _must_run(eqn):
             continue
         used_inputs, kept = _dce_eqn(eqn, used)
         if kept is None:
@@ -44,6 +45,11 @@ def dce_jaxpr(
         effects=join_effects(eqns),
     )
     return pruned, used_invars
+
+
+def _must_run(eqn: JaxprEqn) -> bool:
+    """Whether an equation has effects that are observed without its results."""
+    return any(type(effect) is not NamedAxisEffect for effect in eqn.effects)
 
 
 def _dce_eqn(eqn: JaxprEqn, used: Sequence[bool]) -> tuple[list[bool], JaxprEqn | None]:

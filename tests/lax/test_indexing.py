@@ -36,7 +36,7 @@ CASES: dict[str, Callable[[Any], Any]] = {
     "dynamic_slice": lambda lax: lax.dynamic_slice(X, (1, -2), (1, 2)),
     "dynamic_slice_array": lambda lax: lax.dynamic_slice(X, np.array([9, 1]), (2, 2)),
     "dynamic_slice_unwrapped": lambda lax: lax.dynamic_slice(
-        X, (1, -2), (1, 2), allow_negative_indices=False
+        X, (1, 2), (1, 2), allow_negative_indices=False
     ),
     "dynamic_slice_in_dim": lambda lax: lax.dynamic_slice_in_dim(X, np.int8(-2), 2, 1),
     "dynamic_index_in_dim": lambda lax: lax.dynamic_index_in_dim(X, -1, keepdims=False),
@@ -44,10 +44,11 @@ CASES: dict[str, Callable[[Any], Any]] = {
     "dynamic_update_slice_in_dim": lambda lax: lax.dynamic_update_slice_in_dim(X, X[:1], 1, 0),
     "dynamic_update_index_in_dim": lambda lax: lax.dynamic_update_index_in_dim(X, X[0], -1, 0),
     "index_take": lambda lax: lax.index_take(X, (np.array([0, -1]), np.array([-2, 1])), (0, 1)),
-    "gather_fill": lambda lax: lax.gather(X, I, rows(lax), (1, 4)),
+    "gather": lambda lax: lax.gather(X, I, rows(lax), (1, 4)),
+    "gather_fill": lambda lax: lax.gather(X, I, rows(lax), (1, 4), mode="fill"),
     "gather_value": lambda lax: lax.gather(X, I, rows(lax), (1, 3), mode="fill", fill_value=7),
     "gather_clip": lambda lax: lax.gather(X, I, rows(lax), (1, 4), mode="clip"),
-    "gather_int": lambda lax: lax.gather(X.astype(np.int8), I, rows(lax), (1, 4)),
+    "gather_int": lambda lax: lax.gather(X.astype(np.int8), I, rows(lax), (1, 4), mode="fill"),
     "scatter": lambda lax: lax.scatter(X, I, ROWS, into_rows(lax)),
     "scatter_clip": lambda lax: lax.scatter(X, I, ROWS, into_rows(lax), mode="clip"),
     "scatter_add": lambda lax: lax.scatter_add(X, I, ROWS, into_rows(lax), mode="clip"),
@@ -141,6 +142,11 @@ def test_keys_are_gathered_and_sliced() -> None:
         (lambda: lax.index_in_dim(X, 3), IndexError, "out of bounds"),
         (lambda: lax.dynamic_slice(X, (0,), (1, 1)), TypeError, "start_indices"),
         (lambda: lax.dynamic_slice(X, (0, 0), (9, 1)), TypeError, "slice_sizes"),
+        (
+            lambda: lax.dynamic_slice(X, (0, -1), (1, 1), allow_negative_indices=False),
+            ValueError,
+            "out of bounds",
+        ),
         (lambda: lax.dynamic_slice(X, (0.5, 0), (1, 1)), TypeError, "integer"),
         (lambda: lax.dynamic_update_slice(X, X[0], (0, 0)), TypeError, "does not fit"),
         (lambda: lax.gather(X, I, rows(lax), (2, 4)), TypeError, "slice size 1"),

@@ -46,7 +46,8 @@ def draw(seed: int) -> Case:
     order = [int(k) for k in rng.permutation(rank)]
     batching = sorted(order[: rng.integers(0, rank)])
     rest = [k for k in order if k not in batching]
-    indexed = rest[: rng.integers(0, len(rest) + 1)]
+    # XLA applies only the last update where positions have no entry at all: one at least.
+    indexed = rest[: rng.integers(1, len(rest) + 1)]
     collapsed = sorted(k for k in rest if rng.random() < 0.4)
     dropped = (*batching, *collapsed)
     sizes = tuple(1 if k in dropped else int(rng.integers(1, n + 1)) for k, n in enumerate(shape))

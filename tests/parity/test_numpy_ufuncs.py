@@ -1,5 +1,6 @@
 """Result types of all element-wise functions, and their values at ordinary and at odd points."""
 
+# ruff: noqa: E501
 from __future__ import annotations
 
 import pytest
