@@ -24,6 +24,7 @@ from pullback.core.primitive import (
 from pullback.errors import shapes_text
 from pullback.ops import comparison, conversion, elementwise, reductions, structural
 from pullback.ops.gather import gather
+from pullback.ops.kinds import scalar_like
 from pullback.ops.windows import GatherDimensionNumbers, GatherScatterMode
 from pullback.transforms.shaping import concatenate_rows, reshape_to, rows
 
@@ -227,7 +228,7 @@ def _put_back(x: Any, shape: Sequence[int], axes: Axes) -> Any:
 
 
 def _times(x: Any, size: int) -> Any:
-    return elementwise.mul(x, aval_of(x).dtype.type(size))
+    return elementwise.mul(x, scalar_like(x, size))
 
 
 psum: Final[Primitive] = _reduction(
@@ -297,7 +298,7 @@ axis_index: Final[Primitive] = Primitive(
     partial_eval=FIRST_ORDER,
     lower=_index_unbound,
     hlo=NO_HLO,
-    samples=lambda: [],
+    samples=list,
     multiple_results=False,
     effects=lambda *, axis_name: frozenset([NamedAxisEffect(axis_name)]),
     literals=False,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pullback.control.jit import open_consts
+from pullback.core.effects import has_io
 from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, JaxprEqn, Var, eval_jaxpr
 from pullback.core.primitive import (
     NO_SAMPLES,
@@ -219,6 +220,12 @@ def _batch(
         for x, d in zip(rest, dims[1:], strict=True)
     ]
     if dims[0] is not None:
+        if has_io(_effects(branches=branches)):
+            raise NotImplementedError(
+                "vmap of cond or switch: lanes choose different branches, so that all branches "
+                "run, and one of them has an io_callback, which must not run where it is not "
+                "chosen. Use lax.map over the lanes."
+            )
         index = move_batch_axis(index, size, dims[0], 0)
         return _batch_by_selection(size, index, moved, batched, branches)
     wanted = _any([batch_jaxpr(b, size, batched, force=False)[1] for b in branches])

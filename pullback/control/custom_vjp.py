@@ -107,9 +107,7 @@ def _batched_bwd(rule: Rule, size: int, batched: Sequence[bool]) -> Rule:
             present[:] = [ct is not None and type(ct) is not Zero for ct in cts]
             return [ct for ct, p in zip(cts, present, strict=True) if p]
 
-        outs, dims = batch_flat(
-            without_none, size, args, [0] * len(args), axis_name=axis_name
-        )
+        outs, dims = batch_flat(without_none, size, args, [0] * len(args), axis_name=axis_name)
         values = iter(zip(outs, dims, strict=True))
         results: list[Any] = []
         for is_present, shared in zip(present, (not b for b in batched), strict=True):

@@ -1,8 +1,8 @@
 """Collectives that move values between the lanes of a named axis.
 
-`all_gather`, `reduce_scatter` (psum_scatter), `all_to_all`, `ppermute`, `pbroadcast`.  Batching over
-the axis makes them ordinary moves of elements.  A tuple of names means the lanes of all of them,
-the first name being the slowest.
+`all_gather`, `reduce_scatter` (psum_scatter), `all_to_all`, `ppermute`, `pbroadcast`.  Batching
+over the axis makes them ordinary moves of elements.  A tuple of names means the lanes of all of
+them, the first name being the slowest.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from pullback.core.axes import NamedAxisEffect, axis_size, batching_axis
 from pullback.core.primitive import FIRST_ORDER, Primitive
 from pullback.errors import UnsupportedError
 from pullback.ops import comparison, elementwise, reductions, structural
+from pullback.ops.kinds import scalar_like
 from pullback.transforms.shaping import reshape_to, row
 
 __all__ = ["all_gather", "all_to_all", "pbroadcast", "ppermute", "reduce_scatter"]
@@ -80,7 +81,7 @@ def _collective(
         partial_eval=FIRST_ORDER,
         lower=lambda b, *args, **params: nobody(*args, **params),
         hlo=NO_HLO,
-        samples=lambda: [],
+        samples=list,
         multiple_results=False,
         effects=lambda *, axis_name, **_: frozenset(map(NamedAxisEffect, _as_names(axis_name))),
         literals=False,
@@ -108,16 +109,12 @@ def _gather_abstract(
 ) -> ShapedArray:
     k, shape = all_gather_dimension, x.shape
     new = (
-        _replaced(shape, k, shape[k] * axis_size)
-        if tiled
-        else (*shape[:k], axis_size, *shape[k:])
+        _replaced(shape, k, shape[k] * axis_size) if tiled else (*shape[:k], axis_size, *shape[k:])
     )
     return ShapedArray(new, x.dtype)
 
 
-def _gather_transpose(
-    ct: Any, x: Any, *, all_gather_dimension: int, **params: Any
-) -> list[Any]:
+def _gather_transpose(ct: Any, x: Any, *, all_gather_dimension: int, **params: Any) -> list[Any]:
     return [reduce_scatter.bind(ct, scatter_dimension=all_gather_dimension, **params)]
 
 
@@ -154,7 +151,7 @@ def _gather_batch(
     before, after = around
     x = lanes_in_front(size, x, d)
     if after or before:
-        x = _merge(structural.moveaxis(_gathered(x, after, 1), 0, 0), 0)
+        x = _merge(_gathered(x, after, 1), 0)
         x = _merge(_gathered(x, before, 0), 0)
     x = structural.moveaxis(x, 0, k)
     return (_merge(x, k) if params["tiled"] else x), None
@@ -216,7 +213,7 @@ def _scatter_batch(
     _no_groups("psum_scatter", params["axis_index_groups"])
     before, after = around
     if d is None:
-        x = elementwise.mul(x, aval_of(x).dtype.type(size))
+        x = elementwise.mul(x, scalar_like(x, size))
     else:
         x = reductions.reduce_sum(x, axes=(d,), out_sharding=None)
     shape = aval_of(x).shape
@@ -236,7 +233,13 @@ reduce_scatter: Final[Primitive] = _collective(
 
 
 def _all_abstract(
-    x: Any, *, axis_name: Any, split_axis: int, concat_axis: int, axis_index_groups: Groups, **_: Any
+    x: Any,
+    *,
+    axis_name: Any,
+    split_axis: int,
+    concat_axis: int,
+    axis_index_groups: Groups,
+    **_: Any,
 ) -> ShapedArray:
     n = (
         len(axis_index_groups[0])

@@ -7,6 +7,7 @@ from typing import Any
 
 from pullback.control.jit import open_consts, split_list
 from pullback.core.avals import aval_of
+from pullback.core.effects import has_io
 from pullback.core.jaxpr import ClosedJaxpr, JaxprEqn, eval_jaxpr
 from pullback.core.primitive import (
     NO_SAMPLES,
@@ -204,6 +205,12 @@ def _batch(
         for x, d, b in zip(args, dims, cond_b + body_b + carry_b, strict=True)
     ]
     cond_consts, body_consts, init = split_list(moved, cond_nconsts, body_nconsts)
+    if pred_batched[0] and has_io(cond_jaxpr.effects | body_jaxpr.effects):
+        raise NotImplementedError(
+            "vmap of while_loop: lanes stop at different times, so that the loop goes on for "
+            "finished lanes, and it has an io_callback, which must not run for them. Use lax.map "
+            "over the lanes."
+        )
     if not pred_batched[0]:
         outs = bind_while(new_cond, new_body, cond_consts, body_consts, init)
     else:

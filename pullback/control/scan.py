@@ -186,6 +186,7 @@ def _split(trace: PartialTrace, args: Sequence[Any], params: dict[str, Any]) -> 
         split.known,
         [False] * n_kc + [True] * (len(known_args) - n_kc),
         force_unknown=[True] * n_known_out + [False] * n_res,
+        effects_later=True,
     )
     hoisted = eval_jaxpr(invariant.known.jaxpr, invariant.known.consts, *known_consts)
     res_varies = invariant.out_unknown[n_known_out:]

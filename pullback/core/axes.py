@@ -61,7 +61,7 @@ def axis_size(name: Hashable, operation: str) -> int:
     )
 
 
-class bound:  # noqa: N801  (used as a function)
+class bound:
     """Bind names to sizes in a `with` block; a name that is None binds nothing."""
 
     __slots__ = ("added", "before")
@@ -82,7 +82,7 @@ def batching_axis() -> Any:
     return _state.batching
 
 
-class batching_over:  # noqa: N801  (used as a function)
+class batching_over:
     """Say in a `with` block which axis is being batched over."""
 
     __slots__ = ("before", "name")

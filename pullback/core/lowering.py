@@ -287,6 +287,12 @@ class Builder(Protocol):
         64 bits) or str (its first character by address).  `returns` is the dtype of the result.
         """
 
+    def callback(self, number: int, xs: Sequence[Tensor], avals: Sequence[Any]) -> list[Tensor]:
+        """Call the Python function with this number in the program's table, in statement order.
+
+        The results have the types `avals`. An exception ends the program.
+        """
+
     def ref(self, value: Any) -> Any:
         """An argument of `call` passed by address: an Expr, a NumPy scalar or a Python int."""
 

@@ -91,7 +91,7 @@ def _jaxpr(jaxpr: Any, names: _Names, indent: int, prefix: int = 0) -> str:
     outs = ", ".join(_atom(v, names) for v in jaxpr.outvars)
     outs += "," if len(jaxpr.outvars) == 1 else ""
     if all(len(lines) == 1 for lines in body):
-        flat = f"{head} {'; '.join(lines[0].strip() for lines in body)} in ({outs}) }}"
+        flat = f"{head} {'; '.join(lines[0].lstrip() for lines in body)} in ({outs}) }}"
         if indent + prefix + len(flat) <= _WIDTH:
             return flat
     flattened = [line for lines in body for line in lines]

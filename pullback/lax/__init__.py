@@ -11,5 +11,6 @@ from pullback.lax.control_flow import *  # noqa: F403
 from pullback.lax.convolutions import *  # noqa: F403
 from pullback.lax.elementwise import *  # noqa: F403
 from pullback.lax.indexing import *  # noqa: F403
+from pullback.lax.parallel import *  # noqa: F403
 from pullback.lax.reductions import *  # noqa: F403
 from pullback.lax.structural import *  # noqa: F403

@@ -260,9 +260,7 @@ def _stack_buffers(body: Block) -> set[Buffer]:
     return chosen
 
 
-def _find_small(
-    block: Block, depth: int, small: dict[Buffer, None], escaping: set[Buffer]
-) -> None:
+def _find_small(block: Block, depth: int, small: dict[Buffer, None], escaping: set[Buffer]) -> None:
     for stmt in block:
         if isinstance(stmt, Loop) and _is_kernel(stmt, depth):
             for inner in walk((stmt,)):
@@ -356,4 +354,3 @@ def _free_names(stmt: Loop) -> list[Expr]:
             if isinstance(e, (Axis, Local)):
                 used.setdefault(id(e), e)
     return [e for key, e in used.items() if key not in defined]
-

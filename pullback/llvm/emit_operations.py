@@ -346,8 +346,7 @@ def to_storage(text: Text, x: str, dtype: np.dtype[Any]) -> str:
         high = text.put(f"lshr {text.type('i32')} {bits}, {text.splat('16', 'i32')}")
         return text.put(f"trunc {text.type('i32')} {high} to {text.type(s)}")
     if r[0] == "i":
-        word = "sext" if is_signed(dtype) else "zext"
-        return text.put(f"{word} {text.type(r)} {x} to {text.type(s)}")
+        return text.put(f"zext {text.type(r)} {x} to {text.type(s)}")
     return small.pack(text, x, dtype)
 
 

@@ -420,8 +420,19 @@ class StatementWriter(ValueWriter):
         text = f"call {result} @{stmt.symbol}({', '.join(operands)})"
         if stmt.result is None:
             self.do(text)
-        else:
-            self.bind(stmt.result, Value(self.put(text, self.scope.level), self.scope.level))
+            return
+        name = self.put(text, self.scope.level)
+        self.bind(stmt.result, Value(name, self.scope.level))
+        if stmt.fails:
+            self._leave_unless_zero(name)
+
+    def _leave_unless_zero(self, status: str) -> None:
+        """End the program with a status that is not 0; calls are never in kernels."""
+        bad = self.put(f"icmp ne i32 {status}, 0", self.scope.level)
+        failed, fine = self.label("failed"), self.label("fine")
+        self.do(f"br i1 {bad}, label %{failed}, label %{fine}")
+        self.scope.lines += [f"{failed}:", f"  ret i32 {status}", f"{fine}:"]
+        self.scope.label = fine
 
     def _argument(self, arg: Expr | Reference | Address) -> tuple[str, str]:
         if isinstance(arg, Address):

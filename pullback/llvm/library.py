@@ -19,12 +19,11 @@ import importlib
 import importlib.util
 import os
 import re
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from pullback.llvm import gemm
+from pullback.llvm import gemm, pool
 
 __all__ = ["address", "has", "set_num_threads", "signature"]
 
@@ -225,38 +224,41 @@ def _openblas() -> ctypes.CDLL | None:
     """SciPy's OpenBLAS, told how many threads it may use."""
     library = _bundled("scipy")
     if library is not None:
-        _limit(library, "scipy_openblas_set_num_threads", _threads)
+        _limit("scipy", pool.num_threads())
     return library
 
 
 # --------------------------------------------------------------------------- threads
 
-
-def _initial_threads() -> int:
-    asked = os.environ.get("PULLBACK_NUM_THREADS", "")
-    if asked.isdigit() and int(asked) > 0:
-        return int(asked)
-    affinity: Callable[[int], Any] | None = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+_SETTERS: Final = {
+    "scipy": "scipy_openblas_set_num_threads",
+    "numpy": "scipy_openblas_set_num_threads64_",
+}
 
 
-_threads: int = _initial_threads()
-
-
-def _limit(library: ctypes.CDLL, setter: str, threads: int) -> None:
-    function = getattr(library, setter, None)
+def _limit(package: str, threads: int) -> None:
+    """Tell the OpenBLAS of a package how many threads it may use."""
+    library = _bundled(package)
+    function = None if library is None else getattr(library, _SETTERS[package], None)
     if function is not None:
         function(ctypes.c_int(threads))
 
 
 def set_num_threads(threads: int) -> None:
-    """Let the BLAS libraries use this many threads, those of NumPy and SciPy both."""
-    global _threads
-    _threads = threads
+    """Let programs use this many threads, and the BLAS libraries of NumPy and SciPy as many.
+
+    >>> from pullback.llvm import pool
+    >>> before = pool.num_threads()
+    >>> set_num_threads(1)
+    >>> pool.num_threads()
+    1
+    >>> set_num_threads(before)
+    """
+    pool.set_num_threads(threads)
+    _limit("numpy", threads)
     if _openblas.cache_info().currsize:
-        library = _openblas()
-        if library is not None:
-            _limit(library, "scipy_openblas_set_num_threads", threads)
-    numpy_library = _bundled("numpy")
-    if numpy_library is not None:
-        _limit(numpy_library, "scipy_openblas_set_num_threads64_", threads)
+        _limit("scipy", threads)
+
+
+if os.environ.get("PULLBACK_NUM_THREADS"):  # NumPy multiplies eager operands, under the same rule
+    _limit("numpy", pool.num_threads())

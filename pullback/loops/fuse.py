@@ -40,7 +40,8 @@ from pullback.loops.ir import (
     subexpressions,
     walk,
 )
-from pullback.loops.schedule import Group, Member, Stage, group_statements, has_short_rows
+from pullback.loops.nests import Group, Member, Stage, rename_members
+from pullback.loops.schedule import group_statements, has_short_rows
 from pullback.loops.tensors import (
     BlockItem,
     BufferTensor,
@@ -328,23 +329,26 @@ class _Grouping:
             if not isinstance(group, Group):
                 continue
             loaded = _loaded_buffers(group)
-            for stage in group.stages:
-                for member in stage.members:
-                    for store in list(member.stores):
-                        self._review(group, member, store, number, loaded)
+            private = self._private_buffers(group, number)
+            for member in (m for stage in group.stages for m in stage.members):
+                member.stores = [
+                    s for s in member.stores if s.buffer in loaded or s.buffer not in private
+                ]
+            if len(group.stages) > 1 and group.outer:
+                for buffer in private & loaded:
+                    _shrink(group, buffer)
 
-    def _review(
-        self, group: Group, member: Member, store: Any, number: int, loaded: set[Buffer]
-    ) -> None:
-        buffer = store.buffer
-        if buffer.kind != "temp" or buffer not in self.owned:
-            return
-        if self.readers.get(buffer, set()) - {number} or len(self.writers[buffer]) > 1:
-            return
-        if buffer not in loaded:
-            member.stores.remove(store)
-        elif len(group.stages) > 1 and group.outer:
-            _shrink(group, buffer)
+    def _private_buffers(self, group: Group, number: int) -> set[Buffer]:
+        """Temporaries that this group writes and no other reads."""
+        stores = [s for stage in group.stages for m in stage.members for s in m.stores]
+        return {
+            s.buffer
+            for s in stores
+            if s.buffer.kind == "temp"
+            and s.buffer in self.owned
+            and not self.readers.get(s.buffer, set()) - {number}
+            and len(self.writers[s.buffer]) == 1
+        }
 
 
 def _loaded_buffers(group: Group) -> set[Buffer]:
@@ -361,10 +365,9 @@ def _shrink(group: Group, buffer: Buffer) -> None:
     if row > 1 and has_short_rows(group):
         return
     buffer.kind, buffer.size = "local", row
-    outer = set(group.axes[: group.outer])
+    outer = frozenset(group.axes[: group.outer])
     for stage in group.stages:
-        for member in stage.members:
-            member.drop_rows(buffer, outer)
+        stage.members[:] = rename_members(stage.members, {}, None, (buffer, outer))
 
 
 def _touched(stmt: Stmt) -> Iterable[Buffer]:

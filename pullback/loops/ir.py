@@ -1,4 +1,4 @@
-"""The loop IR: its grammar, verifier and printer.
+"""The loop IR: its grammar and its verifier.
 
     Program   args, outs, consts: Buffer ; body: Stmt*
     Stmt      Let(local, value)                        evaluate here, once
@@ -22,7 +22,6 @@ A vector loop whose extent is no multiple of its width repeats some lanes at the
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
@@ -52,7 +51,6 @@ __all__ = [
     "While",
     "expressions",
     "inner_blocks",
-    "text",
     "verify",
     "walk",
 ]
@@ -195,12 +193,16 @@ class Reference:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Call:
-    """`args` are expressions (by value), references, or addresses."""
+    """`args` are expressions (by value), references, or addresses.
+
+    With `fails` the result is a status: unless it is 0, the program ends with it at once.
+    """
 
     symbol: str
     args: tuple[Expr | Reference | Address, ...]
     result: Local | None = None
     writes: frozenset[Buffer] = frozenset()
+    fails: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -227,9 +229,6 @@ class Program:
     arena_bytes: int = 0
     cost: float = 0.0
     """Estimated nanoseconds on one thread; loops of unknown length count once."""
-
-    def __str__(self) -> str:
-        return text(self)
 
 
 # --------------------------------------------------------------------------- traversal
@@ -393,85 +392,14 @@ def _verify_types(stmt: Stmt) -> None:
         raise VerifyError(f"a {pairs[1]} where a {pairs[0]} belongs in `{stmt_text(stmt)}`")
 
 
-# --------------------------------------------------------------------------- printer
-
-
 def stmt_text(stmt: Stmt) -> str:
-    """The first line of a statement."""
+    """What an error says of a statement; `loops/text.py` prints programs."""
     if isinstance(stmt, Let):
-        return f"{stmt.local!r} = {stmt.value!r}"
-    if isinstance(stmt, Declare):
-        wide = f"<{stmt.var.wide}>" if stmt.var.wide else ""
-        return f"var {stmt.var.name}{wide} = {stmt.init!r}"
-    if isinstance(stmt, Assign):
-        return f"{stmt.var.name} = {stmt.value!r}"
+        return f"let {stmt.local!r}"
+    if isinstance(stmt, (Declare, Assign)):
+        return f"{stmt.var.name} = ..."
     if isinstance(stmt, Store):
-        return f"{stmt.buffer.name}[{stmt.offset!r}] = {stmt.value!r}"
+        return f"{stmt.buffer.name}[...] = ..."
     if isinstance(stmt, Loop):
-        head = "parallel for" if stmt.parallel else "for"
-        lanes = f" by {stmt.width}" if stmt.width > 1 else ""
-        note = " in place" if stmt.in_place else ""
-        return f"{head} {stmt.axis!r} in {stmt.extent!r}{lanes}{note}:"
-    if isinstance(stmt, Fold):
-        names = ", ".join(map(repr, stmt.results))
-        return f"{names} = fold {', '.join(v.name for v in stmt.vars)}"
-    if isinstance(stmt, If):
-        return f"if {stmt.condition!r}:"
-    if isinstance(stmt, While):
-        return f"while {stmt.condition!r}:"
-    if isinstance(stmt, Copy):
-        a, b = stmt.target, stmt.source
-        return f"copy {_address(a)} <- {_address(b)}, {stmt.count}"
-    args = ", ".join(_argument_text(a) for a in stmt.args)
-    return (f"{stmt.result!r} = " if stmt.result else "") + f"call {stmt.symbol}({args})"
-
-
-def _address(a: Address) -> str:
-    return f"&{a.buffer.name}[{a.offset!r}]"
-
-
-def _argument_text(arg: Any) -> str:
-    if isinstance(arg, Address):
-        return _address(arg)
-    return f"ref {arg.value!r}" if isinstance(arg, Reference) else f"{arg!r}"
-
-
-def _lines(block: Block, indent: str) -> Iterator[str]:
-    for stmt in block:
-        if isinstance(stmt, While):
-            yield f"{indent}while:"
-            yield from _lines(stmt.before, indent + "  ? ")
-            yield f"{indent}  ? {stmt.condition!r}"
-            yield from _lines(stmt.body, indent + "  ")
-            continue
-        yield indent + stmt_text(stmt)
-        inner = inner_blocks(stmt)
-        for number, block_ in enumerate(inner):
-            if number and block_:
-                yield f"{indent}else:"
-            yield from _lines(block_, indent + "  ")
-
-
-def text(program: Program) -> str:
-    """The program as golden tests show it: names are numbered in order of appearance."""
-    groups = (program.args, program.outs)
-    head = " -> ".join(
-        ", ".join(f"{b.name}:{b.dtype}[{b.size}]" for b in g) or "()" for g in groups
-    )
-    raw = "\n".join([f"{program.name}: {head}", *_lines(program.body, "  ")])
-    return _renumber(raw)
-
-
-def _renumber(raw: str) -> str:
-    names: dict[str, str] = {}
-    counts: dict[str, int] = {}
-
-    def rename(match: re.Match[str]) -> str:
-        name = match.group(0)
-        if name not in names:
-            letter = match.group(1)
-            names[name] = f"{letter}{counts.get(letter, 0)}"
-            counts[letter] = counts.get(letter, 0) + 1
-        return names[name]
-
-    return re.sub(r"\b([a-z])\d+\b", rename, raw)
+        return f"for {stmt.axis!r}"
+    return type(stmt).__name__.lower()

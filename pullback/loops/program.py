@@ -11,12 +11,12 @@ import math
 
 from pullback.core import dtypes
 from pullback.core.jaxpr import ClosedJaxpr
-from pullback.loops import schedule
 from pullback.loops.build import LoopBuilder
 from pullback.loops.expr import affine
 from pullback.loops.fuse import region_statements
 from pullback.loops.ir import Buffer, Program, Stmt, verify
 from pullback.loops.memory import place_buffers
+from pullback.loops.nests import machine
 from pullback.loops.tensors import BufferTensor, LazyTensor, MapItem, Tensor, new_axes
 
 __all__ = ["lower_program"]
@@ -30,7 +30,7 @@ def lower_program(closed: ClosedJaxpr, *, vector_bits: int = 512, name: str = "p
 
     The values of constants are not looked at, so that programs that differ in them alone are one.
     """
-    schedule.machine.vector_bits = vector_bits
+    machine.vector_bits = vector_bits
     builder = LoopBuilder()
     jaxpr = closed.jaxpr
     args = [_argument(v.aval, k) for k, v in enumerate([*jaxpr.invars, *jaxpr.constvars])]

@@ -27,6 +27,7 @@ from pullback.loops.expr import (
     index_max,
     index_min,
 )
+from pullback.loops.folding import COMPARISONS, as_python, convert_constant, fold, rounded
 
 __all__ = ["ALIASES", "SCALARS", "ScalarBuilder", "is_complex", "is_small_float"]
 
@@ -61,19 +62,6 @@ def _is_number(x: Any) -> bool:
     return not isinstance(x, Expr)
 
 
-def as_python(value: Any) -> Any:
-    """A number of any library as a Python scalar."""
-    if isinstance(value, (bool, int, float, complex)):
-        return value
-    item = np.asarray(value)
-    kind = dtypes.kind_of(item.dtype)
-    if kind == "b":
-        return bool(item)
-    if kind in "iu":
-        return int(item)
-    return complex(item) if kind == "c" else float(item)
-
-
 class ScalarBuilder:
     """Builds expressions; it has no state (see `core.lowering.Scalars`)."""
 
@@ -93,7 +81,7 @@ class ScalarBuilder:
         if kind == "b":
             return Const(bool(value), dtype)
         if kind == "f":
-            return Const(_rounded(float(value), dtype), dtype)
+            return Const(rounded(float(value), dtype), dtype)
         return Const(int(value), dtype)
 
     def _pair(self, x: Any, y: Any) -> tuple[Expr, Expr]:
@@ -111,7 +99,7 @@ class ScalarBuilder:
         x, y = self._pair(x, y)
         dtype = x.dtype
         if dtype.kind in "iu":
-            folded = _fold(name, x, y)
+            folded = fold(name, x, y)
             return Op(name, (x, y), dtype) if folded is None else folded
         if dtype.kind == "f" and dtype.itemsize > 2:
             return Op(name, (x, y), dtype)
@@ -398,7 +386,7 @@ class ScalarBuilder:
         if is_small_float(x.dtype):
             x, y = self._widen(x), self._widen(y)
         if type(x) is Const and type(y) is Const:
-            return Const(_COMPARE[name](x.value, y.value), BOOL)
+            return Const(COMPARISONS[name](x.value, y.value), BOOL)
         return Op(name, (x, y), BOOL)
 
     def eq(self, x: Any, y: Any) -> Expr:
@@ -482,7 +470,7 @@ class ScalarBuilder:
         if dtype.kind == "b":
             return self.ne(x, 0)
         if type(x) is Const:
-            return _convert_const(x, dtype)
+            return convert_constant(x, dtype)
         if is_small_float(dtype) and source != FLOAT32:
             if dtypes.kind_of(source) == "f" and not is_small_float(source):
                 return Op("convert", (x,), dtype)  # float64: rounded once
@@ -563,73 +551,6 @@ def _unsigned(dtype: np.dtype[Any]) -> np.dtype[Any]:
     if dtype.itemsize in _UNSIGNED and dtype.kind in "iu":
         return _UNSIGNED[dtype.itemsize]
     return np.dtype(dtype.name if dtype.name.startswith("u") else f"u{dtype.name}")
-
-
-_COMPARE: Final[dict[str, Callable[[Any, Any], bool]]] = {
-    "eq": lambda x, y: x == y,
-    "ne": lambda x, y: x != y,
-    "lt": lambda x, y: x < y,
-    "le": lambda x, y: x <= y,
-    "gt": lambda x, y: x > y,
-    "ge": lambda x, y: x >= y,
-}
-
-
-def _typed(x: Expr) -> Any:
-    assert isinstance(x, Const)
-    return np.asarray(x.value).astype(x.dtype)[()]
-
-
-_INTEGERS: Final[dict[str, Any]] = {
-    "add": lambda x, y: x + y,
-    "sub": lambda x, y: x - y,
-    "mul": lambda x, y: x * y,
-    "max": max,
-    "min": min,
-}
-
-
-def _rounded(value: float, dtype: np.dtype[Any]) -> float:
-    if dtype.itemsize == 8:
-        return value
-    with np.errstate(all="ignore"):
-        return float(np.asarray(value).astype(dtype))
-
-
-def _fold(name: str, x: Expr, y: Expr) -> Expr | None:
-    """Integer identities and constants; None if there is nothing to fold."""
-    if type(x) is not Const and type(y) is not Const:
-        return None
-    if type(y) is Const:
-        if (y.value == 0 and name in ("add", "sub")) or (y.value == 1 and name in ("mul", "div")):
-            return x
-    elif type(x) is Const:
-        if (x.value == 0 and name == "add") or (x.value == 1 and name == "mul"):
-            return y
-        return None
-    if type(x) is Const and type(y) is Const and name in ("add", "sub", "mul", "max", "min"):
-        with np.errstate(all="ignore"):
-            value = _INTEGERS[name](_typed(x), _typed(y))
-        return Const(int(value), x.dtype)
-    return None
-
-
-def _convert_const(x: Const, dtype: np.dtype[Any]) -> Expr:
-    kind = dtypes.kind_of(dtype)
-    if kind == "f":
-        return Const(_rounded(float(x.value), dtype), dtype)
-    bits = dtypes.itemsize_bits(dtype)
-    if isinstance(x.value, float):
-        if math.isnan(x.value):
-            return Const(0, dtype)
-        low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if kind == "i" else (0, (1 << bits) - 1)
-        if math.isinf(x.value):
-            return Const(high if x.value > 0 else low, dtype)
-        return Const(min(max(int(x.value), low), high), dtype)
-    wrapped = int(x.value) & ((1 << bits) - 1)
-    if kind == "i" and wrapped >> (bits - 1):
-        wrapped -= 1 << bits
-    return Const(wrapped, dtype)
 
 
 # ------------------------------------------------------------------------ derived functions

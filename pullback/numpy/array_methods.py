@@ -26,6 +26,7 @@ from pullback.numpy import (
     floats,
     indexing,
     matrices,
+    positions,
     predicates,
     products,
     reductions,
@@ -276,8 +277,8 @@ def _view(self: Any, dtype: Any = None, type: None = None) -> Any:
     x, n = self, self.shape[-1] if self.ndim else 1
     if dtypes.kind_of(self.dtype) == "b":
         x = x.astype(np.uint8)
-    if new == bool:
-        return (x.view(np.uint8) != 0) if self.dtype != bool else x
+    if new == dtypes.bool_:
+        return (x.view(np.uint8) != 0) if self.dtype != dtypes.bool_ else x
     if new_bits > old_bits:
         factor = new_bits // old_bits
         if n % factor:
@@ -293,7 +294,7 @@ def _view(self: Any, dtype: Any = None, type: None = None) -> Any:
 
 
 def _nonzero(self: Any, *, fill_value: Any = None, size: int | None = None) -> Any:
-    return selection.nonzero(self, size=size, fill_value=fill_value)
+    return positions.nonzero(self, size=size, fill_value=fill_value)
 
 
 def _compress(
@@ -309,7 +310,7 @@ def _compress(
 
 
 def _clip(self: Any, min: Any = None, max: Any = None) -> Any:
-    return selection.clip(self, min, max)
+    return predicates.clip(self, min, max)
 
 
 def _delete(self: Any, **options: Any) -> None:

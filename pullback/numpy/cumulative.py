@@ -55,10 +55,8 @@ def _cumulative(
     axis = canonical_axis(axis, a.ndim)
     if fill_nan is not None:
         a = lax.select(isnan(a), lax.full_like(a, fill_nan), a)
-    if dtype is None:
-        dtype = _wide_integer(a.dtype, wide)
-    else:
-        dtype = dtypes.check_user_dtype(dtype, name)
+    wanted = None if dtype is None else dtypes.check_user_dtype(dtype, name)
+    dtype = _wide_integer(a.dtype, wide) if wanted is None else wanted
     return scan(convert_with_weak_type(a, dtype, False), axis)
 
 

@@ -28,7 +28,7 @@ def einsum(
     _dot_general: Any = None,
     out_sharding: Any = None,
 ) -> Any:
-    """Sums of products in Einstein's notation: letters name axes, those not in the result are summed.
+    """Sums of products in Einstein's notation: letters name axes; those not in the result go.
 
     `optimize` says how to find the order of the products (of opt_einsum; False: left to right).
 
@@ -159,7 +159,7 @@ def _sum_out(x: Any, term: str, keep: set[str]) -> tuple[Any, str]:
     if not axes:
         return x, term
     weak, dtype = x.aval.weak_type, x.dtype
-    total = x.any(axes) if dtype == bool else x.sum(axes, dtype=dtype)
+    total = x.any(axes) if dtype == dtypes.bool_ else x.sum(axes, dtype=dtype)
     return convert_with_weak_type(total, dtype, weak), "".join(c for c in term if c in keep)
 
 

@@ -11,9 +11,10 @@ from pullback import lax
 from pullback.core import dtypes
 from pullback.core.trace import concrete_or_error
 from pullback.numpy.arrays import array_of, convert_with_weak_type
-from pullback.numpy.creation import arange, asarray, linspace
+from pullback.numpy.creation import asarray
 from pullback.numpy.floats import i0
 from pullback.numpy.promotion import ensure_arraylike, promote_dtypes, static_shape
+from pullback.numpy.ranges import arange, linspace
 from pullback.transforms.mapping import vmap
 
 __all__ = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -264,9 +265,7 @@ def _split(name: str, ary: Any, where: Any, axis: int, uneven: bool) -> list[Any
     ary = ensure_arraylike(name, ary)
     axis = canonical_axis(axis, ary.ndim)
     cuts = _cuts(name, ary, where, axis, uneven)
-    return [
-        lax.slice_in_dim(ary, a, max(a, b), axis=axis) for a, b in zip(cuts, cuts[1:], strict=False)
-    ]
+    return [lax.slice_in_dim(ary, a, max(a, b), axis=axis) for a, b in itertools.pairwise(cuts)]
 
 
 def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -105,8 +106,8 @@ def _matrix_norm(x: Any, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any
         return lax.sqrt(reductions.sum(_squares(x), axes, keepdims=keepdims))
     if ord in ("nuc", 2, -2):
         raise NotImplementedError(
-            f"jnp.linalg.norm with ord={ord!r} of a matrix needs jnp.linalg.svd, which is not there "
-            "yet"
+            f"jnp.linalg.norm with ord={ord!r} of a matrix needs jnp.linalg.svd, which is not "
+            "there yet"
         )
     if ord not in (1, -1, np.inf, -np.inf):
         raise ValueError(f"Invalid order {ord!r} for matrix norm.")
@@ -184,7 +185,7 @@ def multi_dot(arrays: Sequence[Any], *, precision: Any = None) -> Any:
         p.ndim in (1, 2) if k in (0, len(parts) - 1) else p.ndim == 2 for k, p in enumerate(parts)
     ):
         raise ValueError("multi_dot: the first and last arrays must be 1D or 2D; others must be 2D")
-    if any(a.shape[-1] != b.shape[0] for a, b in zip(parts, parts[1:], strict=False)):
+    if any(a.shape[-1] != b.shape[0] for a, b in itertools.pairwise(parts)):
         raise ValueError(
             "multi_dot: last dimension of each array must match first dimension of following array"
         )

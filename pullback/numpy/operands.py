@@ -15,6 +15,7 @@ from pullback.numpy.promotion import shape_of
 __all__ = [
     "constant_like",
     "kind",
+    "lax_mod",
     "materialized",
     "refuse_complex",
     "refuse_complex_type",
@@ -63,3 +64,10 @@ def constant_like(x: Any, value: Any) -> Any:
     if not aval.weak_type:
         return aval.dtype.type(value)
     return complex(value) if dtypes.kind_of(aval.dtype) == "c" else value
+
+
+def lax_mod(i: Any, n: int) -> Any:
+    """`i` modulo `n`, not negative."""
+    size = lax.full_like(i, n)
+    r = lax.rem(i, size)
+    return lax.select(lax.lt(r, lax.full_like(r, 0)), lax.add(r, size), r)

@@ -13,9 +13,10 @@ from pullback.core import dtypes
 from pullback.core.trace import concrete_or_error
 from pullback.numpy import reductions, statistics
 from pullback.numpy.arrays import as_array, broadcast_to_shape, convert_with_weak_type
-from pullback.numpy.creation import asarray, linspace
+from pullback.numpy.creation import asarray
 from pullback.numpy.predicates import rint
 from pullback.numpy.promotion import ensure_arraylike
+from pullback.numpy.ranges import linspace
 from pullback.numpy.vectorization import apply_along_axis
 
 __all__ = ["pad"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from pullback.numpy.operands import (
     refuse_complex,
 )
 from pullback.numpy.promotion import (
+    check_arraylike,
     check_no_out,
     ensure_arraylike,
     promote_args,
@@ -30,6 +33,7 @@ __all__ = [
     "bitwise_count",
     "bitwise_left_shift",
     "bitwise_right_shift",
+    "clip",
     "fmax",
     "fmin",
     "iscomplex",
@@ -319,3 +323,32 @@ def right_shift(x1: Any, x2: Any, /) -> Any:
 
 bitwise_left_shift = left_shift
 bitwise_right_shift = right_shift
+
+
+def clip(arr: Any = None, /, min: Any = None, max: Any = None) -> Any:
+    """Elements below `min` raised to it, above `max` lowered to it; bounds broadcast.
+
+    Raises ValueError for complex numbers.
+
+    >>> import pullback.numpy as jnp
+    >>> jnp.clip(jnp.array([-1, 2, 9]), 0, 5)
+    Array([0, 2, 5], dtype=int32)
+    """
+    if arr is None:
+        raise ValueError("No input was provided to the clip function.")
+    check_arraylike("clip", *(v for v in (arr, min, max) if v is not None))
+    if builtins.any(
+        v is not None and dtypes.kind_of(dtypes.dtype_of(v)) == "c" for v in (arr, min, max)
+    ):
+        raise ValueError(
+            "Clip received a complex value either through the input or the min/max keywords."
+        )
+    if max is not None:
+        arr = _bounded("clip", lax.min, arr, max)
+    if min is not None:
+        arr = _bounded("clip", lax.max, arr, min)
+    return as_array(arr)
+
+
+def _bounded(name: str, bound: Callable[[Any, Any], Any], x: Any, limit: Any) -> Any:
+    return bound(*promote_args(name, x, limit))

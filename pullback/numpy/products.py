@@ -111,7 +111,7 @@ def matmul(
     k, m = a.shape[-1], b.shape[-2 if b.ndim > 1 else 0]
     if k != m:
         raise TypeError(
-            f"matmul: the last axis of {a.aval} and the axis of {b.aval} that it is multiplied with "
+            f"matmul: the last axis of {a.aval} and the axis of {b.aval} that meets it "
             f"have different lengths, {k} and {m}"
         )
     if a.ndim <= 2 and b.ndim <= 2:

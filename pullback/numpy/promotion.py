@@ -152,7 +152,9 @@ def promote_dtypes_inexact(*args: Any) -> list[Any]:
 def promote_dtypes_numeric(*args: Any) -> list[Any]:
     """Convert all operands to their common dtype, bools to integers."""
     dtype, weak = dtypes.result_type_and_weak(*args)
-    return [convert(x, dtypes.default_int() if dtype == bool else dtype, weak) for x in args]
+    return [
+        convert(x, dtypes.default_int() if dtype == dtypes.bool_ else dtype, weak) for x in args
+    ]
 
 
 def promote_dtypes_complex(*args: Any) -> list[Any]:
@@ -232,8 +234,9 @@ def _prepared(name: str, args: Sequence[Any]) -> Sequence[Any]:
 def promote_args(name: str, *args: Any) -> list[Any]:
     """Check operands, convert them to their common dtype and broadcast them."""
     if len(args) == 2 and isinstance(args[0], Array) and isinstance(args[1], Array):
-        if args[0].aval is args[1].aval:
-            return list(args)
+        first, second = args
+        if first.aval is second.aval:
+            return [first, second]
     return promote_shapes(name, *promote_dtypes(*_prepared(name, args)))
 
 

@@ -53,14 +53,15 @@ def _own_dtype(x: Any) -> Any:
 
 
 def _scalar_type(dtype: np.dtype[Any]) -> ScalarType:
-    name = "bool" if dtype == bool else dtype.name
+    name = "bool" if dtype == dtypes.bool_ else dtype.name
     doc = f"The dtype `{name}`; called with a value, an array of it."
     body = {"dtype": dtype, "__doc__": doc, "__module__": "jax.numpy"}
     return ScalarType(name, (), body)
 
 
 SCALAR_TYPES: Final[dict[str, ScalarType]] = {
-    ("bool" if dtype == bool else dtype.name): _scalar_type(dtype) for dtype in dtypes.SUPPORTED
+    ("bool" if dtype == dtypes.bool_ else dtype.name): _scalar_type(dtype)
+    for dtype in dtypes.SUPPORTED
 }
 _ALIASES: Final = {
     "bool_": "bool",

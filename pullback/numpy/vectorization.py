@@ -123,8 +123,8 @@ def _bind_core(
     for name, n in zip(core, shape[len(shape) - len(core) :], strict=True):
         if lengths.setdefault(name, n) != n:
             raise ValueError(
-                f"inconsistent size for core dimension {name!r}: {n} vs {lengths[name]} in signature "
-                f"{signature!r}"
+                f"inconsistent size for core dimension {name!r}: {n} vs {lengths[name]} in "
+                f"signature {signature!r}"
             )
 
 

@@ -38,9 +38,11 @@ from pullback.llvm.entry import (
 )
 from pullback.loops.program import lower_program
 from pullback.passes import simplify
+from pullback.passes.host_calls import number_callbacks
 from pullback.runtime import cache
 from pullback.runtime.array import ArrayImpl, from_numpy
 from pullback.runtime.fingerprint import Uncacheable, fingerprint
+from pullback.runtime.host_calls import HostTable, raise_pending
 
 __all__ = ["Executable", "compile_jaxpr"]
 
@@ -93,8 +95,10 @@ class Executable:
         outputs: Sequence[OutputSpec],
         params: Sequence[int],
         constants: Sequence[np.ndarray[Any, Any]],
+        host: HostTable,
     ) -> None:
         self.name = name
+        self.host = host
         self.closed = closed
         self.jaxpr = jaxpr
         self.code = code
@@ -145,6 +149,7 @@ class Executable:
         )
 
     def _on_error(self, status: int) -> None:
+        raise_pending()
         raise RuntimeError(f"the compiled program {self.name} failed with status {status}")
 
     def __call__(self, arrays: Sequence[ArrayImpl]) -> list[ArrayImpl]:
@@ -233,8 +238,10 @@ def compile_jaxpr(closed: ClosedJaxpr, *, name: str) -> Executable:
     simple = simplify.simplify(closed)
     specs, computed = _outputs(simple, closed.out_avals)
     needed, params = _needed(simple, computed)
+    needed, calls = number_callbacks(needed)
+    host = HostTable(calls)
     code = _cached_code(needed, name)
-    addresses = {symbol: _address(symbol) for symbol in code.symbols}
+    addresses = {symbol: host.address(symbol) or _address(symbol) for symbol in code.symbols}
     module = native.load(code.object_code, addresses, exports=[_PROGRAM])
     for i in computed:
         aval = closed.out_avals[i]
@@ -246,4 +253,4 @@ def compile_jaxpr(closed: ClosedJaxpr, *, name: str) -> Executable:
     outputs = [s for s in specs if s is not None]
     if len(outputs) != len(specs):
         raise LoweringError(f"the program {name} has a result that nothing computes")
-    return Executable(name, closed, needed.jaxpr, code, module, outputs, params, constants)
+    return Executable(name, closed, needed.jaxpr, code, module, outputs, params, constants, host)

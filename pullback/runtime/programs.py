@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Final
 
+from pullback.control.callbacks import callback_primitives
 from pullback.core.jaxpr import ClosedJaxpr
 from pullback.core.primitive import Primitive
 from pullback.core.trace import EVAL, eager, set_trace
@@ -23,8 +24,11 @@ _LIMIT: Final = 1024
 
 
 def worth_compiling(primitive: Primitive) -> bool:
-    """Whether compiled code beats NumPy on large operands; not where NumPy calls BLAS as well."""
-    return primitive.name != "dot_general"
+    """Whether compiled code beats NumPy on large operands.
+
+    Not where NumPy calls BLAS as well, nor where the work is a Python function.
+    """
+    return primitive.name != "dot_general" and primitive not in callback_primitives
 
 
 def run_primitive(primitive: Primitive, arrays: Sequence[ArrayImpl], params: dict[str, Any]) -> Any:

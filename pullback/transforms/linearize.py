@@ -116,6 +116,18 @@ class PartialTrace(Recorder):
         return outs if primitive.multiple_results else outs[0]
 
 
+class EffectsLater(PartialTrace):
+    """Leaves what has effects for later, even if its operands are known."""
+
+    __slots__ = ()
+
+    def process(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
+        """Compute the known that has no effects, record the rest."""
+        if primitive.effects(**params):
+            return self.record(primitive, args, params)
+        return super().process(primitive, args, params)
+
+
 def linearize_flat(
     fun: Callable[..., Sequence[Any]],
     primals: Sequence[Any],
@@ -172,19 +184,25 @@ class Split:
 
 
 def partial_eval_jaxpr(
-    closed: ClosedJaxpr, unknown_in: Sequence[bool], force_unknown: bool | Sequence[bool] = False
+    closed: ClosedJaxpr,
+    unknown_in: Sequence[bool],
+    force_unknown: bool | Sequence[bool] = False,
+    *,
+    effects_later: bool = False,
 ) -> Split:
     """Split `closed` by which of its arguments are unknown.
 
-    Results in `force_unknown` become unknown even when they could be computed.
+    Results in `force_unknown` become unknown even when they could be computed. With
+    `effects_later` everything that has effects is in the unknown part.
     """
+    trace_type = EffectsLater if effects_later else PartialTrace
     n_out = len(closed.out_avals)
     forced = [force_unknown] * n_out if isinstance(force_unknown, bool) else list(force_unknown)
     found: dict[str, Any] = {}
     info = closed.jaxpr.debug_info
 
     def known_part(*known: Any) -> list[Any]:
-        trace = PartialTrace(current_trace(), info.func_src_info)
+        trace = trace_type(current_trace(), info.func_src_info)
         given = iter(known)
         unknowns: list[PartialTracer] = []
         args: list[Any] = []

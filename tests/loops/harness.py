@@ -14,6 +14,7 @@ from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.jaxpr import ClosedJaxpr
 from pullback.llvm import emit, jit, library, pool
 from pullback.loops.program import lower_program
+from pullback.loops.text import program_text
 from pullback.transforms.staging import stage
 
 
@@ -45,7 +46,7 @@ class Compiled:
     @property
     def loops(self) -> str:
         """The text of the loop program."""
-        return str(self.program)
+        return program_text(self.program)
 
     def __call__(self, *args: Any) -> list[np.ndarray[Any, Any]]:
         outs = [np.empty(a.shape, dtypes.physical(a.dtype)) for a in self.closed.out_avals]

@@ -12,6 +12,7 @@ from pullback import lax
 from pullback import numpy as jnp
 from pullback.core.avals import ShapedArray
 from pullback.loops.program import lower_program
+from pullback.loops.text import program_text
 from pullback.transforms.staging import stage
 
 Array = Any
@@ -75,4 +76,4 @@ def test_loops(name: str, golden: Callable[[str, str], None]) -> None:
         return out if isinstance(out, list) else [out]
 
     closed = stage(flat, [ShapedArray(s, F32) for s in shapes])
-    golden(name, str(lower_program(closed, vector_bits=512)))
+    golden(name, program_text(lower_program(closed, vector_bits=512)))

@@ -109,6 +109,8 @@ def test_compiled(seed: int) -> None:
 @pytest.mark.parametrize("kind", ["scatter", "scatter_add", "scatter_min", "scatter_max"])
 def test_gradients(kind: str, seed: int) -> None:
     case = draw(seed)
+    if kind in ("scatter_min", "scatter_max"):
+        case.mode = "drop"  # with "clip" JAX's own gradients are infinite where windows move
 
     def loss(library: Any, x: Any, updates: Any) -> Any:
         y = case.scatter(library.lax, kind, x, case.indices, updates)
@@ -137,11 +139,14 @@ def test_batching(axes: tuple[int | None, ...], seed: int) -> None:
             pullback.vmap(lambda x, i: case.gather(lax, x, i), axes[:2])(*operands[:2]),
             jax.vmap(lambda x, i: case.gather(jax.lax, x, i), axes[:2])(*operands[:2]),
         )
-    for kind in ("scatter", "scatter_add"):
-        close(
-            pullback.vmap(lambda *a: case.scatter(lax, kind, *a), axes)(*operands),
-            jax.vmap(lambda *a: case.scatter(jax.lax, kind, *a), axes)(*operands),
-        )
+
+    def both(lax: Any, *operands: Any) -> list[Any]:
+        return [case.scatter(lax, kind, *operands) for kind in ("scatter", "scatter_add")]
+
+    close(
+        pullback.vmap(lambda *a: both(lax, *a), axes)(*operands),
+        jax.vmap(lambda *a: both(jax.lax, *a), axes)(*operands),
+    )
 
 
 def test_scatter_mul_gradients_need_unique_indices() -> None:

@@ -1,0 +1,40 @@
+"""What an equation does besides computing: the members of the `effects` of equations and jaxprs.
+
+An equation with effects is neither removed, nor merged with an equal one, nor moved across another
+one that has effects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+__all__ = ["DEBUG", "IO", "ORDERED_DEBUG", "ORDERED_IO", "Effect", "has_io"]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A kind of effect; `io` ones change the world outside, the others only report."""
+
+    name: str
+    ordered: bool
+    io: bool
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+DEBUG: Final = Effect("Debug", False, False)
+ORDERED_DEBUG: Final = Effect("OrderedDebug", True, False)
+IO: Final = Effect("IO", False, True)
+ORDERED_IO: Final = Effect("OrderedIO", True, True)
+
+
+def has_io(effects: Iterable[Any]) -> bool:
+    """Whether one of the effects changes the world outside.
+
+    >>> has_io([DEBUG]), has_io([DEBUG, ORDERED_IO])
+    (False, True)
+    """
+    return any(isinstance(e, Effect) and e.io for e in effects)

@@ -1,0 +1,276 @@
+"""Groups of members that share loops, and nests: what schedules are made from.
+
+A `Group` (made by `loops/fuse.py`) has either one stage over all of its axes, or an outer loop over
+rows (`outer` leading axes) and stages that work on one row each.  A `Nest` is one stage on its way
+to become loops: its axes can be merged and are judged for vectors here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from pullback.core import dtypes
+from pullback.loops.expr import Affine, Axis, Const, Expr, Load, Op, affine
+from pullback.loops.ir import Buffer, Combine, Store, subexpressions
+from pullback.loops.tensors import Forwards, Mapping, substitute, without_axes
+
+__all__ = [
+    "Group",
+    "Machine",
+    "Member",
+    "Nest",
+    "Stage",
+    "element_bytes",
+    "extent_of",
+    "lanes_of",
+    "machine",
+    "merge",
+    "merged_axes",
+    "power_of_two",
+    "rename_members",
+    "size_of",
+    "vector_axis",
+    "weight_of",
+    "width_of",
+]
+
+
+@dataclass(slots=True)
+class Machine:
+    """What schedules depend on."""
+
+    vector_bits: int = 512
+
+
+machine: Final = Machine()
+
+
+@dataclass(eq=False, slots=True)
+class Member:
+    """A computation of a stage: stores of mapped values, or of the results of a reduction.
+
+    The stores of a reduction give its results in terms of `combine.left`.
+    """
+
+    stores: list[Store]
+    values: tuple[Expr, ...] = ()
+    inits: tuple[Expr, ...] = ()
+    combine: Combine | None = None
+    cost: float = 0.0
+
+    def expressions(self) -> list[Expr]:
+        """All expressions, those of `combine` excepted."""
+        stores = [e for s in self.stores for e in (s.offset, s.value)]
+        return [*stores, *self.values, *self.inits]
+
+    def renamed(
+        self,
+        mapping: Mapping,
+        forwards: Forwards | None = None,
+        private: tuple[Buffer, frozenset[Axis]] | None = None,
+    ) -> Member:
+        """The same with axes replaced and known values in place of loads."""
+        return rename_members([self], mapping, forwards, private)[0]
+
+
+def rename_members(
+    members: Sequence[Member],
+    mapping: Mapping,
+    forwards: Forwards | None = None,
+    private: tuple[Buffer, frozenset[Axis]] | None = None,
+) -> list[Member]:
+    """Members with axes replaced and known values in place of loads; what they share stays shared.
+
+    `private`: a buffer that has become local to a row, and the axes of rows.
+    """
+    new = iter(
+        substitute([e for m in members for e in m.expressions()], mapping, forwards, private)
+    )
+    out = []
+    for m in members:
+        stores = [Store(s.buffer, affine(next(new)), next(new)) for s in m.stores]
+        if private is not None:
+            stores = [_in_row(s, *private) for s in stores]
+        values = tuple(next(new) for _ in m.values)
+        inits = tuple(next(new) for _ in m.inits)
+        out.append(Member(stores, values, inits, m.combine, m.cost))
+    return out
+
+
+def _in_row(s: Store, buffer: Buffer, rows: frozenset[Axis]) -> Store:
+    return Store(buffer, without_axes(s.offset, rows), s.value) if s.buffer is buffer else s
+
+
+@dataclass(eq=False, slots=True)
+class Stage:
+    """Members that share a loop over `axes`."""
+
+    axes: list[Axis]
+    members: list[Member]
+
+
+@dataclass(eq=False, slots=True)
+class Group:
+    """One nest of loops; with `outer`, stages inside a loop over that many leading axes."""
+
+    axes: list[Axis]
+    reduced: frozenset[int]
+    stages: list[Stage]
+    outer: int = 0
+    cost: float = 0.0
+    buffers: set[Buffer] = field(default_factory=set)
+
+
+# --------------------------------------------------------------------------- one nest
+
+
+@dataclass(slots=True)
+class Nest:
+    """Members over axes (outermost first), some of them reduced."""
+
+    axes: list[Axis]
+    reduced: frozenset[int]
+    members: list[Member]
+
+    def expressions(self) -> list[Expr]:
+        return [e for m in self.members for e in m.expressions()]
+
+    def indices(self) -> list[Affine]:
+        """The distinct indices in all expressions."""
+        return list({e for e in subexpressions(self.expressions()) if type(e) is Affine})
+
+    def substituted(self, mapping: Mapping) -> list[Member]:
+        return rename_members(self.members, mapping)
+
+
+def extent_of(axis: Axis) -> int:
+    assert axis.extent is not None
+    return axis.extent
+
+
+def size_of(axes: Iterable[Axis]) -> int:
+    return math.prod(extent_of(a) for a in axes)
+
+
+def _mergeable(outer: Axis, inner: Axis, indices: Iterable[Affine]) -> bool:
+    extent = extent_of(inner)
+    return all(i.terms.get(outer, 0) == i.terms.get(inner, 0) * extent for i in indices)
+
+
+def merge(nest: Nest) -> Nest:
+    """Make adjacent axes one wherever every index moves through them as through one."""
+    indices = nest.indices()
+    axes, mapping, reduced = merged_axes(nest.axes, nest.reduced, indices)
+    if not mapping:
+        return nest
+    return Nest(axes, reduced, nest.substituted(mapping))
+
+
+def merged_axes(
+    axes: Sequence[Axis], reduced: frozenset[int], indices: list[Affine]
+) -> tuple[list[Axis], Mapping, frozenset[int]]:
+    out: list[tuple[list[Axis], bool]] = []
+    for k, axis in enumerate(axes):
+        if out and out[-1][1] == (k in reduced):
+            run = out[-1][0]
+            if _mergeable(run[-1], axis, indices):
+                run.append(axis)
+                continue
+        out.append(([axis], k in reduced))
+    mapping: Mapping = {}
+    merged = []
+    for run, _ in out:
+        if len(run) == 1:
+            merged.append(run[0])
+            continue
+        new = Axis(size_of(run))
+        mapping.update({a: affine(0) for a in run[:-1]})
+        mapping[run[-1]] = affine(new)
+        merged.append(new)
+    positions = frozenset(k for k, (_, is_reduced) in enumerate(out) if is_reduced)
+    return merged, mapping, positions
+
+
+# --------------------------------------------------------------------------- vectors
+
+
+def element_bytes(exprs: Sequence[Expr]) -> int:
+    """The widest element that a nest computes with."""
+    widest = 1
+    for e in subexpressions(exprs):
+        if type(e) is Affine or type(e) is Axis or type(e) is Const:
+            continue
+        if e.dtype.kind != "b":
+            widest = max(widest, _register_bytes(e.dtype))
+    return widest
+
+
+def _register_bytes(dtype: np.dtype[Any]) -> int:
+    if dtype.kind == "c":
+        return dtype.itemsize // 2
+    if dtypes.kind_of(dtype) == "f":
+        return max(4, dtype.itemsize)
+    return dtype.itemsize
+
+
+def _is_vectorizable(exprs: Sequence[Expr]) -> bool:
+    return not any(type(e) is Op and e.name == "extern" for e in subexpressions(exprs))
+
+
+def power_of_two(n: int) -> int:
+    return 1 << (n.bit_length() - 1)
+
+
+def width_of(extent: int, exprs: Sequence[Expr], unroll: int) -> int:
+    if not _is_vectorizable(exprs):
+        return 1
+    return min(lanes_of(exprs) * unroll, power_of_two(max(extent, 1)), 256)
+
+
+def lanes_of(exprs: Sequence[Expr]) -> int:
+    """Lanes of one register."""
+    return machine.vector_bits // 8 // min(element_bytes(exprs), 8)
+
+
+def weight_of(exprs: Sequence[Expr]) -> float:
+    """Rough work of the body of a loop, in additions."""
+    heavy = {"math": 16.0, "extern": 200.0, "div": 4.0, "sqrt": 4.0, "rem": 8.0}
+    return sum(heavy.get(e.name, 1.0) for e in subexpressions(exprs) if type(e) is Op)
+
+
+def _cost_along(axis: Axis, nest: Nest, exprs: Sequence[Expr], weight: float) -> float:
+    """Estimated cost of an element with vectors along an axis: gathers and short runs are dear."""
+    extent = extent_of(axis)
+    lanes = min(lanes_of(exprs), power_of_two(extent))
+    total = 1.0 + 0.5 * weight
+    for e in subexpressions(exprs):
+        if type(e) is Load:
+            total += _access_cost(axis, e.offset, lanes)
+    for member in nest.members:
+        if member.combine is None:
+            total += sum(1.5 * _access_cost(axis, s.offset, lanes) for s in member.stores)
+    return total * -(-extent // lanes) / extent
+
+
+def _access_cost(axis: Axis, offset: Affine, lanes: int) -> float:
+    k = offset.terms.get(axis, 0)
+    if any(axis is a for atom in offset.terms if type(atom) is Op for a in subexpressions([atom])):
+        return 1.5 * lanes
+    if k in (0, 1):
+        return 1.0 if k else 0.5
+    if abs(k) <= 4:
+        return 2.0 + 0.1 * lanes
+    return 0.75 * lanes
+
+
+def vector_axis(nest: Nest) -> int:
+    """The position of the axis to vectorise; the last of equals."""
+    exprs = nest.expressions()
+    weight = weight_of(exprs)
+    ranked = [(-_cost_along(a, nest, exprs, weight), k) for k, a in enumerate(nest.axes)]
+    return max(ranked)[1]

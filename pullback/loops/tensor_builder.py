@@ -1,0 +1,423 @@
+"""The builder, first part: regions, lazy tensors, reductions, buffers.
+
+Equations are lowered in order into the current `Region`: lazy tensors, and a list of items that
+store something.  A loop body, a branch and the program itself are regions; when one is complete,
+`loops/fuse.py` turns its items into statements.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from pullback.core import dtypes
+from pullback.errors import LoweringError
+from pullback.loops import complexes  # noqa: F401  (registers the expansions of complex numbers)
+from pullback.loops.expr import (
+    INT64,
+    Affine,
+    Const,
+    Expr,
+    Local,
+    affine,
+    delinearize,
+    linearize,
+    row_major,
+)
+from pullback.loops.ir import Address, Buffer, Combine, Copy, Let, Stmt, Store
+from pullback.loops.scalars import ALIASES, SCALARS, ScalarBuilder
+from pullback.loops.tensors import (
+    BlockItem,
+    BufferTensor,
+    Item,
+    LazyTensor,
+    MapItem,
+    ReduceItem,
+    Tensor,
+    new_axes,
+)
+
+__all__ = ["Region", "TensorBuilder", "element_of", "joined", "parts_of"]
+
+_UNROLLED_REDUCTION: Final = 4
+_ZERO: Final = affine(0)
+
+
+@dataclass(eq=False, slots=True)
+class Region:
+    """Straight-line work: the items of a program, of a loop body or of a branch."""
+
+    items: list[Item] = field(default_factory=list)
+    blocks: list[list[Stmt]] = field(default_factory=list)
+    """The open blocks of an imperative nest, innermost last; the first is that of an item."""
+    lazies: list[LazyTensor] = field(default_factory=list)
+    owned: set[Buffer] = field(default_factory=set)
+    """Temporaries made here: nothing outside this region reads them unless a block does."""
+
+
+def parts_of(x: Expr) -> list[Expr]:
+    return [SCALARS.real(x), SCALARS.imag(x)] if x.dtype.kind == "c" else [x]
+
+
+def joined(parts: Sequence[Expr]) -> Expr:
+    return parts[0] if len(parts) == 1 else SCALARS.complex(parts[0], parts[1])
+
+
+class TensorBuilder:
+    """Makes lazy tensors and the items of a region; the base of `LoopBuilder`."""
+
+    def __init__(self) -> None:
+        self.regions: list[Region] = [Region()]
+        self.consts: list[Buffer] = []
+        self.const_values: list[Any] = []
+        self.carried: set[Buffer] = set()
+        self._constants: dict[int, tuple[Any, BufferTensor]] = {}
+
+    # ---------------------------------------------------------------- regions and statements
+
+    @property
+    def s(self) -> ScalarBuilder:
+        """The scalar builder."""
+        return SCALARS
+
+    @property
+    def region(self) -> Region:
+        """The region being built."""
+        return self.regions[-1]
+
+    def emit(self, stmt: Stmt) -> None:
+        """Append a statement to the current imperative block."""
+        blocks = self.region.blocks
+        if not blocks:
+            item = BlockItem()
+            self.region.items.append(item)
+            blocks.append(item.stmts)
+        blocks[-1].append(stmt)
+
+    def add(self, item: Item) -> None:
+        """Append an item to the region, or to the one around an open imperative nest."""
+        region = self.region
+        if len(region.blocks) > 1:
+            raise LoweringError("a tensor must be stored before the loop that uses it starts")
+        region.blocks.clear()
+        region.items.append(item)
+
+    @contextmanager
+    def inner(self, block: list[Stmt]) -> Iterator[None]:
+        if not self.region.blocks:
+            item = BlockItem()
+            self.region.items.append(item)
+            self.region.blocks.append(item.stmts)
+        self.region.blocks.append(block)
+        yield
+        self.region.blocks.pop()
+
+    def named(self, value: Expr) -> Expr:
+        """Evaluate here; a constant or a name stays as it is."""
+        if isinstance(value, (Const, Local)):
+            return value
+        if isinstance(value, Affine):
+            if value.is_const:
+                return value
+            low, high = value._bounds or (-(1 << 62), 1 << 62)
+            local = Local(INT64, low, high)
+        else:
+            local = Local(value.dtype)
+        self.emit(Let(local, value))
+        return local
+
+    # ---------------------------------------------------------------- lazy tensors
+
+    def lazy(self, shape: Sequence[int], axes: tuple[Affine, ...], expr: Expr) -> LazyTensor:
+        region = self.region
+        if len(region.blocks) > 1:  # inside an imperative nest: always inlined
+            return LazyTensor(tuple(shape), axes, expr, -1)
+        region.blocks.clear()
+        tensor = LazyTensor(tuple(shape), axes, expr, len(region.items))
+        region.lazies.append(tensor)
+        return tensor
+
+    def map(self, fn: str | Callable[..., Expr], *xs: Tensor, dtype: Any = None) -> Tensor:
+        """Element-wise."""
+        shape: tuple[int, ...] = ()
+        for x in xs:
+            if x.shape:
+                if shape and x.shape != shape:
+                    raise TypeError(f"element-wise on shapes {shape} and {x.shape}")
+                shape = x.shape
+        axes = new_axes(shape)
+        elements = [x.at(axes if x.shape else ()) for x in xs]
+        expr = _scalar_function(fn)(*elements)
+        if dtype is not None and dtypes.physical(dtypes.as_dtype(dtype)) != expr.dtype:
+            raise TypeError(f"{fn} gives {expr.dtype}, not {dtype}")
+        return self.lazy(shape, axes, expr)
+
+    def view(self, shape: Sequence[int], at: Callable[[tuple[Expr, ...]], Expr]) -> Tensor:
+        """A tensor given by the expression of its element at an index."""
+        shape = tuple([int(n) for n in shape])
+        axes = new_axes(shape)
+        return self.lazy(shape, axes, at(axes))
+
+    def reshape(self, x: Tensor, shape: Sequence[int]) -> Tensor:
+        """The same elements in row-major order."""
+        shape = tuple([int(n) for n in shape])
+        if shape == x.shape:
+            return x
+        source = x.stored if isinstance(x, LazyTensor) and x.stored is not None else x
+        if isinstance(source, BufferTensor):
+            return BufferTensor(source.buffer, shape, source.offset)
+        if math.prod(shape) == 0:
+            return self.full(shape, 0, x.dtype)
+        squeezed = _squeezed(x.shape, shape)
+        if squeezed is not None:
+            return self.view(shape, lambda i: x.at(squeezed(i)))
+        return self.view(shape, lambda i: x.at(delinearize(linearize(_affines(i), shape), x.shape)))
+
+    def concatenate(self, xs: Sequence[Tensor], axis: int) -> Tensor:
+        """Joined along an axis."""
+        parts = [x for x in xs if x.shape[axis]]
+        if len(parts) < 2:
+            return parts[0] if parts else xs[0]
+        total = sum(x.shape[axis] for x in parts)
+        shape = (*parts[0].shape[:axis], total, *parts[0].shape[axis + 1 :])
+        out = self.temp(shape, parts[0].dtype)
+        start = 0
+        for x in parts:
+            self._store_part(out, x, axis, start)
+            start += x.shape[axis]
+        return out
+
+    def _store_part(self, out: BufferTensor, x: Tensor, axis: int, start: int) -> None:
+        """Store `x` at `start` along an axis of `out`, by an item that others may join."""
+        axes = new_axes(x.shape)
+        view = self.lazy(x.shape, axes, x.at(axes))
+        strides = row_major(out.shape)
+        target = StridedTarget(out.buffer, x.shape, out.offset + start * strides[axis], strides)
+        self.add(MapItem(view, target))
+
+    def constant(self, value: Any) -> Tensor:
+        """A NumPy array or scalar known now."""
+        array = np.asarray(getattr(value, "_data", value))
+        if array.size == 1 or (array.size and array.strides and not any(array.strides)):
+            return self.full(array.shape, array.reshape(-1)[0], array.dtype)
+        if array.size == 0:
+            return self.full(array.shape, 0, array.dtype)
+        found = self._constants.get(id(value))
+        if found is None:
+            buffer = Buffer(array.dtype, array.size, "const", len(self.consts))
+            found = value, BufferTensor(buffer, array.shape, _ZERO)
+            self._constants[id(value)] = found
+            self.consts.append(buffer)
+            self.const_values.append(array)
+        return found[1]
+
+    def full(self, shape: Sequence[int], value: Any, dtype: Any) -> Tensor:
+        """One number everywhere."""
+        shape = tuple([int(n) for n in shape])
+        return self.lazy(shape, new_axes(shape), SCALARS.const(value, dtype))
+
+    def iota(self, shape: Sequence[int], dtype: Any, axis: int) -> Tensor:
+        """The index along an axis."""
+        return self.view(shape, lambda i: SCALARS.convert(i[axis], dtype))
+
+    # ---------------------------------------------------------------- reductions
+
+    def reduce(
+        self,
+        xs: Sequence[Tensor],
+        axes: Sequence[int],
+        inits: Sequence[Any],
+        combine: Callable[..., Sequence[Expr]],
+    ) -> list[Tensor]:
+        """Reduce operands of one shape along axes."""
+        shape = xs[0].shape
+        reduced = tuple(sorted(a % len(shape) for a in axes)) if axes else ()
+        extent = math.prod(shape[a] for a in reduced)
+        kept = tuple(n for a, n in enumerate(shape) if a not in reduced)
+        starts = [element_of(v, x.dtype) for v, x in zip(inits, xs, strict=True)]
+        if extent == 0:
+            return [self.lazy(kept, new_axes(kept), v) for v in starts]
+        if extent == 1:
+            return [self.reshape(x, kept) for x in xs]
+        if extent <= _UNROLLED_REDUCTION:
+            return self._unrolled(xs, reduced, kept, combine)
+        return self._reduction(xs, reduced, kept, starts, combine)
+
+    def _unrolled(
+        self,
+        xs: Sequence[Tensor],
+        reduced: tuple[int, ...],
+        kept: tuple[int, ...],
+        combine: Callable[..., Sequence[Expr]],
+    ) -> list[Tensor]:
+        axes = new_axes(kept)
+        extents = [xs[0].shape[a] for a in reduced]
+        rows = []
+        for position in np.ndindex(*extents):
+            fixed = dict(zip(reduced, position, strict=True))
+            rest = iter(axes)
+            idx = [fixed[a] if a in fixed else next(rest) for a in range(len(xs[0].shape))]
+            rows.append([x.at(idx) for x in xs])
+        while len(rows) > 1:
+            pairs = [
+                list(combine(SCALARS, rows[k], rows[k + 1])) for k in range(0, len(rows) - 1, 2)
+            ]
+            rows = pairs + rows[len(pairs) * 2 :]
+        return [self.lazy(kept, axes, e) for e in rows[0]]
+
+    def _reduction(
+        self,
+        xs: Sequence[Tensor],
+        reduced: tuple[int, ...],
+        kept: tuple[int, ...],
+        starts: Sequence[Expr],
+        combine: Callable[..., Sequence[Expr]],
+    ) -> list[Tensor]:
+        shape = xs[0].shape
+        axes = new_axes(shape)
+        values = [x.at(axes) for x in xs]
+        left = [[Local(p.dtype) for p in parts_of(v)] for v in starts]
+        right = [[Local(p.dtype) for p in parts_of(v)] for v in starts]
+        made = combine(SCALARS, [joined(p) for p in left], [joined(p) for p in right])
+        for result, start in zip(made, starts, strict=True):
+            if result.dtype != start.dtype:
+                raise TypeError(f"a reduction of {start.dtype} combines to {result.dtype}")
+        targets = tuple(self.temp(kept, v.dtype) for v in starts)
+        self.add(
+            ReduceItem(
+                shape,
+                axes,
+                reduced,
+                tuple(p for v in values for p in parts_of(v)),
+                tuple(p for v in starts for p in parts_of(v)),
+                Combine(_flat(left), _flat(right), tuple(p for m in made for p in parts_of(m))),
+                targets,
+                tuple(joined(p) for p in left),
+            )
+        )
+        return list(targets)
+
+    # ---------------------------------------------------------------- buffers
+
+    def temp(self, shape: Sequence[int], dtype: Any, mutable: bool = False) -> BufferTensor:
+        shape = tuple([int(n) for n in shape])
+        buffer = Buffer(dtypes.physical(dtypes.as_dtype(dtype)), math.prod(shape), "temp")
+        self.region.owned.add(buffer)
+        return BufferTensor(buffer, shape, _ZERO, mutable)
+
+    def materialize(self, x: Tensor) -> BufferTensor:
+        """The same tensor in a buffer."""
+        if isinstance(x, BufferTensor):
+            return x
+        if x.stored is None:
+            target = self.temp(x.shape, x.dtype)
+            self.add(MapItem(x, target))
+            x.stored = target
+        return x.stored
+
+    def store_into(self, x: Tensor, target: BufferTensor) -> None:
+        """Write a tensor into a given place: computed there, or copied if it is stored already."""
+        if math.prod(x.shape) == 0:
+            return
+        if isinstance(x, LazyTensor) and x.stored is not None:
+            x = x.stored
+        if isinstance(x, BufferTensor):
+            count = math.prod(x.shape)
+            self.emit(
+                Copy(Address(target.buffer, target.offset), Address(x.buffer, x.offset), count)
+            )
+            return
+        axes = new_axes(x.shape)
+        self.add(MapItem(self.lazy(x.shape, axes, x.at(axes)), target))
+
+    def buffer(self, shape: Sequence[int], dtype: Any, init: Tensor | None = None) -> BufferTensor:
+        """A new mutable buffer."""
+        out = self.temp(shape, dtype, mutable=True)
+        if init is not None:
+            if init.shape != out.shape or init.dtype != out.dtype:
+                raise TypeError(f"{init.dtype}{init.shape} initialises {out.dtype}{out.shape}")
+            self.store_into(init, out)
+        return out
+
+    def load(self, buffer: Tensor, idx: Sequence[Any]) -> Expr:
+        """The element now."""
+        if not isinstance(buffer, BufferTensor):
+            return joined([self.named(part) for part in parts_of(buffer.at(idx))])
+        value = buffer.load(buffer.offset_of(idx))
+        return joined([self.named(p) for p in parts_of(value)])
+
+    def store(self, buffer: Tensor, idx: Sequence[Any], value: Any) -> None:
+        """Write an element."""
+        if not isinstance(buffer, BufferTensor):
+            raise TypeError("only a buffer can be written")
+        value = element_of(value, buffer.dtype)
+        if value.dtype != buffer.dtype:
+            raise TypeError(f"a {value.dtype} stored to a buffer of {buffer.dtype}")
+        self.emit(Store(buffer.buffer, buffer.offset_of(idx), value))
+
+
+class StridedTarget(BufferTensor):
+    """A part of a buffer whose elements are not contiguous; only written."""
+
+    __slots__ = ("strides",)
+
+    def __init__(
+        self, buffer: Buffer, shape: tuple[int, ...], offset: Affine, strides: tuple[int, ...]
+    ) -> None:
+        super().__init__(buffer, shape, offset)
+        self.strides = strides
+
+    def offset_of(self, idx: Sequence[Any]) -> Affine:
+        """The flat offset of an index."""
+        total = self.offset
+        for i, stride in zip(idx, self.strides, strict=True):
+            total = total + affine(i) * stride
+        return total
+
+
+def element_of(value: Any, dtype: np.dtype[Any]) -> Expr:
+    if isinstance(value, Expr):
+        return value
+    if isinstance(value, (LazyTensor, BufferTensor)):
+        return value.at(())
+    return SCALARS.const(value, dtype)
+
+
+def _affines(idx: Sequence[Any]) -> list[Affine]:
+    return [affine(i) for i in idx]
+
+
+def _flat(groups: Sequence[Sequence[Local]]) -> tuple[Local, ...]:
+    return tuple(x for g in groups for x in g)
+
+
+def _squeezed(
+    old: tuple[int, ...], new: tuple[int, ...]
+) -> Callable[[Sequence[Any]], list[Any]] | None:
+    """How to index `old` by an index of `new` when they differ by axes of extent 1."""
+    if [n for n in old if n != 1] != [n for n in new if n != 1]:
+        return None
+    places = [d for d, n in enumerate(new) if n != 1]
+
+    def index(idx: Sequence[Any]) -> list[Any]:
+        rest = iter([idx[p] for p in places])
+        return [0 if n == 1 else next(rest) for n in old]
+
+    return index
+
+
+def _scalar_function(fn: str | Callable[..., Expr]) -> Callable[..., Expr]:
+    if callable(fn):
+        return lambda *xs: fn(SCALARS, *xs)
+    method = ALIASES.get(fn, fn)
+    if method in _METHODS:
+        return getattr(SCALARS, method)  # type: ignore[no-any-return]
+    return lambda *xs: SCALARS.math(fn, *xs)
+
+
+_METHODS: Final = frozenset(n for n in ScalarBuilder.__dict__ if not n.startswith("_"))
