@@ -38,6 +38,9 @@ class Dict(dict):
 
 
 class Custom:
+    def __repr__(self) -> str:
+        return "Custom"
+
     def __init__(self, a: Any, b: Any, tag: Any = None) -> None:
         self.a, self.b, self.tag = a, b, tag
 
@@ -48,6 +51,9 @@ class Custom:
 
 
 class Keyed(Custom):
+    def __repr__(self) -> str:
+        return "Keyed"
+
     def tree_flatten_with_keys(self) -> Any:
         return ((self._key("a"), self.a), (self._key("b"), self.b)), self.tag
 

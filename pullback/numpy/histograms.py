@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from typing import Any
 
 import numpy as np
@@ -162,10 +163,10 @@ def histogramdd(
         per_axis = [bins] * d
     edges = [
         histogram_bin_edges(sample[:, k], per_axis[k], None if range is None else range[k])
-        for k in builtin_range(d)
+        for k in builtins.range(d)
     ]
     shape = tuple(e.shape[0] - 1 for e in edges)
-    numbers = tuple(_bin_numbers(sample[:, k], edges[k]) for k in builtin_range(d))
+    numbers = tuple(_bin_numbers(sample[:, k], edges[k]) for k in builtins.range(d))
     values = lax.full((n,), 1, sample.dtype) if weights is None else asarray(weights)
     counts = lax.full(shape, 0, values.dtype).at[numbers].add(values, mode="drop")
     if density:
@@ -174,9 +175,6 @@ def histogramdd(
             width = lax.sub(e[1:], e[:-1])
             counts = counts / lax.broadcast_in_dim(width, counts.shape, (k,))
     return counts, edges
-
-
-builtin_range = range
 
 
 def histogram2d(

@@ -187,6 +187,7 @@ def nanvar(
     ddof: int = 0,
     keepdims: bool = False,
     where: Any = None,
+    mean: Any = None,
 ) -> Any:
     """The variance of the elements that are not nan.
 
@@ -196,7 +197,7 @@ def nanvar(
     """
     a, valid = _numbers("nanvar", a, where)
     a = lax.select(valid, a, lax.full_like(a, 0))
-    return reductions.var(a, axis, dtype, out, ddof, keepdims, where=valid)
+    return reductions.var(a, axis, dtype, out, ddof, keepdims, where=valid, mean=mean)
 
 
 def nanstd(
@@ -207,6 +208,7 @@ def nanstd(
     ddof: int = 0,
     keepdims: bool = False,
     where: Any = None,
+    mean: Any = None,
 ) -> Any:
     """The standard deviation of the elements that are not nan.
 
@@ -214,4 +216,4 @@ def nanstd(
     >>> jnp.nanstd(jnp.array([1., jnp.nan, 3.]))
     Array(1., dtype=float32)
     """
-    return lax.sqrt(nanvar(a, axis, dtype, out, ddof, keepdims, where))
+    return lax.sqrt(nanvar(a, axis, dtype, out, ddof, keepdims, where, mean))

@@ -226,6 +226,7 @@ def percentile(
     keepdims: bool = False,
     *,
     weights: Any = None,
+    out_sharding: Any = None,
 ) -> Any:
     """`quantile` with `q` in percent.
 

@@ -6,7 +6,8 @@ numbers by real, then by imaginary part.  `top_k` takes the largest first, in th
 
 Compiled, every element becomes an unsigned integer of the same order.  Short rows are ranked by
 comparing all pairs, which vectorises; long ones are radix sorted, eight bits at a time, carrying
-their positions, by which the operands are then gathered.  Both are stable.
+their positions, by which the operands are then gathered.  Both are stable.  The few largest of a
+long row are kept in a list while passing over it.
 """
 
 from __future__ import annotations
@@ -214,6 +215,48 @@ def _counting_pass(
         b.store(target[1], into, b.load(source[1], [r, i]))
 
 
+def _select(b: Any, key: Any, k: int) -> Any:
+    """The places [rows, k] of the k least keys of each row, in order: one pass, a short list."""
+    s, (rows, n) = b.s, key.shape
+    dtype = np.dtype(np.int32)
+    best, order = b.buffer((rows, k), key.dtype), b.buffer((rows, k), dtype)
+    with b.loop(rows, independent=True) as r:
+        with b.loop(k, independent=True) as j:
+            b.store(best, [r, j], s.const(np.iinfo(key.dtype).max, key.dtype))
+            b.store(order, [r, j], s.const(0, dtype))
+        filled = b.var(0, np.int64)
+        with b.loop(n) as i:
+            mine = b.let(key.at([r, i]))
+            listed = s.lt(mine, b.load(best, [r, k - 1]))
+            with b.if_(s.or_(listed, s.lt(filled.get(), k))):
+                _insert(b, r, k, filled, best, order, mine, s.convert(i, dtype))
+    return order
+
+
+def _insert(
+    b: Any, r: Any, k: int, filled: Any, best: Any, order: Any, key: Any, place: Any
+) -> None:
+    """Put a key into the list of the best so far, behind those equal; the last one may go."""
+    s = b.s
+    slot = b.var(s.min(filled.get(), k - 1), np.int64)
+
+    def before() -> Any:
+        return s.index(s.sub(slot.get(), 1), 0, k - 1)
+
+    def moving() -> Any:
+        return s.and_(s.gt(slot.get(), 0), s.gt(b.load(best, [r, before()]), key))
+
+    with b.while_(moving):
+        source, target = b.let(before()), b.let(s.index(slot.get(), 0, k - 1))
+        b.store(best, [r, target], b.load(best, [r, source]))
+        b.store(order, [r, target], b.load(order, [r, source]))
+        slot.set(s.sub(slot.get(), 1))
+    at = b.let(s.index(slot.get(), 0, k - 1))
+    b.store(best, [r, at], key)
+    b.store(order, [r, at], place)
+    filled.set(s.min(s.add(filled.get(), 1), k))
+
+
 def _row_of(i: Sequence[Any], shape: Sequence[int], axis: int) -> Any:
     """The row [rows, n] in which the element at `i` of an array is."""
     row: Any = 0
@@ -247,8 +290,10 @@ def _top_k_lower(b: Any, x: Any, *, k: int, axis: int) -> Any:
     shape = [*x.shape[:axis], k, *x.shape[axis + 1 :]]
     if 0 in shape:
         return [b.full(shape, 0, x.dtype), b.full(shape, 0, np.int32)]
-    x = b.materialize(x)
-    order = _order(b, _key_rows(b, x, axis, True, True))
+    x, n = b.materialize(x), x.shape[axis]
+    keys = _key_rows(b, x, axis, True, True)
+    few = n > _SHORT and k <= _SHORT and n < 2**31
+    order = _select(b, keys[0], k) if few else _order(b, keys)
     positions = b.view(
         shape,
         lambda i: b.s.convert(order.at([_row_of(i, shape, axis), i[axis]]), np.int32),

@@ -12,6 +12,7 @@ The result is an `Executable`, which knows how to describe itself to the native 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -37,6 +38,7 @@ from pullback.llvm.entry import (
     make_entry,
 )
 from pullback.loops.program import lower_program
+from pullback.loops.text import program_text
 from pullback.passes import simplify
 from pullback.passes.host_calls import number_callbacks
 from pullback.runtime import cache
@@ -206,6 +208,9 @@ def _needed(closed: ClosedJaxpr, computed: Sequence[int]) -> tuple[ClosedJaxpr, 
 def _generate(closed: ClosedJaxpr, name: str) -> Code:
     """Machine code for a simplified jaxpr."""
     program = lower_program(closed, vector_bits=native.vector_bits(), name=name)
+    if os.environ.get("PULLBACK_DUMP"):
+        native.dump(name, ".jaxpr", str(closed))
+        native.dump(name, ".loops", program_text(program))
     module = emit.emit_module(program, native.vector_bits(), name=_PROGRAM)
     object_code = native.compile_object(module.text, name=name)
     return Code(object_code, tuple(module.symbols), module.arena_bytes, module.cost)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import inspect
 
 import jax.numpy
@@ -80,8 +81,6 @@ def test_parameters_are_those_of_jax(name: str) -> None:
 
 @pytest.mark.parametrize("table", [elementwise.FUNCTIONS, ufunc_table.UFUNCS])
 def test_families_are_documented_by_examples_that_run(table: dict[str, object]) -> None:
-    import doctest
-
     parser, runner = doctest.DocTestParser(), doctest.DocTestRunner(verbose=False)
     for name, function in table.items():
         text = function.__doc__ or ""

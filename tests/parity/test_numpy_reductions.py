@@ -1,6 +1,5 @@
 """Reductions, cumulative ones, order statistics."""
 
-# ruff: noqa: E501
 from __future__ import annotations
 
 import pytest
@@ -44,7 +43,18 @@ def test_reductions(expression: str) -> None:
     compare(expression, rtol=1e-5)
 
 
-DTYPES = "bool int8 uint8 int16 int32 uint32 float16 bfloat16 float32 complex64".split()
+DTYPES = [
+    "bool",
+    "int8",
+    "uint8",
+    "int16",
+    "int32",
+    "uint32",
+    "float16",
+    "bfloat16",
+    "float32",
+    "complex64",
+]
 REDUCED = """
 jnp.sum({})
 jnp.prod({})
@@ -81,5 +91,5 @@ def test_result_types(expression: str) -> None:
 
 
 def test_results_are_not_weakly_typed() -> None:
-    for name in "sum max mean cumsum var prod median ptp nansum sort".split():
+    for name in ["sum", "max", "mean", "cumsum", "var", "prod", "median", "ptp", "nansum", "sort"]:
         compare(f"jnp.{name}(jnp.full(2, 1.0))")

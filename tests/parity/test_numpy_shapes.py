@@ -34,7 +34,7 @@ jnp.squeeze(x,0)
 jnp.transpose(a,(1,0,2)), jnp.transpose(a), jnp.moveaxis(a,0,-1), jnp.moveaxis(a,(0,1),(2,0)), jnp.swapaxes(a,0,2), jnp.rollaxis(a,2), jnp.rollaxis(a,0,3), jnp.permute_dims(m,(1,0)), jnp.matrix_transpose(a)
 jnp.transpose(m,(0,0))
 jnp.concatenate([v,i]), jnp.concatenate([x,x],axis=1), jnp.concatenate([x,v],axis=None), jnp.concatenate([h,i]), jnp.concatenate([v,i],dtype='int8'), jnp.concat([x,x])
-jnp.concatenate([]), 
+jnp.concatenate([]),
 jnp.concatenate([1,2])
 jnp.concatenate([x,v])
 jnp.stack([v,i],axis=1), jnp.stack(x), jnp.vstack([v,i]), jnp.hstack([v,i]), jnp.hstack([x,x]), jnp.dstack([v,v]), jnp.column_stack([v,x.T]), jnp.vstack(x), jnp.stack([1,2])

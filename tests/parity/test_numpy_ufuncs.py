@@ -20,13 +20,68 @@ OPERANDS = (
     "0.5",
     "1j",
 )
-UNARY = (
-    "abs absolute fabs negative positive conj conjugate floor ceil trunc rint sign signbit square "
-    "invert bitwise_not isnan isfinite isinf logical_not real imag angle bitwise_count sin cos tan "
-    "arcsin arccos arctan sinh cosh tanh arcsinh arccosh arctanh exp exp2 expm1 log log10 log2 log1p "
-    "sqrt cbrt sinc i0 deg2rad rad2deg reciprocal spacing isneginf isposinf iscomplex isreal "
-    "nan_to_num modf frexp around round"
-).split()
+UNARY = [
+    "abs",
+    "absolute",
+    "fabs",
+    "negative",
+    "positive",
+    "conj",
+    "conjugate",
+    "floor",
+    "ceil",
+    "trunc",
+    "rint",
+    "sign",
+    "signbit",
+    "square",
+    "invert",
+    "bitwise_not",
+    "isnan",
+    "isfinite",
+    "isinf",
+    "logical_not",
+    "real",
+    "imag",
+    "angle",
+    "bitwise_count",
+    "sin",
+    "cos",
+    "tan",
+    "arcsin",
+    "arccos",
+    "arctan",
+    "sinh",
+    "cosh",
+    "tanh",
+    "arcsinh",
+    "arccosh",
+    "arctanh",
+    "exp",
+    "exp2",
+    "expm1",
+    "log",
+    "log10",
+    "log2",
+    "log1p",
+    "sqrt",
+    "cbrt",
+    "sinc",
+    "i0",
+    "deg2rad",
+    "rad2deg",
+    "reciprocal",
+    "spacing",
+    "isneginf",
+    "isposinf",
+    "iscomplex",
+    "isreal",
+    "nan_to_num",
+    "modf",
+    "frexp",
+    "around",
+    "round",
+]
 
 
 @pytest.mark.parametrize("name", UNARY)
@@ -55,13 +110,50 @@ PAIRS = (
     ("jnp.array(True)", "2.5"),
     ("jnp.uint8(5)", "2"),
 )
-BINARY = (
-    "add subtract multiply true_divide divide floor_divide mod remainder fmod divmod power "
-    "float_power arctan2 hypot copysign nextafter ldexp logaddexp logaddexp2 heaviside maximum "
-    "minimum fmax fmin gcd lcm equal not_equal less less_equal greater greater_equal logical_and "
-    "logical_or logical_xor bitwise_and bitwise_or bitwise_xor left_shift right_shift "
-    "bitwise_left_shift bitwise_right_shift"
-).split()
+BINARY = [
+    "add",
+    "subtract",
+    "multiply",
+    "true_divide",
+    "divide",
+    "floor_divide",
+    "mod",
+    "remainder",
+    "fmod",
+    "divmod",
+    "power",
+    "float_power",
+    "arctan2",
+    "hypot",
+    "copysign",
+    "nextafter",
+    "ldexp",
+    "logaddexp",
+    "logaddexp2",
+    "heaviside",
+    "maximum",
+    "minimum",
+    "fmax",
+    "fmin",
+    "gcd",
+    "lcm",
+    "equal",
+    "not_equal",
+    "less",
+    "less_equal",
+    "greater",
+    "greater_equal",
+    "logical_and",
+    "logical_or",
+    "logical_xor",
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
+    "left_shift",
+    "right_shift",
+    "bitwise_left_shift",
+    "bitwise_right_shift",
+]
 
 
 @pytest.mark.parametrize("name", BINARY)

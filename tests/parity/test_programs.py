@@ -29,7 +29,6 @@ from tests.parity.programs import (
 from tests.parity.programs.registry import PROGRAMS, Program
 
 
-
 class _Namespace:
     """Pullback under the layout of JAX, in a process where JAX itself is imported too."""
 

@@ -139,7 +139,9 @@ def numpy_interoperation(jax: Any) -> Any:
 def einsums(jax: Any) -> Any:
     """Contractions of many forms: traces, outer, batches, three operands, ellipsis; gradient."""
     jnp = jax.numpy
-    a, b, c = (jax.random.normal(jax.random.key(i), s) for i, s in enumerate([(3, 4), (4, 5), (5, 3)]))
+    a, b, c = (
+        jax.random.normal(jax.random.key(i), s) for i, s in enumerate([(3, 4), (4, 5), (5, 3)])
+    )
     s = jax.random.normal(jax.random.key(4), (4, 4))
     t = jax.random.normal(jax.random.key(5), (2, 3, 4))
     chain = jnp.einsum("ij,jk,kl->il", a, b, c)

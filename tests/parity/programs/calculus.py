@@ -257,7 +257,11 @@ def meta_learning(jax: Any) -> Any:
         return jax.vmap(adapted, (None, 0, 0))(p, xs, ys).mean()
 
     k1, k2, k3 = jax.random.split(jax.random.key(0), 3)
-    params = {"w1": jax.random.normal(k1, (8,)), "b1": jnp.zeros(8), "w2": jax.random.normal(k2, (8,))}
+    params = {
+        "w1": jax.random.normal(k1, (8,)),
+        "b1": jnp.zeros(8),
+        "w2": jax.random.normal(k2, (8,)),
+    }
     xs = jax.random.uniform(k3, (3, 6), minval=-2, maxval=2)
     ys = jnp.sin(xs + jnp.arange(3.0)[:, None])
     return jax.jit(jax.value_and_grad(outer))(params, xs, ys)

@@ -78,9 +78,7 @@ def heat_equation(jax: Any) -> Any:
     jnp, lax = jax.numpy, jax.lax
 
     def step(u: Any, _: Any) -> Any:
-        laplacian = (
-            u[:-2, 1:-1] + u[2:, 1:-1] + u[1:-1, :-2] + u[1:-1, 2:] - 4.0 * u[1:-1, 1:-1]
-        )
+        laplacian = u[:-2, 1:-1] + u[2:, 1:-1] + u[1:-1, :-2] + u[1:-1, 2:] - 4.0 * u[1:-1, 1:-1]
         return u.at[1:-1, 1:-1].add(0.2 * laplacian), None
 
     def solve(u: Any) -> Any:

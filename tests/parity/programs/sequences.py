@@ -165,9 +165,12 @@ def library_attention(jax: Any) -> Any:
         scores = jnp.where(jnp.arange(5)[:, None] >= jnp.arange(5), scores, -jnp.inf)
         return jnp.einsum("bnts,bsnh->btnh", jax.nn.softmax(scores), v)
 
-    return causal, biased, jnp.abs(causal - by_hand(q)).max() < 1e-5, jax.grad(
-        lambda q: by_hand(q).sum()
-    )(q)
+    return (
+        causal,
+        biased,
+        jnp.abs(causal - by_hand(q)).max() < 1e-5,
+        jax.grad(lambda q: by_hand(q).sum())(q),
+    )
 
 
 @program()

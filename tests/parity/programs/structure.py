@@ -53,7 +53,10 @@ def trees(jax: Any) -> Any:
     model, interval = Model(params, jnp.array(0.1), "net"), Interval(0.0, 10.0)
     value, (g_model, g_interval) = jax.jit(jax.value_and_grad(loss, (0, 1)))(model, interval)
     leaves, treedef = tu.tree_flatten((g_model, g_interval, None))
-    names = [tu.keystr(path) for path, _ in tu.tree_flatten_with_path({"a": [1, (2,)], "b": model.params})[0]]
+    names = [
+        tu.keystr(path)
+        for path, _ in tu.tree_flatten_with_path({"a": [1, (2,)], "b": model.params})[0]
+    ]
     doubled = tu.tree_unflatten(treedef, [2 * x for x in leaves])
     total = tu.tree_reduce(lambda a, b: a + jnp.sum(b), doubled[0].params, 0.0)
     shapes = tu.tree_map(jnp.shape, model.params)["layer"]
@@ -89,7 +92,9 @@ def nested_transformations(jax: Any) -> Any:
 
     named = jax.vmap(standardize, axis_name="batch")(xs)
     ranks = jax.vmap(lambda x: x * lax.axis_index("i") + lax.psum(1, "i"), axis_name="i")(xs[0])
-    outs = jax.vmap(lambda x, y: {"s": x + y, "p": x * y}, (0, None), {"s": 0, "p": 1})(xs[0], xs[1])
+    outs = jax.vmap(lambda x, y: {"s": x + y, "p": x * y}, (0, None), {"s": 0, "p": 1})(
+        xs[0], xs[1]
+    )
     return outer(p, xs), twice, named, ranks, outs, jax.vmap(jnp.vdot, (1, 1))(xs, xs)
 
 
@@ -122,9 +127,7 @@ def state_machine(jax: Any) -> Any:
             pc, s = state
             return pc + 1, lax.switch(code[pc, 0], table, s, code[pc, 1])
 
-        return lax.while_loop(
-            lambda s: code[s[0], 0] != 4, body, (0, (jnp.zeros(4, jnp.int32), 0))
-        )
+        return lax.while_loop(lambda s: code[s[0], 0] != 4, body, (0, (jnp.zeros(4, jnp.int32), 0)))
 
     def piecewise(x: Any) -> Any:
         return lax.cond(x > 0, lambda x: jnp.sin(x), lambda x: x**2, x)

@@ -1,0 +1,476 @@
+"""Shardings: how an array is spread over devices.  With one device every one of them is whole.
+
+The classes and checks are those of `jax.sharding`, so that programs written for many devices run
+on one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, final
+
+import numpy as np
+
+from pullback.core.devices import CPU, Device, devices
+
+__all__ = [
+    "AbstractMesh",
+    "AxisType",
+    "Mesh",
+    "NamedSharding",
+    "PartitionSpec",
+    "Sharding",
+    "SingleDeviceSharding",
+    "check_fits",
+    "current_mesh",
+    "get_abstract_mesh",
+    "get_mesh",
+    "make_mesh",
+    "set_mesh",
+]
+
+Index = tuple[slice, ...]
+
+
+class AxisType(enum.Enum):
+    """Who decides how arrays are spread over an axis of a mesh."""
+
+    Auto = "auto"
+    Explicit = "explicit"
+    Manual = "manual"
+
+
+@final
+class _Unconstrained:
+    """The entry of a spec that leaves an axis to the compiler."""
+
+    def __repr__(self) -> str:
+        return "UNCONSTRAINED"
+
+
+@final
+class PartitionSpec:
+    """Over which axes of a mesh each axis of an array is split: a name, several, or None.
+
+    >>> PartitionSpec("data", None)
+    PartitionSpec('data', None)
+    """
+
+    __slots__ = ("_partitions", "reduced", "unreduced")
+
+    UNCONSTRAINED: Final = _Unconstrained()
+
+    def __init__(
+        self, *partitions: Any, unreduced: Any = frozenset(), reduced: Any = frozenset()
+    ) -> None:
+        for p in partitions:
+            names = p if isinstance(p, (tuple, list)) else (p,)
+            if any(isinstance(n, (int, float, dict, set)) for n in names):
+                raise ValueError(
+                    f"PartitionSpec: entries are names of mesh axes, tuples of them or None, got "
+                    f"{p!r}"
+                )
+        self._partitions = tuple(_canonical(p) for p in partitions)
+        self.unreduced = frozenset(unreduced)
+        self.reduced = frozenset(reduced)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._partitions)
+
+    def __len__(self) -> int:
+        return len(self._partitions)
+
+    def __getitem__(self, i: Any) -> Any:
+        return self._partitions[i]
+
+    def __add__(self, other: Any) -> PartitionSpec:
+        return PartitionSpec(*self, *other)
+
+    def __radd__(self, other: Any) -> PartitionSpec:
+        return PartitionSpec(*other, *self)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, PartitionSpec):
+            return self._partitions == other._partitions and self.unreduced == other.unreduced
+        return isinstance(other, tuple) and self._partitions == other
+
+    def __hash__(self) -> int:
+        return hash(self._partitions)
+
+    def __repr__(self) -> str:
+        return f"PartitionSpec({', '.join(map(repr, self._partitions))})"
+
+    def index(self, value: Any) -> int:
+        """Where an entry is."""
+        return self._partitions.index(_canonical(value))
+
+
+def _canonical(partition: Any) -> Any:
+    if not isinstance(partition, (tuple, list)):
+        return partition
+    names = tuple(partition)
+    return (names[0] if len(names) == 1 else names) if names else None
+
+
+# --------------------------------------------------------------------------- meshes
+
+
+class _MeshContext(threading.local):
+    def __init__(self) -> None:
+        self.stack: list[Any] = []
+
+
+_context = _MeshContext()
+
+
+class _MeshShape:
+    """What meshes with and without devices share: named axes."""
+
+    axis_names: tuple[Any, ...]
+    axis_sizes: tuple[int, ...]
+    axis_types: tuple[AxisType, ...]
+
+    def _name_axes(self, names: Any, sizes: Sequence[int], types: Any) -> None:
+        names = (names,) if isinstance(names, str) else tuple(names)
+        if len(names) != len(sizes):
+            raise ValueError(
+                f"a mesh of {len(sizes)} axes {tuple(sizes)} needs as many names, got {names}"
+            )
+        if len(set(names)) != len(names):
+            raise ValueError(f"the names of the axes of a mesh must differ, got {names}")
+        if types is None:
+            types = (AxisType.Auto,) * len(names)
+        self.axis_names, self.axis_sizes = names, tuple(sizes)
+        self.axis_types = (types,) if isinstance(types, AxisType) else tuple(types)
+
+    @property
+    def shape(self) -> OrderedDict[Any, int]:
+        """Sizes by name."""
+        return OrderedDict(zip(self.axis_names, self.axis_sizes, strict=True))
+
+    @property
+    def shape_tuple(self) -> tuple[tuple[Any, int], ...]:
+        """Pairs of name and size."""
+        return tuple(self.shape.items())
+
+    @property
+    def size(self) -> int:
+        """How many devices it has."""
+        return math.prod(self.axis_sizes) if self.axis_names else 0
+
+    @property
+    def empty(self) -> bool:
+        """Whether it has no axis."""
+        return not self.axis_names
+
+    def _text(self) -> str:
+        sizes = ", ".join(f"{n!r}: {k}" for n, k in self.shape.items())
+        return f"{sizes}, axis_types=({', '.join(t.name for t in self.axis_types)})"
+
+
+@final
+class AbstractMesh(_MeshShape):
+    """A mesh without devices."""
+
+    def __init__(self, axis_sizes: Any, axis_names: Any = (), axis_types: Any = None) -> None:
+        if axis_sizes and not isinstance(axis_sizes[0], (int, np.integer)):
+            axis_names, axis_sizes = zip(*axis_sizes, strict=True)
+        self._name_axes(axis_names, axis_sizes, axis_types)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AbstractMesh) and self.shape_tuple == other.shape_tuple
+
+    def __hash__(self) -> int:
+        return hash(self.shape_tuple)
+
+    def __repr__(self) -> str:
+        return f"AbstractMesh({self._text()})"
+
+
+@final
+class Mesh(_MeshShape):
+    """Devices in an array whose axes have names; usable as a context.
+
+    >>> from pullback.core.devices import devices
+    >>> dict(Mesh(np.array(devices()), ("data",)).shape)
+    {'data': 1}
+    """
+
+    def __init__(self, devices: Any, axis_names: Any, axis_types: Any = None) -> None:
+        array = np.asarray(devices, dtype=object)
+        names = (axis_names,) if isinstance(axis_names, str) else tuple(axis_names)
+        self._name_axes(names, array.shape, axis_types)
+        for d in array.reshape(-1):
+            if not isinstance(d, Device):
+                raise TypeError(f"Mesh: expected an array of devices, got {d!r} in it")
+        if len(set(array.reshape(-1))) != array.size:
+            raise ValueError(
+                f"Mesh: the devices of a mesh must differ, and there is one here; got {array.shape}"
+            )
+        self.devices = array
+        array.flags.writeable = False
+
+    @property
+    def device_ids(self) -> np.ndarray[Any, Any]:
+        """The numbers of the devices."""
+        return np.vectorize(lambda d: d.id, otypes=[int])(self.devices)
+
+    @property
+    def local_mesh(self) -> Mesh:
+        """The part of this process: all of it."""
+        return self
+
+    @property
+    def local_devices(self) -> list[Device]:
+        """The devices of this process."""
+        return list(self.devices.reshape(-1))
+
+    @property
+    def is_multi_process(self) -> bool:
+        """Whether its devices belong to several processes; never."""
+        return False
+
+    @property
+    def abstract_mesh(self) -> AbstractMesh:
+        """The same without devices."""
+        return AbstractMesh(self.axis_sizes, self.axis_names, self.axis_types)
+
+    def __enter__(self) -> Mesh:
+        _context.stack.append(self)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        _context.stack.pop()
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Mesh)
+            and self.shape_tuple == other.shape_tuple
+            and bool((self.devices == other.devices).all())
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.shape_tuple)
+
+    def __repr__(self) -> str:
+        return f"Mesh({self._text()})"
+
+
+_EMPTY: Final = AbstractMesh((), ())
+
+
+def current_mesh() -> Mesh | None:
+    """The mesh of the innermost `with mesh:`, or None."""
+    return _context.stack[-1] if _context.stack else None
+
+
+def get_mesh() -> Any:
+    """The mesh in force; an empty one outside of all contexts."""
+    return current_mesh() or _EMPTY
+
+
+def get_abstract_mesh() -> AbstractMesh:
+    """The mesh in force, without its devices."""
+    mesh = current_mesh()
+    return _EMPTY if mesh is None else mesh.abstract_mesh
+
+
+class set_mesh(contextlib.ContextDecorator):
+    """Use a mesh from now on, or for a `with` block.
+
+    >>> with set_mesh(make_mesh((1,), ("data",))):
+    ...     current_mesh().axis_names
+    ('data',)
+    """
+
+    def __init__(self, mesh: Mesh) -> None:
+        if not isinstance(mesh, Mesh):
+            raise ValueError(f"set_mesh: expected a Mesh, got {mesh!r}")
+        self.mesh = mesh
+        _context.stack.append(mesh)
+
+    def __enter__(self) -> Mesh:
+        return self.mesh
+
+    def __exit__(self, *exc: object) -> None:
+        _context.stack.pop()
+
+
+def make_mesh(
+    axis_shapes: Sequence[int],
+    axis_names: Any,
+    axis_types: Any = None,
+    *,
+    devices: Sequence[Device] | None = None,
+) -> Mesh:
+    """A mesh of this shape over the devices there are.
+
+    >>> make_mesh((1, 1), ("data", "model")).size
+    1
+    """
+    available = [CPU] if devices is None else list(devices)
+    needed = math.prod(axis_shapes)
+    if needed > len(available) or needed < 1:
+        raise ValueError(
+            f"make_mesh: the shape {tuple(axis_shapes)} needs {needed} devices, there are "
+            f"{len(available)}"
+        )
+    array = np.array(available[:needed], dtype=object).reshape(tuple(axis_shapes))
+    return Mesh(array, axis_names, axis_types)
+
+
+# --------------------------------------------------------------------------- shardings
+
+
+class Sharding:
+    """Base of shardings."""
+
+    __slots__ = ()
+
+    memory_kind: str | None
+
+    @property
+    def device_set(self) -> set[Device]:
+        """The devices that hold a part."""
+        return set(devices())
+
+    @property
+    def addressable_devices(self) -> set[Device]:
+        """Those of this process."""
+        return self.device_set
+
+    @property
+    def num_devices(self) -> int:
+        """How many devices hold a part."""
+        return len(self.device_set)
+
+    @property
+    def is_fully_addressable(self) -> bool:
+        """Whether this process has all parts."""
+        return True
+
+    @property
+    def is_fully_replicated(self) -> bool:
+        """Whether every device has all of it."""
+        return True
+
+    def devices_indices_map(self, global_shape: Sequence[int]) -> dict[Device, Index]:
+        """Which part each device has."""
+        check_fits(self, tuple(global_shape), "devices_indices_map")
+        return {CPU: (slice(None),) * len(global_shape)}
+
+    addressable_devices_indices_map = devices_indices_map
+
+    def shard_shape(self, global_shape: Sequence[int]) -> tuple[int, ...]:
+        """The shape of a part."""
+        check_fits(self, tuple(global_shape), "shard_shape")
+        return tuple(global_shape)
+
+    def is_equivalent_to(self, other: Sharding, ndim: int) -> bool:
+        """Whether both spread arrays of `ndim` axes in the same way."""
+        return isinstance(other, Sharding)
+
+    def with_memory_kind(self, kind: str | None) -> Sharding:
+        """The same in another kind of memory, of which there is one."""
+        return self
+
+
+@final
+class SingleDeviceSharding(Sharding):
+    """All of it on one device.
+
+    >>> from pullback.core.devices import devices
+    >>> SingleDeviceSharding(devices()[0])
+    SingleDeviceSharding(device=CpuDevice(id=0), memory_kind=None)
+    """
+
+    __slots__ = ("_device", "memory_kind")
+
+    def __init__(self, device: Device, *, memory_kind: str | None = None) -> None:
+        if not isinstance(device, Device):
+            raise TypeError(f"SingleDeviceSharding: expected a Device, got {device!r}")
+        self._device = device
+        self.memory_kind = memory_kind
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SingleDeviceSharding) and self._device is other._device
+
+    def __hash__(self) -> int:
+        return hash(self._device)
+
+    def __repr__(self) -> str:
+        return f"SingleDeviceSharding(device={self._device!r}, memory_kind={self.memory_kind})"
+
+
+@final
+class NamedSharding(Sharding):
+    """Axes split over the named axes of a mesh.
+
+    >>> NamedSharding(make_mesh((1,), ("data",)), PartitionSpec("data")).spec
+    PartitionSpec('data')
+    """
+
+    __slots__ = ("memory_kind", "mesh", "spec")
+
+    def __init__(
+        self, mesh: Mesh | AbstractMesh, spec: PartitionSpec, *, memory_kind: str | None = None
+    ) -> None:
+        if not isinstance(mesh, (Mesh, AbstractMesh)):
+            raise TypeError(f"NamedSharding: expected a Mesh, got {mesh!r}")
+        if not isinstance(spec, PartitionSpec):
+            raise TypeError(f"NamedSharding: expected a PartitionSpec, got {spec!r}")
+        _check_names(mesh, spec)
+        self.mesh, self.spec, self.memory_kind = mesh, spec, memory_kind
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, NamedSharding)
+            and self.mesh == other.mesh
+            and self.spec == other.spec
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.mesh, self.spec))
+
+    def __repr__(self) -> str:
+        return f"NamedSharding(mesh={self.mesh!r}, spec={self.spec!r})"
+
+
+def _check_names(mesh: Mesh | AbstractMesh, spec: PartitionSpec) -> None:
+    seen: set[Any] = set()
+    for entry in spec:
+        for name in entry if isinstance(entry, tuple) else (entry,):
+            if name is None or name is PartitionSpec.UNCONSTRAINED:
+                continue
+            if name not in mesh.axis_names:
+                raise ValueError(
+                    f"the mesh has no axis {name!r}, which {spec} names; it has {mesh.axis_names}"
+                )
+            if name in seen:
+                raise ValueError(f"{spec} uses the mesh axis {name!r} twice")
+            seen.add(name)
+
+
+def check_fits(sharding: Sharding, shape: tuple[int, ...], what: str) -> None:
+    """Raise ValueError unless arrays of this shape can be spread so."""
+    if not isinstance(sharding, NamedSharding):
+        return
+    if len(sharding.spec) > len(shape):
+        raise ValueError(
+            f"{what}: {sharding.spec} is for arrays of at least {len(sharding.spec)} axes, but the "
+            f"array has shape {shape}"
+        )
+    sizes = sharding.mesh.shape
+    for axis, entry in enumerate(sharding.spec):
+        names = entry if isinstance(entry, tuple) else (entry,)
+        parts = math.prod(sizes.get(n, 1) for n in names if isinstance(n, str))
+        if shape[axis] % parts:
+            raise ValueError(
+                f"{what}: axis {axis} of an array of shape {shape} cannot be split into {parts} "
+                f"equal parts, as {sharding.spec} says"
+            )
