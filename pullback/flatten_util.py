@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, final
 
-from pullback import numpy as jnp
+import pullback.numpy as jnp
 from pullback import tree
 from pullback.core import dtypes
 

@@ -12,13 +12,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pullback.core import dtypes
+from pullback.core.avals import aval_of
 from pullback.core.axes import batching_axis
 from pullback.core.jaxpr import ClosedJaxpr, JaxprEqn, eval_jaxpr
-from pullback.core.primitive import (
-    Primitive,
-)
+from pullback.core.primitive import Primitive, Zero, instantiate
 from pullback.core.source import describe_function
-from pullback.errors import PullbackError
+from pullback.errors import PullbackError, UnexpectedTracerError
 from pullback.transforms.arguments import check_callable
 from pullback.transforms.batching import batch_flat, move_batch_axis
 from pullback.transforms.linearize import HigherOrder, PartialTrace
@@ -38,6 +37,68 @@ class Rule:
 
     def __repr__(self) -> str:
         return self.name
+
+
+class SymbolicZero:
+    """A tangent or cotangent known to be zero, as rules with `symbolic_zeros=True` see it."""
+
+    __slots__ = ("aval",)
+
+    def __init__(self, aval: Any) -> None:
+        self.aval = aval
+
+    def __repr__(self) -> str:
+        return "SymbolicZero"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the zeros."""
+        return self.aval.shape  # type: ignore[no-any-return]
+
+    @property
+    def dtype(self) -> Any:
+        """Dtype of the zeros."""
+        return self.aval.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.aval.shape)
+
+    @staticmethod
+    def from_primal_value(value: Any) -> SymbolicZero:
+        """The zero tangent of a value.
+
+        >>> SymbolicZero.from_primal_value(1.0).shape
+        ()
+        """
+        return SymbolicZero(aval_of(value).to_tangent_aval())
+
+
+def to_symbolic(x: Any) -> Any:
+    """What a user's rule sees of a tangent that may be a `Zero`."""
+    return SymbolicZero(x.aval) if type(x) is Zero else x
+
+
+def zero_from_primal(val: Any, symbolic_zeros: bool = False) -> Any:
+    """Zeros of the tangent type of a value; a `SymbolicZero` with `symbolic_zeros`.
+
+    >>> float(zero_from_primal(2.0))
+    0.0
+    """
+    if symbolic_zeros:
+        return SymbolicZero.from_primal_value(val)
+    return instantiate(Zero(aval_of(val).to_tangent_aval()))
+
+
+def refuse_closed_over(tangents: Sequence[Any], name: str, decorator: str) -> None:
+    """Raise if a value that a function with a custom rule closes over is differentiated."""
+    if any(type(t) is not Zero for t in tangents):
+        raise UnexpectedTracerError(
+            f"differentiation of {name}, a {decorator} function, with respect to a value that it "
+            "closes over: its rule only knows its arguments. Pass the value as an argument; for a "
+            "function argument that closes over values, use closure_convert."
+        )
 
 
 def inline_lower(b: Any, *xs: Any, call_jaxpr: ClosedJaxpr, **_: Any) -> list[Any]:
@@ -77,19 +138,33 @@ def batched_rule(
     """The rule for all lanes at once; batch axes are in front on both sides.
 
     It runs later than the batching rule that makes it, and so remembers the name of the axis.
+    Operands and results may be `Zero`s.
     """
     axis_name = batching_axis()
 
     def fun(*args: Any) -> list[Any]:
-        dims = [0 if b else None for b in in_batched(len(args))]
-        outs, out_dims = batch_flat(rule.fun, size, args, dims, axis_name=axis_name)
+        given, dims = lanes_of(args, in_batched(len(args)))
+        outs, out_dims = batch_flat(rule.fun, size, given, dims, axis_name=axis_name)
         wanted = out_batched(len(outs))
         return [_to_lanes(x, size, d, b) for x, d, b in zip(outs, out_dims, wanted, strict=True)]
 
     return Rule(fun, rule.name)
 
 
+def lanes_of(args: Sequence[Any], batched: Sequence[bool]) -> tuple[list[Any], list[int | None]]:
+    """Operands for `batch_flat`: a symbolic zero is the zero of one lane."""
+    given: list[Any] = []
+    dims: list[int | None] = []
+    for x, b in zip(args, batched, strict=True):
+        zero = type(x) is Zero
+        given.append(Zero(x.aval.update(shape=x.aval.shape[1:])) if zero and b else x)
+        dims.append(0 if b and not zero else None)
+    return given, dims
+
+
 def _to_lanes(x: Any, size: int, dim: int | None, batched: bool) -> Any:
+    if type(x) is Zero:
+        return Zero(x.aval.update(shape=(size, *x.aval.shape))) if batched else x
     if batched:
         return move_batch_axis(x, size, dim, 0)
     if dim is not None:

@@ -10,6 +10,7 @@ from pullback import tree
 from pullback.control.custom import (
     CustomFunction,
     Rule,
+    SymbolicZero,
     batched_operands,
     batched_rule,
     call_abstract,
@@ -17,8 +18,10 @@ from pullback.control.custom import (
     inline_lower,
     is_trivial,
     recorded,
+    refuse_closed_over,
+    to_symbolic,
 )
-from pullback.control.jit import open_consts, split_list
+from pullback.control.jit import open_consts
 from pullback.core import dtypes
 from pullback.core.avals import aval_of
 from pullback.core.jaxpr import ClosedJaxpr
@@ -32,7 +35,7 @@ from pullback.core.primitive import (
 from pullback.core.source import describe_function
 from pullback.core.trace import EVAL, current_trace
 from pullback.ops import conversion
-from pullback.transforms.arguments import FlatFunction
+from pullback.transforms.arguments import FlatFunction, function_name
 from pullback.transforms.batching import batch_jaxpr
 from pullback.transforms.staging import stage
 
@@ -40,10 +43,20 @@ __all__ = ["custom_jvp", "custom_jvp_call"]
 
 
 def _jvp_of_custom_jvp(
-    primals: Sequence[Any], tangents: Sequence[Any], *, call_jaxpr: ClosedJaxpr, jvp_rule: Rule
+    primals: Sequence[Any],
+    tangents: Sequence[Any],
+    *,
+    name: str,
+    call_jaxpr: ClosedJaxpr,
+    jvp: Rule,
+    num_consts: int,
+    symbolic_zeros: bool,
 ) -> tuple[list[Any], list[Any]]:
-    dots = [instantiate(t) for t in tangents]
-    outs = jvp_rule(*primals, *dots)
+    refuse_closed_over(tangents[:num_consts], name, "custom_jvp")
+    dots = tangents[num_consts:]
+    if not symbolic_zeros:
+        dots = [instantiate(t) for t in dots]
+    outs = jvp(*primals[num_consts:], *dots)
     n = len(outs) // 2
     return list(outs[:n]), [
         Zero(aval_of(p).to_tangent_aval()) if is_trivial(t) else t
@@ -57,28 +70,23 @@ def _batch_custom_jvp(
     dims: Sequence[int | None],
     *,
     call_jaxpr: ClosedJaxpr,
-    jvp_rule: Rule,
+    jvp: Rule,
+    num_consts: int,
+    **params: Any,
 ) -> tuple[list[Any], list[int | None]]:
     batched, moved = batched_operands(size, args, dims)
     closed, _ = batch_jaxpr(call_jaxpr, size, batched, force=True)
     opened, consts = open_consts(closed)
-    n_consts = len(consts)
-    rule = batched_rule(jvp_rule, size, lambda n: batched + batched, lambda n: [True] * n)
-    rule = _skip_consts(rule, n_consts, len(args))
-    outs = custom_jvp_call.bind(*consts, *moved, call_jaxpr=opened, jvp_rule=rule)
+    flags = batched[num_consts:]
+    outs = custom_jvp_call.bind(
+        *consts,
+        *moved,
+        call_jaxpr=opened,
+        jvp=batched_rule(jvp, size, lambda n: flags + flags, lambda n: [True] * n),
+        num_consts=len(consts) + num_consts,
+        **params,
+    )
     return outs, [0] * len(outs)
-
-
-def _skip_consts(rule: Rule, n_consts: int, n_args: int) -> Rule:
-    """The rule as a function of (consts, args) and their tangents."""
-    if n_consts == 0:
-        return rule
-
-    def fun(*operands: Any) -> Any:
-        _, args, _, dots = split_list(operands, n_consts, n_args, n_consts)
-        return rule(*args, *dots)
-
-    return Rule(fun, rule.name)
 
 
 custom_jvp_call: Final[Primitive] = Primitive(
@@ -116,10 +124,15 @@ class custom_jvp(CustomFunction):
     """
 
     jvp: Callable[..., Any] | None = None
+    symbolic_zeros = False
 
     def defjvp(self, jvp: Callable[..., Any], symbolic_zeros: bool = False) -> Callable[..., Any]:
-        """Set the rule; returns it, for use as a decorator."""
-        self.jvp = jvp
+        """Set the rule; returns it, for use as a decorator.
+
+        With `symbolic_zeros`, tangents known to be zero come as `SymbolicZero`, and may be
+        returned as such.
+        """
+        self.jvp, self.symbolic_zeros = jvp, symbolic_zeros
         return jvp
 
     def defjvps(self, *jvps: Callable[..., Any] | None) -> None:
@@ -149,10 +162,16 @@ class custom_jvp(CustomFunction):
         flat = FlatFunction(fun, in_tree)
         avals = [aval_of(x) for x in leaves]
         closed = stage(flat, avals, description=describe_function(self.fun))
-        rule = Rule(self._flat_rule(nondiff, in_tree, flat.out_tree), "jvp")
         opened, consts = open_consts(closed)
-        rule = _skip_consts(rule, len(consts), len(leaves))
-        outs = custom_jvp_call.bind(*consts, *leaves, call_jaxpr=opened, jvp_rule=rule)
+        outs = custom_jvp_call.bind(
+            *consts,
+            *leaves,
+            name=function_name(self.fun),
+            call_jaxpr=opened,
+            jvp=Rule(self._flat_rule(nondiff, in_tree, flat.out_tree), function_name(self.jvp)),
+            num_consts=len(consts),
+            symbolic_zeros=self.symbolic_zeros,
+        )
         return flat.out_tree.unflatten(outs)
 
     def _flat_rule(self, nondiff: Sequence[Any], in_tree: Any, out_tree: Any) -> Any:
@@ -162,7 +181,7 @@ class custom_jvp(CustomFunction):
         def rule(*operands: Any) -> list[Any]:
             n = len(operands) // 2
             primals, _ = in_tree.unflatten(operands[:n])
-            dots, _ = in_tree.unflatten(operands[n:])
+            dots, _ = in_tree.unflatten([to_symbolic(t) for t in operands[n:]])
             pair = jvp(*nondiff, primals, dots)
             if not isinstance(pair, (tuple, list)) or len(pair) != 2:
                 raise TypeError(
@@ -187,7 +206,10 @@ def _plus(x: Any, y: Any) -> Any:
 
 
 def _check_tangent_type(primal: Any, tangent: Any) -> Any:
-    expected, actual = aval_of(primal).to_tangent_aval(), aval_of(tangent)
+    expected = aval_of(primal).to_tangent_aval()
+    if isinstance(tangent, SymbolicZero):
+        return Zero(expected)
+    actual = aval_of(tangent)
     if expected.dtype == dtypes.float0:
         return instantiate(Zero(expected))
     if expected.shape != actual.shape or expected.dtype != actual.dtype:

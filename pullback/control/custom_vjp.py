@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pullback import tree
 from pullback.control.custom import (
     CustomFunction,
     Rule,
+    SymbolicZero,
     batched_operands,
     batched_rule,
     call_abstract,
     call_reference,
     inline_lower,
     is_trivial,
+    lanes_of,
     recorded,
+    refuse_closed_over,
+    to_symbolic,
 )
 from pullback.control.jit import open_consts
+from pullback.control.remat_opt import call_forward
 from pullback.core import dtypes
 from pullback.core.avals import aval_of
 from pullback.core.axes import batching_axis
@@ -35,37 +41,46 @@ from pullback.core.primitive import (
 from pullback.core.source import describe_function
 from pullback.core.trace import EVAL, current_trace
 from pullback.ops import reductions
-from pullback.transforms.arguments import FlatFunction
+from pullback.transforms.arguments import FlatFunction, function_name
 from pullback.transforms.batching import batch_flat, batch_jaxpr, move_batch_axis
 from pullback.transforms.staging import stage
 
-__all__ = ["custom_vjp", "custom_vjp_call"]
+__all__ = ["CustomVJPPrimal", "custom_vjp", "custom_vjp_call", "custom_vjp_primal_tree_values"]
 
 
 def _jvp_of_custom_vjp(
     primals: Sequence[Any],
     tangents: Sequence[Any],
     *,
+    name: str,
     call_jaxpr: ClosedJaxpr,
-    fwd_rule: Rule,
-    bwd_rule: Rule,
+    fwd: Rule,
+    bwd: Rule,
     num_consts: int,
+    symbolic_zeros: bool,
+    optimize_remat: bool,
 ) -> tuple[list[Any], list[Any]]:
+    refuse_closed_over(tangents[:num_consts], name, "custom_vjp")
     n_out = len(call_jaxpr.out_avals)
-    outs_and_residuals = fwd_rule(*primals)
-    outs, residuals = outs_and_residuals[:n_out], outs_and_residuals[n_out:]
-    given = [instantiate(t) for t in tangents]
+    dots = tangents[num_consts:]
+    perturbed = [type(t) is not Zero for t in dots] if symbolic_zeros else []
+    if optimize_remat:
+        outs, residuals = call_forward(name, call_jaxpr, fwd, primals, num_consts, perturbed)
+    else:
+        results = fwd(*primals[num_consts:], *perturbed)
+        outs, residuals = results[:n_out], results[n_out:]
     avals = [aval_of(x).to_tangent_aval() for x in outs]
     keep = [a.dtype != dtypes.float0 for a in avals]
-    dots = custom_lin.bind(
+    out_dots = custom_lin.bind(
         *residuals,
-        *given,
+        *[instantiate(t) for t in dots],
         num_residuals=len(residuals),
-        bwd_rule=bwd_rule,
+        bwd=bwd,
         out_avals=tuple(avals),
+        symbolic_zeros=symbolic_zeros,
     )
-    out_dots = [d if k else Zero(a) for d, k, a in zip(dots, keep, avals, strict=True)]
-    return list(outs), out_dots
+    zeros = [Zero(a) for a in avals]
+    return list(outs), [d if k else z for d, k, z in zip(out_dots, keep, zeros, strict=True)]
 
 
 def _batch_custom_vjp(
@@ -74,23 +89,25 @@ def _batch_custom_vjp(
     dims: Sequence[int | None],
     *,
     call_jaxpr: ClosedJaxpr,
-    fwd_rule: Rule,
-    bwd_rule: Rule,
+    fwd: Rule,
+    bwd: Rule,
     num_consts: int,
+    **params: Any,
 ) -> tuple[list[Any], list[int | None]]:
     batched, moved = batched_operands(size, args, dims)
     closed, _ = batch_jaxpr(call_jaxpr, size, batched, force=True)
     opened, consts = open_consts(closed)
-    fwd = batched_rule(fwd_rule, size, lambda n: batched, lambda n: [True] * n)
-    bwd = _batched_bwd(bwd_rule, size, batched)
-    n = len(consts)
+    flags = batched[num_consts:]
     outs = custom_vjp_call.bind(
         *consts,
         *moved,
         call_jaxpr=opened,
-        fwd_rule=Rule(lambda *xs: fwd(*xs[n:]), fwd.name),
-        bwd_rule=Rule(lambda *xs: [None] * n + bwd(*xs), bwd.name),
-        num_consts=num_consts + n,
+        fwd=batched_rule(
+            fwd, size, lambda n: [*flags, *[False] * (n - len(flags))], lambda n: [True] * n
+        ),
+        bwd=_batched_bwd(bwd, size, flags),
+        num_consts=num_consts + len(consts),
+        **params,
     )
     return outs, [0] * len(outs)
 
@@ -107,7 +124,8 @@ def _batched_bwd(rule: Rule, size: int, batched: Sequence[bool]) -> Rule:
             present[:] = [ct is not None and type(ct) is not Zero for ct in cts]
             return [ct for ct, p in zip(cts, present, strict=True) if p]
 
-        outs, dims = batch_flat(without_none, size, args, [0] * len(args), axis_name=axis_name)
+        given, in_dims = lanes_of(args, [True] * len(args))
+        outs, dims = batch_flat(without_none, size, given, in_dims, axis_name=axis_name)
         values = iter(zip(outs, dims, strict=True))
         results: list[Any] = []
         for is_present, shared in zip(present, (not b for b in batched), strict=True):
@@ -152,11 +170,16 @@ def _no_forward_mode(*args: Any, **params: Any) -> Any:
 
 
 def _lin_transpose(
-    cts: Sequence[Any], *args: Any, num_residuals: int, bwd_rule: Rule, out_avals: Any
+    cts: Sequence[Any],
+    *args: Any,
+    num_residuals: int,
+    bwd: Rule,
+    out_avals: Any,
+    symbolic_zeros: bool,
 ) -> list[Any]:
     residuals, tangents = args[:num_residuals], args[num_residuals:]
-    given = [instantiate(ct) for ct in cts]
-    results = bwd_rule(*residuals, *given)
+    given = list(cts) if symbolic_zeros else [instantiate(ct) for ct in cts]
+    results = bwd(*residuals, *given)
     cleaned = [
         None if type(x) is not Linear or ct is None or is_trivial(ct) else ct
         for x, ct in zip(tangents, results, strict=True)
@@ -170,8 +193,9 @@ def _lin_batch(
     dims: Sequence[int | None],
     *,
     num_residuals: int,
-    bwd_rule: Rule,
+    bwd: Rule,
     out_avals: Any,
+    symbolic_zeros: bool,
 ) -> tuple[list[Any], list[int | None]]:
     moved = [move_batch_axis(x, size, d, 0) for x, d in zip(args, dims, strict=True)]
     n = len(args) - num_residuals
@@ -179,8 +203,9 @@ def _lin_batch(
     outs = custom_lin.bind(
         *moved,
         num_residuals=num_residuals,
-        bwd_rule=_batched_bwd(bwd_rule, size, [True] * n),
+        bwd=_batched_bwd(bwd, size, [True] * n),
         out_avals=avals,
+        symbolic_zeros=symbolic_zeros,
     )
     return outs, [0] * len(outs)
 
@@ -202,6 +227,29 @@ custom_lin = Primitive(
 )
 
 
+@dataclass(frozen=True)
+class CustomVJPPrimal:
+    """An argument of a forward rule with `symbolic_zeros=True`."""
+
+    value: Any
+    perturbed: bool
+
+
+def custom_vjp_primal_tree_values(tree_of_primals: Any) -> Any:
+    """The values of a pytree of `CustomVJPPrimal`s.
+
+    >>> custom_vjp_primal_tree_values({"a": CustomVJPPrimal(2.0, True)})
+    {'a': 2.0}
+    """
+
+    def value(leaf: Any) -> Any:
+        if type(leaf) is not CustomVJPPrimal:
+            raise TypeError(f"expected a tree of CustomVJPPrimal, got the leaf {leaf!r}")
+        return leaf.value
+
+    return tree.map(value, tree_of_primals)
+
+
 class custom_vjp(CustomFunction):
     """A function with its own reverse-mode rule.
 
@@ -219,6 +267,8 @@ class custom_vjp(CustomFunction):
 
     fwd: Callable[..., Any] | None = None
     bwd: Callable[..., Any] | None = None
+    symbolic_zeros = False
+    optimize_remat = False
 
     def defvjp(
         self,
@@ -227,8 +277,16 @@ class custom_vjp(CustomFunction):
         symbolic_zeros: bool = False,
         optimize_remat: bool = False,
     ) -> None:
-        """Set the rule."""
+        """Set the rule.
+
+        With `symbolic_zeros` the forward rule gets each leaf of its arguments as a
+        `CustomVJPPrimal(value, perturbed)`, where `perturbed` says whether it is differentiated, and
+        cotangents known to be zero come as `SymbolicZero`. `optimize_remat` says that the forward
+        rule may be replaced by the function where its residuals are not used, as in the first pass
+        through a checkpointed function.
+        """
         self.fwd, self.bwd = fwd, bwd
+        self.symbolic_zeros, self.optimize_remat = symbolic_zeros, optimize_remat
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if current_trace() is EVAL:
@@ -244,14 +302,17 @@ class custom_vjp(CustomFunction):
         flat = FlatFunction(fun, in_tree)
         closed = stage(flat, [aval_of(x) for x in leaves], description=describe_function(self.fun))
         opened, consts = open_consts(closed)
-        rules = _VjpRules(self, full, nondiff, in_tree, flat.out_tree, len(consts))
+        rules = _VjpRules(self, full, nondiff, in_tree, flat.out_tree)
         outs = custom_vjp_call.bind(
             *consts,
             *leaves,
+            name=function_name(self.fun),
             call_jaxpr=opened,
-            fwd_rule=Rule(rules.fwd, "fwd"),
-            bwd_rule=Rule(rules.bwd, "bwd"),
+            fwd=Rule(rules.fwd, function_name(self.fwd)),
+            bwd=Rule(rules.bwd, function_name(self.bwd)),
             num_consts=len(consts),
+            symbolic_zeros=self.symbolic_zeros,
+            optimize_remat=self.optimize_remat,
         )
         return flat.out_tree.unflatten(outs)
 
@@ -266,15 +327,18 @@ class _VjpRules:
         nondiff: Sequence[Any],
         in_tree: Any,
         out_tree: Any,
-        num_consts: int,
     ) -> None:
         self.owner, self.full, self.nondiff = owner, list(full), list(nondiff)
-        self.in_tree, self.out_tree, self.num_consts = in_tree, out_tree, num_consts
+        self.in_tree, self.out_tree = in_tree, out_tree
         self.residual_tree: Any = None
 
     def fwd(self, *operands: Any) -> list[Any]:
-        """Results followed by residuals."""
-        diff, _ = self.in_tree.unflatten(operands[self.num_consts :])
+        """Results followed by residuals; with symbolic zeros, flags follow the operands."""
+        n_leaves = self.in_tree.num_leaves
+        leaves, perturbed = operands[:n_leaves], operands[n_leaves:]
+        if perturbed:
+            leaves = tuple(map(CustomVJPPrimal, leaves, perturbed))
+        diff, _ = self.in_tree.unflatten(leaves)
         positions = [i % len(self.full) for i in self.owner._nondiff_positions()]
         values = list(self.full)
         given = iter(diff)
@@ -299,10 +363,10 @@ class _VjpRules:
         return [*outs, *residuals]
 
     def bwd(self, *operands: Any) -> list[Any]:
-        """Cotangents of constants (none) and of the differentiated arguments."""
+        """Cotangents of the differentiated arguments."""
         n = self.residual_tree.num_leaves
         residuals = self.residual_tree.unflatten(operands[:n])
-        ct = self.out_tree.unflatten(operands[n:])
+        ct = self.out_tree.unflatten([to_symbolic(x) for x in operands[n:]])
         assert self.owner.bwd is not None
         cts = self.owner.bwd(*self.nondiff, residuals, ct)
         where = describe_function(self.owner.fun)
@@ -316,4 +380,4 @@ class _VjpRules:
             )
         example = self.in_tree.unflatten(range(self.in_tree.num_leaves))[0]
         flat = tree.broadcast_prefix(cts, example, is_leaf=lambda x: x is None)
-        return [None] * self.num_consts + list(flat)
+        return [None if isinstance(ct, SymbolicZero) else ct for ct in flat]

@@ -76,7 +76,7 @@ class Device:
         return f"CpuDevice(id={self.id})"
 
     def __str__(self) -> str:
-        return f"CPU_{self.id}"
+        return f"cpu:{self.id}"
 
     def __reduce__(self) -> Any:
         return _device, (self.id,)

@@ -239,6 +239,9 @@ class Builder(Protocol):
     def materialize(self, x: Tensor) -> Tensor:
         """The same tensor, held in a buffer (contiguous, row-major)."""
 
+    def part(self, x: Tensor, idx: Sequence[Index]) -> Tensor:
+        """What is at leading indices of a tensor, in its buffer: `call` gets its address."""
+
     # ------------------------------------------------------------------ imperative nests
 
     def buffer(self, shape: Sequence[int], dtype: Any, init: Tensor | None = None) -> Tensor:

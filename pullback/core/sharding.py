@@ -58,7 +58,7 @@ class PartitionSpec:
     """Over which axes of a mesh each axis of an array is split: a name, several, or None.
 
     >>> PartitionSpec("data", None)
-    PartitionSpec('data', None)
+    P('data', None)
     """
 
     __slots__ = ("_partitions", "reduced", "unreduced")
@@ -103,7 +103,8 @@ class PartitionSpec:
         return hash(self._partitions)
 
     def __repr__(self) -> str:
-        return f"PartitionSpec({', '.join(map(repr, self._partitions))})"
+        comma = "," if len(self._partitions) == 1 else ""
+        return f"P({', '.join(map(repr, self._partitions))}{comma})"
 
     def index(self, value: Any) -> int:
         """Where an entry is."""
@@ -386,12 +387,12 @@ class SingleDeviceSharding(Sharding):
 
     >>> from pullback.core.devices import devices
     >>> SingleDeviceSharding(devices()[0])
-    SingleDeviceSharding(device=CpuDevice(id=0), memory_kind=None)
+    SingleDeviceSharding(device=CpuDevice(id=0), memory_kind=device)
     """
 
     __slots__ = ("_device", "memory_kind")
 
-    def __init__(self, device: Device, *, memory_kind: str | None = None) -> None:
+    def __init__(self, device: Device, *, memory_kind: str | None = "device") -> None:
         if not isinstance(device, Device):
             raise TypeError(f"SingleDeviceSharding: expected a Device, got {device!r}")
         self._device = device
@@ -412,13 +413,13 @@ class NamedSharding(Sharding):
     """Axes split over the named axes of a mesh.
 
     >>> NamedSharding(make_mesh((1,), ("data",)), PartitionSpec("data")).spec
-    PartitionSpec('data')
+    P('data',)
     """
 
     __slots__ = ("memory_kind", "mesh", "spec")
 
     def __init__(
-        self, mesh: Mesh | AbstractMesh, spec: PartitionSpec, *, memory_kind: str | None = None
+        self, mesh: Mesh | AbstractMesh, spec: PartitionSpec, *, memory_kind: str | None = "device"
     ) -> None:
         if not isinstance(mesh, (Mesh, AbstractMesh)):
             raise TypeError(f"NamedSharding: expected a Mesh, got {mesh!r}")

@@ -101,7 +101,12 @@ class _Root:
 
     def __call__(self, *args: Any) -> list[Any]:
         outs: list[Any] = custom_jvp_call.bind(
-            *args, call_jaxpr=self.call_jaxpr, jvp_rule=Rule(self.rule, "_root_jvp")
+            *args,
+            name="_custom_root",
+            call_jaxpr=self.call_jaxpr,
+            jvp=Rule(self.rule, "_root_jvp"),
+            num_consts=0,
+            symbolic_zeros=False,
         )
         return outs
 

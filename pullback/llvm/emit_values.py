@@ -22,6 +22,8 @@ from pullback.llvm.emit_types import (
     storage_type,
 )
 from pullback.loops.expr import (
+    DEEP,
+    INT64,
     Affine,
     Axis,
     Const,
@@ -31,6 +33,7 @@ from pullback.loops.expr import (
     Read,
     affine,
     bounds,
+    postorder,
 )
 from pullback.loops.ir import Buffer, Var
 
@@ -157,8 +160,16 @@ class ValueWriter:
         found = self.values.get(id(e))
         if found is None:
             self.keep.append(e)
+            if e.depth > DEEP:
+                self._operands_first(e)
             found = self.remember(id(e), self._compute(e))
         return found
+
+    def _operands_first(self, e: Expr) -> None:
+        """Compute what a deep expression is made of, so that recursion stays shallow."""
+        for inner in postorder(e):
+            if inner is not e and inner.depth > 1 and inner.dtype != INT64:
+                self.value(inner)
 
     def _compute(self, e: Expr) -> Value:
         if type(e) is Load:

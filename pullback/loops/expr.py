@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
 
 __all__ = [
     "BOOL",
+    "DEEP",
     "FALSE",
     "INT64",
     "TRUE",
@@ -39,6 +40,7 @@ __all__ = [
     "index_max",
     "index_min",
     "linearize",
+    "postorder",
     "row_major",
 ]
 
@@ -54,6 +56,8 @@ class Expr:
 
     __slots__ = ("dtype",)
     dtype: np.dtype[Any]
+    depth: int = 0
+    """Operations on the longest way to a leaf; deep expressions are walked without recursion."""
 
     def __add__(self, other: Any) -> Affine:
         return _add(affine(self), affine(other), 1)
@@ -144,11 +148,12 @@ class Read(Expr):
 class Load(Expr):
     """The element of a buffer at a flat offset; `part` 0 or 1 is the real or imaginary part."""
 
-    __slots__ = ("buffer", "offset", "part")
+    __slots__ = ("buffer", "depth", "offset", "part")
 
     def __init__(self, buffer: Any, offset: Affine, part: int | None = None) -> None:
         self.buffer = buffer
         self.offset = offset
+        self.depth = max([a.depth for a in offset.terms], default=0)
         self.part = part
         dtype = buffer.dtype
         self.dtype = dtype if part is None else np.dtype(f"f{dtype.itemsize // 2}")
@@ -181,7 +186,7 @@ class Op(Expr):
     Operations on indices are equal when their parts are, operations on data when identical.
     """
 
-    __slots__ = ("_hash", "args", "attr", "name")
+    __slots__ = ("_hash", "args", "attr", "depth", "name")
 
     def __init__(
         self, name: str, args: tuple[Expr, ...], dtype: np.dtype[Any], attr: Any = None
@@ -190,6 +195,7 @@ class Op(Expr):
         self.args = args
         self.dtype = dtype
         self.attr = attr
+        self.depth = 1 + max([a.depth for a in args], default=0)
         self._hash = hash((name, args, attr)) if name in _INDEX_OPS else id(self) >> 4
 
     def __hash__(self) -> int:
@@ -491,6 +497,24 @@ def index_max(x: Any, y: Any) -> Affine:
     if low >= 0:
         return a
     return b if high <= 0 else Affine(0, {Op("imax", (a, b), INT64): 1})
+
+
+DEEP: Final = 64
+"""Expressions deeper than this are walked in postorder first."""
+
+
+def postorder(root: Expr) -> Iterator[Op]:
+    """The operations below an expression, operands first."""
+    stack: list[tuple[Expr, bool]] = [(root, False)]
+    seen: set[int] = set()
+    while stack:
+        e, done = stack.pop()
+        if done:
+            yield e  # type: ignore[misc]
+        elif type(e) is Op and id(e) not in seen:
+            seen.add(id(e))
+            stack.append((e, True))
+            stack.extend((a, False) for a in e.args)
 
 
 def row_major(shape: Sequence[int]) -> tuple[int, ...]:

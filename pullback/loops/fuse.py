@@ -176,7 +176,7 @@ def _total_cost(tensor: LazyTensor, totals: dict[int, tuple[float, int]]) -> tup
             depth = max(depth, found[1])
         else:
             cost += 0.25
-    return cost, depth + 1
+    return cost, depth + tensor.expr.depth + 1
 
 
 def _worth_storing(tensor: LazyTensor, use: _Uses, cost: float, depth: int) -> bool:

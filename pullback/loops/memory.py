@@ -34,6 +34,7 @@ from pullback.loops.ir import (
     inner_blocks,
     subexpressions,
 )
+from pullback.loops.scalars import joined, parts_of
 
 __all__ = ["STACK_BYTES", "accesses", "place_buffers"]
 
@@ -263,9 +264,9 @@ def _stores_last(body: Block, involved: Sequence[Stmt]) -> Block:
     last: list[Stmt] = []
     for s in body:
         if isinstance(s, Store) and s in involved and type(s.value) is not Local:
-            local = Local(s.value.dtype)
-            first.append(Let(local, s.value))
-            last.append(replace(s, value=local))
+            names = [Local(p.dtype) for p in parts_of(s.value)]
+            first += [Let(n, p) for n, p in zip(names, parts_of(s.value), strict=True)]
+            last.append(replace(s, value=joined(names)))
         elif isinstance(s, Store) and s in involved:
             last.append(s)
         else:

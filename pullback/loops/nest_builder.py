@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pullback.errors import LoweringError
-from pullback.loops.expr import INT64, Axis, Const, Expr, Local, Read, affine
+from pullback.loops.expr import Axis, Const, Expr, Local, Read, affine
 from pullback.loops.ir import (
     Address,
     Assign,
@@ -23,8 +23,8 @@ from pullback.loops.ir import (
     Var,
     While,
 )
-from pullback.loops.scalars import SCALARS
-from pullback.loops.tensor_builder import TensorBuilder, joined, parts_of
+from pullback.loops.scalars import SCALARS, joined, parts_of
+from pullback.loops.tensor_builder import TensorBuilder
 from pullback.loops.tensors import BufferTensor, LazyTensor, Tensor
 
 __all__ = ["ByReference", "NestBuilder", "Variable"]

@@ -8,7 +8,7 @@ numbers become pairs, `sign`, `rsqrt`, `clamp` and the like become what they are
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -29,7 +29,15 @@ from pullback.loops.expr import (
 )
 from pullback.loops.folding import COMPARISONS, as_python, convert_constant, fold, rounded
 
-__all__ = ["ALIASES", "SCALARS", "ScalarBuilder", "is_complex", "is_small_float"]
+__all__ = [
+    "ALIASES",
+    "SCALARS",
+    "ScalarBuilder",
+    "is_complex",
+    "is_small_float",
+    "joined",
+    "parts_of",
+]
 
 FLOAT32: Final = np.dtype("float32")
 _UNSIGNED: Final = {n: np.dtype(f"uint{8 * n}") for n in (1, 2, 4, 8)}
@@ -613,3 +621,13 @@ def index_bounds(x: Expr) -> tuple[int, int]:
 
 
 SCALARS: Final = ScalarBuilder()
+
+
+def parts_of(x: Expr) -> list[Expr]:
+    """The real and imaginary parts of a complex number; anything else as it is."""
+    return [SCALARS.real(x), SCALARS.imag(x)] if x.dtype.kind == "c" else [x]
+
+
+def joined(parts: Sequence[Expr]) -> Expr:
+    """The inverse of `parts_of`."""
+    return parts[0] if len(parts) == 1 else SCALARS.complex(parts[0], parts[1])

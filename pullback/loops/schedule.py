@@ -38,7 +38,7 @@ from pullback.loops.nests import (
     weight_of,
     width_of,
 )
-from pullback.loops.scalars import SCALARS
+from pullback.loops.scalars import joined, parts_of
 from pullback.loops.split import PARTS_ENOUGH, pieces_of, split_reduction
 from pullback.loops.tensors import Forwards, Mapping, substitute
 
@@ -347,13 +347,11 @@ def _named_results(stmts: Sequence[Stmt], known: Forwards) -> Iterator[Stmt]:
         if not isinstance(s, Store):
             yield s
             continue
-        parts: tuple[Expr, ...] = (s.value,)
-        if s.value.dtype.kind == "c":
-            parts = (SCALARS.real(s.value), SCALARS.imag(s.value))
+        parts = parts_of(s.value)
         names = [Local(p.dtype) for p in parts]
         for part_name, part in zip(names, parts, strict=True):
             yield Let(part_name, part)
-        name: Expr = names[0] if len(names) == 1 else SCALARS.complex(*names)
+        name = joined(names)
         known[s.buffer, s.offset] = name
         if s.buffer.kind != "local" or s.buffer.size > 1:
             yield Store(s.buffer, s.offset, name)

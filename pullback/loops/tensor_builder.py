@@ -30,7 +30,7 @@ from pullback.loops.expr import (
     row_major,
 )
 from pullback.loops.ir import Address, Buffer, Combine, Copy, Let, Stmt, Store
-from pullback.loops.scalars import ALIASES, SCALARS, ScalarBuilder
+from pullback.loops.scalars import ALIASES, SCALARS, ScalarBuilder, joined, parts_of
 from pullback.loops.tensors import (
     BlockItem,
     BufferTensor,
@@ -42,7 +42,7 @@ from pullback.loops.tensors import (
     new_axes,
 )
 
-__all__ = ["Region", "TensorBuilder", "element_of", "joined", "parts_of"]
+__all__ = ["Region", "TensorBuilder", "element_of"]
 
 _UNROLLED_REDUCTION: Final = 4
 _ZERO: Final = affine(0)
@@ -58,14 +58,6 @@ class Region:
     lazies: list[LazyTensor] = field(default_factory=list)
     owned: set[Buffer] = field(default_factory=set)
     """Temporaries made here: nothing outside this region reads them unless a block does."""
-
-
-def parts_of(x: Expr) -> list[Expr]:
-    return [SCALARS.real(x), SCALARS.imag(x)] if x.dtype.kind == "c" else [x]
-
-
-def joined(parts: Sequence[Expr]) -> Expr:
-    return parts[0] if len(parts) == 1 else SCALARS.complex(parts[0], parts[1])
 
 
 class TensorBuilder:
@@ -319,6 +311,13 @@ class TensorBuilder:
             self.add(MapItem(x, target))
             x.stored = target
         return x.stored
+
+    def part(self, x: Tensor, idx: Sequence[Any]) -> BufferTensor:
+        """What is at leading indices of a tensor, in its buffer."""
+        whole = self.materialize(x)
+        rest = whole.shape[len(idx) :]
+        offset = whole.offset_of([*idx, *[0] * len(rest)])
+        return BufferTensor(whole.buffer, rest, offset, whole.mutable)
 
     def store_into(self, x: Tensor, target: BufferTensor) -> None:
         """Write a tensor into a given place: computed there, or copied if it is stored already."""

@@ -21,6 +21,7 @@ import numpy as np
 
 from pullback.loops.expr import (
     BOOL,
+    DEEP,
     Affine,
     At,
     Axis,
@@ -34,6 +35,7 @@ from pullback.loops.expr import (
     index_max,
     index_min,
     linearize,
+    postorder,
 )
 from pullback.loops.ir import Buffer, Combine, Stmt, subexpressions
 from pullback.loops.scalars import SCALARS
@@ -268,6 +270,11 @@ class _Rewrite:
             return e
         found = self.memo.get(id(e))
         if found is None:
+            if e.depth > DEEP:
+                for inner in postorder(e):
+                    if id(inner) not in self.memo:
+                        self.memo[id(inner)] = self._visit(inner)
+                return self.memo[id(e)] if type(e) is Op else self._visit(e)
             found = self.memo[id(e)] = self._visit(e)
         return found
 

@@ -15,8 +15,7 @@ import numpy as np
 from pullback import lax
 from pullback.core import dtypes
 from pullback.core.array import Array
-from pullback.core.avals import ShapedArray
-from pullback.core.trace import EVAL, current_trace
+from pullback.core.trace import current_trace
 from pullback.numpy import (
     arithmetic,
     arrays,
@@ -36,55 +35,14 @@ from pullback.numpy import (
     ufunc_table,
 )
 from pullback.numpy.index_update import IndexUpdateHelper
-from pullback.numpy.promotion import is_arraylike
+from pullback.numpy.promotion import is_arraylike, literal_operand
 from pullback.ops import elementwise as ops
-from pullback.runtime.array import from_numpy
 
 __all__ = ["install"]
 
 Function = Callable[..., Any]
 
 # --------------------------------------------------------------------------- operators
-
-_NUMBERS: Final = {int: "iufc", float: "fc", complex: "c"}
-"""The kinds of dtypes that a Python scalar takes without changing them."""
-
-_SMALL_INTEGER: Final = 127
-
-
-_literals: Final[dict[Any, Any]] = {}
-"""Scalars of eager operations by type, value and dtype; a bounded cache."""
-_LITERALS_LIMIT: Final = 1024
-
-
-def _literal(x: Any, dtype: Any) -> Any:
-    """A Python scalar in a dtype, or None where the general route has to decide."""
-    kinds = _NUMBERS.get(type(x))
-    if kinds is None:
-        return None
-    kind = dtypes.kind_of(dtype)
-    if kind not in kinds or (kind in "iu" and not 0 <= x <= _SMALL_INTEGER):
-        return None
-    return dtype.type(x)
-
-
-def _operand(x: Any, dtype: Any, trace: Any) -> Any:
-    """`_literal` as an array where the operation runs now, from the cache if it was used before."""
-    if trace is not EVAL:
-        return _literal(x, dtype)
-    key = (type(x), x, dtype)
-    try:
-        found = _literals.get(key)
-    except TypeError:  # a list, say
-        return None
-    if found is None:
-        found = _literal(x, dtype)
-        if found is not None and x != 0:  # 0.0 and -0.0 are the same key
-            found = from_numpy(found, ShapedArray((), dtype))
-            if len(_literals) >= _LITERALS_LIMIT:
-                _literals.clear()
-            _literals[key] = found
-    return found
 
 
 def _forward(primitive: Any, function: Function, kinds: str) -> Function:
@@ -99,7 +57,7 @@ def _forward(primitive: Any, function: Function, kinds: str) -> Function:
             return function(self, other)
         if not aval.weak_type and kind_of(aval.dtype) in kinds:
             trace = current_trace()
-            scalar = _operand(other, aval.dtype, trace)
+            scalar = literal_operand(other, aval.dtype, trace)
             if scalar is not None:
                 return trace.process(primitive, (self, scalar), {})
         if not is_arraylike(other):
@@ -117,7 +75,7 @@ def _reflected(primitive: Any, function: Function, kinds: str) -> Function:
         aval = self.aval
         if not aval.weak_type and kind_of(aval.dtype) in kinds:
             trace = current_trace()
-            scalar = _operand(other, aval.dtype, trace)
+            scalar = literal_operand(other, aval.dtype, trace)
             if scalar is not None:
                 return trace.process(primitive, (scalar, self), {})
         if not is_arraylike(other):

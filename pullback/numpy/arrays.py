@@ -41,6 +41,8 @@ def broadcast_to_shape(x: Any, shape: tuple[int, ...]) -> Any:
 
 def convert_with_weak_type(x: Any, dtype: Any, weak: bool) -> Any:
     """`x` as an array of `dtype`, weak or not."""
+    if isinstance(x, Array) and x.aval.dtype is dtype and x.aval.weak_type == weak:
+        return x
     dtype = dtypes.canonical(dtype)
     aval = aval_of(x)
     if aval.dtype == dtype and aval.weak_type == weak:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
-
-import opt_einsum
+from typing import Any, Final
 
 from pullback import lax
 from pullback.core import dtypes
+from pullback.lazy import LazyModule
 from pullback.numpy.arrays import as_array, convert_with_weak_type
 from pullback.numpy.products import contract
 from pullback.numpy.promotion import check_arraylike, check_no_out, promote_dtypes
+
+_opt_einsum: Final = LazyModule("opt_einsum")
 
 __all__ = ["einsum", "einsum_path"]
 
@@ -45,7 +46,7 @@ def einsum(
     else:
         equation = ",".join(terms) + "->" + result
         how = "optimal" if optimize is True else optimize
-        path, _ = opt_einsum.contract_path(
+        path, _ = _opt_einsum.contract_path(
             equation, *(x.shape for x in arrays), shapes=True, optimize=how
         )
     options = {"precision": precision, "preferred_element_type": preferred_element_type}
@@ -62,7 +63,7 @@ def einsum_path(subscripts: Any, /, *operands: Any, optimize: Any = "auto") -> t
     arrays, terms, result = _parse(subscripts, operands)
     equation = ",".join(terms) + "->" + result
     how = "optimal" if optimize is True else optimize
-    path, info = opt_einsum.contract_path(
+    path, info = _opt_einsum.contract_path(
         equation, *(x.shape for x in arrays), shapes=True, optimize=how
     )
     return path, info
@@ -83,7 +84,7 @@ def _parse(subscripts: Any, operands: Sequence[Any]) -> tuple[list[Any], list[st
         asked = [subscripts, *operands]
         for k, x in enumerate(arrays):
             asked[2 * k] = x.shape
-    inputs, result, _ = opt_einsum.parser.parse_einsum_input(asked, shapes=True)
+    inputs, result, _ = _opt_einsum.parser.parse_einsum_input(asked, shapes=True)
     terms = inputs.split(",")
     _check_lengths(arrays, terms)
     if len(arrays) == 1:

@@ -18,6 +18,7 @@ from pullback.numpy.promotion import (
     promote_args_inexact,
     unwrap,
 )
+from pullback.ops import elementwise as ops
 
 __all__ = ["BINARY_NOTE", "FUNCTIONS", "IMPORT", "KEPT_NOTE", "publish"]
 
@@ -280,37 +281,37 @@ def _ordered(real: Function) -> Function:
 _COMPARISONS: Final[tuple[Row, ...]] = (
     (
         "greater",
-        _ordered(lax.gt),
+        _ordered(ops.gt.bind),
         "Whether `x1 > x2`, element by element.",
         "greater(jnp.arange(3), 1) -> Array([False, False,  True], dtype=bool)",
     ),
     (
         "greater_equal",
-        _ordered(lax.ge),
+        _ordered(ops.ge.bind),
         "Whether `x1 >= x2`, element by element.",
         "greater_equal(jnp.arange(3), 1) -> Array([False,  True,  True], dtype=bool)",
     ),
     (
         "less",
-        _ordered(lax.lt),
+        _ordered(ops.lt.bind),
         "Whether `x1 < x2`, element by element.",
         "less(jnp.arange(3), 1) -> Array([ True, False, False], dtype=bool)",
     ),
     (
         "less_equal",
-        _ordered(lax.le),
+        _ordered(ops.le.bind),
         "Whether `x1 <= x2`, element by element.",
         "less_equal(jnp.arange(3), 1) -> Array([ True,  True, False], dtype=bool)",
     ),
     (
         "equal",
-        _binary(lax.eq),
+        _binary(ops.eq.bind),
         "Whether `x1 == x2`, element by element.",
         "equal(jnp.arange(3), 1) -> Array([False,  True, False], dtype=bool)",
     ),
     (
         "not_equal",
-        _binary(lax.ne),
+        _binary(ops.ne.bind),
         "Whether `x1 != x2`, element by element.",
         "not_equal(jnp.arange(3), 1) -> Array([ True, False,  True], dtype=bool)",
     ),
@@ -319,13 +320,13 @@ _COMPARISONS: Final[tuple[Row, ...]] = (
 _BINARY_INEXACT: Final[tuple[Row, ...]] = (
     (
         "true_divide divide",
-        _binary_inexact(lax.div),
+        _binary_inexact(ops.div.bind),
         "The quotient; integers are divided in float32.",
         "true_divide(jnp.array([1, 3]), 2) -> Array([0.5, 1.5], dtype=float32)",
     ),
     (
         "nextafter",
-        _binary_inexact(lax.nextafter),
+        _binary_inexact(ops.nextafter.bind),
         "The next representable number after `x1` towards `x2`.",
         "nextafter(jnp.float32(0), jnp.float32(1)) -> Array(1.e-45, dtype=float32)",
     ),

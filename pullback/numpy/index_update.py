@@ -10,6 +10,7 @@ import numpy as np
 
 from pullback import lax
 from pullback.core import dtypes
+from pullback.core.trace import EVAL, current_trace
 from pullback.numpy.arrays import as_array, broadcast_to_shape, convert_with_weak_type
 from pullback.numpy.indexing import (
     PICKED,
@@ -19,10 +20,14 @@ from pullback.numpy.indexing import (
     index_vector,
     mode_name,
     normalized,
+    numpy_index,
+    numpy_position,
     parse,
+    picked_position,
     take_plan,
 )
 from pullback.numpy.promotion import check_arraylike, unwrap
+from pullback.runtime.array import ArrayImpl, make_array
 
 __all__ = ["IndexUpdateHelper", "IndexUpdateRef", "scatter_update"]
 
@@ -165,6 +170,10 @@ def scatter_update(
     plan = parse(x.shape, index)
     x_aval, (x, values) = x.aval, _common_dtype(x, values)
     values = _spread(values, plan)
+    if scatter is lax.scatter and mode is None and wrap_negative_indices:
+        found = _eager_set(x, values, plan)
+        if found is not None:
+            return convert_with_weak_type(found, x_aval.dtype, x_aval.weak_type)
     mode = mode_name(mode)
     picked = [normalized(p, plan.shape[p.axis], wrap_negative_indices) for p in plan.picked]
     if scatter is lax.scatter and _is_window(plan, picked):
@@ -181,6 +190,23 @@ def scatter_update(
             mode="fill" if mode is None else mode,
         )
     return convert_with_weak_type(out, x_aval.dtype, x_aval.weak_type)
+
+
+def _eager_set(x: Any, values: Any, plan: Plan) -> Any:
+    """The update of concrete arrays, by NumPy; None where an index is out of bounds or traced."""
+    if type(x) is not ArrayImpl or type(values) is not ArrayImpl or current_trace() is not EVAL:
+        return None
+    where = numpy_index(plan, clamp=False)
+    if where is None:
+        return None
+    new, rank = values._data, len(plan.picked_shape)
+    if rank:
+        have, want = picked_position(plan), numpy_position(plan)
+        if have != want:
+            new = np.moveaxis(new, range(have, have + rank), range(want, want + rank))
+    data = x._data.copy()
+    data[where] = new
+    return make_array(data, x.aval)
 
 
 def _common_dtype(x: Any, values: Any) -> tuple[Any, Any]:

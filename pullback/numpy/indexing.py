@@ -28,7 +28,20 @@ from pullback.numpy.arrays import as_array
 from pullback.numpy.promotion import broadcast_shapes
 from pullback.runtime.array import ArrayImpl, from_numpy
 
-__all__ = ["Part", "Picked", "Plan", "getitem", "index_vector", "parse", "take_plan"]
+__all__ = [
+    "Part",
+    "Picked",
+    "Plan",
+    "getitem",
+    "index_vector",
+    "mode_name",
+    "normalized",
+    "numpy_index",
+    "numpy_position",
+    "parse",
+    "picked_position",
+    "take_plan",
+]
 
 
 @dataclass(frozen=True)
@@ -264,7 +277,51 @@ def getitem(x: Any, index: Any) -> Any:
         found = _eager_basic(x, index)
         if found is not None:
             return found
+        plan = parse(x.shape, index)
+        where = numpy_index(plan, clamp=True)
+        return take_plan(x, plan) if where is None else _eager_take(x, plan, where)
     return take_plan(x, parse(x.shape, index))
+
+
+def numpy_index(plan: Plan, clamp: bool) -> tuple[Any, ...] | None:
+    """The index for NumPy of a plan without traced parts, one entry an axis; None if there is none.
+
+    Integers out of bounds are clamped, or give None.
+    """
+    index: list[Any] = [None] * len(plan.shape)
+    for part in plan.parts:
+        last = part.start + (part.size - 1) * part.step
+        stop = last + (1 if part.step > 0 else -1)
+        index[part.axis] = slice(part.start, None if stop < 0 else stop, part.step)
+        if part.size == 0:
+            index[part.axis] = slice(0, 0)
+    for p in plan.picked:
+        n = plan.shape[p.axis]
+        i = np.asarray(p.indices, np.int64)
+        i = np.where(i < 0, i + n, i)
+        inside = np.clip(i, 0, n - 1) if n else i
+        if n == 0 or not (clamp or np.array_equal(inside, i)):
+            return None
+        index[p.axis] = int(inside) if inside.ndim == 0 else inside
+    has_arrays = any(isinstance(e, np.ndarray) for e in index)
+    return tuple(index) if has_arrays or not plan.picked_shape else None
+
+
+def numpy_position(plan: Plan) -> int:
+    """How many kept axes NumPy puts before the picked ones when `None` is left out of the index."""
+    axes = sorted(p.axis for p in plan.picked)
+    adjacent = axes == list(range(axes[0], axes[0] + len(axes)))
+    return sum(part.axis < axes[0] for part in plan.parts) if adjacent else 0
+
+
+def _eager_take(x: ArrayImpl, plan: Plan, where: tuple[Any, ...]) -> Any:
+    data = x._data[where]
+    rank = len(plan.picked_shape)
+    if rank:
+        have, want = numpy_position(plan), picked_position(plan)
+        if have != want:
+            data = np.moveaxis(data, range(have, have + rank), range(want, want + rank))
+    return _wrapped(x, np.reshape(data, plan.result_shape()))
 
 
 _BASIC: Final = frozenset((int, slice, type(None), type(Ellipsis)))
@@ -414,7 +471,7 @@ def _repeated(x: Any, plan: Plan) -> Any:
     """All picked axes were constants: the elements are the same everywhere in `picked_shape`."""
     if not plan.picked_shape:
         return x
-    start, rank = _picked_position(plan), len(plan.picked_shape)
+    start, rank = picked_position(plan), len(plan.picked_shape)
     kept = tuple(k if k < start else k + rank for k in range(x.ndim))
     return lax.broadcast_in_dim(x, plan.result_shape(new_axes=False), kept)
 
@@ -463,7 +520,7 @@ def _gathered(
     axes = tuple(p.axis for p in picked)
     if any(x.shape[a] == 0 for a in axes):
         return _gather_from_nothing(x, plan, mode, fill)
-    start, rank = _picked_position(plan), len(plan.picked_shape)
+    start, rank = picked_position(plan), len(plan.picked_shape)
     numbers = lax.GatherDimensionNumbers(
         offset_dims=tuple(k if k < start else k + rank for k in range(x.ndim - len(axes))),
         collapsed_slice_dims=tuple(sorted(axes)),
@@ -482,6 +539,6 @@ def _gather_from_nothing(x: Any, plan: Plan, mode: Any, fill: Any) -> Any:
     return lax.full(shape, 0 if fill is None else fill, x.dtype)
 
 
-def _picked_position(plan: Plan) -> int:
+def picked_position(plan: Plan) -> int:
     """How many kept axes come before the picked ones."""
     return sum(isinstance(item, Part) for item in plan.order[: plan.order.index(PICKED)])

@@ -9,16 +9,18 @@ from __future__ import annotations
 import operator
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from pullback import config
 from pullback.core import dtypes
 from pullback.core.array import Array
+from pullback.core.avals import ShapedArray
 from pullback.core.source import at_user_line
-from pullback.core.trace import concrete_or_error
+from pullback.core.trace import EVAL, concrete_or_error, current_trace
 from pullback.numpy.arrays import as_array, broadcast_to_shape, convert_with_weak_type
+from pullback.runtime.array import from_numpy
 
 __all__ = [
     "broadcast_shapes",
@@ -29,6 +31,7 @@ __all__ = [
     "convert",
     "ensure_arraylike",
     "is_arraylike",
+    "literal_operand",
     "promote_args",
     "promote_args_inexact",
     "promote_args_numeric",
@@ -82,6 +85,47 @@ def shape_of(x: Any) -> tuple[int, ...]:
     return () if isinstance(x, _SCALAR_TYPES) else x.shape
 
 
+_NUMBERS: Final = {int: "iufc", float: "fc", complex: "c"}
+"""The kinds of dtypes that a Python scalar takes without changing them."""
+
+_SMALL_INTEGER: Final = 127
+
+
+_literals: Final[dict[Any, Any]] = {}
+"""Scalars of eager operations by type, value and dtype; a bounded cache."""
+_LITERALS_LIMIT: Final = 1024
+
+
+def _literal(x: Any, dtype: Any) -> Any:
+    """A Python scalar in a dtype, or None where the general route has to decide."""
+    kinds = _NUMBERS.get(type(x))
+    if kinds is None:
+        return None
+    kind = dtypes.kind_of(dtype)
+    if kind not in kinds or (kind in "iu" and not 0 <= x <= _SMALL_INTEGER):
+        return None
+    return dtype.type(x)
+
+
+def literal_operand(x: Any, dtype: Any, trace: Any) -> Any:
+    """`_literal` as an array where the operation runs now, from the cache if it was used before."""
+    if trace is not EVAL:
+        return _literal(x, dtype)
+    key = (type(x), x, dtype)
+    try:
+        found = _literals.get(key)
+    except TypeError:  # a list, say
+        return None
+    if found is None:
+        found = _literal(x, dtype)
+        if found is not None and x != 0:  # 0.0 and -0.0 are the same key
+            found = from_numpy(found, ShapedArray((), dtype))
+            if len(_literals) >= _LITERALS_LIMIT:
+                _literals.clear()
+            _literals[key] = found
+    return found
+
+
 def convert(x: Any, dtype: Any, weak: bool = False) -> Any:
     """`x` as an operand of `dtype`: an array if it was one, a typed scalar if it was a scalar.
 
@@ -90,7 +134,8 @@ def convert(x: Any, dtype: Any, weak: bool = False) -> Any:
     if type(x) in _PYTHON:
         if weak and dtypes.python_scalar_dtype(type(x)) == dtype and type(x) is not bool:
             return x
-        return _typed_scalar(x, dtype, weak)
+        found = None if weak else literal_operand(x, dtype, current_trace())
+        return _typed_scalar(x, dtype, weak) if found is None else found
     aval = getattr(x, "aval", None)
     if aval is not None and aval.dtype == dtype and aval.weak_type == weak:
         return x
@@ -126,6 +171,8 @@ def python_int(x: int) -> Any:
 
 def ensure_arraylike(name: str, *args: Any) -> Any:
     """The operands as arrays (one, or a tuple of several), after `check_arraylike`."""
+    if len(args) == 1 and isinstance(args[0], Array):
+        return args[0]
     check_arraylike(name, *args)
     arrays = tuple(as_array(unwrap(x)) for x in args)
     return arrays[0] if len(arrays) == 1 else arrays

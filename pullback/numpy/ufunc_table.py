@@ -21,6 +21,7 @@ from pullback.numpy.promotion import (
     promote_shapes,
 )
 from pullback.numpy.ufuncs import ufunc
+from pullback.ops import elementwise as ops
 
 __all__ = ["UFUNCS"]
 
@@ -70,11 +71,11 @@ def _binary(name: str, operation: Function) -> Function:
 
 
 def _add(x1: Any, x2: Any) -> Any:
-    return lax.bitwise_or(x1, x2) if kind(x1) == "b" else lax.add(x1, x2)
+    return ops.or_.bind(x1, x2) if kind(x1) == "b" else ops.add.bind(x1, x2)
 
 
 def _multiply(x1: Any, x2: Any) -> Any:
-    return lax.bitwise_and(x1, x2) if kind(x1) == "b" else lax.mul(x1, x2)
+    return ops.and_.bind(x1, x2) if kind(x1) == "b" else ops.mul.bind(x1, x2)
 
 
 def _logical(name: str, operation: Function) -> Function:
@@ -184,14 +185,14 @@ def _build() -> None:
     )
     _make(
         "subtract",
-        _binary("subtract", lax.sub),
+        _binary("subtract", ops.sub.bind),
         "The difference.",
         "subtract(jnp.array([1, 2]), 3) -> Array([-2, -1], dtype=int32)",
         at="subtract",
     )
     _make(
         "maximum",
-        _binary("maximum", lax.max),
+        _binary("maximum", ops.max_.bind),
         "The larger element; nan if one is nan.",
         "maximum(jnp.array([1, 5]), 3) -> Array([3, 5], dtype=int32)",
         reduce=_without_dtype(reductions.max),
@@ -199,7 +200,7 @@ def _build() -> None:
     )
     _make(
         "minimum",
-        _binary("minimum", lax.min),
+        _binary("minimum", ops.min_.bind),
         "The smaller element; nan if one is nan.",
         "minimum(jnp.array([1, 5]), 3) -> Array([1, 3], dtype=int32)",
         reduce=_without_dtype(reductions.min),
@@ -234,21 +235,21 @@ def _build_logic() -> None:
     for name, operation, summary, example, identity in (
         (
             "bitwise_and",
-            lax.bitwise_and,
+            ops.and_.bind,
             "The bits that both have; of bools the logical and.",
             "bitwise_and(jnp.array([6, 3]), 2) -> Array([2, 2], dtype=int32)",
             -1,
         ),
         (
             "bitwise_or",
-            lax.bitwise_or,
+            ops.or_.bind,
             "The bits that one has; of bools the logical or.",
             "bitwise_or(jnp.array([6, 3]), 1) -> Array([7, 3], dtype=int32)",
             0,
         ),
         (
             "bitwise_xor",
-            lax.bitwise_xor,
+            ops.xor.bind,
             "The bits that just one has; of bools whether they differ.",
             "bitwise_xor(jnp.array([6, 3]), 1) -> Array([7, 2], dtype=int32)",
             0,

@@ -50,10 +50,29 @@ _accurate_erf_inv: Final = scipy_function("erfinv")
 # --------------------------------------------------------------------------- fma
 
 
+def _halves(x: Any) -> tuple[Any, Any]:
+    """A double as the sum of two of 26 bits (Veltkamp's splitting)."""
+    shifted = x * 134217729.0
+    high = shifted - (shifted - x)
+    return high, x - high
+
+
+def _fma_double(x: Any, y: Any, z: Any) -> Any:
+    """x y + z, the errors of the product and of the sum found exactly and added last (Dekker)."""
+    product = x * y
+    (x1, x0), (y1, y0) = _halves(x), _halves(y)
+    product_error = ((x1 * y1 - product) + x1 * y0 + x0 * y1) + x0 * y0
+    total = product + z
+    back = total - product
+    sum_error = (product - (total - back)) + (z - back)
+    out = total + (product_error + sum_error)
+    return np.where(np.isfinite(out), out, total)
+
+
 def _fma_reference(x: Any, y: Any, z: Any) -> Any:
     dtype = x.dtype
     if dtype == _F64:
-        return x * y + z
+        return _fma_double(x, y, z)
     wide = np.float64 if dtype == _F32 else np.float32
     return (x.astype(wide) * y.astype(wide) + z.astype(wide)).astype(dtype)
 

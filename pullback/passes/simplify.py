@@ -28,7 +28,14 @@ from pullback.transforms.dce import dce_jaxpr
 
 __all__ = ["simplify"]
 
-_CALLS: Final = {"jit": "jaxpr", "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr"}
+_CALLS: Final = {
+    "jit": "jaxpr",
+    "custom_jvp_call": "call_jaxpr",
+    "custom_vjp_call": "call_jaxpr",
+    "custom_vmap_call": "call",
+    "linear_call": "callee",
+    "remat_opt": "fwd_jaxpr",
+}
 """Primitives that only apply a jaxpr, and the parameter that holds it."""
 
 Atom = Var | Literal

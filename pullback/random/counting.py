@@ -173,8 +173,9 @@ def binomial(key: Any, n: Any, p: Any, shape: Any = None, dtype: Any = None) -> 
     """
     found, shape = float_dtype("binomial", dtype), parameter_shape("binomial", shape, n, p)
     key = one_key("binomial", key)
-    n, p = (broadcast_parameter(x, found, shape) for x in (n, p))
-    return binomial_of(key, n, p)
+    of = dtypes.to_inexact_dtype(dtypes.result_type(n, p))
+    n, p = (broadcast_parameter(x, of, shape) for x in (n, p))
+    return conversion.convert(binomial_of(key, n, p), found)
 
 
 def binomial_of(key: Any, n: Any, p: Any) -> Any:
@@ -318,7 +319,8 @@ def multinomial(
     outcomes = aval.shape[-1]
     one = np.empty(aval.shape[:-1], np.bool_)
     batch = parameter_shape("multinomial", None if shape is None else tuple(shape)[:-1], n, one)
-    p = broadcast_parameter(p, found, (*batch, outcomes))
+    of: Any = dtypes.to_inexact_dtype(dtypes.result_type(n, p))
+    p = broadcast_parameter(p, of, (*batch, outcomes))
     rank = len(batch)
     p = rearrange.moveaxis(p, rank, 0)
     rest = cumulative.cumsum(p, axis=0, reverse=True)
@@ -327,10 +329,10 @@ def multinomial(
 
     def draw(remaining: Any, x: Any) -> Any:
         ratio, subkey = x
-        ratio = e.min_(e.max_(ratio, found.type(0)), found.type(1))
+        ratio = e.min_(e.max_(ratio, of.type(0)), of.type(1))
         count = binomial_of(subkey, remaining, ratio)
         return e.sub(remaining, count), count
 
-    start = broadcast_parameter(n, found, batch)
+    start = broadcast_parameter(n, of, batch)
     counts = scan(draw, start, (ratios, keys), unroll=unroll)[1]
-    return rearrange.moveaxis(counts, 0, rank)
+    return conversion.convert(rearrange.moveaxis(counts, 0, rank), found)

@@ -199,7 +199,8 @@ def _weighted(
     e, dtype = elementwise, aval_of(p).dtype
     if not replace:
         g = e.add(gumbel_of(key, (n,), dtype, mode), e.log(p))
-        return _reshape(sorting.top_k(g, k=math.prod(shape), axis=0)[1], shape)
+        found = sorting.top_k(g, k=math.prod(shape), axis=0)[1]
+        return _reshape(conversion.convert(found, dtypes.default_int()), shape)
     sums = cumulative.cumsum(p, axis=0, reverse=False)
     last = slicing.slice_(sums, start_indices=(n - 1,), limit_indices=(n,), strides=None)
     total = rearrange.squeeze(last, dimensions=(0,))
@@ -272,10 +273,9 @@ def _without_replacement(
     noisy = elementwise.add(logits, gumbel_of(key, aval.shape, aval.dtype, mode))
     found = sorting.top_k(noisy, k=k, axis=axis)[1]
     order = (axis, *[d for d in range(aval.ndim) if d != axis])
-    found = rearrange.reshape(
+    return rearrange.reshape(
         found,
         new_sizes=tuple(shape),
         dimensions=None if order == tuple(range(aval.ndim)) else order,
         sharding=None,
     )
-    return conversion.convert(found, dtypes.default_int())

@@ -24,8 +24,9 @@ from pullback.core import dtypes
 from pullback.core.avals import ShapedArray
 from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, Literal
 from pullback.errors import LoweringError
-from pullback.llvm import emit, library, pool
+from pullback.lazy import LazyModule
 from pullback.llvm import jit as native
+from pullback.llvm import library, pool
 from pullback.llvm.entry import (
     EntrySpec,
     FastCallable,
@@ -37,8 +38,6 @@ from pullback.llvm.entry import (
     input_output,
     make_entry,
 )
-from pullback.loops.program import lower_program
-from pullback.loops.text import program_text
 from pullback.passes import simplify
 from pullback.passes.host_calls import number_callbacks
 from pullback.runtime import cache
@@ -47,6 +46,10 @@ from pullback.runtime.fingerprint import Uncacheable, fingerprint
 from pullback.runtime.host_calls import HostTable, raise_pending
 
 __all__ = ["Executable", "compile_jaxpr"]
+
+_program: Final = LazyModule("pullback.loops.program")
+_text: Final = LazyModule("pullback.loops.text")
+_emit: Final = LazyModule("pullback.llvm.emit")
 
 RELEASE_GIL_COST: Final = 200_000.0
 """Programs of more (in elementary operations) let other Python threads run meanwhile."""
@@ -207,11 +210,11 @@ def _needed(closed: ClosedJaxpr, computed: Sequence[int]) -> tuple[ClosedJaxpr, 
 
 def _generate(closed: ClosedJaxpr, name: str) -> Code:
     """Machine code for a simplified jaxpr."""
-    program = lower_program(closed, vector_bits=native.vector_bits(), name=name)
+    program = _program.lower_program(closed, vector_bits=native.vector_bits(), name=name)
     if os.environ.get("PULLBACK_DUMP"):
         native.dump(name, ".jaxpr", str(closed))
-        native.dump(name, ".loops", program_text(program))
-    module = emit.emit_module(program, native.vector_bits(), name=_PROGRAM)
+        native.dump(name, ".loops", _text.program_text(program))
+    module = _emit.emit_module(program, native.vector_bits(), name=_PROGRAM)
     object_code = native.compile_object(module.text, name=name)
     return Code(object_code, tuple(module.symbols), module.arena_bytes, module.cost)
 

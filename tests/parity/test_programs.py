@@ -1,16 +1,13 @@
-"""Programs as people write them, on JAX and on us: the same values, dtypes and shapes."""
+"""Programs as people write them give on us what they give on JAX: values, dtypes, shapes."""
 
 from __future__ import annotations
 
-import functools
+import json
 import subprocess
 import sys
+import textwrap
 from typing import Any
 
-import jax
-import jax.flatten_util
-import jax.scipy.special
-import jax.scipy.stats
 import numpy as np
 import pytest
 
@@ -20,6 +17,7 @@ from pullback.dropin.shims import ops
 from tests.parity.programs import (
     arrays,
     calculus,
+    golden,
     inference,
     networks,
     physics,
@@ -30,7 +28,7 @@ from tests.parity.programs.registry import PROGRAMS, Program
 
 
 class _Namespace:
-    """Pullback under the layout of JAX, in a process where JAX itself is imported too."""
+    """Pullback under the layout of JAX, in a process where JAX itself may be imported too."""
 
     ops = ops
 
@@ -42,54 +40,61 @@ OURS = _Namespace()
 FIELDS = [arrays, calculus, inference, networks, physics, sequences, structure]
 
 
-def _leaves(value: Any, path: str = "") -> list[tuple[str, Any]]:
-    """The parts of a result that are not containers, with their paths."""
-    if isinstance(value, dict):
-        return [leaf for k in value for leaf in _leaves(value[k], f"{path}.{k}")]
-    if isinstance(value, (tuple, list)):
-        return [leaf for i, part in enumerate(value) for leaf in _leaves(part, f"{path}[{i}]")]
-    return [(path, value)]
-
-
-def _is_array(value: Any) -> bool:
-    return isinstance(value, (jax.Array, Array, np.ndarray, np.generic))
-
-
-def _compare(ours: Any, theirs: Any, rtol: float, path: str) -> None:
-    assert _is_array(ours) == _is_array(theirs), f"{path}: {type(ours)} for {type(theirs)}"
-    if not _is_array(theirs):
-        assert type(ours) is type(theirs), path
-        if not isinstance(theirs, float):
-            assert ours == theirs, path
-    else:
-        assert (ours.shape, str(ours.dtype)) == (theirs.shape, str(theirs.dtype)), path
-    a, b = np.asarray(ours), np.asarray(theirs)
-    if b.dtype.kind in "biuSU":
-        np.testing.assert_array_equal(a, b, err_msg=path)
+def _close(ours: np.ndarray, theirs: np.ndarray, rtol: float, path: str) -> None:
+    if theirs.dtype.kind not in "fc":
+        np.testing.assert_array_equal(ours, theirs, err_msg=path)
         return
-    kind = np.complex128 if b.dtype.kind == "c" else np.float64
-    a, b = a.astype(kind), b.astype(kind)
+    kind = np.complex128 if theirs.dtype.kind == "c" else np.float64
+    a, b = ours.astype(kind), theirs.astype(kind)
     finite = b[np.isfinite(b)]
     largest = float(np.abs(finite).max()) if finite.size else 0.0
     np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * largest, err_msg=path)
 
 
-def check(ours: Any, theirs: Any, rtol: float) -> None:
-    """Raise AssertionError where two results differ."""
-    mine, others = _leaves(ours), _leaves(theirs)
-    assert [p for p, _ in mine] == [p for p, _ in others]
-    for (path, a), (_, b) in zip(mine, others, strict=True):
-        _compare(a, b, rtol, path)
+def check(program: Program, result: Any) -> None:
+    """Raise AssertionError where a result differs from that of JAX."""
+    ours, theirs = golden.leaves(result), golden.expected(program)
+    types = [(path, golden.describe(x, (Array,))) for path, x in ours]
+    assert types == [(path, kind) for path, kind, _ in theirs]
+    for (path, x), (_, _, expected) in zip(ours, theirs, strict=True):
+        _close(golden.elements(x), expected, program.rtol, path)
 
 
-@functools.cache
-def _expected(program: Program) -> Any:
-    return program.run(jax)
+@pytest.fixture(scope="module", autouse=True)
+def recorded(request: pytest.FixtureRequest) -> None:
+    """With `--golden-update`, the selected programs run on JAX first."""
+    if request.config.getoption("--golden-update"):
+        for item in request.session.items:
+            call = getattr(item, "callspec", None)
+            if call is not None and item.name.startswith("test_as_written"):
+                golden.record(call.params["program"])
 
 
-@pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.name)
-class TestProgram:
-    """A program gives what it gives on JAX."""
+def _ids(program: Program) -> str:
+    return program.name
 
-    def test_as_written(self, program: Program) -> None:
-        check(program.run(OURS), _expected(program), program.rtol)
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=_ids)
+def test_as_written(program: Program) -> None:
+    check(program, program.run(OURS))
+
+
+@pytest.mark.parametrize("program", [p for p in PROGRAMS if p.eager], ids=_ids)
+def test_operation_by_operation(program: Program) -> None:
+    with pullback.disable_jit():
+        check(program, program.run(OURS))
+
+
+@pytest.mark.parametrize("program", [p for p in PROGRAMS if p.whole_jit], ids=_ids)
+def test_in_one_jit(program: Program) -> None:
+    check(program, pullback.jit(lambda: program.run(OURS))())
+
+
+_SCRIPT = """
+from pullback import dropin
+dropin.install()
+import jax
+import jax.numpy as jnp
+from tests.parity.programs import {field}
+from tests.parity.programs.golden_text import text
+"""

@@ -238,7 +238,7 @@ def numpy_arguments(jax: Any) -> Any:
     table = np.linspace(0, 1, 4)
     return (
         f(x, 2, True), f(x, np.float32(2.5), False), f(1, 2, True), f(np.int8(3), 2, True),
-        jax.grad(lambda x: (x**2).sum())(x), jax.vmap(jnp.sum)(x), jax.jit(jnp.sum)(values, axis=0),
+        jax.grad(lambda x: (x**2).sum())(x), jax.vmap(jnp.sum)(x), jax.jit(jnp.sum)(values),
         jnp.asarray(table)[index], jnp.arange(4)[np.array([0, 2])], jax.jit(lambda i: jnp.asarray(table)[i])(2),
         jax.value_and_grad(jnp.sin)(np.float32(1.0)), jnp.dot(x, values.repeat(2)[:3]), jax.device_put(x).dtype.name,
     )  # fmt: skip
