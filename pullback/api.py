@@ -3,84 +3,45 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from pullback import config, tree
-from pullback.core import axes, dtypes
+from pullback.core import axes
 from pullback.core.array import Array
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.jaxpr import ClosedJaxpr, DebugInfo
 from pullback.core.source import Description, name_scope
+from pullback.core.structs import ShapeDtypeStruct
 from pullback.core.trace import Tracer
 from pullback.runtime.dispatch import to_array
-from pullback.transforms.arguments import FlatFunction, check_callable, check_operand, shaped
+from pullback.runtime.jit import jit
+from pullback.transforms.arguments import (
+    FlatFunction,
+    as_index_tuple,
+    check_callable,
+    check_operand,
+    fix_arguments,
+    shaped,
+)
 from pullback.transforms.arguments import function_name as _name
+from pullback.transforms.derivatives import vjp
 from pullback.transforms.staging import stage
 
 __all__ = [
     "ShapeDtypeStruct",
     "block_until_ready",
     "device_get",
-    "device_put",
     "disable_jit",
     "enable_x64",
     "eval_shape",
+    "fwd_and_bwd",
     "make_jaxpr",
     "named_call",
     "named_scope",
 ]
-
-
-class ShapeDtypeStruct:
-    """The type of an array without its elements.
-
-    >>> import pullback as pb
-    >>> pb.ShapeDtypeStruct((2, 3), "float32")
-    ShapeDtypeStruct(shape=(2, 3), dtype=float32)
-    """
-
-    __slots__ = ("dtype", "shape", "sharding", "weak_type")
-
-    def __init__(
-        self, shape: Any, dtype: Any, *, sharding: Any = None, weak_type: bool = False, **_: Any
-    ) -> None:
-        if dtype is None:
-            raise ValueError("ShapeDtypeStruct: dtype must not be None")
-        self.shape = tuple(shape)
-        self.dtype = dtype if isinstance(dtype, dtypes.KeyDtype) else np.dtype(dtype)
-        self.sharding = sharding
-        self.weak_type = weak_type
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return int(np.prod(self.shape, dtype=np.int64))
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self.shape)
-
-    def __len__(self) -> int:
-        if not self.shape:
-            raise TypeError("len() of a type without axes")
-        return int(self.shape[0])
-
-    def __repr__(self) -> str:
-        weak = ", weak_type=True" if self.weak_type else ""
-        return f"ShapeDtypeStruct(shape={self.shape}, dtype={self.dtype.name}{weak})"
-
-    def _key(self) -> Any:
-        return self.shape, self.dtype, self.weak_type
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, ShapeDtypeStruct) and self._key() == other._key()
-
-    def __hash__(self) -> int:
-        return hash(self._key())
 
 
 def _struct(aval: ShapedArray) -> ShapeDtypeStruct:
@@ -133,6 +94,39 @@ def make_jaxpr(
     return jaxpr_maker
 
 
+def fwd_and_bwd(
+    fun: Callable[..., Any],
+    argnums: int | Sequence[int],
+    has_aux: bool = False,
+    jitted: bool = True,
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The forward and the backward pass of `fun` as two functions, each compiled once.
+
+    `fwd(*args)` returns `(result, residuals)`, and the auxiliary result after them with `has_aux`;
+    `bwd(residuals, ct)` the cotangents of the arguments `argnums`.
+
+    >>> import pullback as pb
+    >>> fwd, bwd = pb.fwd_and_bwd(lambda x, y: x * y, argnums=(0, 1))
+    >>> result, residuals = fwd(3.0, 5.0)
+    >>> [float(ct) for ct in bwd(residuals, 1.0)]
+    [5.0, 3.0]
+    """
+    check_callable(fun, "fwd_and_bwd")
+
+    def fwd(*args: Any) -> Any:
+        nums = as_index_tuple(argnums, len(args), "fwd_and_bwd")
+        partial = fix_arguments(fun, args, {}, nums)
+        functools.update_wrapper(partial, fun)
+        return vjp(partial, *[args[i] for i in nums], has_aux=has_aux)
+
+    def bwd(residuals: Any, ct: Any) -> Any:
+        cts = residuals(ct)
+        return cts[0] if isinstance(argnums, (int, np.integer)) else cts
+
+    functools.update_wrapper(fwd, fun)
+    return (jit(fwd), jit(bwd)) if jitted else (fwd, bwd)
+
+
 def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Shapes and dtypes of the result of `fun`, without computing it.
 
@@ -155,21 +149,6 @@ def block_until_ready(x: Any) -> Any:
     [1.0, 1.0]
     """
     return x
-
-
-def device_put(x: Any, device: Any = None, *, src: Any = None, donate: bool = False) -> Any:
-    """The arrays of a pytree on the device; there is one, the CPU.
-
-    >>> import numpy as np, pullback as pb
-    >>> pb.device_put(np.ones(2)).tolist()
-    [1.0, 1.0]
-    """
-
-    def put(leaf: Any) -> Any:
-        check_operand(leaf, "device_put")
-        return leaf if isinstance(leaf, Tracer) else to_array(leaf)
-
-    return tree.map(put, x)
 
 
 def device_get(x: Any) -> Any:

@@ -31,7 +31,7 @@ _listeners: list[Callable[[], None]] = []
 class Setting:
     """One configuration value: call it without arguments to read it, with one to override it."""
 
-    __slots__ = ("check", "doc", "in_fingerprint", "name", "value")
+    __slots__ = ("check", "doc", "in_fingerprint", "name", "value", "watchers")
 
     def __init__(
         self, name: str, value: Any, check: Callable[[Any], Any], doc: str, in_fingerprint: bool
@@ -40,7 +40,14 @@ class Setting:
         env = os.environ.get(name.replace("jax_", "pullback_", 1).upper(), None)
         env = os.environ.get(name.upper()) if env is None else env
         self.value = value if env is None else check(env)
+        self.watchers: list[Callable[[], None]] = []
+        """Called after each change, of the process or of a thread."""
         _settings[name] = self
+
+    def changed(self) -> None:
+        """Tell the watchers."""
+        for watcher in self.watchers:
+            watcher()
 
     def __call__(self) -> Any:
         """The value in force in this thread."""
@@ -55,10 +62,12 @@ class Setting:
         values[name] = self.check(value)
         ACTIVE.append(self)
         try:
+            self.changed()
             yield
         finally:
             ACTIVE.pop()
             _overrides.values = before
+            self.changed()
 
 
 def _boolean(value: Any) -> bool:
@@ -82,6 +91,10 @@ def _one_of(*allowed: Any) -> Callable[[Any], Any]:
 
 def _optional_string(value: Any) -> Any:
     return None if value is None else str(value)
+
+
+def _anything(value: Any) -> Any:
+    return value
 
 
 x64: Final = Setting(
@@ -111,6 +124,54 @@ default_prng_impl: Final = Setting(
     "jax_default_prng_impl", "threefry2x32", _one_of("threefry2x32"), "Generator of new keys.", True
 )
 debug_nans: Final = Setting("jax_debug_nans", False, _boolean, "Raise at the first NaN.", True)
+debug_infs: Final = Setting(
+    "jax_debug_infs", False, _boolean, "Raise at the first infinity.", True
+)
+explain_cache_misses: Final = Setting(
+    "jax_explain_cache_misses", False, _boolean, "Log why a function is traced again.", False
+)
+log_compiles: Final = Setting(
+    "jax_log_compiles", False, _boolean, "Log each new program of a jitted function.", False
+)
+default_device: Final = Setting(
+    "jax_default_device", None, _anything, "Where new arrays go; there is one device.", False
+)
+platforms: Final = Setting(
+    "jax_platforms", None, _optional_string, "Backends to use; there is the CPU.", False
+)
+_GUARDS: Final = ("allow", "log", "disallow", "log_explicit", "disallow_explicit")
+transfer_guard: Final = Setting(
+    "jax_transfer_guard",
+    "allow",
+    _one_of(*_GUARDS),
+    "Transfers between host and devices; there are none.",
+    False,
+)
+transfer_guard_host_to_device: Final = Setting(
+    "jax_transfer_guard_host_to_device", "allow", _one_of(*_GUARDS), "As transfer_guard.", False
+)
+transfer_guard_device_to_host: Final = Setting(
+    "jax_transfer_guard_device_to_host", "allow", _one_of(*_GUARDS), "As transfer_guard.", False
+)
+transfer_guard_device_to_device: Final = Setting(
+    "jax_transfer_guard_device_to_device", "allow", _one_of(*_GUARDS), "As transfer_guard.", False
+)
+enable_checks: Final = Setting(
+    "jax_enable_checks", False, _boolean, "Check our own invariants more often.", False
+)
+debug_key_reuse: Final = Setting(
+    "jax_debug_key_reuse", False, _boolean, "Accepted; keys are not tracked.", False
+)
+enable_custom_prng: Final = Setting(
+    "jax_enable_custom_prng", False, _boolean, "Accepted; typed keys always work.", False
+)
+compilation_cache_dir: Final = Setting(
+    "jax_compilation_cache_dir",
+    None,
+    _optional_string,
+    "Accepted; the directory is set by PULLBACK_CACHE_DIR.",
+    False,
+)
 check_tracer_leaks: Final = Setting(
     "jax_check_tracer_leaks",
     False,
@@ -143,6 +204,7 @@ def update(name: str, value: Any) -> None:
         raise AttributeError(f"there is no setting {name!r}; known: {', '.join(sorted(_settings))}")
     setting = _settings[name]
     setting.value = setting.check(value)
+    setting.changed()
     for listener in _listeners:
         listener()
 
@@ -167,6 +229,11 @@ def on_update(listener: Callable[[], None]) -> None:
 def fingerprint() -> tuple[Any, ...]:
     """What a traced program depends on besides its arguments."""
     return tuple(s() for s in _settings.values() if s.in_fingerprint)
+
+
+def fingerprint_names() -> list[str]:
+    """The names of the settings in `fingerprint`."""
+    return [s.name for s in _settings.values() if s.in_fingerprint]
 
 
 def __getattr__(name: str) -> Any:

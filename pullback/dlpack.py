@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from pullback.runtime.dlpack import from_dlpack, is_supported_dtype
+from pullback.core.dlpack import is_supported_dtype
+from pullback.runtime.placement import from_dlpack
 
 __all__ = ["from_dlpack", "is_supported_dtype"]

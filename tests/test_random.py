@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import pullback
 from pullback import random
 from pullback.core.primitive import registry
 from pullback.errors import UnsupportedError
@@ -193,3 +194,22 @@ def test_errors() -> None:
         random.fold_in(k, -1)
     with pytest.raises(ValueError, match="do not broadcast"):
         random.uniform(k, (2,), minval=np.zeros(3, np.float32))
+
+
+WIDE = ("uniform", "uniform_range", "randint", "choice_once", "choice_p_once", "categorical_once")
+
+
+@pytest.mark.parametrize("name", [*WIDE, "normal", "gamma", "multinomial"])
+def test_wide_types(name: str) -> None:
+    with pullback.enable_x64(), jax.enable_x64():
+        sample = EXACT[name] if name in EXACT else CLOSE[name][0]
+        ours, theirs = sample(random, random.key(42)), sample(jax.random, jax.random.key(42))
+        same(ours, theirs, 0 if name in EXACT else 64, 1)
+
+
+@pytest.mark.parametrize("name", ["uniform_range", "normal", "permutation", "gamma", "poisson"])
+def test_compiled(name: str) -> None:
+    sample = EXACT[name] if name in EXACT else CLOSE[name][0]
+    ours = pullback.jit(lambda key: sample(random, key))(random.key(42))
+    theirs = sample(jax.random, jax.random.key(42))
+    same(ours, theirs, 0 if name in EXACT else 16, 1)

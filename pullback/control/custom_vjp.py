@@ -280,10 +280,10 @@ class custom_vjp(CustomFunction):
         """Set the rule.
 
         With `symbolic_zeros` the forward rule gets each leaf of its arguments as a
-        `CustomVJPPrimal(value, perturbed)`, where `perturbed` says whether it is differentiated, and
-        cotangents known to be zero come as `SymbolicZero`. `optimize_remat` says that the forward
-        rule may be replaced by the function where its residuals are not used, as in the first pass
-        through a checkpointed function.
+        `CustomVJPPrimal(value, perturbed)`, where `perturbed` says whether it is differentiated,
+        and cotangents known to be zero come as `SymbolicZero`. `optimize_remat` says that the
+        forward rule may be replaced by the function where its residuals are not used, as in the
+        first pass through a checkpointed function.
         """
         self.fwd, self.bwd = fwd, bwd
         self.symbolic_zeros, self.optimize_remat = symbolic_zeros, optimize_remat

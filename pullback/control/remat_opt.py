@@ -142,9 +142,7 @@ remat_opt: Final = Primitive(
     abstract=lambda *avals, fwd_jaxpr, **_: fwd_jaxpr.out_avals,
     reference=_reference,
     jvp=_jvp,
-    transpose=NotApplicable(
-        "transpose of remat_opt", "it holds the forward pass, not a linear map"
-    ),
+    transpose=NotApplicable("transpose of remat_opt", "it is the forward pass, not linear"),
     batch=_batch,
     partial_eval=HigherOrder(_split, _dce),
     lower=_lower,

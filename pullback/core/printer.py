@@ -22,9 +22,15 @@ _HIDDEN: Final[dict[str, frozenset[str]]] = {
 _HIDDEN_IF_NONE: Final[dict[str, frozenset[str]]] = {
     "broadcast_in_dim": frozenset(("broadcast_dimensions", "sharding")),
     "convert_element_type": frozenset(("sharding",)),
+    "custom_jvp_call": frozenset(("num_consts",)),
+    "custom_vjp_call": frozenset(("num_consts",)),
     "dot_general": frozenset(("out_sharding", "precision", "preferred_element_type")),
 }
-_ORDER: Final = {"jit": ("name", "jaxpr")}
+_ORDER: Final = {
+    "custom_jvp_call": ("name", "call_jaxpr", "jvp", "num_consts", "symbolic_zeros"),
+    "custom_vjp_call": ("name", "bwd", "call_jaxpr", "fwd", "num_consts", "symbolic_zeros"),
+    "jit": ("name", "jaxpr"),
+}
 
 
 class _Names:
@@ -112,7 +118,7 @@ def _shown(eqn: Any) -> list[tuple[str, Any]]:
         (k, eqn.params[k])
         for k in order
         if k not in hidden and not k.startswith("_")
-        if not (eqn.params[k] in (None, ()) and k in if_none)
+        if k not in if_none or eqn.params[k] not in (None, (), 0)
     ]
 
 

@@ -8,7 +8,9 @@ A tracer knows its trace; to every other trace it is a constant.
 from __future__ import annotations
 
 import contextlib
+import gc
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
@@ -28,6 +30,7 @@ __all__ = [
     "EvalTrace",
     "Trace",
     "Tracer",
+    "check_leaks",
     "check_not_leaked",
     "concrete_or_error",
     "current_trace",
@@ -53,6 +56,20 @@ class Trace:
     def close(self) -> None:
         """Mark the end of the traced function; its tracers are leaks from now on."""
         self.alive = False
+
+
+def check_leaks(trace: weakref.ref[Trace], description: str) -> None:
+    """Raise if a trace that has ended is still referred to, which only its tracers do."""
+    gc.collect()
+    leaked = trace()
+    if leaked is not None:
+        made = [x for x in gc.get_referrers(leaked) if isinstance(x, Tracer)]
+        places = "\n".join(f"  {x.aval} made at {x._source or 'an unknown line'}" for x in made)
+        raise UnexpectedTracerError(
+            f"values traced in {description} are still referred to after the end of the trace:\n"
+            f"{places}\n  They were stored in a global, an attribute or a list outside; return "
+            "them instead."
+        )
 
 
 Evaluator = Callable[[Any, Sequence[Any], dict[str, Any]], Any]

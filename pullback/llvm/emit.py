@@ -14,6 +14,7 @@ are called through `pb_parallel_for`.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -54,6 +55,7 @@ INLINE_NS: Final = 300.0
 STACK_BYTES: Final = 512
 STACK_TOTAL: Final = 1 << 15
 UNKNOWN_TURNS: Final = 16
+INLINED_USES: Final = 12
 CALL_NS: Final = 2000.0
 
 
@@ -75,6 +77,7 @@ def emit_module(
     main = _Main(module, program)
     body = main.write()
     head = f"define i32 @{name}(ptr %args, ptr %outs, ptr %arena) {{"
+    _call_often_used(module, body)
     defined = _defined(module.functions)
     declarations = [d for n, d in sorted(module.declarations.items()) if n not in defined]
     text = "\n\n".join(
@@ -83,6 +86,16 @@ def emit_module(
     return EmittedModule(text, max(program.arena_bytes, 1), sorted(module.symbols), main.cost)
 
 
+def _call_often_used(module: Module, body: str) -> None:
+    """Elementary functions with many uses are called: inlining them all costs compile time."""
+    uses = Counter(name for text in (*module.functions, body) for name in _MATH.findall(text))
+    for k, text in enumerate(module.functions):
+        found = _DEFINE.match(text)
+        if found is not None and uses[found.group(1)] > INLINED_USES:
+            module.functions[k] = text.replace(" alwaysinline ", " noinline ", 1)
+
+
+_MATH: Final = re.compile(r" call \S+(?: x \S+)? @(pb_[\w]+)\(")
 _DEFINE: Final = re.compile(r"^define [^@]*@([\w.]+)\(", re.MULTILINE)
 
 

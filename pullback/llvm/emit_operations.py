@@ -380,7 +380,8 @@ def _math(text: Text, e: Op, t: str, args: list[str]) -> str:
         return _lane_by_lane(text, e, args, _scalar_call)
     require_math(text.module, name, kind, text.lanes)
     operands = ", ".join(f"{text.type(t)} {a}" for a in args)
-    return text.put(f"call {text.type(t)} @{kernels.symbol(name, kind, text.lanes)}({operands})")
+    symbol = kernels.symbol(name, kind, text.lanes)
+    return text.put(f"call {text.type(t)} @{symbol}({operands})")
 
 
 def require_math(module: Any, name: str, kind: str, lanes: int) -> None:

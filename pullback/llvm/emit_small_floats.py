@@ -1,8 +1,8 @@
 """Floats of 8 bits and fewer: kept as float32 in registers, rounded and packed here.
 
 A number is rounded by scaling it so that its last kept bit is a unit, rounding to an integer and
-scaling back.  Packing scales by a power of two that makes the small format's subnormal numbers those
-of float32, whose exponent and mantissa are then the small format's but for a shift.
+scaling back.  Packing scales by a power of two that makes the small format's subnormal numbers
+those of float32, whose exponent and mantissa are then the small format's but for a shift.
 """
 
 from __future__ import annotations

@@ -103,6 +103,7 @@ class ValueWriter:
         self.vector_axis: Axis | None = None
         self.vector_level = -1
         self.store_mask: str | None = None
+        self.in_postorder = False
 
     # ---------------------------------------------------------------- plumbing
 
@@ -160,16 +161,18 @@ class ValueWriter:
         found = self.values.get(id(e))
         if found is None:
             self.keep.append(e)
-            if e.depth > DEEP:
+            if e.depth > DEEP and not self.in_postorder:
                 self._operands_first(e)
             found = self.remember(id(e), self._compute(e))
         return found
 
     def _operands_first(self, e: Expr) -> None:
         """Compute what a deep expression is made of, so that recursion stays shallow."""
+        self.in_postorder = True
         for inner in postorder(e):
             if inner is not e and inner.depth > 1 and inner.dtype != INT64:
                 self.value(inner)
+        self.in_postorder = False
 
     def _compute(self, e: Expr) -> Value:
         if type(e) is Load:

@@ -31,6 +31,8 @@ SPLIT_MIN: Final = 1 << 16
 CHUNK: Final = 1 << 15
 """Elements of one part of a split reduction."""
 PARTS_ENOUGH: Final = 16
+LONG_STRIDE: Final = 512
+TALL: Final = 128
 PIECES_MIN: Final = 512
 MAX_CUTS: Final = 4
 
@@ -128,7 +130,13 @@ def _parts(nest: Nest, kept: Sequence[int]) -> int:
         return 1
     vector = vector_axis(nest)
     pieces = size_of(nest.axes[k] for k in kept)
-    return pieces if vector in nest.reduced else -(-pieces // 64)
+    if vector in nest.reduced:
+        return pieces
+    first = min(nest.reduced)
+    stride = size_of(nest.axes[k] for k in kept if k > first)
+    if stride >= LONG_STRIDE and extent_of(nest.axes[first]) >= TALL:
+        return 1  # a column at a time would touch a page a row
+    return -(-pieces // 64)
 
 
 def _parts_and_total(nest: Nest, first: int, step: int, count: int, rest: int) -> list[Nest]:

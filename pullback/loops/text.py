@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from pullback.loops.expr import Affine, Expr, Load, Op
+from pullback.loops.expr import DEEP, Affine, Expr, Load, Op, postorder
 from pullback.loops.ir import (
     Address,
     Assign,
@@ -154,7 +154,12 @@ class _Printer:
         yield from self.block(stmt.body, indent + "    ")
 
     def line(self, s: Stmt) -> str:
-        """The first line of a statement."""
+        """The first line of a statement, after the names of parts of deep expressions."""
+        for root in expressions(s):
+            for inner in postorder(root) if root.depth > DEEP else ():
+                if inner.depth % 16 == 0:
+                    self.shared.add(id(inner))
+                    self.expr(inner)
         if isinstance(s, Let):
             return f"{s.local!r} = {self.expr(s.value)}"
         if isinstance(s, Declare):

@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 
-def _check_placement(name: str, device: Any = None, out_sharding: Any = None) -> None:
+def check_placement(name: str, device: Any = None, out_sharding: Any = None) -> None:
     """All arrays live on the one CPU device, so a device is accepted and a mesh is not."""
     if out_sharding is not None:
         raise UnsupportedError(f"jnp.{name}: out_sharding needs a mesh of devices")
@@ -73,7 +73,7 @@ def array(
     (Array([[1, 2],
            [3, 4]], dtype=int32), dtype('float32'))
     """
-    _check_placement("array", device, out_sharding)
+    check_placement("array", device, out_sharding)
     if order not in (None, "C", "K"):
         raise NotImplementedError(f"Only implemented for order='C' or 'K', got {order!r}")
     wanted = None if dtype is None else dtypes.check_user_dtype(dtype, "array")
@@ -254,16 +254,17 @@ def frombuffer(buffer: Any, dtype: Any = float, count: int = -1, offset: int = 0
 
 
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Any:
-    """An array from an object with `__dlpack__`; the elements are copied.
+    """An array that shares the memory of an object with `__dlpack__`.
+
+    Copied where `copy` asks for it or the elements are not contiguous (ValueError with
+    `copy=False`).
 
     >>> import numpy as np
     >>> import pullback.numpy as jnp
     >>> jnp.from_dlpack(np.arange(3, dtype=np.int32))
     Array([0, 1, 2], dtype=int32)
     """
-    if copy is False:
-        raise ValueError("jnp.from_dlpack: arrays are immutable, so foreign memory is copied")
-    return array_of(np.array(np.from_dlpack(x)))
+    return placement.from_dlpack(x, device=device, copy=copy)
 
 
 # --------------------------------------------------------------------------- filled
@@ -279,7 +280,7 @@ def full(
     Array([[7., 7.],
            [7., 7.]], dtype=float32, weak_type=True)
     """
-    _check_placement("full", device, out_sharding)
+    check_placement("full", device, out_sharding)
     check_arraylike("full", fill_value)
     shape = static_shape(shape)
     if dtype is not None:
@@ -301,7 +302,7 @@ def zeros(shape: Any, dtype: Any = None, *, device: Any = None, out_sharding: An
     Array([[0., 0., 0.],
            [0., 0., 0.]], dtype=float32)
     """
-    _check_placement("zeros", device, out_sharding)
+    check_placement("zeros", device, out_sharding)
     return _filled("zeros", shape, 0, dtype)
 
 
@@ -312,7 +313,7 @@ def ones(shape: Any, dtype: Any = None, *, device: Any = None, out_sharding: Any
     >>> jnp.ones(3, dtype=int)
     Array([1, 1, 1], dtype=int32)
     """
-    _check_placement("ones", device, out_sharding)
+    check_placement("ones", device, out_sharding)
     return _filled("ones", shape, 1, dtype)
 
 
@@ -323,7 +324,7 @@ def empty(shape: Any, dtype: Any = None, *, device: Any = None, out_sharding: An
     >>> jnp.empty(2)
     Array([0., 0.], dtype=float32)
     """
-    _check_placement("empty", device, out_sharding)
+    check_placement("empty", device, out_sharding)
     return _filled("empty", shape, 0, dtype)
 
 
@@ -360,7 +361,7 @@ def full_like(
     >>> jnp.full_like(jnp.arange(3), 5)
     Array([5, 5, 5], dtype=int32)
     """
-    _check_placement("full_like", device, out_sharding)
+    check_placement("full_like", device, out_sharding)
     check_arraylike("full_like", fill_value)
     if shape_of(fill_value) != ():
         shape = shape_of(a) if shape is None else static_shape(shape)
@@ -377,7 +378,7 @@ def zeros_like(
     >>> jnp.zeros_like(jnp.arange(3))
     Array([0, 0, 0], dtype=int32)
     """
-    _check_placement("zeros_like", device, out_sharding)
+    check_placement("zeros_like", device, out_sharding)
     return _like("zeros_like", a, 0, dtype, shape)
 
 
@@ -390,7 +391,7 @@ def ones_like(
     >>> jnp.ones_like(jnp.zeros(2))
     Array([1., 1.], dtype=float32)
     """
-    _check_placement("ones_like", device, out_sharding)
+    check_placement("ones_like", device, out_sharding)
     return _like("ones_like", a, 1, dtype, shape)
 
 

@@ -20,7 +20,7 @@ from pullback.numpy.promotion import (
     ensure_arraylike,
     promote_dtypes_inexact,
 )
-from pullback.numpy.reductions import _wide_integer
+from pullback.numpy.reductions import wide_integer
 from pullback.numpy.shaping import moveaxis, ravel
 
 __all__ = [
@@ -56,7 +56,7 @@ def _cumulative(
     if fill_nan is not None:
         a = lax.select(isnan(a), lax.full_like(a, fill_nan), a)
     wanted = None if dtype is None else dtypes.check_user_dtype(dtype, name)
-    dtype = _wide_integer(a.dtype, wide) if wanted is None else wanted
+    dtype = wide_integer(a.dtype, wide) if wanted is None else wanted
     return scan(convert_with_weak_type(a, dtype, False), axis)
 
 

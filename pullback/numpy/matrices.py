@@ -87,7 +87,7 @@ def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Any:
     Array([[1., 0., 0.],
            [1., 1., 0.]], dtype=float32)
     """
-    dtype = dtypes.check_user_dtype(dtype, "tri")
+    dtype = dtypes.check_user_dtype(dtypes.float32 if dtype is None else dtype, "tri")
     n, m = _static("tri", N, "N"), _static("tri", N if M is None else M, "M")
     return lax.convert_element_type(_offset_mask(n, m, k, lax.ge), dtype)
 

@@ -30,7 +30,7 @@ def _numbers(name: str, a: Any, where: Any) -> tuple[Any, Any]:
     a = ensure_arraylike(name, a)
     valid = lax.bitwise_not(isnan(a))
     if where is not None:
-        valid = lax.bitwise_and(valid, reductions._mask(where, a.shape))
+        valid = lax.bitwise_and(valid, reductions.where_mask(where, a.shape))
     return a, valid
 
 

@@ -16,7 +16,7 @@ from pullback.numpy.arrays import (
     broadcast_to_shape,
     convert_with_weak_type,
 )
-from pullback.numpy.creation import _check_placement
+from pullback.numpy.creation import check_placement
 from pullback.numpy.promotion import (
     canonical_axis,
     check_arraylike,
@@ -52,7 +52,7 @@ def arange(
     >>> jnp.arange(3), jnp.arange(1, 2, 0.5)
     (Array([0, 1, 2], dtype=int32), Array([1. , 1.5], dtype=float32))
     """
-    _check_placement("arange", device, out_sharding)
+    check_placement("arange", device, out_sharding)
     if dtype is not None:
         dtype = dtypes.check_user_dtype(dtype, "arange")
     if start is None and stop is None:

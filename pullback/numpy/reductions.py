@@ -48,11 +48,11 @@ def _reduced(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     return lax.expand_dims(x, sorted(axes)) if keepdims else x
 
 
-def _mask(where: Any, shape: tuple[int, ...]) -> Any:
+def where_mask(where: Any, shape: tuple[int, ...]) -> Any:
     return broadcast_to_shape(to_bool(as_array(where)), shape)
 
 
-def _wide_integer(dtype: Any, promote_integers: bool) -> Any:
+def wide_integer(dtype: Any, promote_integers: bool) -> Any:
     """The dtype in which integers are summed: at least the default width."""
     kind = dtypes.kind_of(dtype)
     if kind == "b":
@@ -83,9 +83,9 @@ def _sum_like(
     if dtype is not None:
         result_dtype = dtypes.check_user_dtype(dtype, name)
         a = convert_with_weak_type(a, result_dtype, False)
-    result_dtype = a.dtype if dtype is not None else _wide_integer(a.dtype, promote_integers)
+    result_dtype = a.dtype if dtype is not None else wide_integer(a.dtype, promote_integers)
     if where is not None:
-        a = lax.select(_mask(where, a.shape), a, lax.full_like(a, neutral))
+        a = lax.select(where_mask(where, a.shape), a, lax.full_like(a, neutral))
     half = dtypes.kind_of(result_dtype) == "f" and result_dtype.itemsize < 4
     a = convert_with_weak_type(a, dtypes.float32 if half else result_dtype, False)
     total = convert_with_weak_type(reduce(a, axes), result_dtype, False)
@@ -203,7 +203,7 @@ def _extremum(
     if initial is None and builtins.any(a.shape[k] == 0 for k in axes):
         raise ValueError(f"zero-size array to reduction operation {name} which has no identity")
     if where is not None:
-        a = lax.select(_mask(where, a.shape), a, lax.full_like(a, bound(a.dtype)))
+        a = lax.select(where_mask(where, a.shape), a, lax.full_like(a, bound(a.dtype)))
     result = reduce(a, axes)
     if initial is not None:
         result = combine(result, convert_with_weak_type(initial, a.dtype, False))
@@ -294,7 +294,7 @@ def _logical(
     a = to_bool(ensure_arraylike(name, a))
     axes = canonical_axes(axis, a.ndim)
     if where is not None:
-        a = lax.select(_mask(where, a.shape), a, lax.full_like(a, neutral))
+        a = lax.select(where_mask(where, a.shape), a, lax.full_like(a, neutral))
     return _reduced(reduce(a, axes), axes, keepdims)
 
 
@@ -402,7 +402,7 @@ def mean(
     if where is None:
         count: Any = lax.full_like(total, _count(a.shape, axes))
     else:
-        counted = sum(_mask(where, a.shape), axes, dtype=work, keepdims=keepdims)
+        counted = sum(where_mask(where, a.shape), axes, dtype=work, keepdims=keepdims)
         count = counted
     return convert_with_weak_type(lax.div(total, count), result_dtype, False)
 
@@ -446,7 +446,7 @@ def var(
     if where is None:
         count: Any = lax.full_like(total, _count(a.shape, axes) - ddof)
     else:
-        counted = sum(_mask(where, a.shape), axes, dtype=total.dtype, keepdims=keepdims)
+        counted = sum(where_mask(where, a.shape), axes, dtype=total.dtype, keepdims=keepdims)
         count = lax.sub(counted, lax.full_like(counted, ddof))
     positive = lax.gt(count, lax.full_like(count, 0))
     result = lax.select(positive, lax.div(total, count), lax.full_like(total, np.nan))
@@ -520,13 +520,13 @@ def average(
     a, weights = (convert_with_weak_type(x, dtype, False) for x in (a, weights))
     axes = canonical_axes(axis, a.ndim)
     if weights.shape != a.shape:
-        weights = _along(weights, a, axis, axes)
+        weights = along_axes(weights, a, axis, axes)
     weight = sum(weights, axes, keepdims=keepdims)
     result = lax.div(sum(lax.mul(a, weights), axes, keepdims=keepdims), weight)
     return (result, weight) if returned else result
 
 
-def _along(weights: Any, a: Any, axis: Axis, axes: tuple[int, ...]) -> Any:
+def along_axes(weights: Any, a: Any, axis: Axis, axes: tuple[int, ...]) -> Any:
     if axis is None:
         raise ValueError("Axis must be specified when shapes of a and weights differ.")
     if weights.shape != tuple(a.shape[k] for k in axes):

@@ -143,10 +143,15 @@ def argpartition(a: Any, kth: int, axis: int = -1) -> Any:
     canonical_axis(kth, a.shape[canonical_axis(axis, a.ndim)], "kth")
     if dtypes.kind_of(a.dtype) == "c":
         raise NotImplementedError("jnp.argpartition for complex dtype is not implemented.")
-    return argsort(a, axis)
+    return argsort(a, axis, dtype=_index_dtype(a.size))
 
 
 # --------------------------------------------------------------------------- searching
+
+
+def _index_dtype(n: int) -> Any:
+    """int32, where it can count to `n`."""
+    return dtypes.int32 if n < 2**31 else dtypes.int64
 
 
 def searchsorted(
@@ -176,7 +181,7 @@ def searchsorted(
         raise ValueError("a should be 1-dimensional")
     if sorter is not None:
         a = a[asarray(sorter)]
-    dtype = dtypes.default_int()
+    dtype = _index_dtype(a.shape[0])
     if a.shape[0] == 0:
         return lax.full(v.shape, 0, dtype)
     if method == "compare_all" or a.shape[0] <= 8:

@@ -55,9 +55,7 @@ def _quantile(
     known = ("linear", "lower", "higher", "midpoint", "nearest", "inverted_cdf")
     if method not in known:
         raise ValueError(f"jnp.{name}: method can only be one of {known}, got {method!r}")
-    a, q = promote_dtypes_inexact(
-        ensure_arraylike(name, a), convert_with_weak_type(asarray(q), dtypes.float32, True)
-    )
+    a, q = promote_dtypes_inexact(ensure_arraylike(name, a), asarray(q))
     if dtypes.kind_of(a.dtype) == "c":
         raise ValueError(
             f"jnp.{name} does not support complex input, as the operation is poorly defined."
@@ -143,7 +141,7 @@ def _weights_like(weights: Any, a: Any, axis: Any, axes: tuple[int, ...]) -> Any
     weights = convert_with_weak_type(weights, a.dtype, False)
     if weights.shape == a.shape:
         return weights
-    return reductions._along(weights, a, axis, axes)
+    return reductions.along_axes(weights, a, axis, axes)
 
 
 def _weighted(rows: Any, weights: Any, q: Any, method: str) -> Any:

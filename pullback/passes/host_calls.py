@@ -1,8 +1,8 @@
 """Jaxpr to jaxpr, last before lowering: callbacks are numbered.
 
-The program that the compiler sees names a Python function by its number alone, so that its code does
-not depend on which function it is, and can be kept on disk.  The functions themselves stay behind,
-in a table that the loaded program calls into (`runtime/host_calls.py`).
+The program that the compiler sees names a Python function by its number alone, so that its code
+does not depend on which function it is, and can be kept on disk.  The functions themselves stay
+behind, in a table that the loaded program calls into (`runtime/host_calls.py`).
 """
 
 from __future__ import annotations

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import operator
+import weakref
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
-from pullback.core import avals, dtypes
+from pullback.core import avals, dlpack, dtypes
 from pullback.core.array import Array
 from pullback.core.avals import ShapedArray
+from pullback.core.devices import CPU, Device
 from pullback.core.dtypes import KeyDtype
+from pullback.core.sharding import Sharding, SingleDeviceSharding
 
-__all__ = ["ArrayImpl", "from_numpy", "make_array"]
+__all__ = ["ArrayImpl", "Shard", "from_numpy", "make_array", "place"]
 
 
 class ArrayImpl(Array):
@@ -103,11 +107,10 @@ class ArrayImpl(Array):
 
     def __dlpack__(self, **kwargs: Any) -> Any:
         self._refuse_keys("a DLPack capsule")
-        writable = self._data.view()
-        return writable.__dlpack__(**kwargs)
+        return dlpack.export(self._data, **kwargs)
 
-    def __dlpack_device__(self) -> Any:
-        return self._data.__dlpack_device__()
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return dlpack.CPU_DEVICE
 
     def __buffer__(self, flags: int) -> memoryview:
         self._refuse_keys("a buffer")
@@ -130,8 +133,28 @@ class ArrayImpl(Array):
     def copy_to_host_async(self) -> None:
         """Nothing to do: the array is on the host."""
 
+    # Deletion: the slot of the buffer is empty.
+
+    def __getattr__(self, name: str) -> Any:
+        """What is missing: the buffer of a deleted array, if nothing else."""
+        if name == "_data":
+            raise RuntimeError(
+                f"Array has been deleted with shape={self.aval.str_short(short_dtypes=False)}. Its "
+                "buffer was given away, by .delete() or as an argument in donate_argnums."
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def delete(self) -> None:
+        """Give the buffer back now; every later use of the elements is a RuntimeError."""
+        if not self.is_deleted():
+            del self._data
+
     def is_deleted(self) -> bool:
         """Whether the buffer was given away."""
+        try:
+            _buffer_of(self)
+        except AttributeError:
+            return True
         return False
 
     def is_ready(self) -> bool:
@@ -148,10 +171,80 @@ class ArrayImpl(Array):
         """Size of one element in bytes."""
         return self._data.itemsize
 
+    # Where it is: on the one device.
+
+    @property
+    def sharding(self) -> Sharding:
+        """How it is spread over devices: as `device_put` was told, or on one device."""
+        found = _placed.get(id(self))
+        return _ON_CPU if found is None or found[0]() is not self else found[1]
+
+    @property
+    def device(self) -> Any:
+        """The device, or the sharding if it was given one of several axes."""
+        return CPU if isinstance(self.sharding, SingleDeviceSharding) else self.sharding
+
+    def devices(self) -> set[Device]:
+        """The devices that hold a part of it."""
+        return {CPU}
+
+    @property
+    def committed(self) -> bool:
+        """Whether it was put on its device by `device_put`."""
+        return id(self) in _placed
+
     @property
     def is_fully_addressable(self) -> bool:
         """Whether this process holds all of it; always."""
         return True
+
+    @property
+    def is_fully_replicated(self) -> bool:
+        """Whether every device holds all of it; always."""
+        return True
+
+    @property
+    def addressable_shards(self) -> list[Shard]:
+        """The parts of this process: one."""
+        return [Shard(CPU, (slice(None),) * self.ndim, 0, self)]
+
+    global_shards = addressable_shards
+
+    def addressable_data(self, index: int) -> ArrayImpl:
+        """The part with this number."""
+        return self.addressable_shards[index].data
+
+    def on_device_size_in_bytes(self) -> int:
+        """Size of the buffer in bytes."""
+        return self._data.nbytes
+
+    def unsafe_buffer_pointer(self) -> int:
+        """Address of the elements, valid as long as the array lives and is not deleted."""
+        return int(self._data.__array_interface__["data"][0])
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The part of an array that one device holds."""
+
+    device: Device
+    index: tuple[slice, ...]
+    replica_id: int
+    data: ArrayImpl
+
+
+_buffer_of: Final[Any] = ArrayImpl.__dict__["_data"].__get__
+_ON_CPU: Final = SingleDeviceSharding(CPU)
+_placed: Final[dict[int, tuple[Any, Sharding]]] = {}
+"""Shardings that were asked for, by the identity of the array: few arrays have one."""
+
+
+def place(x: ArrayImpl, sharding: Sharding) -> ArrayImpl:
+    """The same elements in an array that knows this sharding."""
+    made = make_array(x._data, x.aval)
+    key = id(made)
+    _placed[key] = weakref.ref(made, lambda _: _placed.pop(key, None)), sharding
+    return made
 
 
 def _unpickle(data: np.ndarray[Any, Any], aval: ShapedArray) -> ArrayImpl:

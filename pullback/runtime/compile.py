@@ -45,7 +45,7 @@ from pullback.runtime.array import ArrayImpl, from_numpy
 from pullback.runtime.fingerprint import Uncacheable, fingerprint
 from pullback.runtime.host_calls import HostTable, raise_pending
 
-__all__ = ["Executable", "compile_jaxpr"]
+__all__ = ["Executable", "compile_jaxpr", "program_jaxpr"]
 
 _program: Final = LazyModule("pullback.loops.program")
 _text: Final = LazyModule("pullback.loops.text")
@@ -83,6 +83,8 @@ class _Runner(FastCallable):
         self.executable = executable
 
     def _miss(self, *arrays: Any) -> Any:
+        for x in arrays:
+            x._data  # noqa: B018  (raises for a deleted array)
         entry = self.executable.flat_entry
         return entry(*arrays)
 
@@ -133,6 +135,7 @@ class Executable:
         kwargs: Sequence[tuple[str, Any]] = (),
         finish: Callable[[list[Any]], Any] | None = None,
         active: list[Any] = config.ACTIVE,
+        deleted: Sequence[int] = (),
     ) -> EntrySpec:
         """What the native call path needs to call this program with such arguments."""
         return EntrySpec(
@@ -150,6 +153,7 @@ class Executable:
             on_error=self._on_error,
             array_type=ArrayImpl,
             active=active,
+            deleted=deleted,
             keep=self,
         )
 
@@ -239,6 +243,13 @@ def _address(symbol: str) -> int:
     """Address of an external symbol: of the thread pool, or of a library."""
     from_pool = pool.symbols().get(symbol)
     return library.address(symbol) if from_pool is None else from_pool
+
+
+def program_jaxpr(closed: ClosedJaxpr) -> ClosedJaxpr:
+    """What is lowered: simplified, without results that need no program, callbacks numbered."""
+    simple = simplify.simplify(closed)
+    _, computed = _outputs(simple, closed.out_avals)
+    return number_callbacks(_needed(simple, computed)[0])[0]
 
 
 def compile_jaxpr(closed: ClosedJaxpr, *, name: str) -> Executable:

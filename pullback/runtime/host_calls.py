@@ -3,8 +3,8 @@
     i32 pb_callback_N(i64 number, ptr x1, ..., ptr xN)      operands, then results
 
 Each program has trampolines of its own, bound to its table of functions. They take the GIL if the
-program has released it. An exception cannot cross native code: it is kept for the thread, the status
-makes the program stop, and the program's `on_error` raises it again.
+program has released it. An exception cannot cross native code: it is kept for the thread, the
+status makes the program stop, and the program's `on_error` raises it again.
 """
 
 from __future__ import annotations

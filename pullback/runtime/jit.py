@@ -34,9 +34,12 @@ from pullback.llvm.entry import (
     scalar_leaf,
 )
 from pullback.llvm.entry_spec import Out
+from pullback.runtime import nan_checks, stages
 from pullback.runtime.array import ArrayImpl
 from pullback.runtime.compile import Executable, compile_jaxpr
 from pullback.runtime.dispatch import to_array
+from pullback.runtime.explain import log_new_program
+from pullback.runtime.stages import is_simple
 from pullback.transforms.arguments import (
     FlatFunction,
     check_callable,
@@ -46,7 +49,7 @@ from pullback.transforms.arguments import (
 )
 from pullback.transforms.staging import stage
 
-__all__ = ["JitFunction", "Traced", "jit"]
+__all__ = ["JitFunction", "jit"]
 
 PROGRAMS_PER_FUNCTION: Final = 512
 ENTRIES_PER_FUNCTION: Final = 32
@@ -54,7 +57,7 @@ _PYTHON_SCALARS: Final = (bool, int, float, complex)
 
 
 @dataclass
-class Traced:
+class Program:
     """One traced signature of a jitted function."""
 
     name: str
@@ -144,13 +147,18 @@ class JitFunction(FastCallable):
         executable = traced.compiled()
         arrays = [x if type(x) is ArrayImpl else to_array(x) for x in call.leaves]
         outs = executable(arrays)
-        if not config.ACTIVE:
+        if nan_checks.wanted():
+            nan_checks.check_program(traced.closed, traced.name, arrays, outs)
+        elif not config.ACTIVE:
             self._add_entry(call, traced, executable)
+        for i in _deleted(traced, executable, call.leaves):
+            call.leaves[i].delete()
         return traced.out_tree.unflatten(outs)
 
-    def _add_entry(self, call: _Call, traced: Traced, executable: Executable) -> None:
+    def _add_entry(self, call: _Call, traced: Program, executable: Executable) -> None:
         """Let the native path take further calls with these types."""
         leaves = [_leaf_spec(x) for x in call.leaves]
+        deleted = _deleted(traced, executable, call.leaves)
         if any(leaf is None for leaf in leaves) or _returns_no_array(executable, call.leaves):
             return
         nodes = _argument_nodes(call, self._options)
@@ -158,13 +166,14 @@ class JitFunction(FastCallable):
             return
         args, kwargs = nodes
         out_tree = traced.out_tree.as_spec()
-        simple = _is_simple(out_tree)
+        simple = is_simple(out_tree)
         spec = executable.entry_spec(
             args=args,
             kwargs=kwargs,
             leaves=[leaf for leaf in leaves if leaf is not None],
             tree=out_tree if simple else None,
             finish=None if simple else traced.out_tree.unflatten,
+            deleted=deleted,
         )
         if len(self.entries) >= ENTRIES_PER_FUNCTION:
             self.remove_entry(self.entries[-1])
@@ -189,7 +198,7 @@ class JitFunction(FastCallable):
         call.leaves, call.in_tree = tree.flatten((dynamic, named))
         return call
 
-    def _trace(self, call: _Call, to_aval: Callable[[Any], Any] = aval_of) -> Traced:
+    def _trace(self, call: _Call, to_aval: Callable[[Any], Any] = aval_of) -> Program:
         avals = []
         for x in call.leaves:
             try:
@@ -201,6 +210,8 @@ class JitFunction(FastCallable):
         if found is not None:
             self._programs.move_to_end(key)
             return found
+        if config.explain_cache_misses() or config.log_compiles():
+            log_new_program(describe_function(self._fun), key, self._programs)
         traced = self._stage(call, avals)
         if not any(isinstance(c, Tracer) for c in traced.closed.consts):
             self._programs[key] = traced
@@ -220,25 +231,55 @@ class JitFunction(FastCallable):
                 else f"keyword argument {tree.keystr(path[1:])}",
             )
 
-    def _stage(self, call: _Call, avals: Sequence[Any]) -> Traced:
+    def _stage(self, call: _Call, avals: Sequence[Any]) -> Program:
         fun = self._fun if not call.static else _with_static(self._fun, call.static)
         flat = FlatFunction(fun, call.in_tree)
         name = function_name(self._fun)
         info = DebugInfo("jit", name)
         closed = stage(flat, avals, description=Description(self._fun, "jit"), debug_info=info)
         donated = _donated(self._options, call)
-        return Traced(name, closed, call.in_tree, flat.out_tree, donated)
+        return Program(name, closed, call.in_tree, flat.out_tree, donated)
 
     # -------------------------------------------------------------- ahead of time, caches
 
-    def trace(self, *args: Any, **kwargs: Any) -> Traced:
-        """Trace for arguments of these types, which may be `ShapeDtypeStruct`s."""
-        return self._trace(self._take_apart(args, kwargs), shaped)
+    def trace(self, *args: Any, **kwargs: Any) -> stages.Traced:
+        """Trace for arguments of these types, which may be `ShapeDtypeStruct`s.
+
+        >>> import pullback as pb, pullback.numpy as jnp
+        >>> pb.jit(lambda x: 2 * x).trace(jnp.ones(3)).out_info
+        ShapeDtypeStruct(shape=(3,), dtype=float32)
+        """
+        call = self._take_apart(args, kwargs)
+        traced = self._trace(call, shaped)
+        positions = tuple(i for i, _ in call.static if isinstance(i, int))
+        signature = stages.Signature(
+            traced.name,
+            traced.closed,
+            traced.in_tree,
+            traced.out_tree,
+            positions,
+            traced.donated,
+        )
+        return stages.Traced(signature, traced.compiled)
+
+    def lower(
+        self,
+        *args: Any,
+        _experimental_lowering_platform: Any = None,
+        **kwargs: Any,
+    ) -> stages.Lowered:
+        """Trace and lower for arguments of these types.
+
+        >>> import pullback as pb, pullback.numpy as jnp
+        >>> compiled = pb.jit(lambda x: 2 * x).lower(jnp.ones(3)).compile()
+        >>> compiled(jnp.ones(3)).tolist()
+        [2.0, 2.0, 2.0]
+        """
+        return self.trace(*args, **kwargs).lower()
 
     def eval_shape(self, *args: Any, **kwargs: Any) -> Any:
         """Shapes and dtypes of the result, without computing it."""
-        traced = self.trace(*args, **kwargs)
-        return traced.out_tree.unflatten(traced.closed.out_avals)
+        return self.trace(*args, **kwargs).out_info
 
     def clear_cache(self) -> None:
         """Forget the programs of this function."""
@@ -250,12 +291,12 @@ class JitFunction(FastCallable):
 
 
 _functions: weakref.WeakSet[JitFunction] = weakref.WeakSet()
-_by_function: weakref.WeakKeyDictionary[Any, dict[Options, OrderedDict[Any, Traced]]] = (
+_by_function: weakref.WeakKeyDictionary[Any, dict[Options, OrderedDict[Any, Program]]] = (
     weakref.WeakKeyDictionary()
 )
 
 
-def _shared_programs(fun: Any, options: Options) -> OrderedDict[Any, Traced]:
+def _shared_programs(fun: Any, options: Options) -> OrderedDict[Any, Program]:
     """The programs of a function: the same for every `jit` of the same function."""
     if not inspect.isfunction(fun):
         return OrderedDict()
@@ -333,6 +374,16 @@ def _donated(options: Options, call: _Call) -> tuple[bool, ...]:
     return tuple(tree.leaves((marked_args, marked_kwargs)))
 
 
+def _deleted(traced: Program, executable: Executable, leaves: Sequence[Any]) -> list[int]:
+    """Leaves whose buffers are given away by a call; not those that are results themselves."""
+    returned = {o.source for o in executable.outputs if o.origin is Out.INPUT}
+    return [
+        i
+        for i, donated in enumerate(traced.donated)
+        if donated and i not in returned and type(leaves[i]) is ArrayImpl
+    ]
+
+
 def _returns_no_array(executable: Executable, leaves: Sequence[Any]) -> bool:
     """Whether a result is an argument that came as something else than an Array of ours."""
     return any(
@@ -358,16 +409,10 @@ def _leaf_spec(x: Any) -> LeafSpec | None:
     return None
 
 
-def _is_simple(node: Any) -> bool:
-    if node[0] == "other":
-        return False
-    return all(_is_simple(child) for child in node[-1]) if len(node) > 1 else True
-
-
 def _argument_nodes(call: _Call, options: Options) -> tuple[list[Any], list[Any]] | None:
     """The structure of the arguments for the native path, or None where it cannot say it."""
     args, kwargs = call.in_tree.as_spec()[1]
-    if not _is_simple(args) or not _is_simple(kwargs):
+    if not is_simple(args) or not is_simple(kwargs):
         return None
     nodes = list(args[1])
     for i, _ in call.static:

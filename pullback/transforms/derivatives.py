@@ -15,7 +15,7 @@ from pullback import tree
 from pullback.core import dtypes
 from pullback.core.array import Array
 from pullback.core.avals import aval_of
-from pullback.core.jaxpr import ClosedJaxpr, eval_jaxpr
+from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, eval_jaxpr
 from pullback.core.primitive import Linear, Zero, instantiate
 from pullback.core.source import Description, describe_function
 from pullback.transforms.arguments import (
@@ -192,11 +192,15 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
 
 
 class _Pullback:
-    """The function from cotangents to cotangents that `vjp` returns."""
+    """The function from residuals and cotangents to cotangents.
+
+    What `vjp` returns is a `Partial` of it on the residuals: a pytree, which may leave a jitted
+    function and enter another one.
+    """
 
     def __init__(
         self,
-        closed: ClosedJaxpr,
+        jaxpr: Jaxpr,
         leaves: Sequence[Any],
         wanted: Sequence[bool],
         out_avals: Sequence[Any],
@@ -204,12 +208,13 @@ class _Pullback:
         in_tree: Any,
         out_tree: Any,
     ) -> None:
-        self._closed, self._wanted = closed, list(wanted)
+        self._jaxpr, self._wanted = jaxpr, list(wanted)
         self._in_avals = [aval_of(x) for x in leaves]
         self._out_avals, self._nonzero = list(out_avals), list(nonzero)
         self._in_tree, self._out_tree = in_tree, out_tree
 
-    def __call__(self, cts: Any) -> Any:
+    def __call__(self, *operands: Any) -> Any:
+        *residuals, cts = operands
         given, ct_tree = tree.flatten(cts)
         if ct_tree != self._out_tree:
             raise TypeError(
@@ -217,17 +222,14 @@ class _Pullback:
                 f"{self._out_tree}, got {ct_tree}"
             )
         checked = [_check_cotangent(a, ct) for a, ct in zip(self._out_avals, given, strict=True)]
-        results = self.flat([ct for ct, nz in zip(checked, self._nonzero, strict=True) if nz])
-        return self._in_tree.unflatten(results)[0]
-
-    def flat(self, cts: Sequence[Any]) -> list[Any]:
-        """Cotangents of all arguments from those of the results that depend on them."""
-        args = [Linear(v.aval) for v in self._closed.jaxpr.invars]
-        outs = iter(backward_pass(self._closed.jaxpr, self._closed.consts, args, cts))
-        return [
+        moving = [ct for ct, nz in zip(checked, self._nonzero, strict=True) if nz]
+        args = [Linear(v.aval) for v in self._jaxpr.invars]
+        outs = iter(backward_pass(self._jaxpr, residuals, args, moving))
+        results = [
             instantiate(next(outs) if w else Zero(a.to_cotangent_aval()))
             for w, a in zip(self._wanted, self._in_avals, strict=True)
         ]
+        return self._in_tree.unflatten(results)[0]
 
 
 def _check_cotangent(aval: Any, ct: Any) -> Any:
@@ -275,7 +277,8 @@ def vjp(
     closed, nonzero = _main_results(closed, nonzero, flat.n_main)
     out_avals = [aval_of(x) for x in outs[: flat.n_main]]
     out_tree = flat.flat.out_tree
-    pull = tree.Partial(_Pullback(closed, leaves, wanted, out_avals, nonzero, in_tree, out_tree))
+    pullback = _Pullback(closed.jaxpr, leaves, wanted, out_avals, nonzero, in_tree, out_tree)
+    pull = tree.Partial(pullback, *closed.consts)
     out = flat.main(outs)
     return (out, pull, flat.aux(outs)) if has_aux else (out, pull)
 

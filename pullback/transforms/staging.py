@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
 
+from pullback import config
 from pullback.core import dtypes
 from pullback.core.array import Array
 from pullback.core.avals import ShapedArray, aval_of
@@ -24,7 +26,14 @@ from pullback.core.jaxpr import (
 )
 from pullback.core.primitive import Primitive
 from pullback.core.source import current_source
-from pullback.core.trace import Trace, Tracer, check_not_leaked, current_trace, set_trace
+from pullback.core.trace import (
+    Trace,
+    Tracer,
+    check_leaks,
+    check_not_leaked,
+    current_trace,
+    set_trace,
+)
 
 __all__ = ["StagedTracer", "StagingTrace", "abstract_results", "as_atom", "stage"]
 
@@ -152,7 +161,23 @@ def stage(
 
     The constants of the result are the arrays, and the tracers of outer traces, that `fun` met.
     """
+    if not config.check_tracer_leaks():
+        return _stage(fun, in_avals, description, debug_info, [])
+    traces: list[weakref.ref[Trace]] = []
+    closed = _stage(fun, in_avals, description, debug_info, traces)
+    check_leaks(traces[0], description)
+    return closed
+
+
+def _stage(
+    fun: Callable[..., Sequence[Any]],
+    in_avals: Sequence[Any],
+    description: str,
+    debug_info: DebugInfo | None,
+    traces: list[weakref.ref[Trace]],
+) -> ClosedJaxpr:
     trace = StagingTrace(current_trace(), description)
+    traces.append(weakref.ref(trace))
     args = [trace.argument(aval) for aval in in_avals]
     try:
         with set_trace(trace):

@@ -13,14 +13,22 @@ import jax.custom_derivatives
 import numpy as np
 
 import pullback.ad_checkpoint
+import pullback.custom_batching
 import pullback.custom_derivatives
 import pullback.lax
 import pullback.runtime.dispatch
 from pullback import checkpoint_policies
-from pullback.api import make_jaxpr
+from pullback.api import fwd_and_bwd, make_jaxpr
 from pullback.core.jaxpr import verify
 from pullback.runtime.jit import jit
-from pullback.transforms.derivatives import grad, jvp, linearize, value_and_grad, vjp
+from pullback.transforms.derivatives import (
+    grad,
+    jvp,
+    linear_transpose,
+    linearize,
+    value_and_grad,
+    vjp,
+)
 from pullback.transforms.jacobians import jacfwd, jacrev
 from pullback.transforms.mapping import vmap
 
@@ -50,7 +58,10 @@ OURS = SimpleNamespace(
     checkpoint=pullback.ad_checkpoint.checkpoint,
     checkpoint_name=pullback.ad_checkpoint.checkpoint_name,
     checkpoint_policies=checkpoint_policies,
+    custom_batching=pullback.custom_batching,
     custom_derivatives=pullback.custom_derivatives,
+    fwd_and_bwd=fwd_and_bwd,
+    linear_transpose=linear_transpose,
     custom_jvp=pullback.custom_derivatives.custom_jvp,
     custom_vjp=pullback.custom_derivatives.custom_vjp,
 )
@@ -72,6 +83,8 @@ THEIRS = SimpleNamespace(
     checkpoint_policies=jax.checkpoint_policies,
     custom_batching=jax.custom_batching,
     custom_derivatives=jax.custom_derivatives,
+    fwd_and_bwd=jax.fwd_and_bwd,
+    linear_transpose=jax.linear_transpose,
     custom_jvp=jax.custom_jvp,
     custom_vjp=jax.custom_vjp,
 )

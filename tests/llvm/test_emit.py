@@ -14,11 +14,17 @@ from pullback import config
 from pullback.core import dtypes
 from pullback.core.avals import aval_of
 from pullback.core.primitive import Sample, registry
+from pullback.llvm import pool
 from tests.loops.harness import compile_function, run
 
 for module in pkgutil.iter_modules(pullback.ops.__path__):
     importlib.import_module(f"pullback.ops.{module.name}")
 
+BYTE_FLOATS = [
+    d
+    for d in dtypes.SUPPORTED
+    if dtypes.kind_of(d) == "f" and d.itemsize == 1 and d.name != "float8_e8m0fnu"
+]
 FIRST_ORDER = sorted(name for name, p in registry.items() if p.samples())
 
 
@@ -94,3 +100,57 @@ def test_equal_kernels_are_written_once() -> None:
     x = np.ones((300, 300), np.float32)
     program = compile_function(layers, x)
     assert program.module.text.count("define internal void @kernel") <= 4
+
+
+@pytest.mark.parametrize("dtype", BYTE_FLOATS, ids=str)
+def test_narrow_types_round_and_pack_as_ml_dtypes_does(dtype: Any) -> None:
+    rng = np.random.default_rng(0)
+    spread = rng.standard_normal(1000) * 10.0 ** rng.integers(-6, 7, 1000)
+    x = np.concatenate([spread, [0.0, -0.0, np.inf, -np.inf, np.nan, 448.0, 464.0, 465.0]])
+    x = x.astype(np.float32)
+    with np.errstate(all="ignore"):
+        expected = x.astype(dtype)
+    convert = registry["convert_element_type"]
+
+    def down(x: Any) -> Any:
+        return convert.bind(x, new_dtype=dtype, weak_type=False, sharding=None)
+
+    def up(x: Any) -> Any:
+        return convert.bind(x, new_dtype=np.dtype("float32"), weak_type=False, sharding=None)
+
+    np.testing.assert_array_equal(run(down, x)[0].astype(np.float32), expected.astype(np.float32))
+    np.testing.assert_array_equal(run(up, expected)[0], expected.astype(np.float32))
+
+
+def test_deep_programs_compile_without_recursion() -> None:
+    def chain(x: Any) -> Any:
+        for _ in range(1500):
+            x = registry["add"].bind(registry["mul"].bind(x, np.float32(0.5)), np.float32(0.25))
+        return x
+
+    x = np.linspace(0, 1, 37).astype(np.float32)
+    np.testing.assert_allclose(run(chain, x)[0], 0.5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1 << 18,), (700, 700), (3, 90001), (90001, 3)])
+def test_the_same_bits_at_any_number_of_threads(shape: tuple[int, ...]) -> None:
+    x = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+
+    def sums(x: Any) -> list[Any]:
+        total = registry["reduce_sum"]
+        square = registry["mul"].bind(x, x)
+        axes = range(len(shape))
+        return [total.bind(square, axes=(a,), out_sharding=None) for a in axes] + [
+            total.bind(x, axes=tuple(axes), out_sharding=None)
+        ]
+
+    program = compile_function(sums, x)
+    before = pool.num_threads()
+    try:
+        results = []
+        for threads in (1, 2, 3):
+            pool.set_num_threads(threads)
+            results.append([r.tobytes() for r in program(x)])
+    finally:
+        pool.set_num_threads(before)
+    assert results[0] == results[1] == results[2]

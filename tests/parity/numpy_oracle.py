@@ -57,10 +57,27 @@ def describe(value: Any) -> Any:
 
     JAX calls bools weakly typed that come from weak operands; that has no consequence.
     """
-    if isinstance(value, (jax.Array, Array)):
+    if isinstance(value, (jax.Array, Array, jax.ShapeDtypeStruct)):
         weak = bool(value.weak_type) if str(value.dtype) != "bool" else None
         return str(value.dtype), tuple(value.shape), weak
     return value if isinstance(value, (np.dtype, bool, int, str)) else type(value).__name__
+
+
+def compare_types(name: str, *operands: str) -> None:
+    """Assert that a function gives the same types on operands, without compiling it in JAX."""
+    their_operands = [_evaluate(text, _THEIRS) for text in operands]
+    function = getattr(jax.numpy, name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            theirs: Any = jax.eval_shape(lambda: function(*their_operands))
+        except Exception as error:
+            theirs = error
+    ours = _evaluate(f"jnp.{name}({', '.join(operands)})", _OURS)
+    if isinstance(theirs, Exception) or isinstance(ours, Exception):
+        assert type(ours).__name__ == type(theirs).__name__, f"{ours!r}, but JAX: {theirs!r}"
+        return
+    assert [describe(r) for r in leaves(ours)] == [describe(r) for r in leaves(theirs)]
 
 
 def elements(value: Any) -> np.ndarray[Any, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.parity.numpy_oracle import compare
+from tests.parity.numpy_oracle import compare, compare_types
 
 OPERANDS = (
     "jnp.array(True)",
@@ -87,7 +87,7 @@ UNARY = [
 @pytest.mark.parametrize("name", UNARY)
 def test_unary_result_types(name: str) -> None:
     for operand in OPERANDS:
-        compare(f"jnp.{name}({operand})", rtol=2e-5)
+        compare_types(name, operand)
 
 
 PAIRS = (
@@ -159,7 +159,7 @@ BINARY = [
 @pytest.mark.parametrize("name", BINARY)
 def test_binary_result_types(name: str) -> None:
     for first, second in PAIRS:
-        compare(f"jnp.{name}({first}, {second})", rtol=2e-5)
+        compare_types(name, first, second)
 
 
 VALUES = """
@@ -248,3 +248,15 @@ def test_values(expression: str) -> None:
 @pytest.mark.parametrize("expression", lines(OBJECTS))
 def test_ufunc_objects(expression: str) -> None:
     compare(expression)
+
+
+@pytest.mark.parametrize("name", UNARY)
+def test_unary_values(name: str) -> None:
+    compare(f"jnp.{name}(jnp.array([-0.75, 0.0, 0.25, 0.5]))", rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", BINARY)
+def test_binary_values(name: str) -> None:
+    integral = ["bitwise", "shift", "gcd", "lcm", "ldexp"]
+    second = "i" if any(part in name for part in integral) else "v + 0.5"
+    compare(f"jnp.{name}({'v' if name == 'ldexp' else second}, {second})", rtol=1e-5)

@@ -15,10 +15,15 @@ import pullback
 from pullback.core.array import Array
 from pullback.dropin.shims import ops
 from tests.parity.programs import (
+    algorithms,
     arrays,
     calculus,
+    dynamics,
     golden,
+    images,
     inference,
+    interface,
+    models,
     networks,
     physics,
     sequences,
@@ -37,7 +42,20 @@ class _Namespace:
 
 
 OURS = _Namespace()
-FIELDS = [arrays, calculus, inference, networks, physics, sequences, structure]
+FIELDS = [
+    algorithms,
+    arrays,
+    calculus,
+    dynamics,
+    images,
+    inference,
+    interface,
+    models,
+    networks,
+    physics,
+    sequences,
+    structure,
+]
 
 
 def _close(ours: np.ndarray, theirs: np.ndarray, rtol: float, path: str) -> None:
@@ -54,8 +72,9 @@ def _close(ours: np.ndarray, theirs: np.ndarray, rtol: float, path: str) -> None
 def check(program: Program, result: Any) -> None:
     """Raise AssertionError where a result differs from that of JAX."""
     ours, theirs = golden.leaves(result), golden.expected(program)
-    types = [(path, golden.describe(x, (Array,))) for path, x in ours]
-    assert types == [(path, kind) for path, kind, _ in theirs]
+    types = {path: golden.describe(x, (Array,)) for path, x in ours}
+    differing = set(types.items()) ^ {(path, kind) for path, kind, _ in theirs}
+    assert not differing, f"types differ at {sorted(differing)}"
     for (path, x), (_, _, expected) in zip(ours, theirs, strict=True):
         _close(golden.elements(x), expected, program.rtol, path)
 

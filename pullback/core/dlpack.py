@@ -12,10 +12,8 @@ from typing import Any, Final
 import numpy as np
 
 from pullback.core import dtypes
-from pullback.core.avals import ShapedArray
-from pullback.runtime.array import ArrayImpl, from_numpy
 
-__all__ = ["from_dlpack", "is_supported_dtype", "to_dlpack"]
+__all__ = ["export", "import_from", "is_supported_dtype"]
 
 CPU_DEVICE: Final = (1, 0)
 READ_ONLY: Final = 1
@@ -150,21 +148,21 @@ _deleter: Final = _Deleter(_forget)
 _destructor: Final = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(_destroy)
 
 
-def to_dlpack(
-    x: ArrayImpl,
+def export(
+    data: np.ndarray[Any, Any],
     *,
     stream: Any = None,
     max_version: tuple[int, int] | None = None,
     dl_device: tuple[int, int] | None = None,
     copy: bool | None = None,
 ) -> Any:
-    """A DLPack capsule of an array; it shares the array's memory, which must not be written."""
+    """A DLPack capsule that shares the memory of an array, which must not be written."""
     if dl_device is not None and tuple(map(int, dl_device)) != CPU_DEVICE:
         raise BufferError(f"DLPack: the array is on the CPU, and {dl_device} was asked for")
-    code = _code_of(x.aval.dtype)
+    code = _code_of(data.dtype)
     if code is None:
-        raise BufferError(f"DLPack cannot say the dtype of {x.aval}")
-    data = x._data.copy() if copy else x._data
+        raise BufferError(f"DLPack cannot say the dtype {data.dtype}")
+    data = data.copy() if copy else data
     versioned = max_version is not None and max_version[0] >= 1
     shape = (ctypes.c_int64 * max(1, data.ndim))(*data.shape)
     strides = [s // data.itemsize for s in data.strides]
@@ -215,8 +213,8 @@ class _Imported:
             _Deleter(made.deleter)(self._address)
 
 
-def _take_over(capsule: Any) -> tuple[np.ndarray[Any, Any], bool]:
-    """The memory of a capsule, which is used up, as an array; and whether it is read-only."""
+def _take_over(capsule: Any) -> np.ndarray[Any, Any]:
+    """The memory of a capsule, which is used up."""
     for versioned, name in _NAMES.items():
         if _is_valid(id(capsule), name):
             address = _pointer(id(capsule), name)
@@ -230,11 +228,9 @@ def _take_over(capsule: Any) -> tuple[np.ndarray[Any, Any], bool]:
                 raise BufferError("DLPack: packed elements are not supported")
             dtype = _dtype_of(tensor.dtype.code, tensor.dtype.bits)
             if tensor.ndim and 0 in [tensor.shape[i] for i in range(tensor.ndim)]:
-                return np.empty([tensor.shape[i] for i in range(tensor.ndim)], dtype), False
+                return np.empty([tensor.shape[i] for i in range(tensor.ndim)], dtype)
             _rename(id(capsule), _USED[versioned])
-            return np.asarray(_Imported(address, versioned)).view(dtype), bool(
-                versioned and made.flags & READ_ONLY
-            )
+            return np.asarray(_Imported(address, versioned)).view(dtype)
     raise TypeError(f"DLPack: expected an unused capsule, got {capsule!r}")
 
 
@@ -248,23 +244,10 @@ def _capsule_of(x: Any) -> Any:
         return export()
 
 
-def from_dlpack(x: Any, *, device: Any = None, copy: bool | None = None) -> ArrayImpl:
-    """An array that shares the memory of an object with `__dlpack__`, or of a capsule.
+def import_from(x: Any) -> np.ndarray[Any, Any]:
+    """The memory of an object with `__dlpack__`, or of a capsule, as a read-only array.
 
-    Copied where `copy` asks for it, and where elements are not contiguous or have a type that
-    the x64 setting excludes (ValueError with `copy=False`).
-
-    >>> import numpy as np
-    >>> from_dlpack(np.arange(3, dtype=np.int32))
-    Array([0, 1, 2], dtype=int32)
+    >>> import_from(np.arange(3)).tolist()
+    [0, 1, 2]
     """
-    if type(x) is ArrayImpl and not copy:
-        return x
-    data, _ = _take_over(_capsule_of(x))
-    aval = ShapedArray(data.shape, dtypes.canonicalize_dtype(data.dtype))
-    shared = data.dtype == aval.dtype and data.flags.c_contiguous and data.flags.aligned
-    if copy is False and not shared:
-        raise ValueError(
-            f"from_dlpack: {data.dtype}{list(data.shape)} cannot be used without a copy"
-        )
-    return from_numpy(data, aval, copy=bool(copy) or not shared)
+    return _take_over(_capsule_of(x))

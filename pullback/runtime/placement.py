@@ -1,0 +1,195 @@
+"""Arrays and devices for users: `device_put` and its relatives, DLPack, what is alive."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import numpy as np
+
+from pullback import tree
+from pullback.core import dlpack, dtypes
+from pullback.core.avals import ShapedArray, aval_of
+from pullback.core.devices import CPU, Device, check_device
+from pullback.core.sharding import (
+    NamedSharding,
+    PartitionSpec,
+    Sharding,
+    SingleDeviceSharding,
+    check_fits,
+    current_mesh,
+)
+from pullback.core.trace import Tracer
+from pullback.runtime.array import ArrayImpl, from_numpy, place
+from pullback.runtime.dispatch import to_array
+from pullback.transforms.arguments import check_operand
+
+__all__ = [
+    "device_put",
+    "device_put_replicated",
+    "device_put_sharded",
+    "from_dlpack",
+    "live_arrays",
+    "reshard",
+    "with_sharding_constraint",
+]
+
+
+def _is_place(x: Any) -> bool:
+    return x is None or isinstance(x, (Device, Sharding, PartitionSpec))
+
+
+def _sharding_of(where: Any, name: str) -> Sharding | None:
+    if isinstance(where, PartitionSpec):
+        mesh = current_mesh()
+        if mesh is None:
+            raise RuntimeError(
+                f"{name}: a PartitionSpec needs a mesh; enter one (`with mesh:`), or pass "
+                "NamedSharding(mesh, spec)"
+            )
+        return NamedSharding(mesh, where)
+    if isinstance(where, Sharding):
+        return where
+    check_device(where, name)
+    return SingleDeviceSharding(CPU) if isinstance(where, Device) else None
+
+
+def _places(x: Any, where: Any, name: str) -> tuple[list[Any], Any, list[Any]]:
+    """Leaves of `x`, their structure, and the place of each; `where` may be a prefix."""
+    leaves, structure = tree.flatten(x)
+    if _is_place(where) or isinstance(where, str):
+        return leaves, structure, [_sharding_of(where, name)] * len(leaves)
+    spread = tree.flatten_axes(name, structure, where)
+    return leaves, structure, [_sharding_of(w, name) for w in spread]
+
+
+def _put(x: Any, sharding: Sharding | None, name: str) -> Any:
+    check_operand(x, name)
+    if sharding is not None:
+        check_fits(sharding, aval_of(x).shape, name)
+    if isinstance(x, Tracer):
+        return x
+    array = to_array(x)
+    return array if sharding is None else place(array, sharding)
+
+
+def device_put(
+    x: Any, device: Any = None, *, src: Any = None, donate: Any = False, may_alias: Any = None
+) -> Any:
+    """The arrays of a pytree on a device, or spread as a sharding says; there is one device.
+
+    `device` is a `Device`, a `Sharding`, None, or a pytree of these that is a prefix of `x`. NumPy
+    arrays are copied unless they are read-only, or `may_alias` allows to share them. With `donate`
+    the arrays in `x` are deleted.
+
+    >>> import numpy as np, pullback as pb
+    >>> pb.device_put(np.ones(2), pb.devices()[0]).tolist()
+    [1.0, 1.0]
+    """
+    leaves, structure, places = _places(x, device, "device_put")
+    outs = []
+    for leaf, sharding in zip(leaves, places, strict=True):
+        if isinstance(leaf, np.ndarray) and leaf.flags.writeable and not may_alias:
+            check_operand(leaf, "device_put")
+            leaf = from_numpy(leaf, aval_of(leaf), copy=True)
+        out = _put(leaf, sharding, "device_put")
+        if donate is True and type(leaf) is ArrayImpl:
+            out = place(leaf, sharding or leaf.sharding)
+            leaf.delete()
+        outs.append(out)
+    return structure.unflatten(outs)
+
+
+def device_put_sharded(shards: Any, devices: Any) -> Any:
+    """One array from its parts, one for each device, along a new first axis.
+
+    >>> import numpy as np, pullback as pb
+    >>> device_put_sharded([np.ones(2)], pb.devices()).shape
+    (1, 2)
+    """
+    if len(shards) != len(devices):
+        raise ValueError(
+            f"device_put_sharded: {len(shards)} shards for {len(devices)} devices"
+        )
+    return device_put(tree.map(lambda *parts: np.stack(list(map(np.asarray, parts))), *shards))
+
+
+def device_put_replicated(x: Any, devices: Any) -> Any:
+    """The arrays of a pytree once for each device, along a new first axis.
+
+    >>> import numpy as np, pullback as pb
+    >>> device_put_replicated(np.ones(2), pb.devices()).shape
+    (1, 2)
+    """
+    return device_put_sharded([x] * len(devices), devices)
+
+
+def with_sharding_constraint(x: Any, shardings: Any) -> Any:
+    """`x`, whose arrays are to be spread as the shardings say; checks that they can be.
+
+    With one device nothing moves. A PartitionSpec refers to the mesh of the `with` block around.
+
+    >>> import pullback as pb, pullback.numpy as jnp
+    >>> from pullback.sharding import NamedSharding, PartitionSpec
+    >>> mesh = pb.make_mesh((1,), ("data",))
+    >>> with_sharding_constraint(jnp.ones(2), NamedSharding(mesh, PartitionSpec("data"))).shape
+    (2,)
+    """
+    name = "with_sharding_constraint"
+    leaves, structure, places = _places(x, shardings, name)
+    return structure.unflatten(
+        [_put(leaf, place, name) for leaf, place in zip(leaves, places, strict=True)]
+    )
+
+
+def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> ArrayImpl:
+    """An array that shares the memory of an object with `__dlpack__`, or of a DLPack capsule.
+
+    Copied where `copy` asks for it, and where the elements are not contiguous or have a type that
+    the x64 setting excludes (ValueError with `copy=False`). Whoever writes to shared memory
+    changes the array.
+
+    >>> import numpy as np
+    >>> from_dlpack(np.arange(3, dtype=np.int32))
+    Array([0, 1, 2], dtype=int32)
+    """
+    if not isinstance(device, Sharding):
+        check_device(device, "from_dlpack")
+    if type(x) is ArrayImpl and not copy:
+        return x
+    data = dlpack.import_from(x)
+    aval = ShapedArray(data.shape, dtypes.canonicalize_dtype(data.dtype))
+    shared = data.dtype == aval.dtype and data.flags.c_contiguous and data.flags.aligned
+    if copy is False and not shared:
+        raise ValueError(
+            f"from_dlpack: {data.dtype}{list(data.shape)} cannot be used without a copy"
+        )
+    return from_numpy(data, aval, copy=bool(copy) or not shared)
+
+
+def live_arrays(platform: str | None = None) -> list[ArrayImpl]:
+    """All arrays that are alive and not deleted, found by a walk over all objects.
+
+    >>> import pullback.numpy as jnp
+    >>> x = jnp.ones(3)
+    >>> any(y is x for y in live_arrays())
+    True
+    """
+    check_device(platform, "live_arrays")
+    found = [x for x in gc.get_objects() if type(x) is ArrayImpl]
+    return [x for x in found if not x.is_deleted()]
+
+
+def reshard(x: Any, out_shardings: Any) -> Any:
+    """`x`, whose arrays are spread as the shardings say.
+
+    >>> import pullback as pb, pullback.numpy as jnp
+    >>> from pullback.sharding import NamedSharding, PartitionSpec
+    >>> mesh = pb.make_mesh((1,), ("data",))
+    >>> reshard(jnp.ones(2), NamedSharding(mesh, PartitionSpec("data"))).sharding.spec
+    P('data',)
+    """
+    leaves, structure, places = _places(x, out_shardings, "reshard")
+    return structure.unflatten(
+        [_put(leaf, place, "reshard") for leaf, place in zip(leaves, places, strict=True)]
+    )

@@ -1,0 +1,360 @@
+"""Compilation in steps: a function for given types is traced, lowered, compiled.
+
+    jit(f).trace(x)  ->  Traced    its jaxpr
+           .lower()  ->  Lowered   the loop program
+           .compile() -> Compiled  machine code, callable with arguments of these types only
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pullback import config, tree
+from pullback.core.avals import ShapedArray, aval_of
+from pullback.core.devices import CPU
+from pullback.core.jaxpr import ClosedJaxpr
+from pullback.core.sharding import SingleDeviceSharding
+from pullback.core.structs import ShapeDtypeStruct
+from pullback.core.trace import Tracer
+from pullback.errors import UnsupportedError
+from pullback.lazy import LazyModule
+from pullback.llvm import jit as native
+from pullback.llvm.entry import FastCallable, array_leaf, make_entry
+from pullback.passes.costs import cost_analysis, nbytes
+from pullback.runtime.compile import Executable, compile_jaxpr, program_jaxpr
+from pullback.runtime.dispatch import to_array
+
+__all__ = [
+    "ArgInfo",
+    "Compiled",
+    "CompiledMemoryStats",
+    "CompilerOptions",
+    "Lowered",
+    "Signature",
+    "Traced",
+    "Wrapped",
+]
+
+_program: Final = LazyModule("pullback.loops.program")
+_text: Final = LazyModule("pullback.loops.text")
+_emit: Final = LazyModule("pullback.llvm.emit")
+
+CompilerOptions = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ArgInfo:
+    """The type of an argument, and whether its buffer is given away."""
+
+    _aval: ShapedArray
+    donated: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each axis."""
+        return self._aval.shape
+
+    @property
+    def dtype(self) -> Any:
+        """Type of the elements."""
+        return self._aval.dtype
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What all stages know: the arguments and results of a function for given types.
+
+    `statics` are the positions of arguments that the program is specialised on; `tree` has a None
+    there, and the trees that users see have nothing.
+    """
+
+    name: str
+    closed: ClosedJaxpr
+    tree: Any
+    out_tree: Any
+    statics: tuple[int, ...]
+    donated: tuple[bool, ...]
+
+    @property
+    def avals(self) -> list[ShapedArray]:
+        """Types of the leaves of the arguments."""
+        return self.closed.in_avals
+
+    def arguments(self, leaves: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments as users give them, with these leaves."""
+        args, kwargs = self.tree.unflatten(leaves)
+        return tuple(x for i, x in enumerate(args) if i not in self.statics), kwargs
+
+    def flatten(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[list[Any], Any]:
+        """The leaves of arguments, and the structure they have with the static ones put back."""
+        full = list(args)
+        for i in self.statics:
+            full.insert(i, None)
+        return tree.flatten((tuple(full), kwargs))
+
+
+class _Stage:
+    """What users ask every stage."""
+
+    _signature: Signature
+
+    @property
+    def args_info(self) -> Any:
+        """Types of the arguments, as (args, kwargs)."""
+        s = self._signature
+        donated = s.donated or (False,) * len(s.avals)
+        return s.arguments([ArgInfo(a, d) for a, d in zip(s.avals, donated, strict=True)])
+
+    @property
+    def in_tree(self) -> Any:
+        """Structure of (args, kwargs)."""
+        return tree.structure(self._signature.arguments([0] * len(self._signature.avals)))
+
+    @property
+    def in_avals(self) -> Any:
+        """Types of the arguments, as (args, kwargs)."""
+        return self._signature.arguments(self._signature.avals)
+
+    @property
+    def out_tree(self) -> Any:
+        """Structure of the result."""
+        return self._signature.out_tree
+
+    @property
+    def out_avals(self) -> Any:
+        """Types of the result."""
+        return self._signature.out_tree.unflatten(self._signature.closed.out_avals)
+
+    @property
+    def out_info(self) -> Any:
+        """Shapes and dtypes of the result."""
+        avals = self._signature.closed.out_avals
+        structs = [ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak_type) for a in avals]
+        return self._signature.out_tree.unflatten(structs)
+
+    @property
+    def donate_argnums(self) -> tuple[int, ...]:
+        """Leaves of the arguments whose buffers are given away."""
+        return tuple(i for i, d in enumerate(self._signature.donated) if d)
+
+    @property
+    def fun_name(self) -> str:
+        """Name of the function."""
+        return self._signature.name
+
+    def __repr__(self) -> str:
+        types = ", ".join(map(str, self._signature.avals))
+        return f"<{type(self).__name__} {self.fun_name} for ({types})>"
+
+
+class Traced(_Stage):
+    """A function traced for given types."""
+
+    def __init__(self, signature: Signature, compile_: Callable[[], Executable]) -> None:
+        self._signature = signature
+        self._compile = compile_
+
+    @property
+    def jaxpr(self) -> ClosedJaxpr:
+        """The program."""
+        return self._signature.closed
+
+    def lower(
+        self, *, lowering_platforms: Sequence[str] | None = None, _private_parameters: Any = None
+    ) -> Lowered:
+        """The next stage; the platform is the CPU."""
+        others = [p for p in lowering_platforms or () if p != "cpu"]
+        if others:
+            raise UnsupportedError(f"lowering for {others}: programs are compiled for the CPU only")
+        return Lowered(self._signature, self._compile)
+
+
+class Lowered(_Stage):
+    """A function as a program that the compiler can take."""
+
+    def __init__(self, signature: Signature, compile_: Callable[[], Executable]) -> None:
+        self._signature = signature
+        self._compile = compile_
+
+    def as_text(self, dialect: str | None = None, *, debug_info: bool = False) -> str:
+        """The program as text: `loops` (the default), `jaxpr` (simplified), `llvm` or `asm`."""
+        return _as_text(self._signature, dialect or "loops")
+
+    def compiler_ir(self, dialect: str | None = None) -> Any:
+        """The program as an object: a `ClosedJaxpr` for `jaxpr`, a loop program for `loops`."""
+        closed = program_jaxpr(self._signature.closed)
+        if dialect == "jaxpr":
+            return closed
+        return _lowered(closed, self._signature.name) if dialect in (None, "loops") else None
+
+    def cost_analysis(self) -> dict[str, float]:
+        """Counts of operations and bytes, by name."""
+        return cost_analysis(program_jaxpr(self._signature.closed))
+
+    def compile(self, compiler_options: CompilerOptions | None = None) -> Compiled:
+        """The next stage; there are no options yet, and none may be given."""
+        if compiler_options:
+            raise UnsupportedError(f"compiler options {sorted(compiler_options)}: there are none")
+        return Compiled(self._signature, self._compile())
+
+
+@dataclass(frozen=True)
+class CompiledMemoryStats:
+    """Sizes in bytes; `temp` is scratch memory during a call."""
+
+    generated_code_size_in_bytes: int
+    argument_size_in_bytes: int
+    output_size_in_bytes: int
+    alias_size_in_bytes: int
+    temp_size_in_bytes: int
+
+
+class Compiled(_Stage, FastCallable):
+    """Machine code for given types; calling it with other ones is a TypeError."""
+
+    def __init__(self, signature: Signature, executable: Executable) -> None:
+        self._signature = signature
+        self._executable = executable
+        self._add_native_entry()
+
+    def _add_native_entry(self) -> None:
+        s = self._signature
+        args, kwargs = tree.structure(s.arguments([0] * len(s.avals))).as_spec()[1]
+        nodes = (args, kwargs, s.out_tree.as_spec())
+        if s.donated or not all(map(is_simple, nodes)):
+            return
+        spec = self._executable.entry_spec(
+            args=list(args[1]),
+            kwargs=sorted(zip(kwargs[1], kwargs[2], strict=True)),
+            leaves=[array_leaf(a) for a in s.avals],
+            tree=nodes[2],
+        )
+        self.add_entry(make_entry(spec))
+
+    def _miss(self, *args: Any, **kwargs: Any) -> Any:
+        s = self._signature
+        leaves, structure = s.flatten(args, kwargs)
+        self._check(leaves, structure)
+        outs = self._executable([to_array(x) for x in leaves])
+        for x, donated in zip(leaves, s.donated, strict=False):
+            if donated and not any(x is out for out in outs):
+                x.delete()
+        return s.out_tree.unflatten(outs)
+
+    call = FastCallable.__call__
+
+    def _check(self, leaves: Sequence[Any], structure: Any) -> None:
+        s = self._signature
+        if any(isinstance(x, Tracer) for x in leaves):
+            raise TypeError(
+                f"a compiled function ({s.name}) takes concrete arrays only: it cannot be "
+                "transformed or called while something is traced; call the jitted function instead"
+            )
+        if structure != s.tree:
+            problems = "; ".join(tree.prefix_errors(s.tree, structure, s.name)) or (
+                f"compiled for {s.tree}, called with {structure}"
+            )
+            raise TypeError(f"{s.name} was called with another structure of arguments: {problems}")
+        wrong = [
+            f"  {path}: compiled for {a}, called with {aval_of(x)}"
+            for path, a, x in zip(argument_paths(s), s.avals, leaves, strict=True)
+            if aval_of(x).shape != a.shape or aval_of(x).dtype != a.dtype
+        ]
+        if wrong:
+            note = "" if config.x64() else " (is x64 on or off as it was when compiling?)"
+            raise TypeError(
+                f"{s.name} was called with other types than it was compiled for{note}:\n"
+                + "\n".join(wrong)
+            )
+
+    def as_text(self) -> str:
+        """The assembly of the program."""
+        return _as_text(self._signature, "asm")
+
+    def cost_analysis(self) -> dict[str, float]:
+        """Counts of operations and bytes; `estimated nanoseconds` is the compiler's own."""
+        counts = cost_analysis(program_jaxpr(self._signature.closed))
+        return counts | {"estimated nanoseconds": self._executable.code.cost}
+
+    def memory_analysis(self) -> CompiledMemoryStats:
+        """Sizes of code, arguments, results and scratch memory."""
+        s, code = self._signature, self._executable.code
+        return CompiledMemoryStats(
+            generated_code_size_in_bytes=len(code.object_code),
+            argument_size_in_bytes=sum(map(nbytes, s.avals)),
+            output_size_in_bytes=sum(map(nbytes, s.closed.out_avals)),
+            alias_size_in_bytes=0,
+            temp_size_in_bytes=code.arena_bytes,
+        )
+
+    def runtime_executable(self) -> Executable:
+        """The loaded program."""
+        return self._executable
+
+    @property
+    def input_shardings(self) -> Any:
+        """Where arguments belong: on the one device."""
+        return self._signature.arguments([_ON_CPU] * len(self._signature.avals))
+
+    @property
+    def output_shardings(self) -> Any:
+        """Where results are: on the one device."""
+        return self.out_tree.unflatten([_ON_CPU] * len(self._signature.closed.out_avals))
+
+
+_ON_CPU: Final = SingleDeviceSharding(CPU)
+
+
+class Wrapped:
+    """What a jitted function offers beside being called."""
+
+    def trace(self, *args: Any, **kwargs: Any) -> Traced:
+        """Trace for arguments of these types."""
+        raise NotImplementedError
+
+    def lower(self, *args: Any, **kwargs: Any) -> Lowered:
+        """Trace and lower for arguments of these types."""
+        raise NotImplementedError
+
+
+def argument_paths(s: Signature) -> list[str]:
+    """How users write each leaf of the arguments: `args[0]['w']`, `kwargs['x']`."""
+    numbered = s.arguments(list(range(len(s.avals))))
+    found = tree.leaves_with_path(numbered)
+    return [
+        ("args" if path[0].idx == 0 else "kwargs") + tree.keystr(path[1:]) for path, _ in found
+    ]
+
+
+def is_simple(node: Any) -> bool:
+    """Whether the native call path can say a structure."""
+    if node[0] == "other":
+        return False
+    return all(is_simple(child) for child in node[-1]) if len(node) > 1 else True
+
+
+def _lowered(closed: ClosedJaxpr, name: str) -> Any:
+    return _program.lower_program(closed, vector_bits=native.vector_bits(), name=name)
+
+
+def _as_text(s: Signature, dialect: str) -> str:
+    if dialect not in ("jaxpr", "loops", "llvm", "asm"):
+        raise UnsupportedError(
+            f"the program as {dialect!r}: known are 'jaxpr', 'loops', 'llvm' and 'asm'; programs "
+            "of other compilers come with the accelerator backend"
+        )
+    closed = program_jaxpr(s.closed)
+    if dialect == "jaxpr":
+        return str(closed)
+    program = _lowered(closed, s.name)
+    if dialect == "loops":
+        return str(_text.program_text(program))
+    text: str = _emit.emit_module(program, native.vector_bits()).text
+    return text if dialect == "llvm" else native.disassemble(text, name=s.name)
+
+
+def compile_closed(signature: Signature) -> Executable:
+    """Machine code of a signature."""
+    return compile_jaxpr(signature.closed, name=signature.name)
