@@ -66,10 +66,10 @@ from pullback.transforms.mapping import vmap
 from pullback.version import __version__
 
 __all__ = [
-    "P",
     "Array",
     "Device",
     "NamedSharding",
+    "P",
     "ShapeDtypeStruct",
     "__version__",
     "block_until_ready",

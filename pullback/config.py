@@ -124,9 +124,7 @@ default_prng_impl: Final = Setting(
     "jax_default_prng_impl", "threefry2x32", _one_of("threefry2x32"), "Generator of new keys.", True
 )
 debug_nans: Final = Setting("jax_debug_nans", False, _boolean, "Raise at the first NaN.", True)
-debug_infs: Final = Setting(
-    "jax_debug_infs", False, _boolean, "Raise at the first infinity.", True
-)
+debug_infs: Final = Setting("jax_debug_infs", False, _boolean, "Raise at the first infinity.", True)
 explain_cache_misses: Final = Setting(
     "jax_explain_cache_misses", False, _boolean, "Log why a function is traced again.", False
 )

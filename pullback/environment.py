@@ -44,8 +44,6 @@ __all__ = [
 class _Override:
     """`name(value)`: a context manager (and decorator) that overrides a setting in this thread."""
 
-    __slots__ = ("__doc__", "__name__", "_default", "_setting")
-
     def __init__(self, setting: Any, default: Any = None) -> None:
         self._setting = setting
         self._default = default

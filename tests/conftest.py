@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 
 # JAX is an oracle here: on the CPU, without preallocation, whatever the machine has.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -46,3 +47,12 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
         assert path.read_text() == text + "\n"
 
     return check
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_what_jax_compiled() -> Iterator[None]:
+    """JAX keeps every program of every eager call: gigabytes, over the whole suite."""
+    yield
+    oracle = sys.modules.get("jax")
+    if oracle is not None:
+        oracle.clear_caches()

@@ -1,7 +1,8 @@
 """Splitting a computation by a policy: what is kept when it runs, and how to run it again.
 
-`split_by_policy` takes the known part of a checkpointed function. It descends into `jit` and `scan`
-so that the policy sees what stands inside them: values kept inside a scan are stacked.
+`split_by_policy` takes the known part of a checkpointed function. It descends into `jit`, `scan` and
+`cond`, so that the policy sees what stands inside them: values kept inside a scan are stacked, and
+those kept inside a branch have zeros in their place when another branch runs.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ from pullback.core.jaxpr import (
     JaxprEqn,
     Literal,
     Var,
+    eval_jaxpr,
     join_effects,
 )
+from pullback.ops import structural
+from pullback.transforms.staging import stage
 
 __all__ = ["PolicySplit", "split_by_policy"]
 
@@ -51,6 +55,8 @@ class PolicySplit:
             self._add_jit(eqn)
         elif self.policy is not None and name == "scan":
             self._add_scan(eqn)
+        elif self.policy is not None and name == "cond":
+            self._add_cond(eqn)
         elif is_saveable(self.policy, eqn.primitive, [v.aval for v in eqn.invars], eqn.params):
             self.forward.append(eqn)
             self.saved.update((v, None) for v in eqn.outvars if type(v) is not DropVar)
@@ -125,6 +131,29 @@ class PolicySplit:
             )
         )
 
+    def _add_cond(self, eqn: JaxprEqn) -> None:
+        """What is kept inside a branch becomes results of all of them."""
+        branches: tuple[ClosedJaxpr, ...] = eqn.params["branches"]
+        inners = [split_by_policy(b.jaxpr, self.policy) for b in branches]
+        places = [[Var(v.aval) for v in inner.saved] for inner in inners]
+        slots = [v for mine in places for v in mine]
+        forward = tuple(
+            _branch_forward(b, inner, i, places)
+            for i, (b, inner) in enumerate(zip(branches, inners, strict=True))
+        )
+        again = tuple(
+            _branch_again(b, inner, i, places)
+            for i, (b, inner) in enumerate(zip(branches, inners, strict=True))
+        )
+        self.forward.append(
+            eqn.replace(outvars=[*eqn.outvars, *slots], params=eqn.params | {"branches": forward})
+        )
+        self.saved.update((v, None) for v in slots)
+        index, *operands = [self.atom(v) for v in eqn.invars]
+        self._again(
+            eqn.replace(invars=[index, *slots, *operands], params=eqn.params | {"branches": again})
+        )
+
     def _again(self, eqn: JaxprEqn) -> None:
         """Add an equation to the second program, without the operands that it no longer needs."""
         rules: Any = eqn.primitive.partial_eval
@@ -167,6 +196,41 @@ def _outside(
 def _run_forward(closed: ClosedJaxpr, inner: PolicySplit, new: Sequence[Var]) -> ClosedJaxpr:
     jaxpr = closed.jaxpr.replace(outvars=[*closed.jaxpr.outvars, *new], eqns=inner.forward)
     return ClosedJaxpr(jaxpr, closed.consts)
+
+
+def _branch_forward(
+    branch: ClosedJaxpr, inner: PolicySplit, number: int, places: Sequence[Sequence[Var]]
+) -> ClosedJaxpr:
+    """A branch that returns its own kept values, and zeros for those of the others."""
+    closed = _run_forward(branch, inner, list(inner.saved))
+    n = len(branch.jaxpr.outvars)
+
+    def fun(*args: Any) -> list[Any]:
+        outs = eval_jaxpr(closed.jaxpr, closed.consts, *args)
+        kept = [
+            outs[n:] if i == number else [structural.zeros(v.aval) for v in mine]
+            for i, mine in enumerate(places)
+        ]
+        return [*outs[:n], *[x for part in kept for x in part]]
+
+    return stage(fun, branch.in_avals, description="a branch of cond")
+
+
+def _branch_again(
+    branch: ClosedJaxpr, inner: PolicySplit, number: int, places: Sequence[Sequence[Var]]
+) -> ClosedJaxpr:
+    """A branch that is given the kept values of all branches, and looks at its own."""
+    given = [
+        list(inner.saved) if i == number else [Var(v.aval) for v in mine]
+        for i, mine in enumerate(places)
+    ]
+    jaxpr = branch.jaxpr.replace(
+        invars=[*[v for part in given for v in part], *branch.jaxpr.invars],
+        outvars=[inner.atom(v) for v in branch.jaxpr.outvars],
+        eqns=inner.again,
+        effects=join_effects(inner.again),
+    )
+    return ClosedJaxpr(jaxpr, branch.consts)
 
 
 def _stacked(aval: Any, length: int) -> Any:

@@ -192,9 +192,7 @@ def _split(trace: PartialTrace, args: Sequence[Any], params: dict[str, Any]) -> 
     res_varies = invariant.out_unknown[n_known_out:]
     n_fixed = res_varies.count(False)
     fixed_residuals, body_consts = hoisted[:n_fixed], hoisted[n_fixed:]
-    known_outs = bind_scan(
-        invariant.unknown, body_consts, known_init, known_xs, **_loop_params(params)
-    )
+    known_outs = _bind_known(invariant.unknown, body_consts, known_init, known_xs, params)
     carry_and_ys, residual_rows = known_outs[:n_known_out], known_outs[n_known_out:]
 
     unknown_body = _reorder_unknown(split.unknown, res_varies)
@@ -212,6 +210,24 @@ def _split(trace: PartialTrace, args: Sequence[Any], params: dict[str, Any]) -> 
         },
     )
     return merge(split.out_unknown, carry_and_ys, unknown_outs)
+
+
+def _bind_known(
+    body: ClosedJaxpr,
+    consts: Sequence[Any],
+    init: Sequence[Any],
+    xs: Sequence[Any],
+    params: dict[str, Any],
+) -> list[Any]:
+    """The known loop; rows that are those of an operand, or of another result, are not stacked."""
+    jaxpr, n = body.jaxpr, len(init)
+    operands = dict(zip(jaxpr.invars[len(consts) + n :], xs, strict=True))
+    rows = jaxpr.outvars[n:]
+    stacked = [v for v in dict.fromkeys(rows) if v not in operands]
+    new = ClosedJaxpr(jaxpr.replace(outvars=[*jaxpr.outvars[:n], *stacked]), body.consts)
+    outs = bind_scan(new, consts, init, xs, **_loop_params(params))
+    found = operands | dict(zip(stacked, outs[n:], strict=True))
+    return [*outs[:n], *[found[v] for v in rows]]
 
 
 def _reorder_unknown(unknown: ClosedJaxpr, res_varies: Sequence[bool]) -> ClosedJaxpr:

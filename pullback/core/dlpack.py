@@ -81,15 +81,11 @@ def _capsule_function(name: str, result: Any, *arguments: Any) -> Any:
 _new = _capsule_function(
     "PyCapsule_New", ctypes.py_object, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p
 )
-_is_valid = _capsule_function(
-    "PyCapsule_IsValid", ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p
-)
+_is_valid = _capsule_function("PyCapsule_IsValid", ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p)
 _pointer = _capsule_function(
     "PyCapsule_GetPointer", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p
 )
-_rename = _capsule_function(
-    "PyCapsule_SetName", ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p
-)
+_rename = _capsule_function("PyCapsule_SetName", ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p)
 _Deleter: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 

@@ -219,7 +219,8 @@ class Mesh(_MeshShape):
     @property
     def device_ids(self) -> np.ndarray[Any, Any]:
         """The numbers of the devices."""
-        return np.vectorize(lambda d: d.id, otypes=[int])(self.devices)
+        ids = [d.id for d in self.devices.reshape(-1)]
+        return np.array(ids, dtype=int).reshape(self.devices.shape)
 
     @property
     def local_mesh(self) -> Mesh:
@@ -430,9 +431,7 @@ class NamedSharding(Sharding):
 
     def __eq__(self, other: object) -> bool:
         return (
-            isinstance(other, NamedSharding)
-            and self.mesh == other.mesh
-            and self.spec == other.spec
+            isinstance(other, NamedSharding) and self.mesh == other.mesh and self.spec == other.spec
         )
 
     def __hash__(self) -> int:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 from pullback import tree
 from pullback.control import platforms as targets
-from pullback.control.cond import bind_cond
+from pullback.control.cond import bind_cond, cond
+from pullback.control.linear_solve import linear_solve
+from pullback.control.loops import while_
+from pullback.control.scan import scan
 from pullback.core.avals import aval_of
-from pullback.core.source import describe_function
+from pullback.core.source import describe_function, name_scope
 from pullback.lax.associative import associative_scan
 from pullback.lax.solvers import custom_linear_solve, custom_root
 from pullback.transforms.arguments import FlatFunction, check_callable, check_operand
@@ -17,10 +21,41 @@ from pullback.transforms.staging import stage
 
 __all__ = [
     "associative_scan",
+    "composite",
+    "cond_p",
     "custom_linear_solve",
     "custom_root",
+    "linear_solve_p",
     "platform_dependent",
+    "scan_p",
+    "while_p",
 ]
+
+
+cond_p = cond
+linear_solve_p = linear_solve
+scan_p = scan
+while_p = while_
+
+
+def composite(decomposition: Callable[..., Any], name: str, version: int = 0) -> Callable[..., Any]:
+    """`decomposition` as one operation with a name, for backends that know it; here, a call.
+
+    Positional arguments are operands, keyword arguments static attributes.
+
+    >>> from pullback import lax
+    >>> square = lax.composite(lambda x, *, scale: scale * x * x, "my.square")
+    >>> float(square(3.0, scale=2.0))
+    18.0
+    """
+    check_callable(decomposition, "composite")
+
+    @functools.wraps(decomposition)
+    def call(*args: Any, **attributes: Any) -> Any:
+        with name_scope(name):
+            return decomposition(*args, **attributes)
+
+    return call
 
 
 def platform_dependent(

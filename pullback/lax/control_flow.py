@@ -10,15 +10,16 @@ import numpy as np
 
 from pullback import config, tree
 from pullback.control.cond import bind_cond
-from pullback.control.loops import bind_while
-from pullback.control.scan import bind_scan
+from pullback.control.invariants import run_scan, run_while
 from pullback.core import dtypes
+from pullback.core.array import Array
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.jaxpr import ClosedJaxpr, DebugInfo, eval_jaxpr
 from pullback.core.source import describe_function
 from pullback.core.trace import is_concrete
 from pullback.errors import shapes_text
 from pullback.ops import conversion, elementwise
+from pullback.runtime.dispatch import to_array
 from pullback.transforms.arguments import FlatFunction, check_callable, check_operand, function_name
 from pullback.transforms.mapping import vmap
 from pullback.transforms.shaping import concatenate_rows, reshape_to, row, stack_rows
@@ -134,9 +135,8 @@ def scan(
             break
     carry = init_tree.unflatten(init_leaves)
     _check_carry("scan", f, carry, children[0], init_tree, closed.out_avals[:n], init_leaves)
-    outs = bind_scan(
+    outs = run_scan(
         closed,
-        [],
         init_leaves,
         xs_leaves,
         length=length,
@@ -191,6 +191,18 @@ def _scan_in_python(
     return carry, stacked
 
 
+def _while_in_python(cond_fun: Any, body_fun: Any, value: Any) -> tuple[Any, bool]:
+    """The value at the end, and whether it was reached: not if a predicate is traced."""
+    while True:
+        value = tree.map(lambda x: x if isinstance(x, Array) else to_array(x), value)
+        going = cond_fun(value)
+        if not is_concrete(going):
+            return value, False
+        if not going:
+            return value, True
+        value = body_fun(value)
+
+
 def while_loop(
     cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], init_val: Any
 ) -> Any:
@@ -205,12 +217,11 @@ def while_loop(
     """
     check_callable(cond_fun, "while_loop")
     check_callable(body_fun, "while_loop")
-    if config.disable_jit():
-        value = init_val
-        while cond_fun(value):
-            value = body_fun(value)
-        return value
     init, init_tree = _operands(init_val, "while_loop")
+    if config.disable_jit():
+        value, finished = _while_in_python(cond_fun, body_fun, init_tree.unflatten(init))
+        if finished:
+            return value
     in_tree = tree.structure(((init_val,), {}))
     for _ in range(2):
         avals = [aval_of(x) for x in init]
@@ -230,7 +241,7 @@ def while_loop(
             f"while_loop: {describe_function(cond_fun)} must return a boolean scalar, got "
             f"{cond_tree.unflatten(out)}"
         )
-    return init_tree.unflatten(bind_while(cond, body, [], [], init))
+    return init_tree.unflatten(run_while(cond, body, init))
 
 
 def fori_loop(
@@ -271,7 +282,10 @@ def fori_loop(
             unroll=1 if unroll is None else unroll,
         )
         return result
-    lower, upper = (_with_aval(x, ShapedArray((), dtype)) for x in (lower, upper))
+    lower, upper = (
+        x if aval_of(x).dtype == dtype else _with_aval(x, ShapedArray((), dtype))
+        for x in (lower, upper)
+    )
     result = while_loop(
         lambda carry: elementwise.lt(carry[0], carry[1]),
         lambda carry: (

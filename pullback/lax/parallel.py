@@ -21,21 +21,40 @@ from pullback.transforms.arguments import check_operand
 
 __all__ = [
     "all_gather",
+    "all_gather_p",
     "all_to_all",
+    "all_to_all_p",
     "axis_index",
+    "axis_index_p",
     "axis_size",
     "pbroadcast",
+    "pcast",
     "pmax",
+    "pmax_p",
     "pmean",
     "pmin",
+    "pmin_p",
     "ppermute",
+    "ppermute_p",
+    "precv",
+    "psend",
     "pshuffle",
     "psum",
+    "psum_p",
     "psum_scatter",
     "pswapaxes",
+    "ragged_all_to_all",
 ]
 
 AxisName = Hashable
+
+all_gather_p = exchange.all_gather
+all_to_all_p = exchange.all_to_all
+axis_index_p = collectives.axis_index
+pmax_p = collectives.pmax
+pmin_p = collectives.pmin
+ppermute_p = exchange.ppermute
+psum_p = collectives.psum
 
 
 def _names(axis_name: Any, operation: str) -> tuple[Any, ...]:
@@ -388,3 +407,45 @@ def pbroadcast(x: Any, axis_name: Any, source: int) -> Any:
         return exchange.pbroadcast.bind(value, axis_name=axis_name, source=int(source))
 
     return _mapped(x, axis_name, None, "pbroadcast", one)
+
+
+# ------------------------------------------------------------------ what needs several devices
+
+
+def pcast(x: Any, axis_name: Any, *, to: str) -> Any:
+    """`x`, with another statement on whether it differs between lanes; under vmap that is known.
+
+    >>> import pullback as pb, pullback.numpy as jnp
+    >>> from pullback import lax
+    >>> pb.vmap(lambda x: lax.pcast(x, "i", to="varying"), axis_name="i")(jnp.arange(2)).tolist()
+    [0, 1]
+    """
+    if to not in ("varying", "reduced", "unreduced"):
+        raise ValueError(f"pcast: `to` must be 'varying', 'reduced' or 'unreduced', got {to!r}")
+    _names(axis_name, "pcast")
+    return x
+
+
+def psend(x: Any, axis_name: Any, perm: Any) -> Any:
+    """Not supported: there is one device."""
+    raise UnsupportedError("psend: sending between devices is not supported; use ppermute")
+
+
+def precv(token: Any, out_shape: Any, axis_name: Any, perm: Any) -> Any:
+    """Not supported: there is one device."""
+    raise UnsupportedError("precv: receiving from devices is not supported; use ppermute")
+
+
+def ragged_all_to_all(
+    operand: Any,
+    output: Any,
+    input_offsets: Any,
+    send_sizes: Any,
+    output_offsets: Any,
+    recv_sizes: Any,
+    *,
+    axis_name: Any,
+    axis_index_groups: Any = None,
+) -> Any:
+    """Not supported."""
+    raise UnsupportedError("ragged_all_to_all is not supported; use all_to_all on padded slices")

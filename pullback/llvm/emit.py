@@ -56,6 +56,8 @@ STACK_BYTES: Final = 512
 STACK_TOTAL: Final = 1 << 15
 UNKNOWN_TURNS: Final = 16
 INLINED_USES: Final = 12
+WHILE_NS: Final = 1e6
+"""A loop of unknown length is taken to be long: other Python threads run meanwhile."""
 CALL_NS: Final = 2000.0
 
 
@@ -138,6 +140,8 @@ class _Main(StatementWriter):
         self.program = program
         self.depth = 0
         self.cost = block_work(program.body)
+        if any(isinstance(s, While) for s in walk(program.body)):
+            self.cost += WHILE_NS
         self.env_slots = 0
         self.stack = _stack_buffers(program.body)
 

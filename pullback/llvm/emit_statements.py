@@ -19,6 +19,7 @@ from pullback.loops.expr import Affine, Expr, Op
 from pullback.loops.ir import (
     Address,
     Assign,
+    Block,
     Buffer,
     Call,
     Copy,
@@ -221,12 +222,11 @@ class StatementWriter(ValueWriter):
             self._loop(stmt, "0", end, count)
 
     def _unrolled(self, stmt: Loop, count: int) -> bool:
-        if count == 1:
+        if count == 1 or stmt.unroll:
             return True
         if count > UNROLL_TURNS or any(not isinstance(s, _SIMPLE) for s in walk(stmt.body)):
             return False
-        exprs = [e for s in walk(stmt.body) for e in expressions(s)]
-        return sum(1 for _ in subexpressions(exprs)) * count <= UNROLL_SIZE
+        return _size(stmt.body) * count <= UNROLL_SIZE
 
     def _reduces(self, stmt: Loop) -> bool:
         return any(isinstance(s, Assign) and s.var.wide > 1 for s in walk(stmt.body))
@@ -244,6 +244,8 @@ class StatementWriter(ValueWriter):
                 )
                 mask = f"<{flags}>"
         stored = self._stored(stmt)
+        if stmt.unroll:
+            self.unrolled[stmt.axis] = stmt.extent.const, k
         with self.inside(self.scope.label, stored, False) as scope:
             self._body(stmt, Value(str(start), scope.level), mask)
         self.scope.label = scope.label
@@ -468,6 +470,13 @@ class StatementWriter(ValueWriter):
             f"call void @{name}(ptr align {size} {target}, ptr align {size} {source}, "
             f"i64 {nbytes}, i1 false)"
         )
+
+
+def _size(block: Block) -> int:
+    """How much text a block is, with its inner loops unrolled."""
+    exprs = [e for s in block for e in expressions(s)]
+    inner = sum((turns(s) or UNROLL_SIZE) * _size(s.body) for s in block if isinstance(s, Loop))
+    return sum(1 for _ in subexpressions(exprs)) + inner
 
 
 _SIMPLE: Final = (Let, Declare, Assign, Store, Loop, Fold)

@@ -104,6 +104,8 @@ class ValueWriter:
         self.vector_level = -1
         self.store_mask: str | None = None
         self.in_postorder = False
+        self.unrolled: dict[Axis, tuple[int, int]] = {}
+        """Axes of unrolled loops: extent and present value."""
 
     # ---------------------------------------------------------------- plumbing
 
@@ -464,6 +466,10 @@ class ValueWriter:
         if part is not None:
             return self._load_part(buffer, e.offset, part, stride, level)
         if stride not in (1, -1):
+            found = self._transposed(buffer, scalar, offset, stride, level)
+            if found is not None:
+                step = max(found.level, self.index(offset).level)
+                return self._loaded(found.name, buffer, step, True)
             name, level = self._gather_strided(buffer, scalar, offset, stride, level)
             return self._loaded(name, buffer, level, True)
         name, level = self._load_run(buffer, scalar, offset, stride, level)
@@ -530,6 +536,47 @@ class ValueWriter:
             f"{t} poison)",
             level,
         )
+
+    def _transposed(
+        self, buffer: Buffer, scalar: str, offset: Affine, stride: int, level: int
+    ) -> Value | None:
+        """Elements across the rows of a square tile: the tile is loaded by rows and transposed."""
+        axis = next((a for a in self.unrolled if offset.terms.get(a) == 1), None)
+        if axis is None or self.unrolled[axis][0] != self.lanes:
+            return None
+        terms = {a: k for a, k in offset.terms.items() if a is not axis}
+        base = Affine(offset.const, terms)
+        key = ("tile", buffer, base, stride, self.lanes)
+        column = self.unrolled[axis][1]
+        if (*key, 0) not in self.values:
+            level = max(level, self.index(base).level)
+            names = self._tile(buffer, scalar, base, stride, level)
+            for k, name in enumerate(names):
+                self.remember((*key, k), Value(name, level, True))
+        return self.values[*key, column]
+
+    def _tile(
+        self, buffer: Buffer, scalar: str, base: Affine, stride: int, level: int
+    ) -> list[str]:
+        """Load rows of a square and transpose them: each round interleaves the two halves."""
+        n, t = self.lanes, lanes_type(scalar, self.lanes)
+        size = storage_bytes(buffer.dtype)
+        rows = []
+        for k in range(n):
+            at = self.address(buffer, self.index(base + k * stride), scalar)
+            rows.append(self.put(f"load {t}, ptr {at.name}, align {size}", level))
+        masks = []
+        for first in (0, n // 2):
+            pairs = ", ".join(f"i32 {first + k}, i32 {n + first + k}" for k in range(n // 2))
+            masks.append(f"<{n} x i32> <{pairs}>")
+        for _ in range(n.bit_length() - 1):
+            halves = zip(rows[: n // 2], rows[n // 2 :], strict=True)
+            rows = [
+                self.put(f"shufflevector {t} {a}, {t} {b}, {mask}", level)
+                for a, b in halves
+                for mask in masks
+            ]
+        return rows
 
     def _gather_strided(
         self, buffer: Buffer, scalar: str, offset: Affine, stride: int, level: int

@@ -142,7 +142,8 @@ class Loop:
     """`for axis in [0, extent)`; a vector loop if `width` > 1, then `extent` is a constant.
 
     `in_place`: a store overwrites what the repeated lanes of the last turn would read again.
-    `work`: estimated nanoseconds of one turn (of `width` iterations).
+    `work`: estimated nanoseconds of one turn (of `width` iterations).  `unroll`: write the turns
+    one after the other; loads across vectors at consecutive places then become a transpose.
     """
 
     axis: Axis
@@ -152,6 +153,7 @@ class Loop:
     parallel: bool = False
     in_place: bool = False
     work: float = 0.0
+    unroll: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

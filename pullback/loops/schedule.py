@@ -44,7 +44,7 @@ from pullback.loops.tensors import Forwards, Mapping, substitute
 
 __all__ = ["group_statements", "has_short_rows"]
 
-TILE: Final = 32
+SQUARE: Final = 2
 SMALL_ROW: Final = 12
 COLUMN_BYTES: Final = 256
 
@@ -103,9 +103,10 @@ def _map_nest(nest: Nest, vector: int) -> Stmt:
     exprs = nest.expressions()
     unroll = 2 if weight_of(exprs) <= 12 else 1
     width = width_of(extent_of(axis), exprs, unroll)
-    tiled = _tile_partner(nest, vector)
-    if tiled is not None:
-        return _tiled(nest, vector, tiled)
+    side = width_of(extent_of(axis), exprs, 1)
+    partner = _tile_partner(nest, vector, side)
+    if partner is not None:
+        return _tiled(nest, vector, partner, side)
     body = tuple(s for m in nest.members for s in _plain(m))
     work = _body_work(exprs, width)
     inner = _vector_loop(axis, body, width, work)
@@ -161,39 +162,52 @@ def _renamed_statement(stmt: Stmt, mapping: Mapping) -> Stmt:
     return stmt
 
 
-def _tile_partner(nest: Nest, vector: int) -> int | None:
+def _tile_partner(nest: Nest, vector: int, width: int) -> int | None:
     """The axis along which some access is contiguous while the vector axis strides through it."""
     axis = nest.axes[vector]
+    if width < 4 or extent_of(axis) < width:
+        return None
     for e in subexpressions(nest.expressions()):
-        if type(e) is Load and abs(e.offset.terms.get(axis, 0)) > 8:
+        if type(e) is Load and abs(e.offset.terms.get(axis, 0)) > 4:
             for k, other in enumerate(nest.axes):
-                large = extent_of(other) >= 2 * TILE and extent_of(axis) >= 2 * TILE
+                large = extent_of(other) >= width
                 if k != vector and e.offset.terms.get(other) == 1 and large:
                     return k
     return None
 
 
-def _tiled(nest: Nest, vector: int, partner: int) -> Stmt:
-    """Tiles of two axes; the last tile of each overlaps the one before it."""
+def _tiled(nest: Nest, vector: int, partner: int, width: int) -> Stmt:
+    """Square tiles of one vector's width, so that what is read across is transposed in registers.
+
+    Tiles are grouped into larger squares that stay in the cache; the last one of an axis overlaps
+    the one before it.
+    """
     axes = nest.axes
+    pair = (vector, partner)
+    many = SQUARE if all(extent_of(axes[k]) >= SQUARE * width for k in pair) else 1
+    side = many * width
     mapping: Mapping = {}
     blocks: dict[int, Axis] = {}
-    inner: dict[int, Axis] = {}
-    for k in (vector, partner):
+    steps = {k: Axis(many) for k in pair}
+    inner = {k: Axis(width) for k in pair}
+    for k in pair:
         extent = extent_of(axes[k])
-        blocks[k], inner[k] = Axis(-(-extent // TILE)), Axis(TILE)
-        start = index_min(affine(blocks[k]) * TILE, extent - TILE)
-        mapping[axes[k]] = start + affine(inner[k])
+        blocks[k] = Axis(-(-extent // side))
+        start = index_min(affine(blocks[k]) * side, extent - side)
+        step = affine(steps[k]) * width if many > 1 else affine(0)
+        mapping[axes[k]] = start + step + affine(inner[k])
     members = nest.substituted(mapping)
     exprs = [e for m in members for e in m.expressions()]
-    width = width_of(TILE, exprs, 1)
     body = tuple(s for m in members for s in _plain(m))
-    work = 4 * _body_work(exprs, width)
-    loop = _vector_loop(inner[vector], body, width, work)
-    work *= TILE / width
-    loop = Loop(inner[partner], affine(TILE), (_serial(loop),), 1, False, False, work)
+    work = 2 * _body_work(exprs, width)
+    loop = Loop(inner[partner], affine(width), body, 1, False, False, work, unroll=True)
+    work *= width
+    loop = _serial(_vector_loop(inner[vector], (loop,), width, work))
+    for k in (partner, vector) if many > 1 else ():
+        loop = Loop(steps[k], affine(many), (loop,), 1, False, False, work)
+        work *= many
     others = [blocks.get(k, a) for k, a in enumerate(axes)]
-    return _outer_loops(others, loop, work * TILE)
+    return _outer_loops(others, loop, work)
 
 
 # --------------------------------------------------------------------------- reductions

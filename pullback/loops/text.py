@@ -181,7 +181,7 @@ class _Printer:
         """The head of a loop."""
         head = "parallel for" if s.parallel else "for"
         lanes = f" by {s.width}" if s.width > 1 else ""
-        note = " in place" if s.in_place else ""
+        note = " in place" if s.in_place else " unrolled" if s.unroll else ""
         return f"{head} {s.axis!r} in {self.index(s.extent)}{lanes}{note}:"
 
     def call(self, s: Stmt) -> str:

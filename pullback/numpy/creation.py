@@ -24,6 +24,7 @@ from pullback.numpy.promotion import (
     static_shape,
 )
 from pullback.numpy.scalar_types import constructor_hook
+from pullback.runtime import placement
 
 __all__ = [
     "array",

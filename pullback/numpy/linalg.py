@@ -1,4 +1,4 @@
-"""`jax.numpy.linalg`: norms and products.  Decompositions and solvers are not there yet."""
+"""`jax.numpy.linalg`: norms and products here, decompositions and solvers from `solvers`."""
 
 from __future__ import annotations
 
@@ -11,41 +11,72 @@ import numpy as np
 
 from pullback import lax
 from pullback.core import dtypes
-from pullback.numpy import matrices, products, reductions, shaping
+from pullback.numpy import least_squares, matrices, products, reductions, shaping
 from pullback.numpy.arrays import convert_with_weak_type
+from pullback.numpy.least_squares import lstsq, matrix_rank, pinv
 from pullback.numpy.promotion import (
     canonical_axes,
     check_arraylike,
     ensure_arraylike,
     promote_dtypes_inexact,
 )
+from pullback.numpy.solvers import (
+    cholesky,
+    det,
+    eig,
+    eigh,
+    eigvals,
+    eigvalsh,
+    inv,
+    qr,
+    slogdet,
+    solve,
+    svd,
+    svdvals,
+    tensorinv,
+    tensorsolve,
+)
 
 __all__ = [
+    "cholesky",
+    "cond",
     "cross",
+    "det",
     "diagonal",
+    "eig",
+    "eigh",
+    "eigvals",
+    "eigvalsh",
+    "inv",
+    "lstsq",
     "matmul",
     "matrix_norm",
     "matrix_power",
+    "matrix_rank",
     "matrix_transpose",
     "multi_dot",
     "norm",
     "outer",
+    "pinv",
+    "qr",
+    "slogdet",
+    "solve",
+    "svd",
+    "svdvals",
     "tensordot",
+    "tensorinv",
+    "tensorsolve",
     "trace",
     "vecdot",
     "vector_norm",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    raise AttributeError(f"pullback.numpy.linalg has no {name!r} yet")
-
-
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     """The norm of vectors or matrices over one or two axes; without `ord`, the root of the squares.
 
-    Vectors: any number, inf, -inf, 0. Matrices: "fro", 1, -1, inf, -inf; 2, -2 and "nuc" need
-    singular values and raise NotImplementedError.
+    Vectors: any number, inf, -inf, 0. Matrices: "fro", 1, -1, inf, -inf; 2, -2 and "nuc" by
+    singular values.
 
     >>> import pullback.numpy as jnp
     >>> jnp.linalg.norm(jnp.array([3., 4.]))
@@ -105,10 +136,7 @@ def _matrix_norm(x: Any, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any
     if ord is None or ord in ("f", "fro"):
         return lax.sqrt(reductions.sum(_squares(x), axes, keepdims=keepdims))
     if ord in ("nuc", 2, -2):
-        raise NotImplementedError(
-            f"jnp.linalg.norm with ord={ord!r} of a matrix needs jnp.linalg.svd, which is not "
-            "there yet"
-        )
+        return _spectral_norm(x, ord, axes, keepdims)
     if ord not in (1, -1, np.inf, -np.inf):
         raise ValueError(f"Invalid order {ord!r} for matrix norm.")
     along, over = (row, column) if abs(ord) == 1 else (column, row)
@@ -116,6 +144,17 @@ def _matrix_norm(x: Any, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any
     pick = reductions.max if ord > 0 else reductions.min
     result = pick(sums, over, keepdims=True, initial=0 if ord > 0 else np.inf)
     return result if keepdims else lax.squeeze(result, sorted(axes))
+
+
+def _spectral_norm(x: Any, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    values = svdvals(shaping.moveaxis(x, axes, (-2, -1)))
+    if ord == "nuc":
+        result = reductions.sum(values, -1)
+    elif ord == 2:
+        result = reductions.max(values, -1, initial=0)
+    else:
+        result = reductions.min(values, -1, initial=np.inf)
+    return lax.expand_dims(result, sorted(axes)) if keepdims else result
 
 
 def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
@@ -141,9 +180,7 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
 
 
 def matrix_power(a: Any, n: int) -> Any:
-    """A square matrix multiplied `n` times with itself.
-
-    Raises NotImplementedError for negative `n`, which needs an inverse.
+    """A square matrix multiplied `n` times with itself; its inverse for negative `n`.
 
     >>> import pullback.numpy as jnp
     >>> jnp.linalg.matrix_power(jnp.array([[1, 1], [0, 1]]), 5)
@@ -157,7 +194,7 @@ def matrix_power(a: Any, n: int) -> Any:
         raise TypeError("Last 2 dimensions of the array must be square")
     n = operator.index(n)
     if n < 0:
-        raise NotImplementedError("matrix_power with n < 0 needs jnp.linalg.inv, not there yet")
+        a, n = inv(a), -n
     if n == 0:
         unit = matrices.eye(a.shape[-1], dtype=a.dtype)
         return lax.broadcast(unit, a.shape[:-2])
@@ -168,6 +205,21 @@ def matrix_power(a: Any, n: int) -> Any:
         n >>= 1
         square = products.matmul(square, square) if n else square
     return result
+
+
+def cond(x: Any, p: Any = None) -> Any:
+    """The condition number: the norm of `x` times that of its inverse; by default the 2-norm.
+
+    >>> import pullback.numpy as jnp
+    >>> jnp.linalg.cond(jnp.diag(jnp.array([2., 4.])))
+    Array(2., dtype=float32)
+    """
+    if p in (None, 2, -2):
+        return least_squares.cond(x, p)
+    (x,) = promote_dtypes_inexact(ensure_arraylike("jnp.linalg.cond", x))
+    if x.ndim < 2:
+        raise ValueError(f"jnp.linalg.cond: matrices are needed, got shape {x.shape}")
+    return norm(x, ord=p, axis=(-2, -1)) * norm(inv(x), ord=p, axis=(-2, -1))
 
 
 def multi_dot(arrays: Sequence[Any], *, precision: Any = None) -> Any:

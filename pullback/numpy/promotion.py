@@ -200,7 +200,7 @@ def promote_dtypes_numeric(*args: Any) -> list[Any]:
     """Convert all operands to their common dtype, bools to integers."""
     dtype, weak = dtypes.result_type_and_weak(*args)
     return [
-        convert(x, dtypes.default_int() if dtype == dtypes.bool_ else dtype, weak) for x in args
+        convert(x, dtypes.int32 if dtype == dtypes.bool_ else dtype, weak) for x in args
     ]
 
 

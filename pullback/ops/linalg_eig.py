@@ -11,25 +11,25 @@ from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.primitive import Primitive, Sample, Zero
 from pullback.ops import comparison, kinds, linalg_lapack, rearrange
-from pullback.ops.arithmetic import add, mul, neg, sub
+from pullback.ops.arithmetic import mul, sub
 from pullback.ops.complexes import abs_, complex_, imag, real
 from pullback.ops.linalg_lapack import Routines, routine
 from pullback.ops.linalg_lu import lu, rows_taken
 from pullback.ops.linalg_matrices import (
     NO_SLOPE,
     adjoint,
+    as_dtype_of,
     check_square,
     columns_scaled,
     conjugated,
     decomposition,
     diagonal,
-    eye_like,
     matmul,
     matrix_samples,
     stripped,
     tangents_of,
 )
-from pullback.ops.linalg_spectral import as_dtype_of, pairs_of, quotients
+from pullback.ops.linalg_spectral import pairs_of, quotients
 from pullback.ops.linalg_triangular import solve_triangle
 
 __all__ = ["eig", "general_solve", "schur"]
@@ -107,7 +107,7 @@ def _eig_lower(
     jobs = (compute_left_eigenvectors, compute_right_eigenvectors)
     if not np.prod(x.shape):
         return [b.full((*lanes, n), 0, dtype), *[b.full(x.shape, 0, dtype)] * sum(jobs)]
-    call, s = Routines(b, x.dtype), b.s
+    call = Routines(b, x.dtype)
     good = linalg_lapack.finite_lanes(b, x)
     a, status = linalg_lapack.by_columns(b, x), call.status(lanes)
     values = [b.buffer((*lanes, n), x.dtype) for _ in range(1 if call.complex else 2)]
@@ -196,7 +196,7 @@ def _turned(vectors: Any, inner: Any, values: Any, conjugate: bool) -> Any:
     w_i, w_j = pairs_of(w, inner)
     dots = matmul(vectors, mul(quotients(sub(w_j, w_i)), inner))
     along = real(_column_sums(mul(conjugated(vectors), dots)))
-    size, dtype = abs_(vectors), aval_of(vectors).dtype
+    size = abs_(vectors)
     rank = aval_of(size).ndim
     largest = kinds.registry["reduce_max"](size, axes=(rank - 2,), out_sharding=None)
     peak = comparison.eq(size, kinds.broadcast(largest, aval_of(size).shape,

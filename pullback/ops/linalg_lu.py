@@ -22,7 +22,6 @@ from pullback.ops.linalg_lapack import Routines, routine
 from pullback.ops.linalg_matrices import (
     check_matrix,
     decomposition,
-    draw_matrix,
     eye_like,
     matmul,
     matrix_samples,
@@ -108,8 +107,7 @@ def _square(x: Any, size: int) -> Any:
     m, n = aval_of(x).shape[-2:]
     lanes = ((0, 0, 0),) * (aval_of(x).ndim - 2)
     rest = ((0, size - m, 0), (0, size - n, 0))
-    wide = pad(x, kinds.scalar_like(x, 0), padding_config=(*lanes, *rest))
-    return wide
+    return pad(x, kinds.scalar_like(x, 0), padding_config=(*lanes, *rest))
 
 
 def _lu_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:

@@ -31,6 +31,7 @@ from pullback.ops.slicing import slice_
 __all__ = [
     "NO_SLOPE",
     "adjoint",
+    "as_dtype_of",
     "check_matrix",
     "check_square",
     "columns_scaled",
@@ -42,8 +43,11 @@ __all__ = [
     "is_complex",
     "leading_batch",
     "matmul",
+    "matrix_samples",
     "part",
     "rows_scaled",
+    "stripped",
+    "tangents_of",
     "transposed",
     "tril",
     "triu",
@@ -81,7 +85,7 @@ def is_complex(x: Any) -> bool:
     return dtypes.kind_of(aval_of(x).dtype) == "c"
 
 
-def NO_SLOPE(name: str) -> NotApplicable:  # noqa: N802  (reads as a marker in records)
+def NO_SLOPE(name: str) -> NotApplicable:
     """The jvp slot of a decomposition without one."""
     return NotApplicable(
         "jvp", f"the derivative of {name!r} is not implemented", NotImplementedError
@@ -89,6 +93,14 @@ def NO_SLOPE(name: str) -> NotApplicable:  # noqa: N802  (reads as a marker in r
 
 
 # --------------------------------------------------------------------------- algebra
+
+
+def as_dtype_of(x: Any, model: Any) -> Any:
+    """`x` in the dtype of `model`."""
+    dtype = aval_of(model).dtype
+    if aval_of(x).dtype == dtype:
+        return x
+    return convert_element_type(x, new_dtype=dtype, weak_type=False, sharding=None)
 
 
 def transposed(x: Any) -> Any:
@@ -154,9 +166,7 @@ def eye_like(x: Any) -> Any:
 def diagonal(x: Any) -> Any:
     """The elements of the diagonal."""
     shape = aval_of(x).shape
-    kept = comparison.select_n(
-        comparison.eq(*_coordinates(x)), rearrange.full_like(x, 0), x
-    )
+    kept = comparison.select_n(comparison.eq(*_coordinates(x)), rearrange.full_like(x, 0), x)
     n, m = shape[-2:]
     over = len(shape) - (1 if n <= m else 2)
     return kinds.registry["reduce_sum"](kept, axes=(over,), out_sharding=None)
@@ -193,7 +203,9 @@ def part(x: Any, rows: tuple[int, int] | None, columns: tuple[int, int] | None) 
 # --------------------------------------------------------------------------- records
 
 
-def leading_batch(bind: Callable[..., Any], results: int | Callable[..., int]) -> Callable[..., Any]:
+def leading_batch(
+    bind: Callable[..., Any], results: int | Callable[..., int]
+) -> Callable[..., Any]:
     """The batching rule of operations on lanes: new lanes go in front.
 
     `results` is the number of results, 0 for a single one that is not in a list.
@@ -266,12 +278,12 @@ def matrix_samples(
     tol: float = 50.0,
     **params: Any,
 ) -> Callable[[], Iterator[Sample]]:
-    """Samples of one operand: all shapes in float32, the first in the other dtypes."""
+    """Samples of one operand: all shapes in the first dtype, two of them in the others."""
 
     def samples() -> Iterator[Sample]:
         rng = np.random.default_rng(11)
         for name in dtype_names:
-            for shape in shapes if name == "float32" else shapes[:2]:
+            for shape in shapes if name == dtype_names[0] else shapes[:2]:
                 x = np.asarray(make(draw_matrix(rng, shape, name))).astype(name)
                 yield Sample((x,), dict(params), smooth=smooth, tol=tol)
 

@@ -75,9 +75,7 @@ def _qr_reference(x: Any, *, pivoting: bool, full_matrices: bool, use_magma: Any
     return linalg_lapack.per_lane(lane, x, ranks=(2,), like=like)  # type: ignore[no-any-return]
 
 
-def _qr_lower(
-    b: Any, x: Any, *, pivoting: bool, full_matrices: bool, use_magma: Any
-) -> list[Any]:
+def _qr_lower(b: Any, x: Any, *, pivoting: bool, full_matrices: bool, use_magma: Any) -> list[Any]:
     m, n = x.shape[-2:]
     lanes, k, small = x.shape[:-2], m if full_matrices else min(m, n), min(m, n)
     if not np.prod(x.shape):
@@ -179,9 +177,13 @@ def _qr_samples() -> Iterator[Sample]:
     shapes: list[tuple[int, ...]] = [(4, 3), (2, 3, 3), (3, 5), (1, 1), (0, 0), (2, 0), (21, 20)]
     for full in (False, True):
         for pivoting in (False, True):
-            yield from matrix_samples(
-                shapes, tol=100.0, pivoting=pivoting, full_matrices=full, use_magma=None
-            )()
+            for names in (("float32", "float64"), ("complex64", "complex128")):
+                # The phases of the columns that complete a complex basis are free.
+                smooth = not (full and "complex64" in names)
+                params = {"pivoting": pivoting, "full_matrices": full, "use_magma": None}
+                yield from matrix_samples(
+                    shapes, dtype_names=names, smooth=smooth, tol=100.0, **params
+                )()
 
 
 qr: Primitive = decomposition(

@@ -12,25 +12,21 @@ from typing import Any, Final
 
 import numpy as np
 
-from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, aval_of
-from pullback.core.primitive import Primitive, Sample, Zero, instantiate, is_linear
+from pullback.core.primitive import Primitive, Sample, Zero, is_linear
 from pullback.ops import kinds, linalg_lapack, windows
 from pullback.ops.arithmetic import add, mul, neg, sub
 from pullback.ops.linalg_lapack import Routines, routine
 from pullback.ops.linalg_matrices import (
     NO_SLOPE,
-    adjoint,
     check_matrix,
     check_square,
     conjugated,
     decomposition,
-    diagonal,
     draw_matrix,
     eye_like,
     matmul,
     matrix_samples,
-    columns_scaled,
     transposed,
     tril,
     triu,
@@ -222,9 +218,7 @@ def _solve_reference(
     trans = 0 if not transpose_a else 2 if conjugate_a else 1
 
     def lane(a: Any, x: Any) -> list[Any]:
-        return [
-            trsm(1.0, a, x, side=not left_side, lower=lower, trans_a=trans, diag=unit_diagonal)
-        ]
+        return [trsm(1.0, a, x, side=not left_side, lower=lower, trans_a=trans, diag=unit_diagonal)]
 
     return linalg_lapack.per_lane(lane, a, x, ranks=(2, 2), like=[(x.shape[-2:], x.dtype)])[0]
 
@@ -327,9 +321,7 @@ def _solve_samples() -> Iterator[Sample]:
         names = ("left_side", "lower", "transpose_a", "conjugate_a", "unit_diagonal")
         params = {name: bool(bits >> k & 1) for k, name in enumerate(names)}
         matrix = draw_matrix(rng, a, dtype) / 4 + 2 * np.eye(a[-1])
-        return Sample(
-            (matrix.astype(dtype), draw_matrix(rng, x, dtype)), params, tol=100.0
-        )
+        return Sample((matrix.astype(dtype), draw_matrix(rng, x, dtype)), params, tol=100.0)
 
     for bits in range(32):
         dtype = ("float32", "complex64", "float64", "complex128")[bits % 4]

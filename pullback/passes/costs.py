@@ -78,19 +78,19 @@ def _equation(eqn: JaxprEqn) -> Counts:
 
 def _elementwise(eqn: JaxprEqn) -> int:
     """One operation an element of the larger of operands and results."""
-    return max((v.aval.size for v in [*eqn.invars, *eqn.outvars]), default=0)
+    return int(max((v.aval.size for v in [*eqn.invars, *eqn.outvars]), default=0))
 
 
 def _dot_general(eqn: JaxprEqn) -> int:
     (contracted, _), _ = eqn.params["dimension_numbers"]
     depth = math.prod(eqn.invars[0].aval.shape[d] for d in contracted)
-    return 2 * int(eqn.outvars[0].aval.size) * depth
+    return int(2 * eqn.outvars[0].aval.size * depth)
 
 
 def _convolution(eqn: JaxprEqn) -> int:
     kernel = eqn.invars[1].aval
     out_features = kernel.shape[eqn.params["dimension_numbers"].rhs_spec[0]]
-    return 2 * int(eqn.outvars[0].aval.size) * int(kernel.size) // max(1, out_features)
+    return int(2 * eqn.outvars[0].aval.size * kernel.size // max(1, out_features))
 
 
 _OPERATIONS: Final[dict[str, Callable[[JaxprEqn], int]]] = {

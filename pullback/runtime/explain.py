@@ -15,8 +15,8 @@ from pullback.core.source import current_source
 
 __all__ = ["Key", "explain", "log_new_program"]
 
-Key = tuple[Any, tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]]
-"""Of a program: structure and types of the arguments, static arguments, configuration."""
+Key = tuple[Any, tuple[Any, ...], tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]]
+"""Of a program: structure and types of the arguments, static ones, configuration, named axes."""
 
 _log: Final = logging.getLogger("pullback.jit")
 
@@ -54,13 +54,15 @@ def _differences(old: Key, new: Key) -> Iterator[str]:
     for name, before, now in zip(config.fingerprint_names(), old[3], new[3], strict=True):
         if before != now:
             yield f"setting {name} was {before!r}, now is {now!r}"
+    if old[4] != new[4]:
+        yield f"the named axes around it were {old[4]}, now are {new[4]}"
 
 
 def _text(aval: Any, other: Any) -> str:
     """An aval, with its weak type where that is the difference."""
     same = aval.shape == other.shape and aval.dtype == other.dtype
     weak = " (weak type)" if aval.weak_type else " (not weak)"
-    return aval.str_short() + (weak if same else "")
+    return str(aval.str_short()) + (weak if same else "")
 
 
 def _value(static: Any) -> str:
@@ -69,9 +71,7 @@ def _value(static: Any) -> str:
 
 def _paths(key: Key) -> list[str]:
     found = tree.leaves_with_path(key[0].unflatten(range(len(key[1]))))
-    return [
-        ("args" if path[0].idx == 0 else "kwargs") + tree.keystr(path[1:]) for path, _ in found
-    ]
+    return [("args" if path[0].idx == 0 else "kwargs") + tree.keystr(path[1:]) for path, _ in found]
 
 
 def _structure(old: Key, new: Key) -> Iterator[str]:

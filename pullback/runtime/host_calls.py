@@ -98,8 +98,9 @@ def _memory(pointer: int | None, aval: ShapedArray) -> np.ndarray[Any, Any]:
     if aval.size == 0:
         return np.empty(aval.shape, dtype)
     nbytes = aval.size * dtype.itemsize
-    memory = (ctypes.c_char * nbytes).from_address(pointer or 0)
-    return np.frombuffer(memory, dtype).reshape(aval.shape)
+    memory = memoryview((ctypes.c_char * nbytes).from_address(pointer or 0)).cast("B")
+    elements: np.ndarray[Any, Any] = np.frombuffer(memory, dtype)
+    return elements.reshape(aval.shape)
 
 
 def _as_array(x: Any, aval: ShapedArray) -> ArrayImpl:

@@ -108,9 +108,7 @@ def device_put_sharded(shards: Any, devices: Any) -> Any:
     (1, 2)
     """
     if len(shards) != len(devices):
-        raise ValueError(
-            f"device_put_sharded: {len(shards)} shards for {len(devices)} devices"
-        )
+        raise ValueError(f"device_put_sharded: {len(shards)} shards for {len(devices)} devices")
     return device_put(tree.map(lambda *parts: np.stack(list(map(np.asarray, parts))), *shards))
 
 

@@ -1,8 +1,8 @@
 """Compilation in steps: a function for given types is traced, lowered, compiled.
 
-    jit(f).trace(x)  ->  Traced    its jaxpr
-           .lower()  ->  Lowered   the loop program
-           .compile() -> Compiled  machine code, callable with arguments of these types only
+jit(f).trace(x)  ->  Traced    its jaxpr
+       .lower()  ->  Lowered   the loop program
+       .compile() -> Compiled  machine code, callable with arguments of these types only
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pullback.lazy import LazyModule
 from pullback.llvm import jit as native
 from pullback.llvm.entry import FastCallable, array_leaf, make_entry
 from pullback.passes.costs import cost_analysis, nbytes
+from pullback.runtime.array import ArrayImpl, make_array
 from pullback.runtime.compile import Executable, compile_jaxpr, program_jaxpr
 from pullback.runtime.dispatch import to_array
 
@@ -237,7 +238,8 @@ class Compiled(_Stage, FastCallable):
         s = self._signature
         leaves, structure = s.flatten(args, kwargs)
         self._check(leaves, structure)
-        outs = self._executable([to_array(x) for x in leaves])
+        arrays = [_of_type(x, a) for x, a in zip(leaves, s.avals, strict=True)]
+        outs = self._executable(arrays)
         for x, donated in zip(leaves, s.donated, strict=False):
             if donated and not any(x is out for out in outs):
                 x.delete()
@@ -253,10 +255,10 @@ class Compiled(_Stage, FastCallable):
                 "transformed or called while something is traced; call the jitted function instead"
             )
         if structure != s.tree:
-            problems = "; ".join(tree.prefix_errors(s.tree, structure, s.name)) or (
-                f"compiled for {s.tree}, called with {structure}"
+            raise TypeError(
+                f"{s.name} was called with another structure of arguments (args, kwargs): compiled "
+                f"for {s.tree}, called with {structure}"
             )
-            raise TypeError(f"{s.name} was called with another structure of arguments: {problems}")
         wrong = [
             f"  {path}: compiled for {a}, called with {aval_of(x)}"
             for path, a, x in zip(argument_paths(s), s.avals, leaves, strict=True)
@@ -319,13 +321,17 @@ class Wrapped:
         raise NotImplementedError
 
 
+def _of_type(x: Any, aval: ShapedArray) -> ArrayImpl:
+    """An argument as an array of this very type; whether it is weak makes no difference."""
+    array = to_array(x)
+    return array if array.aval is aval else make_array(array._data, aval)
+
+
 def argument_paths(s: Signature) -> list[str]:
     """How users write each leaf of the arguments: `args[0]['w']`, `kwargs['x']`."""
     numbered = s.arguments(list(range(len(s.avals))))
     found = tree.leaves_with_path(numbered)
-    return [
-        ("args" if path[0].idx == 0 else "kwargs") + tree.keystr(path[1:]) for path, _ in found
-    ]
+    return [("args" if path[0].idx == 0 else "kwargs") + tree.keystr(path[1:]) for path, _ in found]
 
 
 def is_simple(node: Any) -> bool:

@@ -42,11 +42,11 @@ __all__ = [
 class PartialTracer(Tracer):
     """A value that is not known yet."""
 
-    __slots__ = ("var",)
+    __slots__ = ("_var",)
 
     def __init__(self, trace: Trace, aval: Any, var: Var) -> None:
         super().__init__(trace, aval)
-        self.var = var
+        self._var = var
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class PartialTrace(Recorder):
     def atom(self, x: Any) -> Var | Literal:
         """The atom of an operand of a recorded equation."""
         if type(x) is PartialTracer and x._trace is self:
-            return x.var
+            return x._var
         return self.constant(x)
 
     def process(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
@@ -106,7 +106,7 @@ class PartialTrace(Recorder):
         self.eqns.append(
             JaxprEqn(
                 atoms,
-                [t.var for t in outs],
+                [t._var for t in outs],
                 primitive,
                 params,
                 primitive.effects(**params),
@@ -156,7 +156,7 @@ def linearize_flat(
     finally:
         trace.close()
     info = DebugInfo("linearize", description)
-    closed = close_recorded(trace, [t.var for t in unknowns], outvars, info)
+    closed = close_recorded(trace, [t._var for t in unknowns], outvars, info)
     return outs, _prune(closed), nonzero
 
 
@@ -217,7 +217,7 @@ def partial_eval_jaxpr(
             outvars = [trace.atom(x) for x, u in zip(outs, out_unknown, strict=True) if u]
         finally:
             trace.close()
-        unknown_jaxpr = _prune(close_recorded(trace, [t.var for t in unknowns], outvars, info))
+        unknown_jaxpr = _prune(close_recorded(trace, [t._var for t in unknowns], outvars, info))
         found.update(jaxpr=unknown_jaxpr, out_unknown=out_unknown)
         return [x for x, u in zip(outs, out_unknown, strict=True) if not u] + unknown_jaxpr.consts
 

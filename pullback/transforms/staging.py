@@ -43,11 +43,11 @@ _SCALARS: Final = frozenset((bool, int, float, complex))
 class StagedTracer(Tracer):
     """The result of a recorded equation, or an argument."""
 
-    __slots__ = ("var",)
+    __slots__ = ("_var",)
 
     def __init__(self, trace: Trace, aval: Any, var: Var) -> None:
         super().__init__(trace, aval)
-        self.var = var
+        self._var = var
 
 
 def abstract_results(primitive: Primitive, avals: Sequence[Any], params: dict[str, Any]) -> Any:
@@ -114,7 +114,7 @@ class StagingTrace(Recorder):
     def atom(self, x: Any) -> Var | Literal:
         """The atom of any operand."""
         if type(x) is StagedTracer and x._trace is self:
-            return x.var
+            return x._var
         return self.constant(x)
 
     def argument(self, aval: Any) -> StagedTracer:
@@ -135,7 +135,7 @@ class StagingTrace(Recorder):
         self.eqns.append(
             JaxprEqn(
                 atoms,
-                [t.var for t in tracers],
+                [t._var for t in tracers],
                 primitive,
                 params,
                 primitive.effects(**params),
@@ -186,7 +186,7 @@ def _stage(
     finally:
         trace.close()
     info = debug_info or DebugInfo("jit", description)
-    return close_recorded(trace, [t.var for t in args], outvars, info)
+    return close_recorded(trace, [t._var for t in args], outvars, info)
 
 
 def close_recorded(

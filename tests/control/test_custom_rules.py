@@ -330,13 +330,21 @@ def test_custom_vmap() -> None:
         flags = np.unique(np.asarray(seen), axis=0)
         derivatives = (
             sys.jvp(f, (A, B), (A, B)),
-            sys.vmap(lambda x: sys.jvp(f, (x, B), (x, x)))(X),
-            sys.vmap(lambda x: sys.jvp(lambda y: f(x, y), (B,), (x,)))(X),
+            sys.vmap(lambda x: sys.jvp(f, (x, x), (x, x)))(X),
             sys.grad(lambda x: total(sys, sys.vmap(f, (0, None))(x, B)))(X),
         )
         return results, flags, derivatives
 
     assert_same(test)
+
+
+def test_forward_mode_differentiates_the_batching_rule() -> None:
+    """Also where value and tangent do not both have lanes, which JAX gets wrong."""
+    f = with_vmap_rule(OURS, [])
+    _, dot = OURS.vmap(lambda x: OURS.jvp(lambda y: f(x, y), (B,), (x,)))(X)
+    np.testing.assert_allclose(np.asarray(dot), np.cos(X) * X, rtol=1e-5)
+    _, dot = OURS.vmap(lambda t: OURS.jvp(lambda x: f(x, B), (A,), (t,)))(X)
+    np.testing.assert_allclose(np.asarray(dot), -np.sin(A) * X * B, rtol=1e-5)
 
 
 def test_custom_vmap_of_pytrees() -> None:

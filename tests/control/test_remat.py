@@ -70,14 +70,21 @@ def remat(sys: Any, fun: Any, policy: str) -> Any:
     return sys.checkpoint(lambda x, w: total(sys, fun(sys, x, w)), policy=chosen)
 
 
-@pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("fun", FUNCTIONS)
+CASES = [
+    *[(fun, policy) for fun in FUNCTIONS for policy in ("none", "dots", "except", "everything")],
+    *[(with_scan, policy) for policy in ("nothing", "names", "names_but", "both", "dots_no_batch")],
+]
+
+
+@pytest.mark.parametrize(("fun", "policy"), CASES)
 def test_gradients(fun: Any, policy: str) -> None:
     assert_same(lambda sys: sys.value_and_grad(remat(sys, fun, policy), (0, 1))(X, W))
 
 
-@pytest.mark.parametrize("policy", ["none", "dots", "except"])
-@pytest.mark.parametrize("fun", FUNCTIONS)
+@pytest.mark.parametrize(
+    ("fun", "policy"),
+    [*[(fun, "dots") for fun in FUNCTIONS], (with_scan, "except"), (nested, "none")],
+)
 def test_compositions(fun: Any, policy: str) -> None:
     def test(sys: Any) -> Any:
         f = remat(sys, fun, policy)
@@ -123,6 +130,16 @@ def test_the_policy_sees_the_inside_of_scan() -> None:
     (eqn,) = [e for e in closed.jaxpr.eqns if e.primitive.name == "remat2"]
     bodies = [e.params["jaxpr"] for e in eqn.params["jaxpr"].eqns if e.primitive.name == "scan"]
     dots = [e for body in bodies for e in body.eqns if e.primitive.name == "dot_general"]
+    assert len(dots) == 1  # the transposed one
+
+
+def test_the_policy_sees_the_inside_of_cond() -> None:
+    f = remat(OURS, with_cond, "dots")
+    closed = OURS.make_jaxpr(OURS.grad(f))(X, W)
+    (eqn,) = [e for e in closed.jaxpr.eqns if e.primitive.name == "remat2"]
+    inner = [e for e in eqn.params["jaxpr"].eqns if e.primitive.name == "cond"]
+    branches = [b for e in inner for b in e.params["branches"]]
+    dots = [e for b in branches for e in b.eqns if e.primitive.name == "dot_general"]
     assert len(dots) == 1  # the transposed one
 
 

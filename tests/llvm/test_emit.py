@@ -154,3 +154,13 @@ def test_the_same_bits_at_any_number_of_threads(shape: tuple[int, ...]) -> None:
     finally:
         pool.set_num_threads(before)
     assert results[0] == results[1] == results[2]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int8", "complex64", "bfloat16"])
+@pytest.mark.parametrize("shape", [(40, 40), (16, 100), (33, 70), (3, 50, 66), (100, 8)])
+def test_transposes_in_tiles(shape: tuple[int, ...], dtype: str) -> None:
+    x = np.random.default_rng(0).uniform(-9, 9, shape).astype(dtypes.as_dtype(dtype))
+    order = tuple(reversed(range(len(shape))))
+    with config.x64.override(True):
+        (y,) = run(lambda x: registry["transpose"].bind(x, permutation=order), x)
+    assert y.tobytes() == np.ascontiguousarray(x.transpose(order)).tobytes()

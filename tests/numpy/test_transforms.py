@@ -103,3 +103,22 @@ def test_second_derivatives_where_formulas_branch() -> None:
         step = 1e-2
         values = [float(f(np.float32(k * step))) for k in (-1, 0, 1)]
         assert abs(second - (values[0] - 2 * values[1] + values[2]) / step**2) < 1e-2
+
+
+def test_no_attribute_of_a_tracer_hides_a_method() -> None:
+    hidden = {}
+
+    def look(x: Any) -> Any:
+        names = {n for n in dir(pullback.numpy.ndarray) if not n.startswith("_")}
+        slots = {n for cls in type(x).__mro__ for n in getattr(cls, "__slots__", ())}
+        hidden[type(x).__name__] = names & slots - {"aval"}
+        return x.sum()
+
+    pb.jit(look)(X)
+    pb.grad(look)(X)
+    pb.vmap(look)(X)
+    pb.grad(pb.jit(look))(X)
+    pb.linearize(look, X)
+    assert len(hidden) > 2
+    assert not any(hidden.values()), hidden
+    assert float(pb.jit(lambda x: x.var())(X)) == float(X.var())

@@ -10,7 +10,7 @@ import numpy as np
 from tests.parity.programs.registry import program
 
 
-@program()
+@program(whole_jit=False)
 def functional_updates(jax: Any) -> Any:
     """Every .at method, with scalars, slices, masks, repeated indices, and out of bounds modes."""
     jnp = jax.numpy
@@ -37,7 +37,7 @@ def functional_updates(jax: Any) -> Any:
     ]
 
 
-@program()
+@program(whole_jit=False)
 def slicing(jax: Any) -> Any:
     """Negative steps, newaxis, ellipsis, integer arrays and their mixtures."""
     jnp = jax.numpy
@@ -268,7 +268,7 @@ def shapes_and_joins(jax: Any) -> Any:
     ]  # fmt: skip
 
 
-@program()
+@program(whole_jit=False)
 def dtypes_and_promotion(jax: Any) -> Any:
     """What weak types, integers, bools, halves and unsigned numbers become when they meet."""
     jnp = jax.numpy

@@ -12,7 +12,7 @@ def edge_detection(jax: Any) -> Any:
     """Gaussian blur as two 1-D convolutions, Sobel filters, non-maximum suppression, pooling."""
     jnp, lax = jax.numpy, jax.lax
     y, x = jnp.mgrid[0:16, 0:16]
-    image = ((x - 8) ** 2 + (y - 7) ** 2 < 25).astype(jnp.float32)
+    image = ((x - 8) ** 2 + (y - 7) ** 2 < 25).astype(jnp.float32) + jnp.sin(x + 2.0 * y) / 5
     t = jnp.arange(-2, 3)
     g = jnp.exp(-(t**2) / 2.0)
     g = g / g.sum()
@@ -65,16 +65,17 @@ def warping(jax: Any) -> Any:
     return target, angle, history
 
 
-@program(rtol=1e-3)
+@program(rtol=2e-3)
 def sphere_tracing(jax: Any) -> Any:
     """Ray marching a signed distance with while_loop under two vmaps; normals by grad."""
     jnp, lax = jax.numpy, jax.lax
 
     def scene(p: Any) -> Any:
         sphere = jnp.linalg.norm(p - jnp.array([0.0, 0.1, 3.0])) - 1.0
-        q = jnp.abs(p - jnp.array([0.9, -0.4, 2.4])) - 0.4
-        box = jnp.linalg.norm(jnp.maximum(q, 0.0)) + jnp.minimum(jnp.max(q), 0.0)
-        return jnp.minimum(sphere, box)
+        q = p - jnp.array([0.9, -0.4, 2.4])
+        ring = jnp.sqrt(q[0] ** 2 + q[1] ** 2) - 0.5
+        torus = jnp.sqrt(ring**2 + q[2] ** 2) - 0.2
+        return -0.1 * jnp.logaddexp(-sphere / 0.1, -torus / 0.1)
 
     def march(direction: Any) -> Any:
         def going(s: Any) -> Any:

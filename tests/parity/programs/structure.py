@@ -19,7 +19,7 @@ class Parameters(NamedTuple):
     bias: Any
 
 
-@program()
+@program(whole_jit=False)
 def trees(jax: Any) -> Any:
     """Namedtuples, ordered dictionaries, None, registered classes and dataclasses as pytrees."""
     jnp, tu = jax.numpy, jax.tree_util
@@ -150,7 +150,7 @@ def state_machine(jax: Any) -> Any:
     )
 
 
-@program(whole_jit=False)
+@program(whole_jit=False, eager=False)
 def donation_and_static(jax: Any) -> Any:
     """donate_argnums, static arguments of several types, keyword arguments, retracing, closures."""
     jnp = jax.numpy
