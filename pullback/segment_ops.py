@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pullback import numpy as jnp
+import numpy as np
+
+import pullback.numpy as jnp
 from pullback.core import dtypes
 from pullback.core.trace import concrete_or_error
 
@@ -58,12 +60,12 @@ def _number_of_segments(name: str, ids: Any, num_segments: int | None) -> int:
 
 def _lowest(dtype: Any) -> Any:
     kind = dtypes.kind_of(dtype)
-    return False if kind == "b" else -jnp.inf if kind == "f" else dtypes.iinfo(dtype).min
+    return False if kind == "b" else -np.inf if kind == "f" else dtypes.iinfo(dtype).min
 
 
 def _highest(dtype: Any) -> Any:
     kind = dtypes.kind_of(dtype)
-    return True if kind == "b" else jnp.inf if kind == "f" else dtypes.iinfo(dtype).max
+    return True if kind == "b" else np.inf if kind == "f" else dtypes.iinfo(dtype).max
 
 
 def segment_sum(

@@ -1,8 +1,8 @@
 """Splitting a computation by a policy: what is kept when it runs, and how to run it again.
 
-`split_by_policy` takes the known part of a checkpointed function. It descends into `jit`, `scan` and
-`cond`, so that the policy sees what stands inside them: values kept inside a scan are stacked, and
-those kept inside a branch have zeros in their place when another branch runs.
+`split_by_policy` takes the known part of a checkpointed function. It descends into `jit`, `scan`
+and `cond`, so that the policy sees what stands inside them: values kept inside a scan are stacked,
+and those kept inside a branch have zeros in their place when another branch runs.
 """
 
 from __future__ import annotations

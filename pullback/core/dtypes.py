@@ -551,7 +551,7 @@ def result_type(*args: Any, return_weak: bool = False) -> Any:
 # --------------------------------------------------------------------------- categories
 
 finfo: Final = ml_dtypes.finfo
-iinfo: Final = ml_dtypes.iinfo
+iinfo: Final[Any] = ml_dtypes.iinfo
 
 _CATEGORY: Final = {
     "b": np.bool_,

@@ -16,6 +16,7 @@ from pullback.core.avals import aval_of
 from pullback.core.source import describe_function, name_scope
 from pullback.lax.associative import associative_scan
 from pullback.lax.solvers import custom_linear_solve, custom_root
+from pullback.runtime.placement import with_sharding_constraint
 from pullback.transforms.arguments import FlatFunction, check_callable, check_operand
 from pullback.transforms.staging import stage
 
@@ -29,6 +30,7 @@ __all__ = [
     "platform_dependent",
     "scan_p",
     "while_p",
+    "with_sharding_constraint",
 ]
 
 

@@ -20,9 +20,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from pullback.llvm.emit_scopes import Module, Value
 from pullback.llvm.emit_statements import StatementWriter, turns
 from pullback.llvm.emit_types import register_type
-from pullback.llvm.emit_values import Module, Value
 from pullback.loops.expr import Axis, Expr, Load, Local, Read
 from pullback.loops.ir import (
     Address,

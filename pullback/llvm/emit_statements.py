@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from pullback.errors import LoweringError
 from pullback.llvm import emit_operations as operations
+from pullback.llvm.emit_memory import MemoryWriter, storage_bytes
+from pullback.llvm.emit_scopes import Instructions, Scope, Value
 from pullback.llvm.emit_types import lanes_type, register_type, storage_type
-from pullback.llvm.emit_values import Instructions, Scope, Value, ValueWriter, storage_bytes
 from pullback.loops.expr import Affine, Expr, Op
 from pullback.loops.ir import (
     Address,
@@ -49,7 +50,7 @@ def turns(loop: Loop) -> int | None:
     return -(-loop.extent.const // loop.width) if loop.extent.is_const else None
 
 
-class StatementWriter(ValueWriter):
+class StatementWriter(MemoryWriter):
     """Writes the statements of one function."""
 
     def block(self, stmts: Sequence[Stmt]) -> None:

@@ -7,19 +7,18 @@ before it.  In a vector loop a value is either uniform (a scalar) or varying (a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 
 from pullback.errors import LoweringError
 from pullback.llvm import emit_operations as operations
+from pullback.llvm.emit_scopes import Instructions, Module, Scope, Value
 from pullback.llvm.emit_types import (
     constant,
     lanes_type,
     register_type,
     splat,
-    storage_type,
 )
 from pullback.loops.expr import (
     DEEP,
@@ -37,51 +36,7 @@ from pullback.loops.expr import (
 )
 from pullback.loops.ir import Buffer, Var
 
-__all__ = ["Module", "Scope", "Value", "ValueWriter"]
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """An SSA name or a constant; `level` is the scope that computes it."""
-
-    name: str
-    level: int
-    varying: bool = False
-
-
-@dataclass(eq=False, slots=True)
-class Scope:
-    """A stretch of code: what it computes is known until it ends."""
-
-    lines: list[str]
-    level: int
-    label: str
-    memo: list[Any] = field(default_factory=list)
-    stored: frozenset[Buffer] = frozenset()
-    """Buffers written inside: loads of them stay inside."""
-    barrier: bool = False
-    """Whether loads must not leave because this scope may not run."""
-
-
-class Module:
-    """What the functions of a module share: definitions by name, declarations, needed symbols."""
-
-    def __init__(self) -> None:
-        self.functions: list[str] = []
-        self.declarations: dict[str, str] = {}
-        self.globals: list[str] = []
-        self.symbols: set[str] = set()
-        self.kernels: dict[str, str] = {}
-        self.math: set[tuple[str, str, int]] = set()
-
-    def declare(self, name: str, line: str) -> None:
-        """Declare a function once."""
-        self.declarations.setdefault(name, line)
-
-    def external(self, name: str, line: str) -> None:
-        """Declare a function that the linker has to find."""
-        self.declare(name, line)
-        self.symbols.add(name)
+__all__ = ["ValueWriter"]
 
 
 _INT32_MAX: Final = (1 << 31) - 1
@@ -415,257 +370,11 @@ class ValueWriter:
 
     # ---------------------------------------------------------------- memory
 
-    def pointer(self, buffer: Buffer) -> str:
-        """The address of a buffer."""
-        raise NotImplementedError
-
-    def address(self, buffer: Buffer, offset: Value, scalar: str) -> Value:
-        """The address of an element."""
-        pointer = self.pointer(buffer)
-        if offset.name == "0":
-            return Value(pointer, offset.level)
-        key = ("address", pointer, offset.name, scalar)
-        found = self.values.get(key)
-        if found is None:
-            text = f"getelementptr inbounds {scalar}, ptr {pointer}, i64 {offset.name}"
-            found = self.remember(key, Value(self.put(text, offset.level), offset.level))
-        # The same address may be known further out; the expression still belongs to this step.
-        return Value(found.name, max(found.level, offset.level))
-
-    def load_level(self, buffer: Buffer) -> int:
-        """The outermost scope that a load of a buffer may move to."""
-        root = buffer.root()
-        for scope in reversed(self.scopes):
-            if scope.barrier or root in scope.stored:
-                return scope.level
-        return 0
-
     def load(self, e: Load) -> Value:
-        """An element: a scalar, a vector of consecutive ones, or gathered ones."""
-        buffer = e.buffer.root()
-        scalar = storage_type(buffer.dtype)
-        floor = self.load_level(buffer)
-        stride = self.stride(e.offset)
-        offset, part = e.offset, e.part
-        if part is not None and (stride is None or abs(stride) != 1 or self.lanes == 1):
-            offset, part = e.offset * 2 + part, None
-            stride = None if stride is None else 2 * stride
-        size = storage_bytes(buffer.dtype)
-        if self.lanes == 1 or stride == 0:
-            at = self.address(buffer, self.index(offset), scalar)
-            level = max(at.level, floor)
-            name = self.put(f"load {scalar}, ptr {at.name}, align {size}", level)
-            return self._loaded(name, buffer, level, False)
-        level = max(floor, self.vector_level)
-        if stride is None:
-            index = self.index_value(offset, 64)
-            level = max(level, index.level)
-            return self._loaded(
-                self._gather(buffer, scalar, index.name, level), buffer, level, True
-            )
-        if part is not None:
-            return self._load_part(buffer, e.offset, part, stride, level)
-        if stride not in (1, -1):
-            found = self._transposed(buffer, scalar, offset, stride, level)
-            if found is not None:
-                step = max(found.level, self.index(offset).level)
-                return self._loaded(found.name, buffer, step, True)
-            name, level = self._gather_strided(buffer, scalar, offset, stride, level)
-            return self._loaded(name, buffer, level, True)
-        name, level = self._load_run(buffer, scalar, offset, stride, level)
-        return self._loaded(name, buffer, level, True)
-
-    def _load_run(
-        self, buffer: Buffer, scalar: str, offset: Affine, stride: int, level: int
-    ) -> tuple[str, int]:
-        first = offset if stride == 1 else offset - (self.lanes - 1)
-        at = self.address(buffer, self.index(first), scalar)
-        level = max(level, at.level)
-        t = lanes_type(scalar, self.lanes)
-        size = storage_bytes(buffer.dtype)
-        name = self.put(f"load {t}, ptr {at.name}, align {size}", level)
-        if stride == -1:
-            order = ", ".join(f"i32 {k}" for k in range(self.lanes - 1, -1, -1))
-            mask = f"<{self.lanes} x i32> <{order}>"
-            name = self.put(f"shufflevector {t} {name}, {t} poison, {mask}", level)
-        return name, level
-
-    def _load_part(
-        self, buffer: Buffer, offset: Affine, part: int, stride: int, level: int
-    ) -> Value:
-        """The real or imaginary parts of consecutive complex numbers."""
-        scalar = storage_type(buffer.dtype)
-        first = offset if stride == 1 else offset - (self.lanes - 1)
-        at = self.address(buffer, self.index(first * 2), scalar)
-        level = max(level, at.level)
-        wide = lanes_type(scalar, 2 * self.lanes)
-        key = ("pairs", at.name, wide)
-        found = self.values.get(key)
-        if found is None:
-            size = storage_bytes(buffer.dtype)
-            name = self.put(f"load {wide}, ptr {at.name}, align {size}", level)
-            found = self.remember(key, Value(name, level))
-        lanes = range(self.lanes) if stride == 1 else range(self.lanes - 1, -1, -1)
-        order = ", ".join(f"i32 {2 * k + part}" for k in lanes)
-        mask = f"<{self.lanes} x i32> <{order}>"
-        name = self.put(f"shufflevector {wide} {found.name}, {wide} poison, {mask}", level)
-        return Value(name, level, True)
-
-    def pointers_to(self, buffer: Buffer, scalar: str, index: str, level: int) -> str:
-        """A vector of addresses."""
-        t = lanes_type("i64", self.lanes)
-        return self.put(
-            f"getelementptr inbounds {scalar}, ptr {self.pointer(buffer)}, {t} {index}", level
-        )
-
-    def _gather(self, buffer: Buffer, scalar: str, index: str, level: int) -> str:
-        return self._gather_from(
-            buffer, scalar, self.pointers_to(buffer, scalar, index, level), level
-        )
-
-    def _gather_from(self, buffer: Buffer, scalar: str, addresses: str, level: int) -> str:
-        t = lanes_type(scalar, self.lanes)
-        text = Instructions(self, level, self.lanes)
-        name = f"llvm.masked.gather.{text.suffix(scalar)}.v{self.lanes}p0"
-        flags = lanes_type("i1", self.lanes)
-        pointers = lanes_type("ptr", self.lanes)
-        self.module.declare(name, f"declare {t} @{name}({pointers}, {flags}, {t})")
-        size = storage_bytes(buffer.dtype)
-        return self.put(
-            f"call {t} @{name}({pointers} align {size} {addresses}, {flags} splat (i1 true), "
-            f"{t} poison)",
-            level,
-        )
-
-    def _transposed(
-        self, buffer: Buffer, scalar: str, offset: Affine, stride: int, level: int
-    ) -> Value | None:
-        """Elements across the rows of a square tile: the tile is loaded by rows and transposed."""
-        axis = next((a for a in self.unrolled if offset.terms.get(a) == 1), None)
-        if axis is None or self.unrolled[axis][0] != self.lanes:
-            return None
-        terms = {a: k for a, k in offset.terms.items() if a is not axis}
-        base = Affine(offset.const, terms)
-        key = ("tile", buffer, base, stride, self.lanes)
-        column = self.unrolled[axis][1]
-        if (*key, 0) not in self.values:
-            level = max(level, self.index(base).level)
-            names = self._tile(buffer, scalar, base, stride, level)
-            for k, name in enumerate(names):
-                self.remember((*key, k), Value(name, level, True))
-        return self.values[*key, column]
-
-    def _tile(
-        self, buffer: Buffer, scalar: str, base: Affine, stride: int, level: int
-    ) -> list[str]:
-        """Load rows of a square and transpose them: each round interleaves the two halves."""
-        n, t = self.lanes, lanes_type(scalar, self.lanes)
-        size = storage_bytes(buffer.dtype)
-        rows = []
-        for k in range(n):
-            at = self.address(buffer, self.index(base + k * stride), scalar)
-            rows.append(self.put(f"load {t}, ptr {at.name}, align {size}", level))
-        masks = []
-        for first in (0, n // 2):
-            pairs = ", ".join(f"i32 {first + k}, i32 {n + first + k}" for k in range(n // 2))
-            masks.append(f"<{n} x i32> <{pairs}>")
-        for _ in range(n.bit_length() - 1):
-            halves = zip(rows[: n // 2], rows[n // 2 :], strict=True)
-            rows = [
-                self.put(f"shufflevector {t} {a}, {t} {b}, {mask}", level)
-                for a, b in halves
-                for mask in masks
-            ]
-        return rows
-
-    def _gather_strided(
-        self, buffer: Buffer, scalar: str, offset: Affine, stride: int, level: int
-    ) -> tuple[str, int]:
-        first = self.address(buffer, self.index(offset), scalar)
-        level = max(level, first.level)
-        span = abs(stride) * (self.lanes - 1) + 1
-        if 1 < stride <= 4 and span <= 64:
-            return self._gather_short(buffer, scalar, first, stride, level), level
-        steps = ", ".join(f"i64 {lane * stride}" for lane in range(self.lanes))
-        t = lanes_type("i64", self.lanes)
-        addresses = self.put(
-            f"getelementptr inbounds {scalar}, ptr {first.name}, {t} <{steps}>", level
-        )
-        return self._gather_from(buffer, scalar, addresses, level), level
-
-    def _gather_short(
-        self, buffer: Buffer, scalar: str, first: Value, stride: int, level: int
-    ) -> str:
-        """Elements at a small stride: one long load and a shuffle."""
-        span = stride * (self.lanes - 1) + 1
-        t = lanes_type(scalar, span)
-        size = storage_bytes(buffer.dtype)
-        run = self.put(f"load {t}, ptr {first.name}, align {size}", level)
-        order = ", ".join(f"i32 {k * stride}" for k in range(self.lanes))
-        mask = f"<{self.lanes} x i32> <{order}>"
-        return self.put(f"shufflevector {t} {run}, {t} poison, {mask}", level)
-
-    def _loaded(self, name: str, buffer: Buffer, level: int, varying: bool) -> Value:
-        text = Instructions(self, level, self.lanes if varying else 1)
-        if buffer.dtype.kind == "c":
-            return Value(name, level, varying)
-        return Value(operations.from_storage(text, name, buffer.dtype), level, varying)
+        """An element of a buffer; `MemoryWriter` knows how."""
+        raise NotImplementedError
 
 
 def splat_zero(t: str) -> str:
     """Zero of an integer type."""
     return "zeroinitializer" if t[0] == "<" else "0"
-
-
-def storage_bytes(dtype: np.dtype[Any]) -> int:
-    """Alignment of an element, of a complex number's part."""
-    return dtype.itemsize // 2 if dtype.kind == "c" else dtype.itemsize
-
-
-class Instructions:
-    """Appends instructions on values of a fixed number of lanes to one scope."""
-
-    __slots__ = ("lanes", "level", "writer")
-
-    def __init__(self, writer: ValueWriter, level: int, lanes: int) -> None:
-        self.writer = writer
-        self.level = level
-        self.lanes = lanes
-
-    def put(self, text: str) -> str:
-        """Append an instruction; the name of its result."""
-        return self.writer.put(text, self.level)
-
-    def type(self, scalar: str) -> str:
-        """A vector type of these lanes."""
-        return lanes_type(scalar, self.lanes)
-
-    def splat(self, text: str, scalar: str) -> str:
-        """A constant in every lane."""
-        return splat(text, scalar, self.lanes)
-
-    def suffix(self, scalar: str) -> str:
-        """How intrinsics' names spell the type."""
-        short = {"float": "f32", "double": "f64", "half": "f16"}.get(scalar, scalar)
-        return short if self.lanes == 1 else f"v{self.lanes}{short}"
-
-    def intrinsic(self, name: str, scalar: str, *args: str, extra: str = "") -> str:
-        """Call an overloaded intrinsic whose operands and result have one type."""
-        t = self.type(scalar)
-        full = f"{name}.{self.suffix(scalar)}"
-        kinds = ", ".join([t] * len(args)) + (", i1" if extra else "")
-        self.writer.module.declare(full, f"declare {t} @{full}({kinds})")
-        operands = ", ".join(f"{t} {a}" for a in args) + (f", {extra}" if extra else "")
-        return self.put(f"call {t} @{full}({operands})")
-
-    def convert_intrinsic(self, name: str, source: str, target: str, arg: str) -> str:
-        """Call an intrinsic overloaded in its result and its operand."""
-        s, t = self.type(source), self.type(target)
-        full = f"{name}.{self.suffix(target)}.{self.suffix(source)}"
-        self.writer.module.declare(full, f"declare {t} @{full}({s})")
-        return self.put(f"call {t} @{full}({s} {arg})")
-
-    @property
-    def module(self) -> Module:
-        """The module being written."""
-        return self.writer.module

@@ -234,7 +234,8 @@ def _in_place(stmt: Stmt, carry: Buffer, new: Buffer) -> Stmt | None:
         inner = _in_place(involved[0], carry, new)
         if inner is None:
             return None
-        return replace(stmt, body=tuple(inner if s is involved[0] else s for s in stmt.body))
+        body = tuple(inner if s is involved[0] else s for s in stmt.body)
+        return replace(stmt, body=body, in_place=True)
     if not all(isinstance(s, (Store, Assign, Let)) for s in involved):
         return None
     places = _places(involved, carry, new)

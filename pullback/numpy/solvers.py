@@ -16,6 +16,7 @@ from pullback.numpy.arrays import broadcast_to_shape
 from pullback.numpy.promotion import (
     broadcast_shapes,
     ensure_arraylike,
+    promote_dtypes_inexact,
 )
 from pullback.ops import linalg_matrices
 from pullback.ops.linalg_lu import rows_taken

@@ -161,6 +161,8 @@ class JitFunction(FastCallable):
         deleted = _deleted(traced, executable, call.leaves)
         if any(leaf is None for leaf in leaves) or _returns_no_array(executable, call.leaves):
             return
+        if deleted and any(o.origin is Out.INPUT for o in executable.outputs):
+            return  # the same array may come in twice, once to be deleted and once to be returned
         nodes = _argument_nodes(call, self._options)
         if nodes is None:
             return
@@ -376,11 +378,11 @@ def _donated(options: Options, call: _Call) -> tuple[bool, ...]:
 
 def _deleted(traced: Program, executable: Executable, leaves: Sequence[Any]) -> list[int]:
     """Leaves whose buffers are given away by a call; not those that are results themselves."""
-    returned = {o.source for o in executable.outputs if o.origin is Out.INPUT}
+    returned = {id(leaves[o.source]) for o in executable.outputs if o.origin is Out.INPUT}
     return [
         i
         for i, donated in enumerate(traced.donated)
-        if donated and i not in returned and type(leaves[i]) is ArrayImpl
+        if donated and id(leaves[i]) not in returned and type(leaves[i]) is ArrayImpl
     ]
 
 

@@ -29,7 +29,9 @@ def vmap(
 
     `in_axes` says which axis of each positional argument (None: the same for all), as an int or a
     pytree prefix of the arguments; `out_axes` where the mapped axis goes in the results. Keyword
-    arguments are mapped over their first axis. Raises ValueError when sizes or structures disagree.
+    arguments are mapped over their first axis. `axis_name` names the axis for collectives
+    (`lax.psum`, `lax.axis_index`, ...) in `fun`. Raises ValueError when sizes or structures
+    disagree.
 
     >>> import pullback as pb, pullback.numpy as jnp
     >>> pb.vmap(jnp.dot)(jnp.ones((3, 2)), jnp.ones((3, 2))).tolist()
@@ -125,7 +127,7 @@ def _axis_size(
 
 def _collect(out_tree: Any, outs: Any, out_dims: Any, out_axes: Any, size: int, fun: Any) -> Any:
     try:
-        wanted = tree.broadcast_prefix(out_axes, out_tree.unflatten(outs), is_leaf=_is_none)
+        wanted = tree.flatten_axes("out_axes", out_tree, out_axes)
     except ValueError as error:
         raise ValueError(f"vmap: out_axes must be a pytree prefix of the result: {error}") from None
     results = []

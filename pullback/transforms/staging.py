@@ -34,6 +34,7 @@ from pullback.core.trace import (
     current_trace,
     set_trace,
 )
+from pullback.transforms.arguments import FlatFunction
 
 __all__ = ["StagedTracer", "StagingTrace", "abstract_results", "as_atom", "stage"]
 
@@ -161,7 +162,7 @@ def stage(
 
     The constants of the result are the arrays, and the tracers of outer traces, that `fun` met.
     """
-    if not config.check_tracer_leaks():
+    if not isinstance(fun, FlatFunction) or not config.check_tracer_leaks():
         return _stage(fun, in_avals, description, debug_info, [])
     traces: list[weakref.ref[Trace]] = []
     closed = _stage(fun, in_avals, description, debug_info, traces)

@@ -43,13 +43,18 @@ CASES: dict[str, Case] = {
         (V,),
     ),
     "fori_loop": (lambda s, lax: lambda x: lax.fori_loop(0, 3, lambda i, c: c * 2.0, x), (V,)),
-    "vmap": (lambda s, lax: s.vmap(lambda x: lax.dot_general(x, x, (((0,), (0,)), ((), ())))), (X,)),
+    "vmap": (
+        lambda s, lax: s.vmap(lambda x: lax.dot_general(x, x, (((0,), (0,)), ((), ())))),
+        (X,),
+    ),
     "iota": (lambda s, lax: lambda x: lax.iota(np.int32, 3), (X,)),
     "clamp": (lambda s, lax: lambda x: lax.clamp(0.0, x, 1.0), (X,)),
     "squeeze": (lambda s, lax: lambda x: lax.squeeze(lax.expand_dims(x, (0,)), (0,)), (X,)),
     "conv": (
-        lambda s, lax: lambda x: lax.conv_general_dilated(
-            lax.reshape(x, (1, 1, 3, 4)), lax.reshape(x, (1, 1, 3, 4)), (1, 1), "SAME"
+        lambda s, lax: (
+            lambda x: lax.conv_general_dilated(
+                lax.reshape(x, (1, 1, 3, 4)), lax.reshape(x, (1, 1, 3, 4)), (1, 1), "SAME"
+            )
         ),
         (X,),
     ),

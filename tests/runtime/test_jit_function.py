@@ -1,4 +1,4 @@
-"""`jit` as users meet it: signatures, static arguments, pytrees, caching, transformations inside."""
+"""`jit` as users meet it: signatures, static arguments, pytrees, caching, other transformations."""
 
 from __future__ import annotations
 

@@ -1,0 +1,221 @@
+"""Loads to LLVM text: scalars, runs, reversed runs, gathers, transposed tiles, complex parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pullback.llvm import emit_operations as operations
+from pullback.llvm.emit_scopes import Instructions, Value
+from pullback.llvm.emit_types import lanes_type, storage_type
+from pullback.llvm.emit_values import ValueWriter
+from pullback.loops.expr import Affine, Load
+from pullback.loops.ir import Buffer
+
+__all__ = ["MemoryWriter", "storage_bytes"]
+
+
+def storage_bytes(dtype: np.dtype[Any]) -> int:
+    """Alignment of an element, of a complex number's part."""
+    return dtype.itemsize // 2 if dtype.kind == "c" else dtype.itemsize
+
+
+class MemoryWriter(ValueWriter):
+    """Writes addresses and loads."""
+
+    def pointer(self, buffer: Buffer) -> str:
+        """The address of a buffer."""
+        raise NotImplementedError
+
+    def address(self, buffer: Buffer, offset: Value, scalar: str) -> Value:
+        """The address of an element."""
+        pointer = self.pointer(buffer)
+        if offset.name == "0":
+            return Value(pointer, offset.level)
+        key = ("address", pointer, offset.name, scalar)
+        found = self.values.get(key)
+        if found is None:
+            text = f"getelementptr inbounds {scalar}, ptr {pointer}, i64 {offset.name}"
+            found = self.remember(key, Value(self.put(text, offset.level), offset.level))
+        # The same address may be known further out; the expression still belongs to this step.
+        return Value(found.name, max(found.level, offset.level))
+
+    def load_level(self, buffer: Buffer) -> int:
+        """The outermost scope that a load of a buffer may move to."""
+        root = buffer.root()
+        for scope in reversed(self.scopes):
+            if scope.barrier or root in scope.stored:
+                return scope.level
+        return 0
+
+    def load(self, e: Load) -> Value:
+        """An element: a scalar, a vector of consecutive ones, or gathered ones."""
+        buffer = e.buffer.root()
+        scalar = storage_type(buffer.dtype)
+        floor = self.load_level(buffer)
+        stride = self.stride(e.offset)
+        offset, part = e.offset, e.part
+        if part is not None and (stride is None or abs(stride) != 1 or self.lanes == 1):
+            offset, part = e.offset * 2 + part, None
+            stride = None if stride is None else 2 * stride
+        size = storage_bytes(buffer.dtype)
+        if self.lanes == 1 or stride == 0:
+            at = self.address(buffer, self.index(offset), scalar)
+            level = max(at.level, floor)
+            name = self.put(f"load {scalar}, ptr {at.name}, align {size}", level)
+            return self._loaded(name, buffer, level, False)
+        level = max(floor, self.vector_level)
+        if stride is None:
+            index = self.index_value(offset, 64)
+            level = max(level, index.level)
+            return self._loaded(
+                self._gather(buffer, scalar, index.name, level), buffer, level, True
+            )
+        if part is not None:
+            return self._load_part(buffer, e.offset, part, stride, level)
+        if stride not in (1, -1):
+            found = self._transposed(buffer, scalar, offset, stride, level)
+            if found is not None:
+                step = max(found.level, self.index(offset).level)
+                return self._loaded(found.name, buffer, step, True)
+            name, level = self._gather_strided(buffer, scalar, offset, stride, level)
+            return self._loaded(name, buffer, level, True)
+        name, level = self._load_run(buffer, scalar, offset, stride, level)
+        return self._loaded(name, buffer, level, True)
+
+    def _load_run(
+        self, buffer: Buffer, scalar: str, offset: Affine, stride: int, level: int
+    ) -> tuple[str, int]:
+        first = offset if stride == 1 else offset - (self.lanes - 1)
+        at = self.address(buffer, self.index(first), scalar)
+        level = max(level, at.level)
+        t = lanes_type(scalar, self.lanes)
+        size = storage_bytes(buffer.dtype)
+        name = self.put(f"load {t}, ptr {at.name}, align {size}", level)
+        if stride == -1:
+            order = ", ".join(f"i32 {k}" for k in range(self.lanes - 1, -1, -1))
+            mask = f"<{self.lanes} x i32> <{order}>"
+            name = self.put(f"shufflevector {t} {name}, {t} poison, {mask}", level)
+        return name, level
+
+    def _load_part(
+        self, buffer: Buffer, offset: Affine, part: int, stride: int, level: int
+    ) -> Value:
+        """The real or imaginary parts of consecutive complex numbers."""
+        scalar = storage_type(buffer.dtype)
+        first = offset if stride == 1 else offset - (self.lanes - 1)
+        at = self.address(buffer, self.index(first * 2), scalar)
+        level = max(level, at.level)
+        wide = lanes_type(scalar, 2 * self.lanes)
+        key = ("pairs", at.name, wide)
+        found = self.values.get(key)
+        if found is None:
+            size = storage_bytes(buffer.dtype)
+            name = self.put(f"load {wide}, ptr {at.name}, align {size}", level)
+            found = self.remember(key, Value(name, level))
+        lanes = range(self.lanes) if stride == 1 else range(self.lanes - 1, -1, -1)
+        order = ", ".join(f"i32 {2 * k + part}" for k in lanes)
+        mask = f"<{self.lanes} x i32> <{order}>"
+        name = self.put(f"shufflevector {wide} {found.name}, {wide} poison, {mask}", level)
+        return Value(name, level, True)
+
+    def pointers_to(self, buffer: Buffer, scalar: str, index: str, level: int) -> str:
+        """A vector of addresses."""
+        t = lanes_type("i64", self.lanes)
+        return self.put(
+            f"getelementptr inbounds {scalar}, ptr {self.pointer(buffer)}, {t} {index}", level
+        )
+
+    def _gather(self, buffer: Buffer, scalar: str, index: str, level: int) -> str:
+        return self._gather_from(
+            buffer, scalar, self.pointers_to(buffer, scalar, index, level), level
+        )
+
+    def _gather_from(self, buffer: Buffer, scalar: str, addresses: str, level: int) -> str:
+        t = lanes_type(scalar, self.lanes)
+        text = Instructions(self, level, self.lanes)
+        name = f"llvm.masked.gather.{text.suffix(scalar)}.v{self.lanes}p0"
+        flags = lanes_type("i1", self.lanes)
+        pointers = lanes_type("ptr", self.lanes)
+        self.module.declare(name, f"declare {t} @{name}({pointers}, {flags}, {t})")
+        size = storage_bytes(buffer.dtype)
+        return self.put(
+            f"call {t} @{name}({pointers} align {size} {addresses}, {flags} splat (i1 true), "
+            f"{t} poison)",
+            level,
+        )
+
+    def _transposed(
+        self, buffer: Buffer, scalar: str, offset: Affine, stride: int, level: int
+    ) -> Value | None:
+        """Elements across the rows of a square tile: the tile is loaded by rows and transposed."""
+        axis = next((a for a in self.unrolled if offset.terms.get(a) == 1), None)
+        if axis is None or self.unrolled[axis][0] != self.lanes:
+            return None
+        terms = {a: k for a, k in offset.terms.items() if a is not axis}
+        base = Affine(offset.const, terms)
+        key = ("tile", buffer, base, stride, self.lanes)
+        column = self.unrolled[axis][1]
+        if (*key, 0) not in self.values:
+            level = max(level, self.index(base).level)
+            names = self._tile(buffer, scalar, base, stride, level)
+            for k, name in enumerate(names):
+                self.remember((*key, k), Value(name, level, True))
+        return self.values[*key, column]
+
+    def _tile(
+        self, buffer: Buffer, scalar: str, base: Affine, stride: int, level: int
+    ) -> list[str]:
+        """Load rows of a square and transpose them: each round interleaves the two halves."""
+        n, t = self.lanes, lanes_type(scalar, self.lanes)
+        size = storage_bytes(buffer.dtype)
+        rows = []
+        for k in range(n):
+            at = self.address(buffer, self.index(base + k * stride), scalar)
+            rows.append(self.put(f"load {t}, ptr {at.name}, align {size}", level))
+        masks = []
+        for first in (0, n // 2):
+            pairs = ", ".join(f"i32 {first + k}, i32 {n + first + k}" for k in range(n // 2))
+            masks.append(f"<{n} x i32> <{pairs}>")
+        for _ in range(n.bit_length() - 1):
+            halves = zip(rows[: n // 2], rows[n // 2 :], strict=True)
+            rows = [
+                self.put(f"shufflevector {t} {a}, {t} {b}, {mask}", level)
+                for a, b in halves
+                for mask in masks
+            ]
+        return rows
+
+    def _gather_strided(
+        self, buffer: Buffer, scalar: str, offset: Affine, stride: int, level: int
+    ) -> tuple[str, int]:
+        first = self.address(buffer, self.index(offset), scalar)
+        level = max(level, first.level)
+        span = abs(stride) * (self.lanes - 1) + 1
+        if 1 < stride <= 4 and span <= 64:
+            return self._gather_short(buffer, scalar, first, stride, level), level
+        steps = ", ".join(f"i64 {lane * stride}" for lane in range(self.lanes))
+        t = lanes_type("i64", self.lanes)
+        addresses = self.put(
+            f"getelementptr inbounds {scalar}, ptr {first.name}, {t} <{steps}>", level
+        )
+        return self._gather_from(buffer, scalar, addresses, level), level
+
+    def _gather_short(
+        self, buffer: Buffer, scalar: str, first: Value, stride: int, level: int
+    ) -> str:
+        """Elements at a small stride: one long load and a shuffle."""
+        span = stride * (self.lanes - 1) + 1
+        t = lanes_type(scalar, span)
+        size = storage_bytes(buffer.dtype)
+        run = self.put(f"load {t}, ptr {first.name}, align {size}", level)
+        order = ", ".join(f"i32 {k * stride}" for k in range(self.lanes))
+        mask = f"<{self.lanes} x i32> <{order}>"
+        return self.put(f"shufflevector {t} {run}, {t} poison, {mask}", level)
+
+    def _loaded(self, name: str, buffer: Buffer, level: int, varying: bool) -> Value:
+        text = Instructions(self, level, self.lanes if varying else 1)
+        if buffer.dtype.kind == "c":
+            return Value(name, level, varying)
+        return Value(operations.from_storage(text, name, buffer.dtype), level, varying)

@@ -1,0 +1,112 @@
+"""What the writers of functions are made of: values, scopes, the module, appended instructions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from pullback.llvm.emit_types import lanes_type, splat
+from pullback.loops.ir import Buffer
+
+__all__ = ["Instructions", "Module", "Scope", "Value"]
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """An SSA name or a constant; `level` is the scope that computes it."""
+
+    name: str
+    level: int
+    varying: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class Scope:
+    """A stretch of code: what it computes is known until it ends."""
+
+    lines: list[str]
+    level: int
+    label: str
+    memo: list[Any] = field(default_factory=list)
+    stored: frozenset[Buffer] = frozenset()
+    """Buffers written inside: loads of them stay inside."""
+    barrier: bool = False
+    """Whether loads must not leave because this scope may not run."""
+
+
+class Module:
+    """What the functions of a module share: definitions by name, declarations, needed symbols."""
+
+    def __init__(self) -> None:
+        self.functions: list[str] = []
+        self.declarations: dict[str, str] = {}
+        self.globals: list[str] = []
+        self.symbols: set[str] = set()
+        self.kernels: dict[str, str] = {}
+        self.math: set[tuple[str, str, int]] = set()
+
+    def declare(self, name: str, line: str) -> None:
+        """Declare a function once."""
+        self.declarations.setdefault(name, line)
+
+    def external(self, name: str, line: str) -> None:
+        """Declare a function that the linker has to find."""
+        self.declare(name, line)
+        self.symbols.add(name)
+
+
+class Writer(Protocol):
+    """What `Instructions` needs of the writer of a function."""
+
+    module: Module
+
+    def put(self, text: str, level: int) -> str: ...
+
+
+class Instructions:
+    """Appends instructions on values of a fixed number of lanes to one scope."""
+
+    __slots__ = ("lanes", "level", "writer")
+
+    def __init__(self, writer: Writer, level: int, lanes: int) -> None:
+        self.writer = writer
+        self.level = level
+        self.lanes = lanes
+
+    def put(self, text: str) -> str:
+        """Append an instruction; the name of its result."""
+        return self.writer.put(text, self.level)
+
+    def type(self, scalar: str) -> str:
+        """A vector type of these lanes."""
+        return lanes_type(scalar, self.lanes)
+
+    def splat(self, text: str, scalar: str) -> str:
+        """A constant in every lane."""
+        return splat(text, scalar, self.lanes)
+
+    def suffix(self, scalar: str) -> str:
+        """How intrinsics' names spell the type."""
+        short = {"float": "f32", "double": "f64", "half": "f16"}.get(scalar, scalar)
+        return short if self.lanes == 1 else f"v{self.lanes}{short}"
+
+    def intrinsic(self, name: str, scalar: str, *args: str, extra: str = "") -> str:
+        """Call an overloaded intrinsic whose operands and result have one type."""
+        t = self.type(scalar)
+        full = f"{name}.{self.suffix(scalar)}"
+        kinds = ", ".join([t] * len(args)) + (", i1" if extra else "")
+        self.writer.module.declare(full, f"declare {t} @{full}({kinds})")
+        operands = ", ".join(f"{t} {a}" for a in args) + (f", {extra}" if extra else "")
+        return self.put(f"call {t} @{full}({operands})")
+
+    def convert_intrinsic(self, name: str, source: str, target: str, arg: str) -> str:
+        """Call an intrinsic overloaded in its result and its operand."""
+        s, t = self.type(source), self.type(target)
+        full = f"{name}.{self.suffix(target)}.{self.suffix(source)}"
+        self.writer.module.declare(full, f"declare {t} @{full}({s})")
+        return self.put(f"call {t} @{full}({s} {arg})")
+
+    @property
+    def module(self) -> Module:
+        """The module being written."""
+        return self.writer.module

@@ -1,0 +1,295 @@
+"""Generated Fourier transforms: loops for `fft`, along one axis at a time.
+
+Lengths whose prime factors are small are transformed by Stockham's method in steps of 4, 2, 3, 5...:
+each pass reads one buffer and writes the other in sorted order, so nothing is permuted afterwards
+(C. Van Loan, "Computational Frameworks for the Fast Fourier Transform", 1992, section 1.7).  Other
+lengths become a convolution of a friendlier length (L. Bluestein, 1970).  Real transforms of even
+length use complex ones of half the length.  Real and imaginary parts are in buffers of their own,
+which the vectors of a CPU like better than pairs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from pullback.ops import windows
+
+__all__ = ["Pair", "complex_transform", "inverse_real", "radices", "real_transform"]
+
+_PRIMES: Final = (3, 5, 7, 11, 13)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The real and the imaginary part of a tensor."""
+
+    re: Any
+    im: Any
+
+    def at(self, i: Sequence[Any]) -> tuple[Any, Any]:
+        """Both parts of an element."""
+        return self.re.at(i), self.im.at(i)
+
+
+def radices(n: int) -> list[int] | None:
+    """The factors of the passes for a length; None if a prime factor is too large.
+
+    >>> radices(24), radices(17)
+    ([4, 2, 3], None)
+    """
+    found = []
+    while n % 4 == 0:
+        found.append(4)
+        n //= 4
+    for r in (2, *_PRIMES):
+        while n % r == 0:
+            found.append(r)
+            n //= r
+    return found if n == 1 else None
+
+
+def _pair(b: Any, shape: Sequence[int], at: Callable[[Any], tuple[Any, Any]]) -> Pair:
+    return Pair(b.view(shape, lambda i: at(i)[0]), b.view(shape, lambda i: at(i)[1]))
+
+
+def _times(s: Any, x: tuple[Any, Any], y: tuple[Any, Any]) -> tuple[Any, Any]:
+    re = s.sub(s.mul(x[0], y[0]), s.mul(x[1], y[1]))
+    return re, s.add(s.mul(x[0], y[1]), s.mul(x[1], y[0]))
+
+
+def _plus(s: Any, x: tuple[Any, Any], y: tuple[Any, Any]) -> tuple[Any, Any]:
+    return s.add(x[0], y[0]), s.add(x[1], y[1])
+
+
+def _minus(s: Any, x: tuple[Any, Any], y: tuple[Any, Any]) -> tuple[Any, Any]:
+    return s.sub(x[0], y[0]), s.sub(x[1], y[1])
+
+
+def _turned(s: Any, x: tuple[Any, Any], sign: int) -> tuple[Any, Any]:
+    """The product with i or -i."""
+    return (s.neg(x[1]), x[0]) if sign > 0 else (x[1], s.neg(x[0]))
+
+
+def _table(b: Any, values: Any, dtype: Any) -> Pair:
+    values = np.asarray(values, np.complex128)
+    return Pair(b.constant(values.real.astype(dtype)), b.constant(values.imag.astype(dtype)))
+
+
+# --------------------------------------------------------------------------- one axis
+
+
+def complex_transform(b: Any, x: Pair, axis: int, sign: int) -> Pair:
+    """The sums over k of x_k exp(sign 2 pi i j k / n) along an axis, not divided by n."""
+    shape, n = x.re.shape, x.re.shape[axis]
+    if n <= 1 or 0 in shape:
+        return x
+    rest = [*shape[:axis], *shape[axis + 1 :]]
+    moved = _pair(b, [*rest, n], lambda i: x.at([*i[:axis], i[-1], *i[axis:-1]]))
+    factors = radices(n)
+    rows = _bluestein(b, moved, sign) if factors is None else _stockham(b, moved, factors, sign)
+    return _pair(b, shape, lambda i: rows.at([*i[:axis], *i[axis + 1 :], i[axis]]))
+
+
+def _stockham(b: Any, x: Pair, factors: Sequence[int], sign: int) -> Pair:
+    lanes, n, dtype = x.re.shape[:-1], x.re.shape[-1], x.re.dtype
+    pairs = [Pair(*(b.buffer((*lanes, n), dtype) for _ in range(2))) for _ in factors[:2]]
+    tables, stride = [], 1
+    for r in factors:
+        length = n // stride
+        m = length // r
+        turns = np.outer(np.arange(1, r), np.arange(m)) % length
+        tables.append(_table(b, np.exp(sign * 2j * np.pi * turns / length), dtype))
+        stride *= r
+
+    def lane(i: list[Any]) -> None:
+        stride, source = 1, x
+        for k, r in enumerate(factors):
+            target = pairs[k % 2]
+            _pass(b, i, source, target, tables[k], r, n, stride, sign, mutable=k > 0)
+            stride, source = stride * r, target
+
+    windows.loop_nest(b, lanes, lane, [True] * len(lanes))
+    return pairs[(len(factors) - 1) % 2]
+
+
+def _pass(
+    b: Any, lane: list[Any], source: Pair, target: Pair, table: Pair, r: int, n: int, stride: int,
+    sign: int, mutable: bool,
+) -> None:  # fmt: skip
+    """One pass: elements `m stride` apart are transformed together and written side by side."""
+    s, m = b.s, n // stride // r
+
+    def read(place: Any) -> tuple[Any, Any]:
+        i = [*lane, place]
+        if mutable:
+            return b.load(source.re, i), b.load(source.im, i)
+        re, im = source.at(i)
+        return b.let(re), b.let(im)
+
+    def write(place: Any, value: tuple[Any, Any]) -> None:
+        b.store(target.re, [*lane, place], value[0])
+        b.store(target.im, [*lane, place], value[1])
+
+    def block(p: Any, q: Any) -> None:
+        inputs = [read(q + stride * (p + m * k)) for k in range(r)]
+        for j, value in enumerate(_butterfly(s, inputs, sign)):
+            if j and m > 1:
+                value = _times(s, value, table.at([j - 1, p]))
+            write(q + stride * (r * p + j), value)
+
+    with b.loop(m, independent=True) as p:
+        if stride == 1:
+            block(p, 0)
+        else:
+            with b.loop(stride, independent=True) as q:
+                block(p, q)
+
+
+def _butterfly(s: Any, a: list[tuple[Any, Any]], sign: int) -> list[tuple[Any, Any]]:
+    """The transform of a few numbers."""
+    if len(a) == 2:
+        return [_plus(s, a[0], a[1]), _minus(s, a[0], a[1])]
+    if len(a) == 4:
+        even, odd = _plus(s, a[0], a[2]), _plus(s, a[1], a[3])
+        left, right = _minus(s, a[0], a[2]), _turned(s, _minus(s, a[1], a[3]), sign)
+        return [
+            _plus(s, even, odd),
+            _plus(s, left, right),
+            _minus(s, even, odd),
+            _minus(s, left, right),
+        ]
+    return _odd_butterfly(s, a, sign)
+
+
+def _odd_butterfly(s: Any, a: list[tuple[Any, Any]], sign: int) -> list[tuple[Any, Any]]:
+    """Cosines of sums of opposite numbers, sines of their differences."""
+    r = len(a)
+    half = range(1, r // 2 + 1)
+    sums = {k: _plus(s, a[k], a[r - k]) for k in half}
+    gaps = {k: _turned(s, _minus(s, a[k], a[r - k]), sign) for k in half}
+    total = a[0]
+    for k in half:
+        total = _plus(s, total, sums[k])
+    out = [total] * r
+    for j in half:
+        same, other = a[0], None
+        for k in half:
+            angle = 2 * math.pi * (j * k % r) / r
+            same = _plus(s, same, _scaled(s, sums[k], math.cos(angle)))
+            term = _scaled(s, gaps[k], math.sin(angle))
+            other = term if other is None else _plus(s, other, term)
+        out[j], out[r - j] = _plus(s, same, other), _minus(s, same, other)  # type: ignore[arg-type]
+    return out
+
+
+def _scaled(s: Any, x: tuple[Any, Any], factor: float) -> tuple[Any, Any]:
+    return s.mul(x[0], factor), s.mul(x[1], factor)
+
+
+def _friendly(least: int) -> int:
+    """The smallest length of factors 2, 3 and 5 that is large enough."""
+    best = 1 << (least - 1).bit_length()
+    for five in (1, 5, 25):
+        for three in (1, 3, 9):
+            odd = five * three
+            best = min(best, odd << max(0, (-(-least // odd) - 1).bit_length()))
+    return best
+
+
+def _bluestein(b: Any, x: Pair, sign: int) -> Pair:
+    """2 j k = j^2 + k^2 - (j - k)^2 makes a convolution with a chirp of the transform."""
+    lanes, n, dtype, s = x.re.shape[:-1], x.re.shape[-1], x.re.dtype, b.s
+    size = _friendly(2 * n - 1)
+    k = np.arange(n, dtype=np.int64)
+    chirp = np.exp(sign * 1j * np.pi * (k * k % (2 * n)) / n)
+    kernel = np.zeros(size, np.complex128)
+    kernel[:n] = chirp.conj()
+    kernel[size - n + 1 :] = chirp[1:][::-1].conj()
+    table = _table(b, chirp, dtype)
+    response = _table(b, np.fft.fft(kernel) / size, dtype)
+
+    def padded(i: Any) -> tuple[Any, Any]:
+        inside = i[-1] < n
+        place = s.index(s.select(inside, i[-1], s.const(0, np.int64)))
+        value = _times(s, x.at([*i[:-1], place]), table.at([place]))
+        zero = s.const(0, dtype)
+        return s.select(inside, value[0], zero), s.select(inside, value[1], zero)
+
+    factors = radices(size) or []
+    spectrum = _stockham(b, _pair(b, (*lanes, size), padded), factors, -1)
+    filtered = _pair(b, (*lanes, size), lambda i: _times(s, spectrum.at(i), response.at([i[-1]])))
+    back = _stockham(b, filtered, factors, 1)
+    return _pair(b, (*lanes, n), lambda i: _times(s, back.at(i), table.at([i[-1]])))
+
+
+# --------------------------------------------------------------------------- real numbers
+
+
+def real_transform(b: Any, x: Any) -> Pair:
+    """The first n // 2 + 1 sums over k of x_k exp(-2 pi i j k / n), along the last axis."""
+    lanes, n, s, dtype = x.shape[:-1], x.shape[-1], b.s, x.dtype
+    shape = (*lanes, n // 2 + 1)
+    if n % 2 or n < 4:
+        whole = complex_transform(b, Pair(x, b.full(x.shape, 0, dtype)), len(lanes), -1)
+        return _pair(b, shape, whole.at)
+    half = n // 2
+    packed = _pair(
+        b,
+        (*lanes, half),
+        lambda i: (x.at([*i[:-1], 2 * i[-1]]), x.at([*i[:-1], 2 * i[-1] + 1])),
+    )
+    z = complex_transform(b, packed, len(lanes), -1)
+    z = Pair(b.materialize(z.re), b.materialize(z.im))
+    turns = _table(b, -0.5j * np.exp(-2j * np.pi * np.arange(half + 1) / n), dtype)
+
+    def at(i: Any) -> tuple[Any, Any]:
+        here = z.at([*i[:-1], i[-1] % half])
+        there = z.at([*i[:-1], (half - i[-1]) % half])
+        there = there[0], s.neg(there[1])
+        even = _scaled(s, _plus(s, here, there), 0.5)
+        return _plus(s, even, _times(s, _minus(s, here, there), turns.at([i[-1]])))
+
+    return _pair(b, shape, at)
+
+
+def inverse_real(b: Any, x: Pair, n: int) -> Any:
+    """The real sums over k of x_k exp(2 pi i j k / n), from the first n // 2 + 1 of the x_k."""
+    lanes, s, dtype = x.re.shape[:-1], b.s, x.re.dtype
+    zero = s.const(0, dtype)
+
+    def element(i: Any, place: Any) -> tuple[Any, Any]:
+        """One x_k; those that stand for themselves are real."""
+        re, im = x.at([*i[:-1], place])
+        alone = s.or_(place <= 0, place >= n // 2) if n % 2 == 0 else place <= 0
+        return re, s.select(alone, zero, im)
+
+    if n % 2 or n < 4:
+
+        def mirrored(i: Any) -> tuple[Any, Any]:
+            given = i[-1] <= n // 2
+            place = s.index(s.select(given, i[-1], n - i[-1]), 0, n // 2)
+            re, im = element(i, place)
+            return re, s.select(given, im, s.neg(im))
+
+        return complex_transform(b, _pair(b, (*lanes, n), mirrored), len(lanes), 1).re
+    half = n // 2
+    turns = _table(b, 1j * np.exp(2j * np.pi * np.arange(half) / n), dtype)
+
+    def packed(i: Any) -> tuple[Any, Any]:
+        here, there = element(i, i[-1]), element(i, half - i[-1])
+        there = there[0], s.neg(there[1])
+        odd = _times(s, _minus(s, here, there), turns.at([i[-1]]))
+        return _plus(s, _plus(s, here, there), odd)
+
+    z = complex_transform(b, _pair(b, (*lanes, half), packed), len(lanes), 1)
+
+    def unpacked(i: Any) -> Any:
+        re, im = z.at([*i[:-1], i[-1] // 2])
+        return s.select(i[-1] % 2 <= 0, re, im)
+
+    return b.view((*lanes, n), unpacked)

@@ -1,0 +1,3 @@
+"""`jax.scipy`: SciPy's functions on arrays that can be traced, differentiated and compiled."""
+
+from pullback.scipy import linalg as linalg

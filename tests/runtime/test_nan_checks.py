@@ -1,0 +1,78 @@
+"""`debug_nans`, `debug_infs` and `checking_leaks`: errors name the operation and the line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import pullback as pb
+import pullback.numpy as jnp
+from pullback import lax
+
+
+@pb.jit
+def shifted_log(x: Any) -> Any:
+    y = jnp.sin(x)
+    z = jnp.log(x - 2)  # the line that errors name
+    return y + z
+
+
+LINE = shifted_log.__wrapped__.__code__.co_firstlineno + 3
+
+CASES = {
+    "eager": lambda: shifted_log.__wrapped__(1.0),
+    "jit": lambda: shifted_log(1.0),
+    "grad": lambda: pb.grad(shifted_log)(1.0),
+    "vmap": lambda: pb.vmap(shifted_log)(jnp.array([1.0, 3.0])),
+    "scan": lambda: lax.scan(lambda c, _: (shifted_log(c), c), 1.0, None, length=2),
+    "jit of scan": lambda: pb.jit(
+        lambda x: lax.scan(lambda c, _: (shifted_log(c), c), x, None, length=2)
+    )(1.0),
+    "cond": lambda: pb.jit(lambda x: lax.cond(x > 0, shifted_log, lambda x: x, x))(1.0),
+}
+
+
+@pytest.mark.parametrize("case", sorted(CASES))
+def test_the_operation_and_the_line_are_named(case: str) -> None:
+    with pb.debug_nans(True), pytest.raises(FloatingPointError) as caught:
+        CASES[case]()
+    text = str(caught.value)
+    assert "nan" in text
+    assert "encountered in log" in text
+    assert f"{__file__}:{LINE}" in text
+    CASES[case]()
+
+
+def test_good_values_pass() -> None:
+    with pb.debug_nans(True), pb.debug_infs(True):
+        assert float(shifted_log(4.0)) == pytest.approx(-0.0636553)
+
+
+def test_infinities_and_process_wide_settings() -> None:
+    shifted_log(2.0)
+    pb.config.update("jax_debug_infs", True)
+    try:
+        with pytest.raises(FloatingPointError, match="inf"):
+            shifted_log(2.0)
+        with pytest.raises(FloatingPointError, match="inf"):
+            jnp.log(jnp.zeros(3))
+    finally:
+        pb.config.update("jax_debug_infs", False)
+    assert float(shifted_log(2.0)) == -float("inf")
+
+
+def test_leaks_are_found_when_tracing_ends() -> None:
+    kept = []
+
+    @pb.jit
+    def leaks(x: Any) -> Any:
+        kept.append(x * 2)
+        return x
+
+    with pb.checking_leaks(), pytest.raises(Exception, match="still referred to") as caught:
+        leaks(1.0)
+    assert __file__ in str(caught.value)
+    kept.clear()
+    with pb.checking_leaks():
+        pb.jit(pb.grad(lambda x: lax.scan(lambda c, _: (c * x, c), x, None, length=3)[0]))(1.0)
