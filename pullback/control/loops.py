@@ -115,7 +115,7 @@ def _jvp(
 
 
 def _transpose(cts: Any, *args: Any, **params: Any) -> Any:
-    raise UnsupportedError(
+    raise ValueError(
         "reverse-mode differentiation does not work through lax.while_loop, nor through "
         "lax.fori_loop with a traced number of steps: the number of values to keep is not known. "
         "Use lax.scan, fori_loop with static bounds, or forward mode (jvp, jacfwd)."

@@ -11,6 +11,7 @@ from pullback.lax.contractions import *  # noqa: F403
 from pullback.lax.control_flow import *  # noqa: F403
 from pullback.lax.convolutions import *  # noqa: F403
 from pullback.lax.elementwise import *  # noqa: F403
+from pullback.lax.fft import *  # noqa: F403
 from pullback.lax.indexing import *  # noqa: F403
 from pullback.lax.parallel import *  # noqa: F403
 from pullback.lax.reductions import *  # noqa: F403

@@ -33,7 +33,7 @@ _FLOAT32: Final = np.dtype("float32")
 
 
 class Text(Protocol):
-    """Appends instructions (`emit_values.Instructions`)."""
+    """Appends instructions (`emit_scopes.Instructions`)."""
 
     lanes: int
 

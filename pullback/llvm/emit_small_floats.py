@@ -21,7 +21,7 @@ __all__ = ["pack", "round_small", "unpack"]
 
 
 class Text(Protocol):
-    """Appends instructions (`emit_values.Instructions`)."""
+    """Appends instructions (`emit_scopes.Instructions`)."""
 
     def put(self, text: str) -> str: ...
     def type(self, scalar: str) -> str: ...

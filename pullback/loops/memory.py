@@ -36,7 +36,7 @@ from pullback.loops.ir import (
 )
 from pullback.loops.scalars import joined, parts_of
 
-__all__ = ["STACK_BYTES", "accesses", "place_buffers"]
+__all__ = ["STACK_BYTES", "accesses", "in_place", "place_buffers"]
 
 ALIGNMENT: Final = 64
 STACK_BYTES: Final = 512
@@ -192,7 +192,7 @@ class _Sharing:
         if carry in uses.writes[first]:
             return False
         if carry in uses.reads[first]:
-            made = _in_place(stmts[first], carry, new)
+            made = in_place(stmts[first], carry, new)
             if made is None:
                 return False
             stmts[first] = made
@@ -223,7 +223,7 @@ def _is_self_copy(stmt: Stmt) -> bool:
     )
 
 
-def _in_place(stmt: Stmt, carry: Buffer, new: Buffer) -> Stmt | None:
+def in_place(stmt: Stmt, carry: Buffer, new: Buffer) -> Stmt | None:
     """The statement made safe for `new` being `carry`: each element is read where it is written."""
     if isinstance(stmt, Copy):
         return stmt if _whole(stmt) else None
@@ -231,11 +231,11 @@ def _in_place(stmt: Stmt, carry: Buffer, new: Buffer) -> Stmt | None:
         return None
     involved = [s for s in stmt.body if _touches(s, carry, new)]
     if len(involved) == 1 and isinstance(involved[0], Loop):
-        inner = _in_place(involved[0], carry, new)
+        inner = in_place(involved[0], carry, new)
         if inner is None:
             return None
         body = tuple(inner if s is involved[0] else s for s in stmt.body)
-        return replace(stmt, body=body, in_place=True)
+        return replace(stmt, body=body, in_place=stmt.width > 1)
     if not all(isinstance(s, (Store, Assign, Let)) for s in involved):
         return None
     places = _places(involved, carry, new)

@@ -1,4 +1,4 @@
-"""`jax.numpy.fft`: frequencies and shifts.  The transforms themselves are not there yet."""
+"""`jax.numpy.fft`: frequencies and shifts here, the transforms from `transforms`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,43 @@ from pullback.core import dtypes
 from pullback.numpy import shaping
 from pullback.numpy.arrays import array_of
 from pullback.numpy.promotion import canonical_axes, ensure_arraylike
+from pullback.numpy.transforms import (
+    fft,
+    fft2,
+    fftn,
+    hfft,
+    ifft,
+    ifft2,
+    ifftn,
+    ihfft,
+    irfft,
+    irfft2,
+    irfftn,
+    rfft,
+    rfft2,
+    rfftn,
+)
 
-__all__ = ["fftfreq", "fftshift", "ifftshift", "rfftfreq"]
-
-
-def __getattr__(name: str) -> Any:
-    raise AttributeError(f"pullback.numpy.fft has no {name!r} yet")
+__all__ = [
+    "fft",
+    "fft2",
+    "fftfreq",
+    "fftn",
+    "fftshift",
+    "hfft",
+    "ifft",
+    "ifft2",
+    "ifftn",
+    "ifftshift",
+    "ihfft",
+    "irfft",
+    "irfft2",
+    "irfftn",
+    "rfft",
+    "rfft2",
+    "rfftfreq",
+    "rfftn",
+]
 
 
 def _frequencies(numbers: Any, n: int, d: Any, dtype: Any) -> Any:

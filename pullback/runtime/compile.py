@@ -38,6 +38,7 @@ from pullback.llvm.entry import (
     input_output,
     make_entry,
 )
+from pullback.llvm.entry_spec import Out
 from pullback.passes import simplify
 from pullback.passes.host_calls import number_callbacks
 from pullback.runtime import cache
@@ -49,6 +50,7 @@ __all__ = ["Executable", "compile_jaxpr", "program_jaxpr"]
 
 _program: Final = LazyModule("pullback.loops.program")
 _text: Final = LazyModule("pullback.loops.text")
+_donation: Final = LazyModule("pullback.loops.donation")
 _emit: Final = LazyModule("pullback.llvm.emit")
 
 RELEASE_GIL_COST: Final = 200_000.0
@@ -63,10 +65,17 @@ class Code:
     symbols: tuple[str, ...]
     arena_bytes: int
     cost: float
+    donations: tuple[tuple[int, int], ...] = ()
+    """Arguments and outputs that may be the same memory."""
 
     def metadata(self) -> dict[str, Any]:
         """All but the code itself."""
-        return {"symbols": self.symbols, "arena_bytes": self.arena_bytes, "cost": self.cost}
+        return {
+            "symbols": self.symbols,
+            "arena_bytes": self.arena_bytes,
+            "cost": self.cost,
+            "donations": self.donations,
+        }
 
 
 _PROGRAM: Final = "pb_program"
@@ -144,7 +153,7 @@ class Executable:
             leaves=leaves,
             params=self.params,
             constants=self.constants,
-            outputs=self.outputs,
+            outputs=[_without_donation(o, deleted) for o in self.outputs],
             tree=tree,
             finish=finish,
             program=self.module.address(_PROGRAM),
@@ -165,6 +174,13 @@ class Executable:
         """Run on arrays of exactly the types it was compiled for."""
         result: list[ArrayImpl] = self._run(*arrays)
         return result
+
+
+def _without_donation(output: OutputSpec, deleted: Sequence[int]) -> OutputSpec:
+    """An output in memory of its own, unless the argument that it would reuse is given away."""
+    if output.origin is not Out.DONATED or output.source in deleted:
+        return output
+    return output._replace(origin=Out.FRESH, source=-1)
 
 
 def _physical_array(value: Any, aval: ShapedArray) -> np.ndarray[Any, Any]:
@@ -212,29 +228,59 @@ def _needed(closed: ClosedJaxpr, computed: Sequence[int]) -> tuple[ClosedJaxpr, 
     return ClosedJaxpr(needed, [c for _, c in kept]), params
 
 
-def _generate(closed: ClosedJaxpr, name: str) -> Code:
+Candidates = Sequence[tuple[int, Sequence[int]]]
+
+
+def _donation_candidates(closed: ClosedJaxpr, donated: Sequence[bool]) -> Candidates:
+    """For each donated argument of a program the outputs of its type, the likeliest first."""
+    outs: dict[Any, list[int]] = {}
+    for k, v in enumerate(closed.jaxpr.outvars):
+        outs.setdefault((v.aval.shape, v.aval.dtype), []).append(k)
+    ranks: dict[Any, int] = {}
+    candidates = []
+    for i, (v, given) in enumerate(zip(closed.jaxpr.invars, donated, strict=True)):
+        if given:
+            key = v.aval.shape, v.aval.dtype
+            same, rank = outs.get(key, []), ranks.get(key, 0)
+            ranks[key] = rank + 1
+            candidates.append((i, [*same[rank : rank + 3], *same[:rank][-1:]]))
+    return [c for c in candidates if c[1]]
+
+
+def _generate(closed: ClosedJaxpr, name: str, candidates: Candidates) -> Code:
     """Machine code for a simplified jaxpr."""
     program = _program.lower_program(closed, vector_bits=native.vector_bits(), name=name)
+    donations = _donation.reuse_arguments(program, candidates) if candidates else []
     if os.environ.get("PULLBACK_DUMP"):
         native.dump(name, ".jaxpr", str(closed))
         native.dump(name, ".loops", _text.program_text(program))
     module = _emit.emit_module(program, native.vector_bits(), name=_PROGRAM)
     object_code = native.compile_object(module.text, name=name)
-    return Code(object_code, tuple(module.symbols), module.arena_bytes, module.cost)
+    return Code(
+        object_code,
+        tuple(module.symbols),
+        module.arena_bytes,
+        module.cost,
+        tuple(donations),
+    )
 
 
-def _cached_code(closed: ClosedJaxpr, name: str) -> Code:
+def _cached_code(closed: ClosedJaxpr, name: str, candidates: Candidates) -> Code:
     try:
-        key = fingerprint(closed.jaxpr)
+        key = fingerprint(closed.jaxpr) + (repr(candidates).encode() if candidates else b"")
     except Uncacheable:
-        return _generate(closed, name)
+        return _generate(closed, name, candidates)
     found = cache.get(key)
     if found is not None:
         meta = found.metadata
         return Code(
-            found.payload, tuple(meta["symbols"]), int(meta["arena_bytes"]), float(meta["cost"])
+            found.payload,
+            tuple(meta["symbols"]),
+            int(meta["arena_bytes"]),
+            float(meta["cost"]),
+            tuple((int(i), int(k)) for i, k in meta.get("donations", ())),
         )
-    code = _generate(closed, name)
+    code = _generate(closed, name, candidates)
     cache.put(key, cache.CacheEntry(code.object_code, json.loads(json.dumps(code.metadata()))))
     return code
 
@@ -252,19 +298,23 @@ def program_jaxpr(closed: ClosedJaxpr) -> ClosedJaxpr:
     return number_callbacks(_needed(simple, computed)[0])[0]
 
 
-def compile_jaxpr(closed: ClosedJaxpr, *, name: str) -> Executable:
-    """Compile a jaxpr for arguments of its types."""
+def compile_jaxpr(closed: ClosedJaxpr, *, name: str, donated: Sequence[bool] = ()) -> Executable:
+    """Compile a jaxpr for arguments of its types; results may take the place of `donated` ones."""
     simple = simplify.simplify(closed)
     specs, computed = _outputs(simple, closed.out_avals)
     needed, params = _needed(simple, computed)
     needed, calls = number_callbacks(needed)
     host = HostTable(calls)
-    code = _cached_code(needed, name)
+    returned = {s.source for s in specs if s is not None and s.origin is Out.INPUT}
+    given = [bool(donated) and donated[i] and i not in returned for i in params]
+    code = _cached_code(needed, name, _donation_candidates(needed, given))
     addresses = {symbol: host.address(symbol) or _address(symbol) for symbol in code.symbols}
     module = native.load(code.object_code, addresses, exports=[_PROGRAM])
-    for i in computed:
+    reused = {k: params[i] for i, k in code.donations}
+    for k, i in enumerate(computed):
         aval = closed.out_avals[i]
-        specs[i] = fresh_output(aval, dtypes.physical(aval.dtype), aval.shape)
+        dtype = dtypes.physical(aval.dtype)
+        specs[i] = fresh_output(aval, dtype, aval.shape, reused.get(k, -1))
     constants = [
         _physical_array(c, v.aval)
         for v, c in zip(needed.jaxpr.constvars, needed.consts, strict=True)

@@ -70,7 +70,7 @@ class Program:
     def compiled(self) -> Executable:
         """The machine code, made at the first need."""
         if self.executable is None:
-            self.executable = compile_jaxpr(self.closed, name=self.name)
+            self.executable = compile_jaxpr(self.closed, name=self.name, donated=self.donated)
         return self.executable
 
     @functools.cached_property

@@ -24,7 +24,7 @@ from pullback.llvm import jit as native
 from pullback.llvm.entry import FastCallable, array_leaf, make_entry
 from pullback.passes.costs import cost_analysis, nbytes
 from pullback.runtime.array import ArrayImpl, make_array
-from pullback.runtime.compile import Executable, compile_jaxpr, program_jaxpr
+from pullback.runtime.compile import Executable, program_jaxpr
 from pullback.runtime.dispatch import to_array
 
 __all__ = [
@@ -287,7 +287,9 @@ class Compiled(_Stage, FastCallable):
             generated_code_size_in_bytes=len(code.object_code),
             argument_size_in_bytes=sum(map(nbytes, s.avals)),
             output_size_in_bytes=sum(map(nbytes, s.closed.out_avals)),
-            alias_size_in_bytes=0,
+            alias_size_in_bytes=sum(
+                nbytes(self._executable.jaxpr.outvars[k].aval) for _, k in code.donations
+            ),
             temp_size_in_bytes=code.arena_bytes,
         )
 
@@ -359,8 +361,3 @@ def _as_text(s: Signature, dialect: str) -> str:
         return str(_text.program_text(program))
     text: str = _emit.emit_module(program, native.vector_bits()).text
     return text if dialect == "llvm" else native.disassemble(text, name=s.name)
-
-
-def compile_closed(signature: Signature) -> Executable:
-    """Machine code of a signature."""
-    return compile_jaxpr(signature.closed, name=signature.name)

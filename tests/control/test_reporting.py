@@ -58,7 +58,7 @@ def test_print_options_are_those_of_the_call(capsys: pytest.CaptureFixture[str])
     ],
 )
 def test_formats_are_checked_early(error: Any, fmt: Any, args: Any, kwargs: Any) -> None:
-    with pytest.raises(error, match="debug.print"):
+    with pytest.raises(error, match=r"debug\.print"):
         pb.debug.print(fmt, *args, **kwargs)
 
 
