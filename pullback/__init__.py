@@ -19,14 +19,17 @@ from pullback.api import (
     disable_jit,
     enable_x64,
     eval_shape,
+    fwd_and_bwd,
     make_jaxpr,
     named_call,
     named_scope,
     typeof,
 )
 from pullback.control.callbacks import effects_barrier, pure_callback
+from pullback.control.closures import closure_convert, custom_gradient
 from pullback.control.custom_jvp import custom_jvp
 from pullback.control.custom_vjp import custom_vjp
+from pullback.control.remat import checkpoint, remat
 from pullback.core.array import Array
 from pullback.core.devices import (
     Device,
@@ -72,12 +75,18 @@ __all__ = [
     "P",
     "ShapeDtypeStruct",
     "__version__",
+    "ad_checkpoint",
     "block_until_ready",
     "check_tracer_leaks",
     "checking_leaks",
+    "checkpoint",
+    "checkpoint_policies",
     "clear_caches",
+    "closure_convert",
     "config",
+    "custom_batching",
     "custom_derivatives",
+    "custom_gradient",
     "custom_jvp",
     "custom_vjp",
     "debug",
@@ -107,6 +116,7 @@ __all__ = [
     "experimental",
     "explain_cache_misses",
     "flatten_util",
+    "fwd_and_bwd",
     "grad",
     "hessian",
     "jacfwd",
@@ -135,7 +145,9 @@ __all__ = [
     "process_indices",
     "pure_callback",
     "random",
+    "remat",
     "reshard",
+    "scipy",
     "set_mesh",
     "sharding",
     "stages",
@@ -155,12 +167,16 @@ __all__ = [
 
 _LAZY: Final = frozenset(
     (
+        "ad_checkpoint",
+        "checkpoint_policies",
+        "custom_batching",
         "debug",
         "dlpack",
         "experimental",
         "flatten_util",
         "nn",
         "random",
+        "scipy",
         "sharding",
         "stages",
     )
