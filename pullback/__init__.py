@@ -56,6 +56,7 @@ from pullback.runtime.placement import (
     live_arrays,
     reshard,
 )
+from pullback.runtime.pmap import pmap
 from pullback.transforms.derivatives import (
     grad,
     jvp,
@@ -139,6 +140,7 @@ __all__ = [
     "numpy",
     "numpy_dtype_promotion",
     "numpy_rank_promotion",
+    "pmap",
     "print_environment_info",
     "process_count",
     "process_index",

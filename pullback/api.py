@@ -15,14 +15,11 @@ from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.jaxpr import ClosedJaxpr, DebugInfo
 from pullback.core.source import Description, name_scope
 from pullback.core.structs import ShapeDtypeStruct
-from pullback.core.trace import Tracer
-from pullback.runtime.dispatch import to_array
 from pullback.runtime.jit import jit
 from pullback.transforms.arguments import (
     FlatFunction,
     as_index_tuple,
     check_callable,
-    check_operand,
     fix_arguments,
     shaped,
 )

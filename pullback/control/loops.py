@@ -16,7 +16,6 @@ from pullback.core.primitive import (
     Zero,
     instantiate,
 )
-from pullback.errors import UnsupportedError
 from pullback.ops import elementwise, reductions, structural
 from pullback.transforms.batching import batch_jaxpr, move_batch_axis
 from pullback.transforms.dce import dce_jaxpr

@@ -322,6 +322,9 @@ def symmetric_product(
     Array([[3., 3.],
            [3., 3.]], dtype=float32)
     """
+    for aval in (aval_of(a_matrix), aval_of(c_matrix)):
+        if dtypes.kind_of(aval.dtype) != "f":
+            raise TypeError(f"symmetric_product takes real matrices, got {aval.str_short()}")
     product = arithmetic.mul(matrices.matmul(a_matrix, matrices.transposed(a_matrix)), alpha)
     return arithmetic.add(product, arithmetic.mul(c_matrix, beta))
 

@@ -28,10 +28,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-import llvmlite
-from llvmlite import binding
-
 from pullback.errors import LoweringError
+from pullback.lazy import LazyModule
 
 __all__ = [
     "LoadedModule",
@@ -69,7 +67,9 @@ LEVELS: Final[dict[str, tuple[str, ...]]] = {
 }
 """The passes of each level of optimisation; `scalar` is for code full of branches and loads."""
 
-ffi: Final = binding.ffi
+llvmlite: Final[Any] = LazyModule("llvmlite")
+binding: Final[Any] = LazyModule("llvmlite.binding")
+ffi: Final[Any] = LazyModule("llvmlite.binding.ffi")
 
 LOADS_PER_JIT: Final = 64
 """LLVM keeps about 10 kB of every library it ever linked until its session closes, and looks them

@@ -179,19 +179,15 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Any:
 
 
 def poly(seq_of_zeros: Any) -> Any:
-    """The coefficients of the monic polynomial with the given zeros.
-
-    Raises UnsupportedError for a matrix, whose eigenvalues would be needed.
+    """The coefficients of the monic polynomial with the given zeros, or those of a matrix.
 
     >>> import pullback.numpy as jnp
     >>> jnp.poly(jnp.array([1., 2.]))
     Array([ 1., -3.,  2.], dtype=float32)
     """
     (zeros,) = promote_dtypes_inexact(ensure_arraylike("poly", seq_of_zeros))
-    if zeros.ndim == 2:
-        raise UnsupportedError(
-            "jnp.poly of a matrix needs jnp.linalg.eigvals, which is not there yet"
-        )
+    if zeros.ndim == 2 and zeros.shape[0] == zeros.shape[1] and zeros.shape[0]:
+        zeros = eigvals(zeros)
     zeros = atleast_1d(zeros)
     if zeros.ndim != 1:
         raise ValueError("input must be 1d or non-empty square 2d array.")
@@ -203,7 +199,10 @@ def poly(seq_of_zeros: Any) -> Any:
 
 
 def roots(p: Any, *, strip_zeros: bool = True) -> Any:
-    """The zeros of a polynomial; not there yet for degrees above one, which need eigenvalues.
+    """The zeros of a polynomial: the eigenvalues of its companion matrix.
+
+    `strip_zeros` drops vanishing coefficients at both ends, which needs their values; without it
+    the first one must not vanish, and the function can be compiled.
 
     >>> import pullback.numpy as jnp
     >>> jnp.roots(jnp.array([2., -4.]))
@@ -221,10 +220,12 @@ def roots(p: Any, *, strip_zeros: bool = True) -> Any:
     zeros = lax.full((count if strip_zeros else 0,), 0, dtype)
     if p.shape[0] < 2:
         return zeros
-    if p.shape[0] > 2:
-        raise UnsupportedError("jnp.roots needs jnp.linalg.eigvals, which is not there yet")
-    root = convert_with_weak_type(-p[1:] / p[0], dtype, False)
-    return concatenate([root, zeros])
+    if p.shape[0] == 2:
+        found = convert_with_weak_type(-p[1:] / p[0], dtype, False)
+    else:
+        below = eye(p.shape[0] - 2, p.shape[0] - 1, dtype=p.dtype)
+        found = eigvals(concatenate([(-p[1:] / p[0])[None], below]))
+    return concatenate([found, zeros])
 
 
 def polyfit(
@@ -234,18 +235,47 @@ def polyfit(
     rcond: float | None = None,
     full: bool = False,
     w: Any = None,
-    cov: bool = False,
+    cov: Any = False,
 ) -> Any:
-    """The polynomial that fits best; not there yet, since it needs a singular value decomposition.
+    """The coefficients, highest first, of the polynomial of degree `deg` that fits best.
+
+    `w` weighs the residuals. With `full` also the residuals, the rank, the singular values and
+    `rcond`; with `cov` (True or "unscaled") the covariance of the coefficients.
 
     >>> import pullback.numpy as jnp
-    >>> try:
-    ...     jnp.polyfit(jnp.arange(3.0), jnp.arange(3.0), 1)
-    ... except NotImplementedError as error:
-    ...     print(error)
-    jnp.polyfit needs jnp.linalg.lstsq, which is not there yet
+    >>> jnp.polyfit(jnp.arange(3.0), 2 * jnp.arange(3.0), 1).round(3)
+    Array([2., 0.], dtype=float32)
     """
-    raise UnsupportedError("jnp.polyfit needs jnp.linalg.lstsq, which is not there yet")
+    x, y = promote_dtypes_inexact(*ensure_arraylike("polyfit", x, y))
+    order = operator.index(deg) + 1
+    if order < 1:
+        raise ValueError("expected deg >= 0")
+    if x.ndim != 1 or x.shape[0] == 0:
+        raise TypeError("expected 1D non-empty vector for x")
+    if y.ndim not in (1, 2) or y.shape[0] != x.shape[0]:
+        raise TypeError("expected 1D or 2D array for y of the length of x")
+    rcond = x.shape[0] * float(np.finfo(x.dtype).eps) if rcond is None else rcond
+    left, right = vander(x, order), y
+    if w is not None:
+        (w,) = promote_dtypes_inexact(ensure_arraylike("polyfit", w))
+        if w.ndim != 1 or w.shape[0] != y.shape[0]:
+            raise TypeError("expected a 1-d array for weights, of the length of y")
+        left, right = left * w[:, None], right * (w[:, None] if y.ndim == 2 else w)
+    scale = lax.sqrt((left * left).sum(axis=0))
+    c, residuals, rank, s = lstsq(left / scale, right, rcond)
+    c = (c.T / scale).T
+    if full:
+        return c, residuals, rank, s, asarray(rcond)
+    if not cov:
+        return c
+    base = inv(left.T @ left)
+    if not (isinstance(cov, str) and cov == "unscaled"):
+        if x.shape[0] <= order:
+            raise ValueError("the number of data points must exceed order to scale the covariance")
+        factor = residuals / (x.shape[0] - order)
+        factor = factor[0] if y.ndim == 1 else factor
+        base = base * factor if y.ndim == 1 else base[:, :, None] * factor
+    return c, base
 
 
 # --------------------------------------------------------------------------- convolution

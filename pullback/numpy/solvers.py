@@ -131,7 +131,7 @@ def cholesky(a: Any, *, upper: bool = False, symmetrize_input: bool = True) -> A
     Array([[2., 0.],
            [1., 1.]], dtype=float32)
     """
-    a = _squares("cholesky", a)
+    a = inexact("cholesky", a)
     factor = lax_linalg.cholesky(adjoint(a) if upper else a, symmetrize_input=symmetrize_input)
     return adjoint(factor) if upper else factor
 

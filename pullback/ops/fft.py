@@ -127,7 +127,7 @@ def _batch(size: int, args: Any, dims: Any, **params: Any) -> tuple[Any, int]:
 
 
 def _lower(b: Any, x: Any, *, fft_type: FftType, fft_lengths: Sequence[int]) -> Any:
-    rank, s = len(x.shape), b.s
+    rank = len(x.shape)
     axes = list(range(rank - len(fft_lengths), rank))
     if fft_type == FftType.RFFT:
         pair, axes = real_transform(b, x), axes[:-1]

@@ -1,7 +1,7 @@
 """Generated Fourier transforms: loops for `fft`, along one axis at a time.
 
-Lengths whose prime factors are small are transformed by Stockham's method in steps of
-4, 2, 3, 5...: each pass reads one buffer and writes the other in sorted order, so nothing is permuted afterwards
+Lengths whose prime factors are small are transformed by Stockham's method, by 4, 2, 3, 5 and so on:
+each pass reads one buffer and writes the other in sorted order, so that nothing is permuted later
 (C. Van Loan, "Computational Frameworks for the Fast Fourier Transform", 1992, section 1.7).  Other
 lengths become a convolution of a friendlier length (L. Bluestein, 1970).  Real transforms of even
 length use complex ones of half the length.  Real and imaginary parts are in buffers of their own,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ __all__ = [
     "device_put_replicated",
     "device_put_sharded",
     "from_dlpack",
+    "inspect_array_sharding",
     "live_arrays",
     "reshard",
     "with_sharding_constraint",
@@ -191,3 +193,15 @@ def reshard(x: Any, out_shardings: Any) -> Any:
     return structure.unflatten(
         [_put(leaf, place, "reshard") for leaf, place in zip(leaves, places, strict=True)]
     )
+
+
+def inspect_array_sharding(value: Any, *, callback: Callable[[Sharding], None]) -> None:
+    """Call `callback` with the sharding of each array of a pytree.
+
+    >>> import pullback as pb, pullback.numpy as jnp
+    >>> pb.debug.inspect_array_sharding(jnp.ones(2), callback=lambda s: print(s.num_devices))
+    1
+    """
+    for leaf in tree.leaves(value):
+        check_operand(leaf, "inspect_array_sharding")
+        callback(leaf.sharding if type(leaf) is ArrayImpl else SingleDeviceSharding(CPU))

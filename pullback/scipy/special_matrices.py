@@ -19,11 +19,13 @@ __all__ = [
     "convolution_matrix",
     "dft",
     "fiedler",
+    "fiedler_companion",
     "hadamard",
     "hankel",
     "helmert",
     "hilbert",
     "invhilbert",
+    "invpascal",
     "leslie",
     "pascal",
     "toeplitz",
@@ -231,6 +233,47 @@ def invhilbert(n: int) -> Any:
     return jnp.asarray(np.array(values, np.float64), dtypes.default_float())
 
 
+def fiedler_companion(a: Any) -> Any:
+    """A pentadiagonal matrix whose eigenvalues are the zeros of a polynomial, highest power first.
+
+    M. Fiedler, "A note on companion matrices", LAA 372 (2003).
+
+    >>> import pullback.numpy as jnp, pullback.scipy as jsp
+    >>> jsp.linalg.fiedler_companion(jnp.array([1., -3., 2.]))
+    Array([[ 3., -2.],
+           [ 1.,  0.]], dtype=float32)
+    """
+    a = ensure_arraylike("fiedler_companion", a)
+    if a.ndim != 1:
+        raise ValueError("fiedler_companion: a vector of coefficients is needed")
+    if a.shape[0] <= 2:
+        return (-a[1:] / a[0])[:, None] if a.shape[0] == 2 else jnp.zeros((0,), a.dtype)
+    c, n = -a / a[0], a.shape[0] - 1
+    out = jnp.zeros((n, n), c.dtype).at[0, :2].set(c[1:3]).at[1, 0].set(1)
+    for k in range(2, n, 2):
+        out = out.at[k, k - 1].set(c[k + 1]).at[k - 2, k].set(1)
+        if k + 1 < n:
+            out = out.at[k, k + 1].set(c[k + 2]).at[k + 1, k - 1].set(1)
+    return out
+
+
+def invpascal(n: int, kind: str | None = None) -> Any:
+    """The inverse of `pascal(n, kind)`.
+
+    >>> import pullback.scipy as jsp
+    >>> jsp.linalg.invpascal(2).tolist()
+    [[2.0, -1.0], [-1.0, 1.0]]
+    """
+    kind = "symmetric" if kind is None else kind
+    if kind not in ("symmetric", "lower", "upper"):
+        raise ValueError(f"kind must be 'symmetric', 'lower' or 'upper', got {kind!r}")
+    lower = np.array(
+        [[float((-1) ** (i + j) * math.comb(i, j)) for j in range(n)] for i in range(n)]
+    ).reshape(n, n)
+    values = {"lower": lower, "upper": lower.T, "symmetric": lower.T @ lower}[kind]
+    return jnp.asarray(values, dtypes.default_float())
+
+
 def leslie(f: Any, s: Any) -> Any:
     """A population's step: birth rates `f` in the first row, survival rates `s` below the diagonal.
 
@@ -262,4 +305,4 @@ def pascal(n: int, kind: str | None = None) -> Any:
         "upper": lambda i, j: math.comb(j, i),
     }[kind]
     values = [[float(rule(i, j)) for j in range(n)] for i in range(n)]
-    return jnp.asarray(np.array(values).reshape(n, n), dtypes.default_float())
+    return jnp.asarray(np.array(values).reshape(n, n), "float32")

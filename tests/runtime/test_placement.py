@@ -276,3 +276,78 @@ def test_live_arrays() -> None:
     assert any(y is x for y in pb.live_arrays())
     x.delete()
     assert not any(y is x for y in pb.live_arrays())
+
+
+# --------------------------------------------------------------------------- reused memory
+
+
+def _values(*shape: int) -> Any:
+    return jnp.asarray(np.random.default_rng(sum(shape)).normal(size=shape).astype("f")) + 0
+
+
+REUSED: dict[str, Any] = {
+    "elementwise": (lambda x: x * 2 + 1, {0}),
+    "update in place": (lambda x: x.at[3].set(5.0), {0}),
+    "a loop": (lambda x: pb.lax.fori_loop(0, 9, lambda i, c: c.at[i].add(c[i + 1]), x), {0}),
+    "rows": (lambda x: pb.nn.softmax(x.reshape(91, 11)).reshape(-1), None),
+    "reversed": (lambda x: x[::-1] + 1, set()),
+    "rotated": (lambda x: jnp.roll(x, 1), set()),
+    "sorted": (jnp.sort, set()),
+    "one element for all": (lambda x: x + x[0], set()),
+    "loop that reverses": (
+        lambda x: pb.lax.fori_loop(0, 5, lambda _, c: c[::-1] * 1.1, x),
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", sorted(REUSED))
+def test_memory_is_reused_only_where_values_stay_the_same(case: str) -> None:
+    f, expected = REUSED[case]
+    donating, plain = pb.jit(f, donate_argnums=0), pb.jit(f)
+    for _ in range(3):
+        x = _values(1001)
+        want, before = np.asarray(plain(x)), x.unsafe_buffer_pointer()
+        out = donating(x)
+        np.testing.assert_array_equal(out, want)
+        reused = {0} if out.unsafe_buffer_pointer() == before else set()
+    assert expected is None or reused == expected
+
+
+def test_memory_that_somebody_else_sees_is_not_reused() -> None:
+    f = pb.jit(lambda x: x * 2, donate_argnums=0)
+    for _ in range(3):
+        x = _values(1001)
+        seen = np.asarray(x)
+        before = seen.copy()
+        f(x)
+        np.testing.assert_array_equal(seen, before)
+
+
+def test_two_donated_arguments_trade_places() -> None:
+    f = pb.jit(lambda x, y: (y * 1.5, x * 2.5), donate_argnums=(0, 1))
+    for _ in range(3):
+        x, y = _values(1001), _values(1002)[1:]
+        a, b = np.asarray(x).copy(), np.asarray(y).copy()
+        p, q = f(x, y)
+        np.testing.assert_array_equal(p, b * np.float32(1.5))
+        np.testing.assert_array_equal(q, a * np.float32(2.5))
+
+
+# --------------------------------------------------------------------------- pmap
+
+
+def test_pmap_on_one_device() -> None:
+    f = pb.pmap(lambda x, n: pb.lax.psum(x, "i") * n, "i", static_broadcasted_argnums=1)
+    assert f(jnp.ones((1, 2)), 3).tolist() == [[3.0, 3.0]]
+    g = pb.pmap(lambda x, y: x + y, in_axes=(0, None))
+    assert g(jnp.ones((1, 2)), jnp.ones(2)).tolist() == [[2.0, 2.0]]
+    with pytest.raises(ValueError, match="asks for 2 devices"):
+        g(jnp.ones((2, 2)), jnp.ones(2))
+
+
+def test_inspecting_shardings() -> None:
+    seen: list[Any] = []
+    pb.debug.inspect_array_sharding({"a": jnp.ones(2)}, callback=seen.append)
+    pb.jit(lambda x: pb.debug.inspect_array_sharding(x, callback=seen.append))(1.0)
+    assert seen == [SingleDeviceSharding(CPU)] * 2
