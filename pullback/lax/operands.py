@@ -19,12 +19,17 @@ __all__ = ["broadcast_operands", "operands"]
 _KINDS = {bool: "b", int: "iufc", float: "fc", complex: "c"}
 
 
-def _adopt(x: Any, dtype: Any) -> Any:
-    """A Python scalar in the dtype of the other operands, if it fits."""
-    kind = _KINDS.get(type(x))
-    if kind is None or aval_of(x).dtype == dtype or dtypes.kind_of(dtype) not in kind:
+_PYTHON = {"b": bool, "i": int, "u": int, "f": float, "c": complex}
+
+
+def _adopt(x: Any, like: Any) -> Any:
+    """A Python scalar in the dtype of the other operands, if it fits; weak beside a weak one."""
+    dtype = like.dtype
+    if type(x) not in _KINDS or dtypes.kind_of(dtype) not in _KINDS[type(x)]:
         return x
-    return dtypes.physical(dtype).type(x)
+    if like.weak_type:
+        return _PYTHON[dtypes.kind_of(dtype)](x)
+    return x if aval_of(x).dtype == dtype else dtypes.physical(dtype).type(x)
 
 
 def broadcast_operands(name: str, xs: Sequence[Any]) -> Sequence[Any]:
@@ -57,7 +62,7 @@ def operands(name: str, *xs: Any) -> Sequence[Any]:
     dtype, shape = avals[0].dtype, avals[0].shape
     if all(a.dtype == dtype and a.shape == shape for a in avals):
         return xs
-    typed = [a.dtype for x, a in zip(xs, avals, strict=True) if type(x) not in _KINDS]
+    typed = [a for x, a in zip(xs, avals, strict=True) if type(x) not in _KINDS]
     if typed:
         xs = tuple(_adopt(x, typed[0]) for x in xs)
     found = [aval_of(x).dtype for x in xs]

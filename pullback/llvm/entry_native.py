@@ -329,9 +329,11 @@ class _Try:
         status = f.variable("i32", i32(0))
         holding, done = f.new_label(), f.new_label()
         f.goto_if(f.compare("eq", self.count(Header.RELEASE_GIL), 0), holding)
+        self.keep_memory(True)
         state = f.call("ptr", "PyEval_SaveThread")
         f.store(f.call("i32", program, *arguments), status)
         f.call("void", "PyEval_RestoreThread", state)
+        self.keep_memory(False)
         f.goto(done)
         f.label(holding)
         f.store(f.call("i32", program, *arguments), status)
@@ -340,6 +342,25 @@ class _Try:
             f.call("void", "pb_report", self.table, f.load("i32", status))
             f.goto(self.cleanup)
         _write_report(m)
+
+    def keep_memory(self, hold: bool) -> None:
+        """Hold (or let go) the buffers of arrays: meanwhile other Python code may delete arrays.
+
+        They are noted in the memory for scalars, which leaves that are arrays do not use.
+        """
+        f = self.f
+        places = region(f, self.frame, self.table, Header.FRAME_SCALARS)
+        array_type = word(f, self.table, Header.ARRAY_TYPE, "ptr")
+        with f.loop(self.count(Header.LEAVES)) as index:
+            leaf = f.load("ptr", f.item(self.leaves, index))
+            place = f.item(places, index, 16)
+            with f.when(f.compare("eq", type_of(f, leaf), array_type)):
+                if hold:
+                    data = f.load("ptr", leaf, self.count(Header.DATA_SLOT))
+                    _incref(f, data)
+                    f.store(data, place)
+                else:
+                    _decref(f, f.load("ptr", place))
 
     def delete_inputs(self) -> None:
         f = self.f

@@ -10,10 +10,11 @@ import numpy as np
 from pullback import lax
 from pullback.core import dtypes
 from pullback.core.trace import concrete_or_error
-from pullback.errors import UnsupportedError
 from pullback.numpy.arrays import broadcast_to_shape, convert_with_weak_type
 from pullback.numpy.creation import asarray
 from pullback.numpy.joining import concatenate, trim_zeros
+from pullback.numpy.least_squares import lstsq
+from pullback.numpy.matrices import eye, vander
 from pullback.numpy.promotion import (
     check_arraylike,
     ensure_arraylike,
@@ -21,6 +22,7 @@ from pullback.numpy.promotion import (
     promote_dtypes_inexact,
 )
 from pullback.numpy.shaping import atleast_1d
+from pullback.numpy.solvers import eigvals, inv
 
 __all__ = [
     "convolve",

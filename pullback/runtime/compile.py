@@ -158,7 +158,7 @@ class Executable:
             finish=finish,
             program=self.module.address(_PROGRAM),
             arena_bytes=self.code.arena_bytes,
-            release_gil=self.code.cost > RELEASE_GIL_COST,
+            release_gil=self.code.cost > RELEASE_GIL_COST or self.host.used,
             on_error=self._on_error,
             array_type=ArrayImpl,
             active=active,

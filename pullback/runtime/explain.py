@@ -6,28 +6,30 @@ from the most similar one that it has; with `jax_log_compiles` that there is a n
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from pullback import config, tree
 from pullback.core.source import current_source
+from pullback.lazy import LazyModule
 
 __all__ = ["Key", "explain", "log_new_program"]
 
 Key = tuple[Any, tuple[Any, ...], tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]]
 """Of a program: structure and types of the arguments, static ones, configuration, named axes."""
 
-_log: Final = logging.getLogger("pullback.jit")
+_logging: Final = LazyModule("logging")
+LOGGER: Final = "pullback.jit"
 
 
 def log_new_program(description: str, key: Key, known: Iterable[Key]) -> None:
     """Log that a function gets a new program, and why, as far as the settings ask for it."""
+    log = _logging.getLogger(LOGGER)
     if config.explain_cache_misses():
-        _log.warning("%s", explain(description, key, list(known)))
+        log.warning("%s", explain(description, key, list(known)))
     if config.log_compiles():
         types = ", ".join(map(str, key[1]))
-        _log.warning("compiling %s for types (%s)", description, types)
+        log.warning("compiling %s for types (%s)", description, types)
 
 
 def explain(description: str, key: Key, known: Sequence[Key]) -> str:

@@ -57,6 +57,11 @@ class HostTable:
         self._calls = tuple(calls)
         self._trampolines: dict[str, Any] = {}
 
+    @property
+    def used(self) -> bool:
+        """Whether the program calls into Python, so that anything may happen while it runs."""
+        return bool(self._calls)
+
     def address(self, symbol: str) -> int | None:
         """The address of `pb_callback_N`; None for other symbols. Valid while the table lives."""
         if not symbol.startswith(PREFIX):

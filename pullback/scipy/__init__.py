@@ -1,3 +1,4 @@
 """`jax.scipy`: SciPy's functions on arrays that can be traced, differentiated and compiled."""
 
 from pullback.scipy import linalg as linalg
+from pullback.scipy import special as special

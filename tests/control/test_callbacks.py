@@ -411,6 +411,20 @@ def test_unordered_io_agrees_with_jax_on_results() -> None:
     np.testing.assert_array_equal(program(pb, io_callback), program(jax, jax_io_callback))
 
 
+def test_an_argument_that_a_callback_deletes_stays_until_the_end() -> None:
+    x = jnp.ones(100_000)
+
+    @pb.jit
+    def f(v: Any) -> Any:
+        io_callback(lambda: x.delete(), None)
+        return v * 2
+
+    f(jnp.ones(100_000))
+    x = jnp.ones(100_000)
+    np.testing.assert_array_equal(f(x), 2)
+    assert x.is_deleted()
+
+
 # --------------------------------------------------------------------------- the disk cache
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from tests.parity.programs.registry import program
 
 
-@program()
+@program(needs=("scipy.stats",))
 def black_scholes(jax: Any) -> Any:
     """Prices and greeks of European calls by grad, over a grid by vmap."""
     jnp = jax.numpy
@@ -34,7 +34,7 @@ def black_scholes(jax: Any) -> Any:
     }
 
 
-@program()
+@program(needs=("scipy.special",))
 def implied_volatility(jax: Any) -> Any:
     """Newton's method for a root, differentiated implicitly with custom_vjp."""
     jnp, lax = jax.numpy, jax.lax
@@ -206,7 +206,7 @@ def jacobians_of_trees(jax: Any) -> Any:
     )
 
 
-@program()
+@program(needs=("scipy.special",))
 def masks_without_nans(jax: Any) -> Any:
     """The double-where trick, NaNs that leak without it, and logs at zero."""
     jnp = jax.numpy

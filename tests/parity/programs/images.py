@@ -145,7 +145,7 @@ def non_local_operations(jax: Any) -> Any:
     return median, bilateral, boxes, extracted.shape, extracted.sum(1), small
 
 
-@program(rtol=1e-4)
+@program(rtol=1e-4, needs=("image",))
 def image_library(jax: Any) -> Any:
     """jax.image.resize by several methods."""
     jnp = jax.numpy

@@ -197,7 +197,7 @@ def kalman_filter(jax: Any) -> Any:
     return x, p, path, jax.jit(jax.value_and_grad(negative, (0, 1)))(-4.0, -2.0)
 
 
-@program(rtol=1e-4)
+@program(rtol=1e-4, needs=("scipy.special",))
 def mixture_em(jax: Any) -> Any:
     """Expectation-maximization of a mixture of diagonal Gaussians, responsibilities by logsumexp."""
     jnp, lax = jax.numpy, jax.lax
@@ -275,7 +275,7 @@ def per_example_gradients(jax: Any) -> Any:
     return private_grad(params, jax.random.key(1))
 
 
-@program(rtol=1e-4)
+@program(rtol=1e-4, needs=("scipy.stats",))
 def variational_inference(jax: Any) -> Any:
     """A reparametrized ELBO of a mean-field Gaussian, Adam inside a scan with keys as xs."""
     jnp, lax = jax.numpy, jax.lax

@@ -11,14 +11,17 @@ Run = Callable[[Any], Any]
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """A program, and how close its float32 results are to JAX's, relative to the largest one."""
+    """A program, and how it is run and compared."""
 
     run: Run
     rtol: float
+    """How close float32 results are to JAX's, relative to themselves or to the largest one."""
     whole_jit: bool
     """Whether the whole program can be one jitted function: nothing in it looks at values."""
     eager: bool
-    """Whether it is also run without `jit`, operation by operation; not if that takes long."""
+    """Whether it means the same without `jit`."""
+    needs: tuple[str, ...]
+    """Modules of `jax` without which it does not run: `scipy.stats`."""
 
     @property
     def name(self) -> str:
@@ -29,11 +32,17 @@ class Program:
 PROGRAMS: Final[list[Program]] = []
 
 
-def program(*, rtol: float = 1e-5, whole_jit: bool = True, eager: bool = True) -> Any:
+def program(
+    *,
+    rtol: float = 1e-5,
+    whole_jit: bool = True,
+    eager: bool = True,
+    needs: tuple[str, ...] = (),
+) -> Callable[[Run], Run]:
     """Add a function of the `jax` module to the programs that are compared."""
 
     def add(run: Run) -> Run:
-        PROGRAMS.append(Program(run, rtol, whole_jit, eager))
+        PROGRAMS.append(Program(run, rtol, whole_jit, eager, needs))
         return run
 
     return add

@@ -1,0 +1,622 @@
+"""`jax.scipy.special`: special functions, over the element-wise operations of `lax`."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any, Final
+
+import numpy as np
+
+from pullback import lax
+from pullback import numpy as jnp
+from pullback.control.custom_jvp import custom_jvp
+from pullback.core import dtypes
+from pullback.nn.normalization import log_softmax, logsumexp, softmax
+from pullback.numpy.promotion import promote_args_inexact
+
+__all__ = [
+    "bernoulli",
+    "beta",
+    "betainc",
+    "betaln",
+    "boxcox",
+    "boxcox1p",
+    "comb",
+    "digamma",
+    "entr",
+    "erf",
+    "erfc",
+    "erfcx",
+    "erfinv",
+    "expit",
+    "factorial",
+    "gamma",
+    "gammainc",
+    "gammaincc",
+    "gammaln",
+    "gammasgn",
+    "i0",
+    "i0e",
+    "i1",
+    "i1e",
+    "kl_div",
+    "log_ndtr",
+    "log_softmax",
+    "loggamma",
+    "logit",
+    "logsumexp",
+    "multigammaln",
+    "ndtr",
+    "ndtri",
+    "poch",
+    "polygamma",
+    "rel_entr",
+    "softmax",
+    "xlog1py",
+    "xlogy",
+    "zeta",
+]
+
+_LOG_SQRT_2PI: Final = 0.5 * math.log(2 * math.pi)
+
+
+def _one(name: str, x: Any) -> Any:
+    return promote_args_inexact(name, x)[0]
+
+
+# --------------------------------------------------------------------------- gamma and beta
+
+
+def gammaln(x: Any) -> Any:
+    """The logarithm of the absolute value of the gamma function.
+
+    >>> import pullback.scipy as jsp
+    >>> jsp.special.gammaln(1.0)
+    Array(0., dtype=float32, weak_type=True)
+    """
+    return lax.lgamma(_one("gammaln", x))
+
+
+def loggamma(x: Any) -> Any:
+    """The logarithm of the gamma function, NaN where that is negative.
+
+    >>> import pullback.scipy as jsp
+    >>> jsp.special.loggamma(1.0)
+    Array(0., dtype=float32, weak_type=True)
+    """
+    x = _one("loggamma", x)
+    return jnp.where(gammasgn(x) < 0, np.nan, lax.lgamma(x))
+
+
+def gammasgn(x: Any) -> Any:
+    """The sign of the gamma function: 1, -1, or NaN at its poles.
+
+    >>> import pullback.numpy as jnp, pullback.scipy as jsp
+    >>> jsp.special.gammasgn(jnp.array([2.0, -0.5, -1.5]))
+    Array([ 1., -1.,  1.], dtype=float32)
+    """
+    x = _one("gammasgn", x)
+    floor = lax.floor(x)
+    pole = (x < 0) & (x == floor)
+    sign = jnp.where((x > 0) | (jnp.mod(floor, 2) == 0), 1, -1).astype(x.dtype)
+    sign = jnp.where(pole | jnp.isnan(x) | (x == -np.inf), np.nan, sign)
+    return jnp.where(x == 0, jnp.where(jnp.signbit(x), -1, 1).astype(x.dtype), sign)
+
+
+def gamma(x: Any) -> Any:
+    """The gamma function.
+
+    >>> import pullback.scipy as jsp
+    >>> round(float(jsp.special.gamma(5.0)), 3)
+    24.0
+    """
+    x = _one("gamma", x)
+    return gammasgn(x) * lax.exp(lax.lgamma(x))
+
+
+def factorial(n: Any, exact: bool = False) -> Any:
+    """n!, and 0 for negative n.
+
+    >>> import pullback.scipy as jsp
+    >>> round(float(jsp.special.factorial(4)), 3)
+    24.0
+    """
+    if exact:
+        raise NotImplementedError("factorial with exact=True")
+    n = _one("factorial", n)
+    return jnp.where(n < 0, 0, lax.exp(lax.lgamma(n + 1)))
+
+
+def betaln(a: Any, b: Any) -> Any:
+    """The logarithm of the beta function.
+
+    >>> import pullback.scipy as jsp
+    >>> round(float(jsp.special.betaln(1.0, 2.0)), 4)
+    -0.6931
+    """
+    a, b = promote_args_inexact("betaln", a, b)
+    return lax.lgamma(a) + lax.lgamma(b) - lax.lgamma(a + b)
+
+
+def beta(a: Any, b: Any) -> Any:
+    """The beta function.
+
+    >>> import pullback.scipy as jsp
+    >>> round(float(jsp.special.beta(1.0, 2.0)), 4)
+    0.5
+    """
+    a, b = promote_args_inexact("beta", a, b)
+    return gammasgn(a) * gammasgn(b) * gammasgn(a + b) * lax.exp(betaln(a, b))
+
+
+def comb(N: Any, k: Any, *, repetition: bool = False) -> Any:
+    """How many sets of k of N things there are; with repetition of things, if that is asked for.
+
+    >>> import pullback.scipy as jsp
+    >>> round(float(jsp.special.comb(5, 2)), 3)
+    10.0
+    """
+    n, k = promote_args_inexact("comb", N, k)
+    n = n + k - 1 if repetition else n
+    value = lax.exp(lax.lgamma(n + 1) - lax.lgamma(k + 1) - lax.lgamma(n - k + 1))
+    value = jnp.where((k < 0) | (k > n) | (n < 0), 0, value)
+    return jnp.where(k == 0, 1, value) if repetition else value
+
+
+def betainc(a: Any, b: Any, x: Any) -> Any:
+    """The regularised incomplete beta function.
+
+    >>> import pullback.scipy as jsp
+    >>> float(jsp.special.betainc(1.0, 1.0, 0.5))
+    0.5
+    """
+    return lax.betainc(*promote_args_inexact("betainc", a, b, x))
+
+
+def gammainc(a: Any, x: Any) -> Any:
+    """The regularised lower incomplete gamma function.
+
+    >>> import pullback.scipy as jsp
+    >>> round(float(jsp.special.gammainc(1.0, 1.0)), 4)
+    0.6321
+    """
+    return lax.igamma(*promote_args_inexact("gammainc", a, x))
+
+
+def gammaincc(a: Any, x: Any) -> Any:
+    """The regularised upper incomplete gamma function.
+
+    >>> import pullback.scipy as jsp
+    >>> round(float(jsp.special.gammaincc(1.0, 1.0)), 4)
+    0.3679
+    """
+    return lax.igammac(*promote_args_inexact("gammaincc", a, x))
+
+
+def digamma(x: Any) -> Any:
+    """The derivative of `gammaln`.
+
+    >>> import pullback.scipy as jsp
+    >>> round(float(jsp.special.digamma(1.0)), 4)
+    -0.5772
+    """
+    return lax.digamma(_one("digamma", x))
+
+
+def polygamma(n: Any, x: Any) -> Any:
+    """The n-th derivative of `digamma`.
+
+    >>> import pullback.scipy as jsp
+    >>> round(float(jsp.special.polygamma(1, 1.0)), 4)
+    1.6449
+    """
+    return lax.polygamma(*promote_args_inexact("polygamma", n, x))
+
+
+def zeta(x: Any, q: Any = None) -> Any:
+    """The Hurwitz zeta function; `q` is needed.
+
+    >>> import pullback.scipy as jsp
+    >>> round(float(jsp.special.zeta(2.0, 1.0)), 4)
+    1.6449
+    """
+    if q is None:
+        raise NotImplementedError(
+            "Riemann zeta function not implemented; pass q != None to compute the Hurwitz Zeta "
+            "function."
+        )
+    return lax.zeta(*promote_args_inexact("zeta", x, q))
+
+
+def multigammaln(a: Any, d: Any) -> Any:
+    """The logarithm of the gamma function of `d` dimensions.
+
+    >>> import pullback.scipy as jsp
+    >>> round(float(jsp.special.multigammaln(2.0, 1)), 4)
+    0.0
+    """
+    d = operator.index(d)
+    a = _one("multigammaln", a)
+    constant = d * (d - 1) / 4 * math.log(math.pi)
+    terms = lax.lgamma(a[..., None] - jnp.arange(d, dtype=a.dtype) / 2)
+    return jnp.sum(terms, axis=-1) + jnp.asarray(constant, a.dtype)
+
+
+def poch(z: Any, m: Any) -> Any:
+    """gamma(z + m) / gamma(z).
+
+    >>> import pullback.scipy as jsp
+    >>> round(float(jsp.special.poch(2.0, 2.0)), 3)
+    6.0
+    """
+    z, m = promote_args_inexact("poch", z, m)
+    sign = gammasgn(z) * gammasgn(z + m)
+    return jnp.where(m == 0, 1, sign * lax.exp(lax.lgamma(z + m) - lax.lgamma(z)))
+
+
+def bernoulli(n: int) -> Any:
+    """The Bernoulli numbers B_0 to B_n.
+
+    >>> import pullback.scipy as jsp
+    >>> jsp.special.bernoulli(2).round(4)
+    Array([ 1.    , -0.5   ,  0.1667], dtype=float32)
+    """
+    n = operator.index(n)
+    if n < 0:
+        raise ValueError("n must be a non-negative integer.")
+    return jnp.asarray(_bernoulli_numbers(n), dtypes.default_float())
+
+
+def _bernoulli_numbers(n: int) -> Any:
+    """B_k = (-1)^(k/2 + 1) 2 k! zeta(k) / (2 pi)^k for even k."""
+    values = np.zeros(n + 1)
+    values[0] = 1
+    if n:
+        values[1] = -0.5
+    for k in range(2, n + 1, 2):
+        zeta_k = (
+            math.fsum(j**-k for j in range(1, 2000))
+            if k > 4
+            else math.pi**k / (6 if k == 2 else 90)
+        )
+        size = math.lgamma(k + 1) - k * math.log(2 * math.pi)
+        values[k] = (-1) ** (k // 2 + 1) * 2 * math.exp(size) * zeta_k
+    return values
+
+
+# --------------------------------------------------------------------------- error functions
+
+
+def erf(x: Any) -> Any:
+    """The error function.
+
+    >>> import pullback.scipy as jsp
+    >>> round(float(jsp.special.erf(1.0)), 4)
+    0.8427
+    """
+    return lax.erf(_one("erf", x))
+
+
+def erfc(x: Any) -> Any:
+    """1 - erf(x), accurate where that is small.
+
+    >>> import pullback.scipy as jsp
+    >>> round(float(jsp.special.erfc(1.0)), 4)
+    0.1573
+    """
+    return lax.erfc(_one("erfc", x))
+
+
+def erfinv(x: Any) -> Any:
+    """The inverse of `erf`.
+
+    >>> import pullback.scipy as jsp
+    >>> round(float(jsp.special.erfinv(0.5)), 4)
+    0.4769
+    """
+    return lax.erf_inv(_one("erfinv", x))
+
+
+def erfcx(x: Any) -> Any:
+    """exp(x^2) erfc(x), which stays in range for large x.
+
+    >>> import pullback.scipy as jsp
+    >>> round(float(jsp.special.erfcx(30.0)), 5)
+    0.0188
+    """
+    x = _one("erfcx", x)
+    bound = 4.0 if x.dtype != np.float64 else 25.0
+    large = x > bound
+    near = jnp.where(large, 0, x)
+    far = jnp.where(large, x, bound)
+    inverse = 1 / (far * far)
+    series, term = jnp.ones_like(far), jnp.ones_like(far)
+    for k in range(1, 9):
+        term = term * inverse * (-(2 * k - 1) / 2)
+        series = series + term
+    asymptotic = series / (far * math.sqrt(math.pi))
+    return jnp.where(large, asymptotic, lax.exp(near * near) * lax.erfc(near))
+
+
+def ndtr(x: Any) -> Any:
+    """The cumulative distribution function of the normal distribution.
+
+    >>> import pullback.scipy as jsp
+    >>> float(jsp.special.ndtr(0.0))
+    0.5
+    """
+    x = _one("ndtr", x)
+    if dtypes.kind_of(x.dtype) == "c":
+        raise TypeError(f"ndtr takes float32 or float64, got {x.dtype}")
+    return 0.5 * lax.erfc(-x * math.sqrt(0.5))
+
+
+@custom_jvp
+def _ndtri(p: Any) -> Any:
+    tail = jnp.minimum(p, 1 - p)
+    center = math.sqrt(2.0) * lax.erf_inv(2 * p - 1)
+    # Far out in a tail 2 p - 1 has lost p: Newton's steps on log_ndtr mend that.
+    inside = (tail > 0) & (tail < 0.02)
+    safe = jnp.where(inside, tail, 0.01)
+    root = jnp.sqrt(-2 * jnp.log(safe))
+    x = -(root - jnp.log(root * math.sqrt(2 * math.pi)) / root)
+    for _ in range(5):
+        log_cdf = _log_ndtr(x)
+        x = x - (log_cdf - jnp.log(safe)) * jnp.exp(log_cdf + 0.5 * x * x + _LOG_SQRT_2PI)
+    return jnp.where(inside, jnp.where(p < 0.5, x, -x), center)
+
+
+@_ndtri.defjvp
+def _ndtri_jvp(primals: Any, tangents: Any) -> Any:
+    (p,), (t,) = primals, tangents
+    x = _ndtri(p)
+    return x, t * lax.exp(0.5 * x * x + _LOG_SQRT_2PI)
+
+
+def ndtri(p: Any) -> Any:
+    """The inverse of `ndtr`.
+
+    >>> import pullback.scipy as jsp
+    >>> round(float(jsp.special.ndtri(0.975)), 3)
+    1.96
+    """
+    return _ndtri(_one("ndtri", p))
+
+
+@custom_jvp
+def _log_ndtr(x: Any) -> Any:
+    low, high = (-20.0, 8.0) if x.dtype == np.float64 else (-9.0, 5.0)
+    middle = jnp.clip(x, low, high)
+    by_log = jnp.log(0.5 * lax.erfc(-middle * math.sqrt(0.5)))
+    above = -0.5 * lax.erfc(jnp.maximum(x, high) * math.sqrt(0.5))
+    below = jnp.minimum(x, low)
+    inverse, series, term = 1 / (below * below), jnp.ones_like(x), jnp.ones_like(x)
+    for k in range(1, 9):
+        term = term * inverse * -(2 * k - 1)
+        series = series + term
+    tail = -0.5 * below * below - jnp.log(-below) - _LOG_SQRT_2PI + jnp.log(series)
+    return jnp.where(x > high, above, jnp.where(x < low, tail, by_log))
+
+
+@_log_ndtr.defjvp
+def _log_ndtr_jvp(primals: Any, tangents: Any) -> Any:
+    (x,), (t,) = primals, tangents
+    value = _log_ndtr(x)
+    return value, t * lax.exp(-0.5 * x * x - _LOG_SQRT_2PI - value)
+
+
+def log_ndtr(x: Any, series_order: int = 3) -> Any:
+    """The logarithm of `ndtr`, also far out in the lower tail.
+
+    `series_order` is accepted; the number of terms that is used gives full precision.
+
+    >>> import pullback.scipy as jsp
+    >>> round(float(jsp.special.log_ndtr(-20.0)), 2)
+    -203.92
+    """
+    if operator.index(series_order) < 0:
+        raise ValueError("series_order must be non-negative.")
+    x = _one("log_ndtr", x)
+    if x.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise TypeError(f"x.dtype={x.dtype} is not supported, see docstring for supported types.")
+    return _log_ndtr(x)
+
+
+# --------------------------------------------------------------------------- logarithms
+
+
+def logit(x: Any) -> Any:
+    """log(x / (1 - x)).
+
+    >>> import pullback.scipy as jsp
+    >>> float(jsp.special.logit(0.5))
+    0.0
+    """
+    x = _one("logit", x)
+    return lax.log(x / (1 - x)) if x.dtype.kind == "c" else _logit(x)
+
+
+@custom_jvp
+def _logit(x: Any) -> Any:
+    return lax.log(x / (1 - x))
+
+
+@_logit.defjvp
+def _logit_jvp(primals: Any, tangents: Any) -> Any:
+    (x,), (t,) = primals, tangents
+    return _logit(x), t / (x * (1 - x))
+
+
+def expit(x: Any) -> Any:
+    """1 / (1 + exp(-x)).
+
+    >>> import pullback.scipy as jsp
+    >>> float(jsp.special.expit(0.0))
+    0.5
+    """
+    return lax.logistic(_one("expit", x))
+
+
+@custom_jvp
+def _xlogy(x: Any, y: Any) -> Any:
+    zero = x == 0
+    return jnp.where(zero, 0, x * jnp.log(jnp.where(zero, 1, y)))
+
+
+@_xlogy.defjvp
+def _xlogy_jvp(primals: Any, tangents: Any) -> Any:
+    (x, y), (x_dot, y_dot) = primals, tangents
+    return _xlogy(x, y), x_dot * jnp.log(y) + y_dot * (x / y)
+
+
+def xlogy(x: Any, y: Any) -> Any:
+    """x log(y), and 0 where x is 0.
+
+    >>> import pullback.scipy as jsp
+    >>> float(jsp.special.xlogy(0.0, 0.0))
+    0.0
+    """
+    return _xlogy(*promote_args_inexact("xlogy", x, y))
+
+
+@custom_jvp
+def _xlog1py(x: Any, y: Any) -> Any:
+    zero = x == 0
+    return jnp.where(zero, 0, x * jnp.log1p(jnp.where(zero, 1, y)))
+
+
+@_xlog1py.defjvp
+def _xlog1py_jvp(primals: Any, tangents: Any) -> Any:
+    (x, y), (x_dot, y_dot) = primals, tangents
+    return _xlog1py(x, y), x_dot * jnp.log1p(y) + y_dot * (x / (1 + y))
+
+
+def xlog1py(x: Any, y: Any) -> Any:
+    """x log(1 + y), and 0 where x is 0.
+
+    >>> import pullback.scipy as jsp
+    >>> float(jsp.special.xlog1py(0.0, -1.0))
+    0.0
+    """
+    return _xlog1py(*promote_args_inexact("xlog1py", x, y))
+
+
+@custom_jvp
+def _xlogx(x: Any) -> Any:
+    return _xlogy(x, x)
+
+
+@_xlogx.defjvp
+def _xlogx_jvp(primals: Any, tangents: Any) -> Any:
+    (x,), (t,) = primals, tangents
+    return _xlogx(x), t * (jnp.log(x) + 1)
+
+
+def entr(x: Any) -> Any:
+    """-x log(x), 0 at 0 and -inf below.
+
+    >>> import pullback.scipy as jsp
+    >>> float(jsp.special.entr(1.0))
+    -0.0
+    """
+    x = _one("entr", x)
+    return jnp.where(x < 0, -np.inf, -_xlogx(jnp.where(x < 0, 1, x)))
+
+
+def rel_entr(p: Any, q: Any) -> Any:
+    """p log(p / q), 0 where p is 0, inf outside of the domain.
+
+    >>> import pullback.scipy as jsp
+    >>> float(jsp.special.rel_entr(1.0, 1.0))
+    0.0
+    """
+    p, q = promote_args_inexact("rel_entr", p, q)
+    both = (p > 0) & (q > 0)
+    safe_p, safe_q = jnp.where(both, p, 1), jnp.where(both, q, 1)
+    value = _xlogx(safe_p) - _xlogy(safe_p, safe_q)
+    return jnp.where(both, value, jnp.where((p == 0) & (q >= 0), 0, np.inf).astype(p.dtype))
+
+
+def kl_div(p: Any, q: Any) -> Any:
+    """p log(p / q) - p + q, inf outside of the domain.
+
+    >>> import pullback.scipy as jsp
+    >>> float(jsp.special.kl_div(1.0, 1.0))
+    0.0
+    """
+    p, q = promote_args_inexact("kl_div", p, q)
+    return rel_entr(p, q) - p + q
+
+
+def boxcox(x: Any, lmbda: Any) -> Any:
+    """(x^lmbda - 1) / lmbda, and log(x) where lmbda is 0.
+
+    >>> import pullback.scipy as jsp
+    >>> float(jsp.special.boxcox(3.0, 1.0))
+    2.0
+    """
+    x, lmbda = promote_args_inexact("boxcox", x, lmbda)
+    return _power_mean(jnp.log(x), lmbda)
+
+
+def boxcox1p(x: Any, lmbda: Any) -> Any:
+    """`boxcox(1 + x, lmbda)`, accurate for small x.
+
+    >>> import pullback.scipy as jsp
+    >>> float(jsp.special.boxcox1p(2.0, 1.0))
+    2.0
+    """
+    x, lmbda = promote_args_inexact("boxcox1p", x, lmbda)
+    return _power_mean(jnp.log1p(x), lmbda)
+
+
+def _power_mean(log: Any, lmbda: Any) -> Any:
+    zero = lmbda == 0
+    safe = jnp.where(zero, 1, lmbda)
+    return jnp.where(zero, log, jnp.expm1(safe * log) / safe)
+
+
+# --------------------------------------------------------------------------- Bessel
+
+
+def i0e(x: Any) -> Any:
+    """exp(-|x|) times the modified Bessel function of order 0.
+
+    >>> import pullback.scipy as jsp
+    >>> float(jsp.special.i0e(0.0))
+    1.0
+    """
+    return lax.bessel_i0e(_one("i0e", x))
+
+
+def i0(x: Any) -> Any:
+    """The modified Bessel function of order 0.
+
+    >>> import pullback.scipy as jsp
+    >>> float(jsp.special.i0(0.0))
+    1.0
+    """
+    x = _one("i0", x)
+    return lax.exp(lax.abs(x)) * lax.bessel_i0e(x)
+
+
+def i1e(x: Any) -> Any:
+    """exp(-|x|) times the modified Bessel function of order 1.
+
+    >>> import pullback.scipy as jsp
+    >>> float(jsp.special.i1e(0.0))
+    0.0
+    """
+    return lax.bessel_i1e(_one("i1e", x))
+
+
+def i1(x: Any) -> Any:
+    """The modified Bessel function of order 1.
+
+    >>> import pullback.scipy as jsp
+    >>> float(jsp.special.i1(0.0))
+    0.0
+    """
+    x = _one("i1", x)
+    return lax.exp(lax.abs(x)) * lax.bessel_i1e(x)
