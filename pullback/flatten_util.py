@@ -3,9 +3,9 @@
 >>> from pullback.flatten_util import ravel_pytree
 >>> vector, unravel = ravel_pytree({"a": [1.0, 2.0], "b": 3.0})
 >>> vector
-Array([1., 2., 3.], dtype=float32)
+Array([1., 2., 3.], dtype=float32, weak_type=True)
 >>> unravel(2 * vector)["b"]
-Array(6., dtype=float32)
+Array(6., dtype=float32, weak_type=True)
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def ravel_pytree(pytree: Any) -> tuple[Any, Callable[[Any], Any]]:
 
     >>> vector, unravel = ravel_pytree((1, [2.5]))
     >>> vector, unravel(vector)[0]
-    (Array([1. , 2.5], dtype=float32), Array(1, dtype=int32))
+    (Array([1. , 2.5], dtype=float32, weak_type=True), Array(1, dtype=int32))
     """
     leaves, treedef = tree.flatten(pytree)
     kinds = tuple([dtypes.dtype_of(leaf) for leaf in leaves])

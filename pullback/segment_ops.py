@@ -40,12 +40,14 @@ def _segment_reduce(
         raise ValueError(f"{name} needs a positive bucket_size, got {bucket_size}")
     count = _number_of_segments(name, ids, num_segments)
     start = jnp.full((count, *data.shape[ids.ndim :]), identity, data.dtype)
-    if mode is None:  # as elsewhere, a negative index would count from the end
-        ids, mode = jnp.where(ids < 0, count, ids), "drop"
-    elif str(mode).endswith("clip"):
-        ids = jnp.maximum(ids, 0)
     update = getattr(start.at[ids], method)
-    return update(data, indices_are_sorted=sorted_ids, unique_indices=unique, mode=mode)
+    return update(
+        data,
+        indices_are_sorted=sorted_ids,
+        unique_indices=unique,
+        mode=mode,
+        wrap_negative_indices=False,
+    )
 
 
 def _number_of_segments(name: str, ids: Any, num_segments: int | None) -> int:

@@ -9,6 +9,7 @@ import jax.ops
 import numpy as np
 import pytest
 
+import pullback
 from pullback import numpy as jnp
 from pullback import segment_ops
 
@@ -39,3 +40,10 @@ def test_errors() -> None:
         segment_ops.segment_sum(jnp.ones(2), jnp.ones(2))
     with pytest.raises(ValueError, match="positive bucket_size"):
         segment_ops.segment_sum(jnp.ones(2), jnp.array([0, 1]), bucket_size=0)
+
+
+@pytest.mark.parametrize("mode", [None, "clip", "drop"])
+def test_no_segments_under_jit(mode: Any) -> None:
+    data = np.arange(6.0, dtype=np.float32)
+    out = pullback.jit(lambda x: segment_ops.segment_sum(x, IDS, 0, mode=mode))(data)
+    assert out.shape == (0,)

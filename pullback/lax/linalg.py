@@ -185,9 +185,8 @@ def householder_product(a: Any, taus: Any) -> Any:
 
     >>> from pullback import lax
     >>> import numpy as np
-    >>> lax.linalg.householder_product(np.zeros((2, 1), "float32"), np.ones(1, "float32"))
-    Array([[0.],
-           [0.]], dtype=float32)
+    >>> lax.linalg.householder_product(np.zeros((2, 1), "float32"), np.zeros(1, "float32")).shape
+    (2, 1)
     """
     return householder_product_p.bind(a, taus)
 

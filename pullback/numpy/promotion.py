@@ -199,9 +199,7 @@ def promote_dtypes_inexact(*args: Any) -> list[Any]:
 def promote_dtypes_numeric(*args: Any) -> list[Any]:
     """Convert all operands to their common dtype, bools to integers."""
     dtype, weak = dtypes.result_type_and_weak(*args)
-    return [
-        convert(x, dtypes.int32 if dtype == dtypes.bool_ else dtype, weak) for x in args
-    ]
+    return [convert(x, dtypes.int32 if dtype == dtypes.bool_ else dtype, weak) for x in args]
 
 
 def promote_dtypes_complex(*args: Any) -> list[Any]:

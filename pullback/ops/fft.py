@@ -60,15 +60,15 @@ def _abstract(x: ShapedArray, *, fft_type: FftType, fft_lengths: Sequence[int]) 
         )
     lanes = x.shape[:-rank]
     if fft_type == FftType.RFFT:
-        dtype = dtypes.complex64 if x.dtype == dtypes.float32 else dtypes.complex128
-        return ShapedArray((*lanes, *half), dtype)
+        wide = x.dtype == dtypes.float64
+        return ShapedArray((*lanes, *half), dtypes.complex128 if wide else dtypes.complex64)
     dtype = real_dtype(x.dtype) if fft_type == FftType.IRFFT else x.dtype
     return ShapedArray((*lanes, *fft_lengths), dtype)
 
 
 # --------------------------------------------------------------------------- reference
 
-_NUMPY = {
+_NUMPY: dict[FftType, Any] = {
     FftType.FFT: np.fft.fftn,
     FftType.IFFT: np.fft.ifftn,
     FftType.RFFT: np.fft.rfftn,
@@ -78,7 +78,9 @@ _NUMPY = {
 
 def _reference(x: Any, *, fft_type: FftType, fft_lengths: Sequence[int]) -> Any:
     axes = tuple(range(-len(fft_lengths), 0))
-    out_type = _abstract(ShapedArray(x.shape, x.dtype), fft_type=fft_type, fft_lengths=fft_lengths)
+    out_type: Any = _abstract(
+        ShapedArray(x.shape, x.dtype), fft_type=fft_type, fft_lengths=fft_lengths
+    )
     if 0 in x.shape or 0 in out_type.shape:
         return np.zeros(out_type.shape, out_type.dtype)
     out = _NUMPY[fft_type](x, s=tuple(fft_lengths), axes=axes)
@@ -113,9 +115,11 @@ def _irfft_transpose(ct: Any, lengths: Sequence[int]) -> Any:
     weights[0] = 1.0
     if n % 2 == 0:
         weights[-1] = 1.0
-    weights = (weights / math.prod(lengths)).astype(aval_of(ct).dtype)
+    weights = (weights / math.prod(lengths)).astype(dtypes.physical(aval_of(ct).dtype))
     shape = aval_of(out).shape
-    scale = kinds.broadcast(weights.astype(aval_of(out).dtype), shape, (len(shape) - 1,))
+    scale = kinds.broadcast(
+        weights.astype(dtypes.physical(aval_of(out).dtype)), shape, (len(shape) - 1,)
+    )
     return mul(conj(out, input_dtype=aval_of(out).dtype), scale)
 
 

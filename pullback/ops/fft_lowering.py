@@ -10,6 +10,7 @@ which the vectors of a CPU like better than pairs.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from pullback.ops import windows
 __all__ = ["Pair", "complex_transform", "inverse_real", "radices", "real_transform"]
 
 _PRIMES: Final = (3, 5, 7, 11, 13)
+_WIDTH: Final = 16
+"""Neighbours that are transformed together along an axis that is not the last: a cache line."""
 
 
 @dataclass(frozen=True)
@@ -88,16 +91,43 @@ def complex_transform(b: Any, x: Pair, axis: int, sign: int) -> Pair:
     shape, n = x.re.shape, x.re.shape[axis]
     if n <= 1 or 0 in shape:
         return x
-    rest = [*shape[:axis], *shape[axis + 1 :]]
-    moved = _pair(b, [*rest, n], lambda i: x.at([*i[:axis], i[-1], *i[axis:-1]]))
+    width = 1 if axis == len(shape) - 1 else math.gcd(shape[-1], _WIDTH)
+    moved = _split(b, x, axis, width)
     factors = radices(n)
     rows = _bluestein(b, moved, sign) if factors is None else _stockham(b, moved, factors, sign)
-    return _pair(b, shape, lambda i: rows.at([*i[:axis], *i[axis + 1 :], i[axis]]))
+    return _merged(b, rows, axis, shape)
+
+
+def _split(b: Any, x: Pair, axis: int, width: int) -> Pair:
+    """The lanes, the axis of the transform, and `width` neighbours that go through it together."""
+    shape, n = x.re.shape, x.re.shape[axis]
+    if axis == len(shape) - 1:
+        return _pair(b, (*shape, 1), lambda i: x.at(i[:-1]))
+    rest = [*shape[:axis], *shape[axis + 1 : -1], shape[-1] // width]
+
+    def at(i: Any) -> tuple[Any, Any]:
+        *lanes, place, neighbour = i
+        return x.at([*lanes[:axis], place, *lanes[axis:-1], lanes[-1] * width + neighbour])
+
+    return _pair(b, [*rest, n, width], at)
+
+
+def _merged(b: Any, rows: Pair, axis: int, shape: Sequence[int]) -> Pair:
+    width = rows.re.shape[-1]
+    if axis == len(shape) - 1:
+        return _pair(b, shape, lambda i: rows.at([*i, 0]))
+
+    def at(i: Any) -> tuple[Any, Any]:
+        others = [*i[:axis], *i[axis + 1 : -1]]
+        return rows.at([*others, i[-1] // width, i[axis], i[-1] % width])
+
+    return _pair(b, shape, at)
 
 
 def _stockham(b: Any, x: Pair, factors: Sequence[int], sign: int) -> Pair:
-    lanes, n, dtype = x.re.shape[:-1], x.re.shape[-1], x.re.dtype
-    pairs = [Pair(*(b.buffer((*lanes, n), dtype) for _ in range(2))) for _ in factors[:2]]
+    *lanes, n, width = x.re.shape
+    dtype = x.re.dtype
+    pairs = [Pair(*(b.buffer((*lanes, n, width), dtype) for _ in range(2))) for _ in factors[:2]]
     tables, stride = [], 1
     for r in factors:
         length = n // stride
@@ -110,7 +140,7 @@ def _stockham(b: Any, x: Pair, factors: Sequence[int], sign: int) -> Pair:
         stride, source = 1, x
         for k, r in enumerate(factors):
             target = pairs[k % 2]
-            _pass(b, i, source, target, tables[k], r, n, stride, sign, mutable=k > 0)
+            _pass(b, i, source, target, tables[k], r, stride, sign, mutable=k > 0)
             stride, source = stride * r, target
 
     windows.loop_nest(b, lanes, lane, [True] * len(lanes))
@@ -118,36 +148,32 @@ def _stockham(b: Any, x: Pair, factors: Sequence[int], sign: int) -> Pair:
 
 
 def _pass(
-    b: Any, lane: list[Any], source: Pair, target: Pair, table: Pair, r: int, n: int, stride: int,
+    b: Any, lane: list[Any], source: Pair, target: Pair, table: Pair, r: int, stride: int,
     sign: int, mutable: bool,
 ) -> None:  # fmt: skip
     """One pass: elements `m stride` apart are transformed together and written side by side."""
-    s, m = b.s, n // stride // r
+    s, (n, width) = b.s, source.re.shape[-2:]
+    m = n // stride // r
 
-    def read(place: Any) -> tuple[Any, Any]:
-        i = [*lane, place]
+    def read(place: Any, v: Any) -> tuple[Any, Any]:
+        i = [*lane, place, v]
         if mutable:
             return b.load(source.re, i), b.load(source.im, i)
         re, im = source.at(i)
         return b.let(re), b.let(im)
 
-    def write(place: Any, value: tuple[Any, Any]) -> None:
-        b.store(target.re, [*lane, place], value[0])
-        b.store(target.im, [*lane, place], value[1])
-
-    def block(p: Any, q: Any) -> None:
-        inputs = [read(q + stride * (p + m * k)) for k in range(r)]
+    def block(p: Any, q: Any, v: Any) -> None:
+        inputs = [read(q + stride * (p + m * k), v) for k in range(r)]
         for j, value in enumerate(_butterfly(s, inputs, sign)):
             if j and m > 1:
                 value = _times(s, value, table.at([j - 1, p]))
-            write(q + stride * (r * p + j), value)
+            place = [*lane, q + stride * (r * p + j), v]
+            b.store(target.re, place, value[0])
+            b.store(target.im, place, value[1])
 
-    with b.loop(m, independent=True) as p:
-        if stride == 1:
-            block(p, 0)
-        else:
-            with b.loop(stride, independent=True) as q:
-                block(p, q)
+    with contextlib.ExitStack() as loops:
+        sizes = (m, stride, width)
+        block(*(loops.enter_context(b.loop(k, independent=True)) if k > 1 else 0 for k in sizes))
 
 
 def _butterfly(s: Any, a: list[tuple[Any, Any]], sign: int) -> list[tuple[Any, Any]]:
@@ -203,7 +229,8 @@ def _friendly(least: int) -> int:
 
 def _bluestein(b: Any, x: Pair, sign: int) -> Pair:
     """2 j k = j^2 + k^2 - (j - k)^2 makes a convolution with a chirp of the transform."""
-    lanes, n, dtype, s = x.re.shape[:-1], x.re.shape[-1], x.re.dtype, b.s
+    *lanes, n, width = x.re.shape
+    dtype, s = x.re.dtype, b.s
     size = _friendly(2 * n - 1)
     k = np.arange(n, dtype=np.int64)
     chirp = np.exp(sign * 1j * np.pi * (k * k % (2 * n)) / n)
@@ -214,17 +241,17 @@ def _bluestein(b: Any, x: Pair, sign: int) -> Pair:
     response = _table(b, np.fft.fft(kernel) / size, dtype)
 
     def padded(i: Any) -> tuple[Any, Any]:
-        inside = i[-1] < n
-        place = s.index(s.select(inside, i[-1], s.const(0, np.int64)))
-        value = _times(s, x.at([*i[:-1], place]), table.at([place]))
+        inside = i[-2] < n
+        place = s.index(s.select(inside, i[-2], s.const(0, np.int64)))
+        value = _times(s, x.at([*i[:-2], place, i[-1]]), table.at([place]))
         zero = s.const(0, dtype)
         return s.select(inside, value[0], zero), s.select(inside, value[1], zero)
 
-    factors = radices(size) or []
-    spectrum = _stockham(b, _pair(b, (*lanes, size), padded), factors, -1)
-    filtered = _pair(b, (*lanes, size), lambda i: _times(s, spectrum.at(i), response.at([i[-1]])))
+    factors, wide = radices(size) or [], (*lanes, size, width)
+    spectrum = _stockham(b, _pair(b, wide, padded), factors, -1)
+    filtered = _pair(b, wide, lambda i: _times(s, spectrum.at(i), response.at([i[-2]])))
     back = _stockham(b, filtered, factors, 1)
-    return _pair(b, (*lanes, n), lambda i: _times(s, back.at(i), table.at([i[-1]])))
+    return _pair(b, x.re.shape, lambda i: _times(s, back.at(i), table.at([i[-2]])))
 
 
 # --------------------------------------------------------------------------- real numbers

@@ -178,7 +178,7 @@ def _reference(ufunc: Any) -> Callable[..., Any]:
         x: Any, indices: Any, updates: Any, *, dimension_numbers: Any, mode: Any, **_: Any
     ) -> Any:
         out = np.array(x, order="C")
-        if updates.size == 0:
+        if updates.size == 0 or x.size == 0:
             return out
         where, values = _targets(x, indices, updates, dimension_numbers, mode)
         where = tuple(np.broadcast_to(w, values.shape) for w in where)
@@ -202,7 +202,7 @@ def _set_reference(
     **_: Any,
 ) -> Any:
     out = np.array(x, order="C")
-    if updates.size == 0:
+    if updates.size == 0 or x.size == 0:
         return out
     where, values = _targets(x, indices, updates, dimension_numbers, mode)
     where = tuple(np.broadcast_to(w, values.shape).ravel() for w in where)
@@ -250,6 +250,8 @@ def _lower(combine: Callable[..., Any]) -> Callable[..., Any]:
     """`combine(b, old, update, **params)` gives the new element."""
 
     def lower(b: Any, x: Any, indices: Any, updates: Any, **params: Any) -> Any:
+        if 0 in x.shape or 0 in updates.shape:  # nowhere to write, or nothing
+            return x
         numbers, mode = params["dimension_numbers"], params["mode"]
         # The operand's buffer is about to change, and either of these may read it.
         indices, updates = b.materialize(indices), b.materialize(updates)

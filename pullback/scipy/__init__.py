@@ -2,3 +2,4 @@
 
 from pullback.scipy import linalg as linalg
 from pullback.scipy import special as special
+from pullback.scipy import stats as stats

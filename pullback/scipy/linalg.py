@@ -430,6 +430,6 @@ def polar(
         raise ValueError(f"Unknown polar decomposition method {method}.")
     a = _inexact("polar", a)
     if side == "right":
-        return tuple(lax_linalg.qdwh(a)[:2])  # type: ignore[return-value]
+        return lax_linalg.qdwh(a)[:2]
     unitary, p = lax_linalg.qdwh(_adjoint(a))[:2]
     return _adjoint(unitary), p

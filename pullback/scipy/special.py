@@ -13,7 +13,19 @@ from pullback import numpy as jnp
 from pullback.control.custom_jvp import custom_jvp
 from pullback.core import dtypes
 from pullback.nn.normalization import log_softmax, logsumexp, softmax
-from pullback.numpy.promotion import promote_args_inexact
+from pullback.scipy.logarithms import (
+    boxcox,
+    boxcox1p,
+    entr,
+    expit,
+    kl_div,
+    logit,
+    one,
+    operands,
+    rel_entr,
+    xlog1py,
+    xlogy,
+)
 
 __all__ = [
     "bernoulli",
@@ -61,10 +73,6 @@ __all__ = [
 _LOG_SQRT_2PI: Final = 0.5 * math.log(2 * math.pi)
 
 
-def _one(name: str, x: Any) -> Any:
-    return promote_args_inexact(name, x)[0]
-
-
 # --------------------------------------------------------------------------- gamma and beta
 
 
@@ -75,7 +83,7 @@ def gammaln(x: Any) -> Any:
     >>> jsp.special.gammaln(1.0)
     Array(0., dtype=float32, weak_type=True)
     """
-    return lax.lgamma(_one("gammaln", x))
+    return lax.lgamma(one("gammaln", x))
 
 
 def loggamma(x: Any) -> Any:
@@ -85,7 +93,7 @@ def loggamma(x: Any) -> Any:
     >>> jsp.special.loggamma(1.0)
     Array(0., dtype=float32, weak_type=True)
     """
-    x = _one("loggamma", x)
+    x = one("loggamma", x)
     return jnp.where(gammasgn(x) < 0, np.nan, lax.lgamma(x))
 
 
@@ -96,7 +104,7 @@ def gammasgn(x: Any) -> Any:
     >>> jsp.special.gammasgn(jnp.array([2.0, -0.5, -1.5]))
     Array([ 1., -1.,  1.], dtype=float32)
     """
-    x = _one("gammasgn", x)
+    x = one("gammasgn", x)
     floor = lax.floor(x)
     pole = (x < 0) & (x == floor)
     sign = jnp.where((x > 0) | (jnp.mod(floor, 2) == 0), 1, -1).astype(x.dtype)
@@ -111,7 +119,7 @@ def gamma(x: Any) -> Any:
     >>> round(float(jsp.special.gamma(5.0)), 3)
     24.0
     """
-    x = _one("gamma", x)
+    x = one("gamma", x)
     return gammasgn(x) * lax.exp(lax.lgamma(x))
 
 
@@ -124,7 +132,7 @@ def factorial(n: Any, exact: bool = False) -> Any:
     """
     if exact:
         raise NotImplementedError("factorial with exact=True")
-    n = _one("factorial", n)
+    n = one("factorial", n)
     return jnp.where(n < 0, 0, lax.exp(lax.lgamma(n + 1)))
 
 
@@ -135,7 +143,7 @@ def betaln(a: Any, b: Any) -> Any:
     >>> round(float(jsp.special.betaln(1.0, 2.0)), 4)
     -0.6931
     """
-    a, b = promote_args_inexact("betaln", a, b)
+    a, b = operands("betaln", a, b)
     return lax.lgamma(a) + lax.lgamma(b) - lax.lgamma(a + b)
 
 
@@ -146,7 +154,7 @@ def beta(a: Any, b: Any) -> Any:
     >>> round(float(jsp.special.beta(1.0, 2.0)), 4)
     0.5
     """
-    a, b = promote_args_inexact("beta", a, b)
+    a, b = operands("beta", a, b)
     return gammasgn(a) * gammasgn(b) * gammasgn(a + b) * lax.exp(betaln(a, b))
 
 
@@ -157,7 +165,7 @@ def comb(N: Any, k: Any, *, repetition: bool = False) -> Any:
     >>> round(float(jsp.special.comb(5, 2)), 3)
     10.0
     """
-    n, k = promote_args_inexact("comb", N, k)
+    n, k = operands("comb", N, k)
     n = n + k - 1 if repetition else n
     value = lax.exp(lax.lgamma(n + 1) - lax.lgamma(k + 1) - lax.lgamma(n - k + 1))
     value = jnp.where((k < 0) | (k > n) | (n < 0), 0, value)
@@ -171,7 +179,7 @@ def betainc(a: Any, b: Any, x: Any) -> Any:
     >>> float(jsp.special.betainc(1.0, 1.0, 0.5))
     0.5
     """
-    return lax.betainc(*promote_args_inexact("betainc", a, b, x))
+    return lax.betainc(*operands("betainc", a, b, x))
 
 
 def gammainc(a: Any, x: Any) -> Any:
@@ -181,7 +189,7 @@ def gammainc(a: Any, x: Any) -> Any:
     >>> round(float(jsp.special.gammainc(1.0, 1.0)), 4)
     0.6321
     """
-    return lax.igamma(*promote_args_inexact("gammainc", a, x))
+    return lax.igamma(*operands("gammainc", a, x))
 
 
 def gammaincc(a: Any, x: Any) -> Any:
@@ -191,7 +199,7 @@ def gammaincc(a: Any, x: Any) -> Any:
     >>> round(float(jsp.special.gammaincc(1.0, 1.0)), 4)
     0.3679
     """
-    return lax.igammac(*promote_args_inexact("gammaincc", a, x))
+    return lax.igammac(*operands("gammaincc", a, x))
 
 
 def digamma(x: Any) -> Any:
@@ -201,7 +209,7 @@ def digamma(x: Any) -> Any:
     >>> round(float(jsp.special.digamma(1.0)), 4)
     -0.5772
     """
-    return lax.digamma(_one("digamma", x))
+    return lax.digamma(one("digamma", x))
 
 
 def polygamma(n: Any, x: Any) -> Any:
@@ -211,7 +219,7 @@ def polygamma(n: Any, x: Any) -> Any:
     >>> round(float(jsp.special.polygamma(1, 1.0)), 4)
     1.6449
     """
-    return lax.polygamma(*promote_args_inexact("polygamma", n, x))
+    return lax.polygamma(*operands("polygamma", n, x))
 
 
 def zeta(x: Any, q: Any = None) -> Any:
@@ -226,7 +234,7 @@ def zeta(x: Any, q: Any = None) -> Any:
             "Riemann zeta function not implemented; pass q != None to compute the Hurwitz Zeta "
             "function."
         )
-    return lax.zeta(*promote_args_inexact("zeta", x, q))
+    return lax.zeta(*operands("zeta", x, q))
 
 
 def multigammaln(a: Any, d: Any) -> Any:
@@ -237,7 +245,7 @@ def multigammaln(a: Any, d: Any) -> Any:
     0.0
     """
     d = operator.index(d)
-    a = _one("multigammaln", a)
+    a = one("multigammaln", a)
     constant = d * (d - 1) / 4 * math.log(math.pi)
     terms = lax.lgamma(a[..., None] - jnp.arange(d, dtype=a.dtype) / 2)
     return jnp.sum(terms, axis=-1) + jnp.asarray(constant, a.dtype)
@@ -250,7 +258,7 @@ def poch(z: Any, m: Any) -> Any:
     >>> round(float(jsp.special.poch(2.0, 2.0)), 3)
     6.0
     """
-    z, m = promote_args_inexact("poch", z, m)
+    z, m = operands("poch", z, m)
     sign = gammasgn(z) * gammasgn(z + m)
     return jnp.where(m == 0, 1, sign * lax.exp(lax.lgamma(z + m) - lax.lgamma(z)))
 
@@ -295,7 +303,7 @@ def erf(x: Any) -> Any:
     >>> round(float(jsp.special.erf(1.0)), 4)
     0.8427
     """
-    return lax.erf(_one("erf", x))
+    return lax.erf(one("erf", x))
 
 
 def erfc(x: Any) -> Any:
@@ -305,7 +313,7 @@ def erfc(x: Any) -> Any:
     >>> round(float(jsp.special.erfc(1.0)), 4)
     0.1573
     """
-    return lax.erfc(_one("erfc", x))
+    return lax.erfc(one("erfc", x))
 
 
 def erfinv(x: Any) -> Any:
@@ -315,7 +323,7 @@ def erfinv(x: Any) -> Any:
     >>> round(float(jsp.special.erfinv(0.5)), 4)
     0.4769
     """
-    return lax.erf_inv(_one("erfinv", x))
+    return lax.erf_inv(one("erfinv", x))
 
 
 def erfcx(x: Any) -> Any:
@@ -325,7 +333,7 @@ def erfcx(x: Any) -> Any:
     >>> round(float(jsp.special.erfcx(30.0)), 5)
     0.0188
     """
-    x = _one("erfcx", x)
+    x = one("erfcx", x)
     bound = 4.0 if x.dtype != np.float64 else 25.0
     large = x > bound
     near = jnp.where(large, 0, x)
@@ -346,7 +354,7 @@ def ndtr(x: Any) -> Any:
     >>> float(jsp.special.ndtr(0.0))
     0.5
     """
-    x = _one("ndtr", x)
+    x = one("ndtr", x)
     if dtypes.kind_of(x.dtype) == "c":
         raise TypeError(f"ndtr takes float32 or float64, got {x.dtype}")
     return 0.5 * lax.erfc(-x * math.sqrt(0.5))
@@ -381,7 +389,7 @@ def ndtri(p: Any) -> Any:
     >>> round(float(jsp.special.ndtri(0.975)), 3)
     1.96
     """
-    return _ndtri(_one("ndtri", p))
+    return _ndtri(one("ndtri", p))
 
 
 @custom_jvp
@@ -417,164 +425,10 @@ def log_ndtr(x: Any, series_order: int = 3) -> Any:
     """
     if operator.index(series_order) < 0:
         raise ValueError("series_order must be non-negative.")
-    x = _one("log_ndtr", x)
+    x = one("log_ndtr", x)
     if x.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise TypeError(f"x.dtype={x.dtype} is not supported, see docstring for supported types.")
     return _log_ndtr(x)
-
-
-# --------------------------------------------------------------------------- logarithms
-
-
-def logit(x: Any) -> Any:
-    """log(x / (1 - x)).
-
-    >>> import pullback.scipy as jsp
-    >>> float(jsp.special.logit(0.5))
-    0.0
-    """
-    x = _one("logit", x)
-    return lax.log(x / (1 - x)) if x.dtype.kind == "c" else _logit(x)
-
-
-@custom_jvp
-def _logit(x: Any) -> Any:
-    return lax.log(x / (1 - x))
-
-
-@_logit.defjvp
-def _logit_jvp(primals: Any, tangents: Any) -> Any:
-    (x,), (t,) = primals, tangents
-    return _logit(x), t / (x * (1 - x))
-
-
-def expit(x: Any) -> Any:
-    """1 / (1 + exp(-x)).
-
-    >>> import pullback.scipy as jsp
-    >>> float(jsp.special.expit(0.0))
-    0.5
-    """
-    return lax.logistic(_one("expit", x))
-
-
-@custom_jvp
-def _xlogy(x: Any, y: Any) -> Any:
-    zero = x == 0
-    return jnp.where(zero, 0, x * jnp.log(jnp.where(zero, 1, y)))
-
-
-@_xlogy.defjvp
-def _xlogy_jvp(primals: Any, tangents: Any) -> Any:
-    (x, y), (x_dot, y_dot) = primals, tangents
-    return _xlogy(x, y), x_dot * jnp.log(y) + y_dot * (x / y)
-
-
-def xlogy(x: Any, y: Any) -> Any:
-    """x log(y), and 0 where x is 0.
-
-    >>> import pullback.scipy as jsp
-    >>> float(jsp.special.xlogy(0.0, 0.0))
-    0.0
-    """
-    return _xlogy(*promote_args_inexact("xlogy", x, y))
-
-
-@custom_jvp
-def _xlog1py(x: Any, y: Any) -> Any:
-    zero = x == 0
-    return jnp.where(zero, 0, x * jnp.log1p(jnp.where(zero, 1, y)))
-
-
-@_xlog1py.defjvp
-def _xlog1py_jvp(primals: Any, tangents: Any) -> Any:
-    (x, y), (x_dot, y_dot) = primals, tangents
-    return _xlog1py(x, y), x_dot * jnp.log1p(y) + y_dot * (x / (1 + y))
-
-
-def xlog1py(x: Any, y: Any) -> Any:
-    """x log(1 + y), and 0 where x is 0.
-
-    >>> import pullback.scipy as jsp
-    >>> float(jsp.special.xlog1py(0.0, -1.0))
-    0.0
-    """
-    return _xlog1py(*promote_args_inexact("xlog1py", x, y))
-
-
-@custom_jvp
-def _xlogx(x: Any) -> Any:
-    return _xlogy(x, x)
-
-
-@_xlogx.defjvp
-def _xlogx_jvp(primals: Any, tangents: Any) -> Any:
-    (x,), (t,) = primals, tangents
-    return _xlogx(x), t * (jnp.log(x) + 1)
-
-
-def entr(x: Any) -> Any:
-    """-x log(x), 0 at 0 and -inf below.
-
-    >>> import pullback.scipy as jsp
-    >>> float(jsp.special.entr(1.0))
-    -0.0
-    """
-    x = _one("entr", x)
-    return jnp.where(x < 0, -np.inf, -_xlogx(jnp.where(x < 0, 1, x)))
-
-
-def rel_entr(p: Any, q: Any) -> Any:
-    """p log(p / q), 0 where p is 0, inf outside of the domain.
-
-    >>> import pullback.scipy as jsp
-    >>> float(jsp.special.rel_entr(1.0, 1.0))
-    0.0
-    """
-    p, q = promote_args_inexact("rel_entr", p, q)
-    both = (p > 0) & (q > 0)
-    safe_p, safe_q = jnp.where(both, p, 1), jnp.where(both, q, 1)
-    value = _xlogx(safe_p) - _xlogy(safe_p, safe_q)
-    return jnp.where(both, value, jnp.where((p == 0) & (q >= 0), 0, np.inf).astype(p.dtype))
-
-
-def kl_div(p: Any, q: Any) -> Any:
-    """p log(p / q) - p + q, inf outside of the domain.
-
-    >>> import pullback.scipy as jsp
-    >>> float(jsp.special.kl_div(1.0, 1.0))
-    0.0
-    """
-    p, q = promote_args_inexact("kl_div", p, q)
-    return rel_entr(p, q) - p + q
-
-
-def boxcox(x: Any, lmbda: Any) -> Any:
-    """(x^lmbda - 1) / lmbda, and log(x) where lmbda is 0.
-
-    >>> import pullback.scipy as jsp
-    >>> float(jsp.special.boxcox(3.0, 1.0))
-    2.0
-    """
-    x, lmbda = promote_args_inexact("boxcox", x, lmbda)
-    return _power_mean(jnp.log(x), lmbda)
-
-
-def boxcox1p(x: Any, lmbda: Any) -> Any:
-    """`boxcox(1 + x, lmbda)`, accurate for small x.
-
-    >>> import pullback.scipy as jsp
-    >>> float(jsp.special.boxcox1p(2.0, 1.0))
-    2.0
-    """
-    x, lmbda = promote_args_inexact("boxcox1p", x, lmbda)
-    return _power_mean(jnp.log1p(x), lmbda)
-
-
-def _power_mean(log: Any, lmbda: Any) -> Any:
-    zero = lmbda == 0
-    safe = jnp.where(zero, 1, lmbda)
-    return jnp.where(zero, log, jnp.expm1(safe * log) / safe)
 
 
 # --------------------------------------------------------------------------- Bessel
@@ -587,7 +441,7 @@ def i0e(x: Any) -> Any:
     >>> float(jsp.special.i0e(0.0))
     1.0
     """
-    return lax.bessel_i0e(_one("i0e", x))
+    return lax.bessel_i0e(one("i0e", x))
 
 
 def i0(x: Any) -> Any:
@@ -597,7 +451,7 @@ def i0(x: Any) -> Any:
     >>> float(jsp.special.i0(0.0))
     1.0
     """
-    x = _one("i0", x)
+    x = one("i0", x)
     return lax.exp(lax.abs(x)) * lax.bessel_i0e(x)
 
 
@@ -608,7 +462,7 @@ def i1e(x: Any) -> Any:
     >>> float(jsp.special.i1e(0.0))
     0.0
     """
-    return lax.bessel_i1e(_one("i1e", x))
+    return lax.bessel_i1e(one("i1e", x))
 
 
 def i1(x: Any) -> Any:
@@ -618,5 +472,5 @@ def i1(x: Any) -> Any:
     >>> float(jsp.special.i1(0.0))
     0.0
     """
-    x = _one("i1", x)
+    x = one("i1", x)
     return lax.exp(lax.abs(x)) * lax.bessel_i1e(x)

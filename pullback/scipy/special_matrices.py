@@ -299,10 +299,6 @@ def pascal(n: int, kind: str | None = None) -> Any:
     kind = "symmetric" if kind is None else kind
     if kind not in ("symmetric", "lower", "upper"):
         raise ValueError(f"kind must be 'symmetric', 'lower' or 'upper', got {kind!r}")
-    rule = {
-        "symmetric": lambda i, j: math.comb(i + j, i),
-        "lower": math.comb,
-        "upper": lambda i, j: math.comb(j, i),
-    }[kind]
-    values = [[float(rule(i, j)) for j in range(n)] for i in range(n)]
-    return jnp.asarray(np.array(values).reshape(n, n), "float32")
+    lower = np.array([[float(math.comb(i, j)) for j in range(n)] for i in range(n)]).reshape(n, n)
+    values = {"lower": lower, "upper": lower.T, "symmetric": lower @ lower.T}[kind]
+    return jnp.asarray(values, "float32")

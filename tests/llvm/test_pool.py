@@ -174,6 +174,7 @@ def test_workers_start_only_when_wanted() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:os.fork")  # JAX, where it is loaded, warns of its own threads
 def test_fork(module: jit.LoadedModule) -> None:
     pool.set_num_threads(3)
     try:

@@ -63,15 +63,31 @@ def bits_and_hashes(jax: Any) -> Any:
         return table[(c ^ byte) & 0xFF] ^ (c >> 8), None
 
     checksum, _ = lax.scan(crc, jnp.uint32(0xFFFFFFFF), data)
-    fnv, _ = lax.scan(lambda h, b: ((h ^ b) * jnp.uint32(16777619), None), jnp.uint32(2166136261), data)
+    fnv, _ = lax.scan(
+        lambda h, b: ((h ^ b) * jnp.uint32(16777619), None), jnp.uint32(2166136261), data
+    )
     i = jnp.arange(16, dtype=jnp.uint32)
     gray = i ^ (i >> 1)
     bits = (gray[:, None] >> jnp.arange(4, dtype=jnp.uint32)) & 1
     return (
-        stream, table[:4], ~checksum, fnv, gray, bits.astype(bool), lax.population_count(gray), lax.clz(i),
-        jnp.int32(2**31 - 1) + 1, jnp.int8(-128) // jnp.int8(-1), jnp.uint8(3) - jnp.uint8(5), jnp.array([7, -7]) // 2, jnp.array([7, -7]) % 3,
-        lax.shift_right_arithmetic(jnp.int32(-8), 1), lax.shift_right_logical(jnp.int32(-8), 1), jnp.packbits(bits.astype(bool), axis=1), lax.bitcast_convert_type(jnp.float32(1.5), jnp.int32),
-    )  # fmt: skip
+        stream,
+        table[:4],
+        ~checksum,
+        fnv,
+        gray,
+        bits.astype(bool),
+        lax.population_count(gray),
+        lax.clz(i),
+        jnp.int32(2**31 - 1) + 1,
+        jnp.int8(-128) // jnp.int8(-1),
+        jnp.uint8(3) - jnp.uint8(5),
+        jnp.array([7, -7]) // 2,
+        jnp.array([7, -7]) % 3,
+        lax.shift_right_arithmetic(jnp.int32(-8), 1),
+        lax.shift_right_logical(jnp.int32(-8), 1),
+        jnp.packbits(bits.astype(bool), axis=1),
+        lax.bitcast_convert_type(jnp.float32(1.5), jnp.int32),
+    )
 
 
 @program()
@@ -102,8 +118,10 @@ def dynamic_programs(jax: Any) -> Any:
 
     def coins(i: Any, ways: Any) -> Any:
         coin = jnp.array([1, 2, 5])[i]
+
         def body(j: Any, w: Any) -> Any:
             return w.at[j].add(w[j - coin])
+
         return lax.fori_loop(coin, 21, body, ways)
 
     def power(n: Any) -> Any:
@@ -121,7 +139,7 @@ def dynamic_programs(jax: Any) -> Any:
         lcs(a, a[::-1]),
         lax.fori_loop(0, 3, coins, jnp.zeros(21, jnp.int32).at[0].set(1)),
         jax.vmap(power)(jnp.arange(20)),
-    )  # fmt: skip
+    )
 
 
 @program(rtol=1e-3)
@@ -299,7 +317,7 @@ def evolution(jax: Any) -> Any:
 
     def generation(state: Any, key: Any) -> Any:
         x, cost = state
-        k1, k2, k3 = jax.random.split(key, 3)
+        k1, k2, _ = jax.random.split(key, 3)
         a, b, c = (jax.random.permutation(k, x) for k in jax.random.split(k1, 3))
         trial = a + 0.7 * (b - c)
         cross = jax.random.uniform(k2, x.shape) < 0.9

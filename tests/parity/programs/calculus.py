@@ -133,7 +133,7 @@ def straight_through_and_reversal(jax: Any) -> Any:
 
 @program(rtol=1e-4)
 def fixed_point_implicit(jax: Any) -> Any:
-    """A fixed point by while_loop, its vjp by another fixed point, through a pytree of parameters."""
+    """A fixed point by while_loop, its vjp by another fixed point, over a pytree."""
     jnp, lax = jax.numpy, jax.lax
 
     def f(params: Any, z: Any) -> Any:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
 import json
@@ -43,7 +44,9 @@ def elements(value: Any) -> np.ndarray:
 
 
 def _digest(program: Program) -> str:
-    return hashlib.sha256(inspect.getsource(program.run).encode()).hexdigest()
+    """Of the program's syntax tree: not of its layout."""
+    tree = ast.parse(inspect.getsource(program.run))
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
 
 def _path(program: Program) -> Path:

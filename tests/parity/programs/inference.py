@@ -199,7 +199,7 @@ def kalman_filter(jax: Any) -> Any:
 
 @program(rtol=1e-4, needs=("scipy.special",))
 def mixture_em(jax: Any) -> Any:
-    """Expectation-maximization of a mixture of diagonal Gaussians, responsibilities by logsumexp."""
+    """Expectation-maximization of a mixture of diagonal Gaussians, by logsumexp."""
     jnp, lax = jax.numpy, jax.lax
     key = jax.random.key(3)
     k1, k2, k3 = jax.random.split(key, 3)

@@ -137,7 +137,10 @@ def variational_autoencoder(jax: Any) -> Any:
     jnp, lax = jax.numpy, jax.lax
     init = jax.nn.initializers.he_normal()
     ks = jax.random.split(jax.random.key(2), 6)
-    params = ((init(ks[0], (9, 8)), init(ks[1], (8, 4))), (init(ks[2], (2, 8)), init(ks[3], (8, 9))))
+    params = (
+        (init(ks[0], (9, 8)), init(ks[1], (8, 4))),
+        (init(ks[2], (2, 8)), init(ks[3], (8, 9))),
+    )
     data = jax.random.bernoulli(ks[4], 0.3, (4, 8, 9)).astype(jnp.float32)
 
     def loss(params: Any, x: Any, key: Any) -> Any:
@@ -145,7 +148,9 @@ def variational_autoencoder(jax: Any) -> Any:
         mean, log_var = jnp.split(jax.nn.swish(x @ e1) @ e2, 2, axis=-1)
         z = mean + jnp.exp(0.5 * log_var) * jax.random.normal(key, mean.shape)
         logits = jax.nn.swish(z @ d1) @ d2
-        nll = jnp.sum(jnp.maximum(logits, 0) - logits * x + jnp.log1p(jnp.exp(-jnp.abs(logits))), -1)
+        nll = jnp.sum(
+            jnp.maximum(logits, 0) - logits * x + jnp.log1p(jnp.exp(-jnp.abs(logits))), -1
+        )
         kl = 0.5 * jnp.sum(jnp.exp(log_var) + mean**2 - 1.0 - log_var, -1)
         return jnp.mean(nll + kl)
 
@@ -319,11 +324,14 @@ def modules_in_classes(jax: Any) -> Any:
     jax.tree_util.register_pytree_with_keys(
         Linear,
         lambda m: (
-            ((jax.tree_util.GetAttrKey("weight"), m.weight), (jax.tree_util.GetAttrKey("bias"), m.bias)),
+            (
+                (jax.tree_util.GetAttrKey("weight"), m.weight),
+                (jax.tree_util.GetAttrKey("bias"), m.bias),
+            ),
             m.activation,
         ),
         lambda activation, children: Linear(*children, activation),
-    )  # fmt: skip
+    )
     k1, k2 = jax.random.split(jax.random.key(0))
     layers = [
         Linear(jax.random.normal(k1, (4, 3)), jnp.zeros(4), jnp.tanh),

@@ -193,7 +193,7 @@ def batch_norm_network(jax: Any) -> Any:
 
 @program(rtol=2e-2)
 def mixed_precision_step(jax: Any) -> Any:
-    """Weights in float32, arithmetic in bfloat16, loss scaling, gradients checked for infinities."""
+    """Weights in float32, arithmetic in bfloat16, loss scaling, checks for infinities."""
     jnp = jax.numpy
     k1, k2, k3 = jax.random.split(jax.random.key(11), 3)
     params = {"w1": jax.random.normal(k1, (8, 16)), "w2": jax.random.normal(k2, (16, 2))}
@@ -258,9 +258,14 @@ def group_convolutions(jax: Any) -> Any:
             x, depthwise, (2, 2), ((1, 1), (1, 1)), dimension_numbers=dims, feature_group_count=4
         )
         h = lax.conv_general_dilated(
-            h, depthwise[..., :8], (1, 1), "SAME", rhs_dilation=(2, 2), dimension_numbers=dims,
+            h,
+            depthwise[..., :8],
+            (1, 1),
+            "SAME",
+            rhs_dilation=(2, 2),
+            dimension_numbers=dims,
             feature_group_count=8,
-        )  # fmt: skip
+        )
         pooled = lax.reduce_window(h, 0.0, lax.add, (1, 2, 2, 1), (1, 1, 1, 1), "SAME") / 4.0
         return lax.conv_transpose(pooled, up, (2, 2), "VALID", dimension_numbers=dims)
 

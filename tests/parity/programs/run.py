@@ -6,7 +6,6 @@ import importlib
 import sys
 
 from pullback import dropin
-
 from tests.parity.programs import golden
 from tests.parity.programs.registry import PROGRAMS
 

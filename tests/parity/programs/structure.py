@@ -62,9 +62,10 @@ def trees(jax: Any) -> Any:
     shapes = tu.tree_map(jnp.shape, model.params)["layer"]
     both = tu.tree_map(lambda a, b: a + b, (1, {"x": 2}), (3, {"x": 4}))
     transposed = tu.tree_transpose(
-        tu.tree_structure([0, 0]), tu.tree_structure({"p": 0, "q": 0}),
+        tu.tree_structure([0, 0]),
+        tu.tree_structure({"p": 0, "q": 0}),
         [{"p": 1, "q": 2}, {"p": 3, "q": 4}],
-    )  # fmt: skip
+    )
     flags = tu.tree_all([True, {"a": 1}]), tu.tree_leaves([None, (1, None)])
     flat, unravel = jax.flatten_util.ravel_pytree(params)
     return value, leaves, names, total, shapes, both, transposed, flags, flat, unravel(2 * flat)
@@ -237,11 +238,20 @@ def numpy_arguments(jax: Any) -> Any:
     values, index = np.array([1.0, 2.0], np.float32), np.int64(1)
     table = np.linspace(0, 1, 4)
     return (
-        f(x, 2, True), f(x, np.float32(2.5), False), f(1, 2, True), f(np.int8(3), 2, True),
-        jax.grad(lambda x: (x**2).sum())(x), jax.vmap(jnp.sum)(x), jax.jit(jnp.sum)(values),
-        jnp.asarray(table)[index], jnp.arange(4)[np.array([0, 2])], jax.jit(lambda i: jnp.asarray(table)[i])(2),
-        jax.value_and_grad(jnp.sin)(np.float32(1.0)), jnp.dot(x, values.repeat(2)[:3]), jax.device_put(x).dtype.name,
-    )  # fmt: skip
+        f(x, 2, True),
+        f(x, np.float32(2.5), False),
+        f(1, 2, True),
+        f(np.int8(3), 2, True),
+        jax.grad(lambda x: (x**2).sum())(x),
+        jax.vmap(jnp.sum)(x),
+        jax.jit(jnp.sum)(values),
+        jnp.asarray(table)[index],
+        jnp.arange(4)[np.array([0, 2])],
+        jax.jit(lambda i: jnp.asarray(table)[i])(2),
+        jax.value_and_grad(jnp.sin)(np.float32(1.0)),
+        jnp.dot(x, values.repeat(2)[:3]),
+        jax.device_put(x).dtype.name,
+    )
 
 
 @program(rtol=1e-4)
@@ -314,7 +324,7 @@ def value_iteration(jax: Any) -> Any:
 
 @program()
 def callbacks_and_scopes(jax: Any) -> Any:
-    """named_scope, jax.named_call, ensure_compile_time_eval-free code, default arguments, partial."""
+    """named_scope, jax.named_call, default arguments, partial."""
     jnp = jax.numpy
 
     @jax.jit

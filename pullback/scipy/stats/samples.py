@@ -1,0 +1,112 @@
+"""Statistics of samples for `jax.scipy.stats`: ranks, modes, standard errors."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pullback import numpy as jnp
+from pullback.core import dtypes
+from pullback.numpy.promotion import ensure_arraylike, promote_dtypes_inexact
+
+__all__ = ["ModeResult", "mode", "rankdata", "sem"]
+
+
+class ModeResult(NamedTuple):
+    """The most frequent values, and how often they occur."""
+
+    mode: Any
+    count: Any
+
+
+def _only_propagate(nan_policy: str) -> None:
+    if nan_policy not in ("propagate", "omit", "raise"):
+        raise ValueError(
+            f"Illegal nan_policy value {nan_policy!r}; expected one of 'propagate', 'omit', 'raise'"
+        )
+    if nan_policy != "propagate":
+        raise NotImplementedError(f"nan_policy {nan_policy!r} is not supported; use 'propagate'")
+
+
+def mode(
+    a: Any, axis: int | None = 0, nan_policy: str = "propagate", keepdims: bool = False
+) -> ModeResult:
+    """The most frequent value along an axis, the smallest of several, and its count.
+
+    >>> import pullback.numpy as jnp, pullback.scipy as jsp
+    >>> jsp.stats.mode(jnp.array([2, 4, 1, 1, 3]))
+    ModeResult(mode=Array(1, dtype=int32), count=Array(2, dtype=int32))
+    """
+    _only_propagate(nan_policy)
+    x = jnp.atleast_1d(ensure_arraylike("mode", a))
+    rank, kept = x.ndim, axis
+    x = x.reshape(-1) if axis is None else jnp.moveaxis(x, axis, -1)
+    if not x.size:
+        raise ValueError("mode of an empty array is not defined")
+    ordered = jnp.sort(x, axis=-1)
+    counts = (ordered[..., :, None] == ordered[..., None, :]).sum(axis=-1)
+    best = jnp.argmax(counts, axis=-1)[..., None]
+    value, count = (jnp.take_along_axis(v, best, axis=-1)[..., 0] for v in (ordered, counts))
+    if keepdims:
+        at = tuple(range(rank)) if kept is None else kept
+        value, count = jnp.expand_dims(value, at), jnp.expand_dims(count, at)
+    return ModeResult(value, count)
+
+
+def rankdata(
+    a: Any, method: str = "average", *, axis: int | None = None, nan_policy: str = "propagate"
+) -> Any:
+    """The ranks of elements, from 1; equal ones by "average", "min", "max", "dense", "ordinal".
+
+    >>> import pullback.numpy as jnp, pullback.scipy as jsp
+    >>> jsp.stats.rankdata(jnp.array([0., 2., 3., 2.]))
+    Array([1. , 2.5, 4. , 2.5], dtype=float32)
+    """
+    _only_propagate(nan_policy)
+    if method not in ("average", "min", "max", "dense", "ordinal"):
+        raise ValueError(f"unknown method '{method}'")
+    x = ensure_arraylike("rankdata", a)
+    if axis is None:
+        x, axis = x.reshape(-1), 0
+    x = jnp.moveaxis(x, axis, -1)
+    ranks = _ranks(x, method)
+    return jnp.moveaxis(ranks, -1, axis)
+
+
+def _ranks(x: Any, method: str) -> Any:
+    smaller = (x[..., None, :] < x[..., :, None]).sum(axis=-1)
+    equal = (x[..., None, :] == x[..., :, None]).sum(axis=-1)
+    if method == "ordinal":
+        return jnp.argsort(jnp.argsort(x, axis=-1), axis=-1) + 1
+    if method == "min":
+        return smaller + 1
+    if method == "max":
+        return smaller + equal
+    if method == "dense":
+        ordered = jnp.sort(x, axis=-1)
+        steps = jnp.concatenate(
+            [jnp.ones_like(ordered[..., :1], dtype=bool), ordered[..., 1:] != ordered[..., :-1]], -1
+        )
+        return jnp.take_along_axis(jnp.cumsum(steps, axis=-1), smaller, axis=-1)
+    return ((2 * smaller + equal + 1) / 2).astype(dtypes.default_float())
+
+
+def sem(
+    a: Any,
+    axis: int | None = 0,
+    ddof: int = 1,
+    nan_policy: str = "propagate",
+    *,
+    keepdims: bool = False,
+) -> Any:
+    """The standard error of the mean.
+
+    >>> import pullback.numpy as jnp, pullback.scipy as jsp
+    >>> jsp.stats.sem(jnp.array([1., 3.]))
+    Array(1., dtype=float32)
+    """
+    _only_propagate(nan_policy)
+    (x,) = promote_dtypes_inexact(ensure_arraylike("sem", a))
+    count = x.size if axis is None else x.shape[axis]
+    return jnp.std(x, axis=axis, ddof=ddof, keepdims=keepdims) / float(np.sqrt(count))
