@@ -104,6 +104,7 @@ class LoopBuilder(NestBuilder):
                 continue
             temp = self.temp(carry.shape, carry.dtype)
             if isinstance(x, LazyTensor) and x.stored is None:
+                x = self.local(x)
                 x.stored = temp
                 self.add(MapItem(x, temp))
             elif isinstance(x, BufferTensor) and self._owned(x):
@@ -188,6 +189,7 @@ class LoopBuilder(NestBuilder):
     def _store_row(self, value: Tensor, target: BufferTensor) -> None:
         """Compute a value in its row; later uses read it from there."""
         if isinstance(value, LazyTensor) and value.stored is None:
+            value = self.local(value)
             self.add(MapItem(value, target))
             value.stored = target
         else:

@@ -56,6 +56,8 @@ class Region:
     blocks: list[list[Stmt]] = field(default_factory=list)
     """The open blocks of an imperative nest, innermost last; the first is that of an item."""
     lazies: list[LazyTensor] = field(default_factory=list)
+    made: set[int] = field(default_factory=set)
+    """The identities of `lazies`."""
     owned: set[Buffer] = field(default_factory=set)
     """Temporaries made here: nothing outside this region reads them unless a block does."""
 
@@ -132,7 +134,15 @@ class TensorBuilder:
         region.blocks.clear()
         tensor = LazyTensor(tuple(shape), axes, expr, len(region.items))
         region.lazies.append(tensor)
+        region.made.add(id(tensor))
         return tensor
+
+    def local(self, x: LazyTensor) -> LazyTensor:
+        """A tensor that can be stored in this region: what is stored here others do not see."""
+        if len(self.regions) == 1 or x.position < 0 or id(x) in self.region.made:
+            return x
+        axes = new_axes(x.shape)
+        return self.lazy(x.shape, axes, x.at(axes))
 
     def map(self, fn: str | Callable[..., Expr], *xs: Tensor, dtype: Any = None) -> Tensor:
         """Element-wise."""
@@ -296,10 +306,16 @@ class TensorBuilder:
 
     # ---------------------------------------------------------------- buffers
 
-    def temp(self, shape: Sequence[int], dtype: Any, mutable: bool = False) -> BufferTensor:
+    def temp(
+        self,
+        shape: Sequence[int],
+        dtype: Any,
+        mutable: bool = False,
+        region: Region | None = None,
+    ) -> BufferTensor:
         shape = tuple([int(n) for n in shape])
         buffer = Buffer(dtypes.physical(dtypes.as_dtype(dtype)), math.prod(shape), "temp")
-        self.region.owned.add(buffer)
+        (region or self.region).owned.add(buffer)
         return BufferTensor(buffer, shape, _ZERO, mutable)
 
     def materialize(self, x: Tensor) -> BufferTensor:
@@ -307,10 +323,26 @@ class TensorBuilder:
         if isinstance(x, BufferTensor):
             return x
         if x.stored is None:
-            target = self.temp(x.shape, x.dtype)
-            self.add(MapItem(x, target))
+            home = self._home(x)
+            target = self.temp(x.shape, x.dtype, region=home)
+            if home is self.region:
+                x = self.local(x)
+                self.add(MapItem(x, target))
+            else:  # before the loop or the branch in which it is first needed
+                home.blocks.clear()
+                home.items.append(MapItem(x, target))
             x.stored = target
         return x.stored
+
+    def _home(self, x: LazyTensor) -> Region:
+        """The region that made a tensor, if something can be added there; the present one if not.
+
+        A store in a loop or a branch must not be what statements before it, or beside it, read.
+        """
+        for region in reversed(self.regions):
+            if id(x) in region.made:
+                return region if len(region.blocks) < 2 else self.region
+        return self.region
 
     def part(self, x: Tensor, idx: Sequence[Any]) -> BufferTensor:
         """What is at leading indices of a tensor, in its buffer."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, aval_of
-from pullback.core.primitive import Primitive, Sample, Zero
+from pullback.core.primitive import Primitive, Sample, Zero, registry
 from pullback.ops import comparison, kinds, linalg_lapack, rearrange
 from pullback.ops.arithmetic import mul, sub
 from pullback.ops.complexes import abs_, complex_, imag, real
@@ -198,7 +198,7 @@ def _turned(vectors: Any, inner: Any, values: Any, conjugate: bool) -> Any:
     along = real(_column_sums(mul(conjugated(vectors), dots)))
     size = abs_(vectors)
     rank = aval_of(size).ndim
-    largest = kinds.registry["reduce_max"](size, axes=(rank - 2,), out_sharding=None)
+    largest = registry["reduce_max"](size, axes=(rank - 2,), out_sharding=None)
     peak = comparison.eq(size, kinds.broadcast(largest, aval_of(size).shape,
                                                (*range(rank - 2), rank - 1)))  # fmt: skip
     zero = rearrange.full_like(dots, 0)
@@ -209,7 +209,7 @@ def _turned(vectors: Any, inner: Any, values: Any, conjugate: bool) -> Any:
 
 
 def _column_sums(x: Any) -> Any:
-    return kinds.registry["reduce_sum"](x, axes=(aval_of(x).ndim - 2,), out_sharding=None)
+    return registry["reduce_sum"](x, axes=(aval_of(x).ndim - 2,), out_sharding=None)
 
 
 def _eig_samples() -> Iterator[Sample]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, aval_of
-from pullback.core.primitive import Primitive, Sample, Zero
+from pullback.core.primitive import Primitive, Sample, Zero, registry
 from pullback.ops import kinds, linalg_lapack, windows
 from pullback.ops.arithmetic import add
 from pullback.ops.gather import gather
@@ -123,7 +123,7 @@ def _lu_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
     upper = _square(triu(part(both, (0, k), None)), n)
     if n > k:
         unit = eye_like(upper)
-        upper = add(upper, kinds.registry["sub"](unit, _square(part(unit, (0, k), (0, k)), n)))
+        upper = add(upper, registry["sub"](unit, _square(part(unit, (0, k), (0, k)), n)))
     inner = solve_triangle(lower, rows_taken(t, order), lower=True, unit=True)
     inner = solve_triangle(upper, inner, left=False, lower=False)
     dots = add(matmul(lower, tril(inner, -1)), matmul(triu(inner), upper))

@@ -19,6 +19,7 @@ from pullback.core.primitive import (
     Primitive,
     Sample,
     Zero,
+    registry,
 )
 from pullback.ops import comparison, kinds, rearrange
 from pullback.ops.arithmetic import mul
@@ -146,14 +147,14 @@ def _coordinates(x: Any) -> tuple[Any, Any]:
 def tril(x: Any, k: int = 0) -> Any:
     """The triangle on and below the k-th diagonal; zeros above."""
     rows, columns = _coordinates(x)
-    inside = comparison.ge(kinds.registry["add"](rows, k), columns)
+    inside = comparison.ge(registry["add"](rows, k), columns)
     return comparison.select_n(inside, rearrange.full_like(x, 0), x)
 
 
 def triu(x: Any, k: int = 0) -> Any:
     """The triangle on and above the k-th diagonal; zeros below."""
     rows, columns = _coordinates(x)
-    inside = comparison.le(kinds.registry["add"](rows, k), columns)
+    inside = comparison.le(registry["add"](rows, k), columns)
     return comparison.select_n(inside, rearrange.full_like(x, 0), x)
 
 
@@ -169,7 +170,7 @@ def diagonal(x: Any) -> Any:
     kept = comparison.select_n(comparison.eq(*_coordinates(x)), rearrange.full_like(x, 0), x)
     n, m = shape[-2:]
     over = len(shape) - (1 if n <= m else 2)
-    return kinds.registry["reduce_sum"](kept, axes=(over,), out_sharding=None)
+    return registry["reduce_sum"](kept, axes=(over,), out_sharding=None)
 
 
 def columns_scaled(x: Any, scale: Any) -> Any:

@@ -180,7 +180,11 @@ def _qr_samples() -> Iterator[Sample]:
             for names in (("float32", "float64"), ("complex64", "complex128")):
                 # The phases of the columns that complete a complex basis are free.
                 smooth = not (full and "complex64" in names)
-                params = {"pivoting": pivoting, "full_matrices": full, "use_magma": None}
+                params: dict[str, Any] = {
+                    "pivoting": pivoting,
+                    "full_matrices": full,
+                    "use_magma": None,
+                }
                 yield from matrix_samples(
                     shapes, dtype_names=names, smooth=smooth, tol=100.0, **params
                 )()

@@ -327,7 +327,7 @@ def _svd_samples() -> Iterator[Sample]:
     shapes: list[tuple[int, ...]] = [(4, 3), (2, 3, 3), (3, 5), (1, 1), (0, 0), (2, 0)]
     rest = {"subset_by_index": None, "algorithm": None}
     for full in (True, False):
-        params = {"full_matrices": full, **rest}
+        params: dict[str, Any] = {"full_matrices": full, **rest}
         yield from matrix_samples(shapes, tol=1000.0, compute_uv=False, **params)()
         for name, chosen in (("float64", shapes), ("complex128", shapes), ("float32", shapes[3:])):
             # The phases of complex vectors jump, and those of a completed basis are free.

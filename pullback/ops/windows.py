@@ -200,7 +200,7 @@ def default_fill(dtype: Any) -> Any:
         return np.True_
     if kind == "k":
         return np.asarray(np.iinfo(stored).max, stored)[()]
-    info: Any = dtypes.iinfo(dtype)  # type: ignore[no-untyped-call]
+    info: Any = dtypes.iinfo(dtype)
     return np.asarray(info.min if kind == "i" else info.max, stored)[()]
 
 

@@ -196,7 +196,7 @@ def _clipped(x: Any, dtype: Any, low: int, high: int) -> tuple[Any, Any]:
     if dtypes.kind_of(aval_of(x).dtype) not in "iu":
         x = conversion.convert(x, dtype)
     of: Any = aval_of(x).dtype
-    own: Any = dtypes.iinfo(of)  # type: ignore[no-untyped-call]
+    own: Any = dtypes.iinfo(of)
     above = elementwise.gt(x, of.type(high)) if own.max > high else np.False_
     if own.min < low or own.max > high:
         x = elementwise.max_(x, of.type(max(low, own.min)))

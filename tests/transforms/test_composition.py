@@ -166,7 +166,7 @@ X = np.array([0.4, 0.9, -0.3], np.float32)
 
 
 def _supported(chain: tuple[Any, ...]) -> bool:
-    """Reverse mode does not pass a while loop, forward mode no custom_vjp; chain[0] is outermost."""
+    """Reverse mode does not pass a while loop, forward mode no custom_vjp; chain[0] is outer."""
     for i, outer in enumerate(chain):
         inner = chain[i + 1 :]
         if outer in REVERSE and w_while in inner:
