@@ -4,7 +4,7 @@ The data are the 1,797 digits that come with scikit-learn: 8x8 pixels, grey valu
 The network is written for one image and `vmap` runs it on batches; its parameters are a plain
 pytree.  One jitted step computes the loss, its gradient and the update of the Adam optimiser.
 
-    python examples/digits.py
+    pip install ".[examples]" && python examples/digits.py
 
 trains for a few seconds, prints the accuracy on images that the network has not seen, and writes
 `digits.png`: the learning curves, the digits it still gets wrong, and the pixels that each decision

@@ -50,7 +50,7 @@ def to_array(x: Any) -> ArrayImpl:
 
 
 def _result_types(primitive: Primitive, avals: tuple[Any, ...], params: dict[str, Any]) -> Any:
-    key = (primitive, avals, tuple(params.values())) if params else (primitive, avals)
+    key = (primitive, avals, tuple(params.items())) if params else (primitive, avals)
     try:
         found = _types.get(key)
     except TypeError:  # a parameter that cannot be hashed

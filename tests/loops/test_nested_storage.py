@@ -1,0 +1,89 @@
+"""What a loop or a branch stores is not read where that store does not reach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pullback as pb
+import pullback.numpy as jnp
+from pullback import lax
+
+Fun = Callable[[Any], Any]
+
+
+def product_in_a_loop(w: Any) -> Any:
+    turned = w.T
+    first = w @ turned[:, :3]
+    last, _ = lax.scan(lambda c, _: (c + w @ turned @ c / 50.0, None), w, None, length=2)
+    return first, last
+
+
+def gradient_of_a_loop(w: Any) -> Any:
+    def loss(w: Any) -> Any:
+        def body(c: Any, _: Any) -> Any:
+            return c + w[::-1] + jnp.abs(w @ w.T @ w / 51.0), None
+
+        return jnp.sin(lax.scan(body, w, None, length=1)[0]).sum()
+
+    return pb.grad(loss)(w)
+
+
+def product_in_branches(w: Any) -> Any:
+    turned = w.T
+    outs = [
+        lax.cond(flag, lambda t: w @ t @ w, lambda t: (t @ w)[:1] + w @ t @ w, turned)
+        for flag in (w[0, 0] > 5.0, w[0, 0] < 5.0)
+    ]
+    return outs, turned @ w, jnp.sin(turned)
+
+
+def rows_that_do_not_change(w: Any) -> Any:
+    turned = jnp.flip(w, 1)
+    last, rows = lax.scan(lambda c, _: (turned, (turned, c)), w, None, length=3)
+    return last, rows, jnp.sin(turned).sum(0)
+
+
+def loop_in_a_loop(w: Any) -> Any:
+    turned = w.T
+
+    def outer(c: Any, _: Any) -> Any:
+        flipped = c[::-1]
+        inner = lax.fori_loop(0, 2, lambda _, d: jnp.sin(d @ (turned @ flipped) / 99.0), c)
+        return inner, flipped.sum(0)
+
+    return lax.scan(outer, w, None, length=2), turned.sum(1)
+
+
+def loop_of_unknown_length(w: Any) -> Any:
+    turned = w.T
+
+    def body(state: Any) -> Any:
+        c, n = state
+        return jnp.tanh(w @ (turned @ c)), n + 1
+
+    return lax.while_loop(lambda s: (s[1] < 3) & (s[0].sum() < 1e6), body, (w, 0)), w @ turned
+
+
+@pytest.mark.parametrize(
+    "fun",
+    [
+        product_in_a_loop,
+        gradient_of_a_loop,
+        product_in_branches,
+        rows_that_do_not_change,
+        loop_in_a_loop,
+        loop_of_unknown_length,
+    ],
+)
+@pytest.mark.parametrize("shape", [(3, 2), (17, 3), (20, 20), (33, 40)], ids=str)
+def test_stored_once(fun: Fun, shape: tuple[int, int]) -> None:
+    w = jnp.asarray(np.random.default_rng(0).standard_normal(shape, np.float32))
+    compiled = pb.tree.leaves(pb.jit(fun)(w))
+    with pb.disable_jit():
+        expected = pb.tree.leaves(fun(w))
+    for got, want in zip(compiled, expected, strict=True):
+        np.testing.assert_allclose(got, want, rtol=2e-4, atol=2e-4)
