@@ -102,25 +102,30 @@ def refuse_closed_over(tangents: Sequence[Any], name: str, decorator: str) -> No
 
 
 def inline_lower(b: Any, *xs: Any, call_jaxpr: ClosedJaxpr, **_: Any) -> list[Any]:
+    """The function itself: compiled code has no use for its rule."""
     results: list[Any] = b.inline(call_jaxpr, *xs)
     return results
 
 
 def call_abstract(*avals: Any, call_jaxpr: ClosedJaxpr, **_: Any) -> list[Any]:
+    """The types of the results are those of the jaxpr."""
     return call_jaxpr.out_avals
 
 
 def call_reference(*args: Any, call_jaxpr: ClosedJaxpr, **_: Any) -> list[Any]:
+    """The function without its rule."""
     return eval_jaxpr(call_jaxpr.jaxpr, call_jaxpr.consts, *args)
 
 
 def keep_whole(eqn: JaxprEqn, used: Sequence[bool]) -> tuple[list[bool], JaxprEqn | None]:
+    """Dead-code elimination leaves the call as it is."""
     return [True] * len(eqn.invars), eqn
 
 
 def batched_operands(
     size: int, args: Sequence[Any], dims: Sequence[int | None]
 ) -> tuple[list[bool], list[Any]]:
+    """Which operands have lanes, and the operands with their lanes in front."""
     batched = [d is not None for d in dims]
     moved = [
         move_batch_axis(x, size, d, 0) if d is not None else x
@@ -183,6 +188,7 @@ def recorded(primitive: Callable[[], Primitive]) -> HigherOrder:
 
 
 def is_trivial(tangent: Any) -> bool:
+    """Whether a tangent has the dtype of values that have none."""
     return bool(getattr(tangent, "dtype", None) == dtypes.float0)
 
 
