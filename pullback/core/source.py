@@ -17,14 +17,13 @@ __all__ = [
     "SourceInfo",
     "at_user_line",
     "current_source",
-    "hide_package",
     "name_scope",
     "name_stack",
     "replaying",
 ]
 
 _PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-_hidden: list[str] = [_PACKAGE, "<frozen "]
+_HIDDEN: Final = (_PACKAGE, "<frozen ")
 _ours: dict[CodeType, bool] = {}
 _HIDDEN_STDLIB: Final = tuple(
     os.sep + os.path.join(*parts) for parts in (("functools.py",), ("contextlib.py",))
@@ -72,17 +71,11 @@ class SourceInfo:
         return f"{self.file}:{self.line} ({self.function})" if self.code else "<unknown>"
 
 
-def hide_package(prefix: str) -> None:
-    """Treat files under `prefix` as ours: errors point to their callers."""
-    _hidden.append(prefix)
-    _ours.clear()
-
-
 def _is_ours(code: CodeType) -> bool:
     found = _ours.get(code)
     if found is None:
         name = code.co_filename
-        found = name.startswith(tuple(_hidden)) or name.endswith(_HIDDEN_STDLIB)
+        found = name.startswith(_HIDDEN) or name.endswith(_HIDDEN_STDLIB)
         if len(_ours) > 20_000:
             _ours.clear()
         _ours[code] = found

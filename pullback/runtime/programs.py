@@ -12,12 +12,12 @@ from typing import Any, Final
 from pullback.control.callbacks import callback_primitives
 from pullback.core.jaxpr import ClosedJaxpr
 from pullback.core.primitive import Primitive
-from pullback.core.trace import EVAL, eager, set_trace
+from pullback.core.trace import EVAL, set_trace
 from pullback.runtime.array import ArrayImpl
 from pullback.runtime.compile import Executable, compile_jaxpr
 from pullback.transforms.staging import stage
 
-__all__ = ["run_jaxpr", "run_primitive", "worth_compiling"]
+__all__ = ["run_primitive", "worth_compiling"]
 
 _compiled: OrderedDict[Any, Executable] = OrderedDict()
 _LIMIT: Final = 1024
@@ -87,12 +87,6 @@ def _one_equation(
 
     with set_trace(EVAL):
         return stage(fun, avals, description=primitive.name)
-
-
-def run_jaxpr(closed: ClosedJaxpr, arrays: Sequence[ArrayImpl], name: str) -> list[ArrayImpl]:
-    """Compile and run a jaxpr once, for callers that keep no executable."""
-    with eager():
-        return compile_jaxpr(closed, name=name)(arrays)
 
 
 def clear() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from pullback import config
 from pullback.core import dtypes
 from pullback.core.array import Array
-from pullback.core.avals import ShapedArray, aval_of
+from pullback.core.avals import aval_of
 from pullback.core.dtypes import KeyDtype
 from pullback.core.jaxpr import (
     ClosedJaxpr,
@@ -36,7 +36,7 @@ from pullback.core.trace import (
 )
 from pullback.transforms.arguments import FlatFunction
 
-__all__ = ["StagedTracer", "StagingTrace", "abstract_results", "as_atom", "stage"]
+__all__ = ["StagedTracer", "StagingTrace", "abstract_results", "stage"]
 
 _SCALARS: Final = frozenset((bool, int, float, complex))
 
@@ -146,11 +146,6 @@ class StagingTrace(Recorder):
         return tracers if primitive.multiple_results else tracers[0]
 
 
-def as_atom(trace: StagingTrace, x: Any) -> Var | Literal:
-    """The atom of `x` in a staged jaxpr."""
-    return trace.atom(x)
-
-
 def stage(
     fun: Callable[..., Sequence[Any]],
     in_avals: Sequence[Any],
@@ -207,8 +202,3 @@ def mark_dropped(eqns: Sequence[JaxprEqn], outvars: Sequence[Any]) -> None:
         for i, v in enumerate(eqn.outvars):
             if v not in used:
                 eqn.outvars[i] = DropVar(v.aval)
-
-
-def concrete_aval(x: Any) -> ShapedArray:
-    """The aval of a function's argument as staging sees it."""
-    return aval_of(x)

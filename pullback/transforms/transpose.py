@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pullback.core.avals import aval_of
 from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
-from pullback.core.primitive import Linear, Zero, instantiate
+from pullback.core.primitive import Linear, Zero
 from pullback.core.source import name_scope, replaying
 from pullback.errors import PullbackError
 from pullback.ops import elementwise
@@ -164,12 +163,3 @@ def spread(
         else:
             result.append(next(values) if next(flags) else Zero(aval.to_cotangent_aval()))
     return result
-
-
-def cotangent_like(ct: Any, x: Any) -> Any:
-    """`ct` as a value; a symbolic zero becomes zeros of the tangent type of `x`."""
-    return (
-        instantiate(ct)
-        if type(ct) is not Zero
-        else instantiate(Zero(aval_of(x).to_cotangent_aval()))
-    )
