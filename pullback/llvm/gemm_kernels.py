@@ -2,7 +2,7 @@
 
 A tile of the result is computed by `tile`: the right operand is packed, one block of DEPTH rows at
 a time, into panels as wide as the register block; a micro-kernel then sweeps the rows of the left
-operand, which it reads where they are, one broadcast element at a time.  An element of the result
+operand, packed sliver by sliver, one broadcast element at a time.  An element of the result
 is the sum over k in order, whatever the tiles, so that the number of threads changes nothing.
 """
 
@@ -28,6 +28,16 @@ def _row_counts(shape: Shape) -> list[int]:
     return [r for r in (shape.rows, 4, 2, 1) if r <= shape.rows]
 
 
+def _micro_kernels(shape: Shape) -> list[tuple[bool, int, int]]:
+    """Whether the sliver is packed by columns, its rows, the vectors of a row of the panel."""
+    widths = range(1, shape.vectors + 1)
+    return [(c, r, v) for c in (False, True) for r in _row_counts(shape) for v in widths]
+
+
+def _micro_name(by_columns: bool, rows: int, vectors: int) -> str:
+    return f"micro_{'columns' if by_columns else 'rows'}_{rows}_{vectors}"
+
+
 class _Writer(Packing):
     """Writes the functions of one element type."""
 
@@ -35,9 +45,8 @@ class _Writer(Packing):
         super().__init__(shape)
         self.flags = self.m.variable("pb_gemm_flags", f"[{SLOTS} x i32]")
         self.blocks = self.m.variable("pb_gemm_blocks", f"[{SLOTS} x ptr]")
-        for rows in _row_counts(shape):
-            for vectors in range(1, shape.vectors + 1):
-                self.write_micro(rows, vectors)
+        for kernel in _micro_kernels(shape):
+            self.write_micro(*kernel)
         self.write_packing()
         self.write_dots()
         self.write_sweep()
@@ -52,29 +61,31 @@ class _Writer(Packing):
 
     # ------------------------------------------------------------------------------ micro-kernels
 
-    def write_micro(self, rows: int, vectors: int) -> None:
-        """`micro_R_V(a, row_a, col_a, b, row_b, k, c, row_c, add)`: strides in bytes.
+    def write_micro(self, by_columns: bool, rows: int, vectors: int) -> None:
+        """`micro_L_R_V(a, b, k, c, row_c, add)`: a packed sliver times a packed panel.
 
         c[R, V * lanes] = (add ? c : 0) + a[R, k] b[k, V * lanes]
+
+        The sliver is packed by rows or by columns (L); row_c is in bytes.  All other steps are
+        known here: addresses that wait for one another would take longer than the arithmetic.
         """
         s = self.shape
-        name = f"micro_{rows}_{vectors}"
-        types = ("ptr", "i64", "i64", "ptr", "i64", "i64", "ptr", "i64", "i1")
-        f = self.m.function(name, "void", *types)
-        a, row_a, col_a, b, row_b, k, c, row_c, add = f.parameters
-        offsets = [i64(0)] + [f.op("mul", row_a, i) for i in range(1, rows)]
+        types = ("ptr", "ptr", "i64", "ptr", "i64", "i1")
+        f = self.m.function(_micro_name(by_columns, rows, vectors), "void", *types)
+        a, b, k, c, row_c, add = f.parameters
+        row_a, col_a = self.sliver_steps(by_columns)
         sums = [[f.variable(s.vector, self.zero) for _ in range(vectors)] for _ in range(rows)]
         at_a, at_b = f.variable("ptr", a), f.variable("ptr", b)
         with f.loop(k):
             pa, pb = f.load("ptr", at_a), f.load("ptr", at_b)
             right = [self.load_vector(f, f.at(pb, v * s.lanes * s.size)) for v in range(vectors)]
             for i in range(rows):
-                left = self.splat(f, f.load(s.type, pa, offsets[i] if i else 0))
+                left = self.splat(f, f.load(s.type, pa, i * row_a))
                 for v in range(vectors):
                     slot = sums[i][v]
                     f.store(self.fma(f, left, right[v], f.load(s.vector, slot)), slot)
             f.store(f.at(pa, col_a), at_a)
-            f.store(f.at(pb, row_b), at_b)
+            f.store(f.at(pb, vectors * s.lanes * s.size), at_b)
         self.write_results(f, sums, c, row_c, add)
         f.ret()
 
@@ -157,18 +168,20 @@ class _Writer(Packing):
     # ------------------------------------------------------------------------------ tiles
 
     def write_sweep(self) -> None:
-        """`block(rows, a, row_a, col_a, b, row_b, k, c, row_c, add, vectors)`: rows times a panel.
+        """`block(rows, a, by_columns, b, k, c, row_c, add, vectors)`: rows times a panel.
 
-        The micro-kernels stand in a table, by height and width.
+        The micro-kernels stand in a table, by packing (0: by rows, 1: by columns), height, width.
         """
         s, heights = self.shape, _row_counts(self.shape)
-        names = [f"micro_{r}_{v}" for r in heights for v in range(1, s.vectors + 1)]
+        names = [_micro_name(*kernel) for kernel in _micro_kernels(s)]
         kernels = ", ".join(f"ptr @{name}" for name in names)
         kind = f"[{len(names)} x ptr]"
         table = self.m.variable(f"pb_gemm_table_{s.name}", kind, f"[ {kernels} ]")
-        types = ("i64", "ptr", "i64", "i64", "ptr", "i64", "i64", "ptr", "i64", "i1", "i64")
+        types = ("i64", "ptr", "i64", "ptr", "i64", "ptr", "i64", "i1", "i64")
         f = self.m.function("block", "void", *types)
-        rows, a, row_a, col_a, b, row_b, k, c, row_c, add, vectors = f.parameters
+        rows, a, by_columns, b, k, c, row_c, add, vectors = f.parameters
+        by_row, by_column = (i64(self.sliver_steps(packing)[0]) for packing in (False, True))
+        row_a = f.select(f.compare("eq", by_columns, 0), by_row, by_column)
         at = f.variable("i64", i64(0))
         again, after = f.new_label(), f.new_label()
         f.label(again)
@@ -180,11 +193,11 @@ class _Writer(Packing):
             fits = f.compare("sge", left, heights[index])
             height = f.select(fits, i64(heights[index]), height)
             line = f.select(fits, i64(index), line)
+        line = f.op("add", line, f.op("mul", by_columns, len(heights)))
         entry = f.op("add", f.op("mul", line, s.vectors), f.op("sub", vectors, 1))
         f.call(
             "void", f.load("ptr", f.item(table, entry)),
-            f.at(a, f.op("mul", i, row_a)), row_a, col_a, b, row_b, k,
-            f.at(c, f.op("mul", i, row_c)), row_c, add,
+            f.at(a, f.op("mul", i, row_a)), b, k, f.at(c, f.op("mul", i, row_c)), row_c, add,
         )  # fmt: skip
         f.store(f.op("add", i, height), at)
         f.goto(again)
@@ -281,6 +294,8 @@ class _Writer(Packing):
         panel_bytes = DEPTH * s.width * s.size
         edge = f.at(scratch, s.tile_columns * DEPTH * s.size)
         sliver = f.at(edge, s.rows * s.width * s.size)
+        strided = f.op("and", f.is_null(by_m), f.compare("ne", col_a, 1))
+        by_columns = f.select(strided, i64(1), i64(0))
         with f.loop(f.op("udiv", f.op("add", k, DEPTH - 1), DEPTH)) as q:
             first = f.op("mul", q, DEPTH)
             depth = self.smaller(f, f.op("sub", k, first), DEPTH)
@@ -300,60 +315,25 @@ class _Writer(Packing):
             with f.loop(slivers) as r:
                 i = f.op("mul", r, s.rows)
                 rows = self.smaller(f, f.op("sub", m, i), s.rows)
-                left = self.at(f, self.at(f, a, i, row_a), first, col_a)
+                with f.when(f.is_null(by_m)):
+                    left = self.at(f, self.at(f, a, i, row_a), first, col_a)
+                    f.call("void", "pack_sliver", sliver, left, row_a, col_a, rows, depth)
                 with f.when(f.compare("ne", by_m, NULL)):
                     rows_at, columns_at = f.item(by_m, i, 4), f.item(by_k, first, 4)
                     f.call("void", "sliver", sliver, a, rows_at, columns_at, rows, depth)
-                left, step_row, step_col = self.packed_sliver(
-                    f, left, row_a, col_a, rows, depth, sliver, by_m
-                )
                 out = self.at(f, c, i, row_c)
                 with f.loop(panels) as p:
                     self.one_block(
-                        f, left, step_row, step_col, f.at(scratch, f.op("mul", p, panel_bytes)),
+                        f, sliver, by_columns, f.at(scratch, f.op("mul", p, panel_bytes)),
                         rows, depth, out, row_c, f.op("mul", p, s.width), n, add, edge,
                     )  # fmt: skip
         f.ret()
 
-    def packed_sliver(
-        self,
-        f: Function,
-        left: Value,
-        row_a: Value,
-        col_a: Value,
-        rows: Value,
-        depth: Value,
-        sliver: Value,
-        by_m: Value,
-    ) -> tuple[Value, Value, Value]:
-        """A sliver whose rows lie next to each other is copied: its columns may be far apart."""
-        s = self.shape
-        short = f"<{s.rows} x {s.type}>"
-        gathered = f.compare("ne", by_m, NULL)
-        packed_step = i64(s.rows * s.size)
-        place = f.variable("ptr", f.select(gathered, sliver, left))
-        step = f.variable("i64", f.select(gathered, i64(s.size), f.op("mul", col_a, s.size)))
-        contiguous = f.compare("eq", row_a, 1)
-        full = f.compare("eq", rows, s.rows)
-        far = f.compare("sgt", col_a, s.rows)
-        wanted = f.op("and", f.op("and", contiguous, full), far)
-        with f.when(wanted):
-            with f.loop(depth) as k:
-                source = self.at(f, left, k, col_a)
-                value = f.value(short, f"load {short}, {source}, align {s.size}")
-                target = self.item(f, sliver, f.op("mul", k, s.rows))
-                f.emit(f"store {value}, {target}, align {s.size}")
-            f.store(sliver, place)
-            f.store(packed_step, step)
-        step_row = f.select(gathered, i64(self.sliver_step), f.op("mul", row_a, s.size))
-        return f.load("ptr", place), step_row, f.load("i64", step)
-
     def one_block(
         self,
         f: Function,
-        left: Value,
-        step_row: Value,
-        step_col: Value,
+        sliver: Value,
+        by_columns: Value,
         panel: Value,
         rows: Value,
         depth: Value,
@@ -368,19 +348,18 @@ class _Writer(Packing):
         s = self.shape
         columns = self.smaller(f, f.op("sub", n, column), s.width)
         vectors = f.op("udiv", f.op("add", columns, s.lanes - 1), s.lanes)
-        row_b = f.op("mul", vectors, s.lanes * s.size)
         target = self.item(f, out, column)
         ragged = f.compare("ne", f.op("urem", columns, s.lanes), 0)
         narrow, done = f.new_label(), f.new_label()
         f.goto_if(ragged, narrow)
         f.call(
-            "void", "block", rows, left, step_row, step_col, panel, row_b, depth, target,
+            "void", "block", rows, sliver, by_columns, panel, depth, target,
             f.op("mul", row_c, s.size), add, vectors,
         )  # fmt: skip
         f.goto(done)
         f.label(narrow)
         f.call(
-            "void", "block", rows, left, step_row, step_col, panel, row_b, depth, edge,
+            "void", "block", rows, sliver, by_columns, panel, depth, edge,
             i64(s.width * s.size), FALSE, vectors,
         )  # fmt: skip
         with f.loop(rows) as i, f.loop(columns) as j:

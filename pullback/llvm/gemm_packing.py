@@ -67,6 +67,7 @@ class Packing:
         self.write_gather_square()
         self.write_runs()
         self.write_gather()
+        self.write_pack_sliver()
         self.write_sliver()
 
     def item(self, f: Function, base: Value, index: Value | int) -> Value:
@@ -326,6 +327,47 @@ class Packing:
         """Bytes between the rows of a gathered sliver; a little more than DEPTH elements, so that
         the rows do not compete for the same lines of a cache."""
         return (DEPTH + self.shape.lanes) * self.shape.size
+
+    def sliver_steps(self, by_columns: bool) -> tuple[int, int]:
+        """Bytes between the rows, and between the columns, of a packed sliver."""
+        s = self.shape
+        return (s.size, s.rows * s.size) if by_columns else (self.sliver_step, s.size)
+
+    def write_pack_sliver(self) -> None:
+        """`pack_sliver(dst, src, row_a, col_a, rows, depth)`: rows of the left operand.
+
+        By rows where their elements are neighbours, and else by columns.
+        """
+        s = self.shape
+        f = self.m.function("pack_sliver", "void", "ptr", "ptr", "i64", "i64", "i64", "i64")
+        dst, src, row_a, col_a, rows, depth = f.parameters
+        by_column, by_element = f.new_label(), f.new_label()
+        f.goto_if(f.compare("ne", col_a, 1), by_column)
+        whole, rest = f.op("udiv", depth, s.lanes), f.op("urem", depth, s.lanes)
+        start = f.op("mul", whole, s.lanes)
+        with f.loop(rows) as i:
+            line, out = self.at(f, src, i, row_a), f.at(dst, f.op("mul", i, self.sliver_step))
+            with f.loop(whole) as v:
+                offset = f.op("mul", v, s.lanes * s.size)
+                self.store_vector(f, self.load_vector(f, f.at(line, offset)), f.at(out, offset))
+            with f.loop(rest) as k:
+                spot = f.op("add", start, k)
+                f.store(f.load(s.type, self.item(f, line, spot)), self.item(f, out, spot))
+        f.ret()
+        f.label(by_column)
+        row_step, step = self.sliver_steps(True)
+        f.goto_if(f.compare("ne", row_a, 1), by_element)
+        f.goto_if(f.compare("ne", rows, s.rows), by_element)
+        column = f"<{s.rows} x {s.type}>"
+        with f.loop(depth) as k:
+            value = f.value(column, f"load {column}, {self.at(f, src, k, col_a)}, align {s.size}")
+            f.emit(f"store {value}, {f.at(dst, f.op('mul', k, step))}, align {s.size}")
+        f.ret()
+        f.label(by_element)
+        with f.loop(depth) as k, f.loop(rows) as i:
+            element = f.load(s.type, self.at(f, self.at(f, src, k, col_a), i, row_a))
+            f.store(element, f.at(f.at(dst, f.op("mul", k, step)), f.op("mul", i, row_step)))
+        f.ret()
 
     def write_sliver(self) -> None:
         """`sliver(dst, src, by_m, by_k, rows, depth)`: rows of the left operand from offsets.
