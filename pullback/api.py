@@ -198,7 +198,7 @@ def disable_jit(disable: bool = True) -> Any:
     return config.disable_jit.override(disable)
 
 
-def enable_x64(value: bool = True) -> Any:
+def enable_x64(new_val: Any = True) -> Any:
     """Use 64-bit types by default in a `with` block.
 
     >>> import pullback as pb, pullback.numpy as jnp
@@ -206,7 +206,7 @@ def enable_x64(value: bool = True) -> Any:
     ...     jnp.ones(1).dtype.name
     'float64'
     """
-    return config.x64.override(value)
+    return config.x64.override(new_val)
 
 
 def typeof(x: Any) -> ShapedArray:

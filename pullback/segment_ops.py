@@ -17,6 +17,7 @@ import numpy as np
 import pullback.numpy as jnp
 from pullback.core import dtypes
 from pullback.core.trace import concrete_or_error
+from pullback.numpy.creation import check_placement
 
 __all__ = ["segment_max", "segment_min", "segment_prod", "segment_sum"]
 
@@ -32,7 +33,9 @@ def _segment_reduce(
     unique: bool,
     bucket_size: int | None,
     mode: Any,
+    out_sharding: Any,
 ) -> Any:
+    check_placement(name, None, out_sharding)
     data, ids = jnp.asarray(data), jnp.asarray(segment_ids)
     if dtypes.kind_of(ids.dtype) not in "iu":
         raise TypeError(f"{name} needs integer segment_ids, got dtype {ids.dtype}")
@@ -78,6 +81,7 @@ def segment_sum(
     unique_indices: bool = False,
     bucket_size: int | None = None,
     mode: Any = None,
+    out_sharding: Any = None,
 ) -> Any:
     """Sum of the rows of `data` with the same entry of `segment_ids`.
 
@@ -91,7 +95,7 @@ def segment_sum(
     """
     return _segment_reduce(
         "segment_sum", "add", 0, data, segment_ids, num_segments, indices_are_sorted,
-        unique_indices, bucket_size, mode,
+        unique_indices, bucket_size, mode, out_sharding,
     )  # fmt: skip
 
 
@@ -103,6 +107,7 @@ def segment_prod(
     unique_indices: bool = False,
     bucket_size: int | None = None,
     mode: Any = None,
+    out_sharding: Any = None,
 ) -> Any:
     """Product of the rows of `data` with the same entry of `segment_ids`; see `segment_sum`.
 
@@ -112,7 +117,7 @@ def segment_prod(
     """
     return _segment_reduce(
         "segment_prod", "multiply", 1, data, segment_ids, num_segments, indices_are_sorted,
-        unique_indices, bucket_size, mode,
+        unique_indices, bucket_size, mode, out_sharding,
     )  # fmt: skip
 
 
@@ -124,6 +129,7 @@ def segment_max(
     unique_indices: bool = False,
     bucket_size: int | None = None,
     mode: Any = None,
+    out_sharding: Any = None,
 ) -> Any:
     """Largest of the rows of `data` with the same entry of `segment_ids`; see `segment_sum`.
 
@@ -135,7 +141,7 @@ def segment_max(
     """
     return _segment_reduce(
         "segment_max", "max", _lowest(dtypes.dtype_of(data)), data, segment_ids, num_segments,
-        indices_are_sorted, unique_indices, bucket_size, mode,
+        indices_are_sorted, unique_indices, bucket_size, mode, out_sharding,
     )  # fmt: skip
 
 
@@ -147,6 +153,7 @@ def segment_min(
     unique_indices: bool = False,
     bucket_size: int | None = None,
     mode: Any = None,
+    out_sharding: Any = None,
 ) -> Any:
     """Smallest of the rows of `data` with the same entry of `segment_ids`; see `segment_sum`.
 
@@ -158,5 +165,5 @@ def segment_min(
     """
     return _segment_reduce(
         "segment_min", "min", _highest(dtypes.dtype_of(data)), data, segment_ids, num_segments,
-        indices_are_sorted, unique_indices, bucket_size, mode,
+        indices_are_sorted, unique_indices, bucket_size, mode, out_sharding,
     )  # fmt: skip

@@ -358,7 +358,6 @@ def pure_callback(
     *args: Any,
     sharding: Any = None,
     vmap_method: str | None = None,
-    vectorized: bool | None = None,
     **kwargs: Any,
 ) -> Any:
     """Call a Python function without side effects from traced code.
@@ -375,10 +374,6 @@ def pure_callback(
     >>> float(f(0.0))
     2.0
     """
-    if vectorized is not None:
-        if vmap_method is not None:
-            raise ValueError("pure_callback: give vmap_method or vectorized (older), not both")
-        vmap_method = "legacy_vectorized" if vectorized else "sequential"
     if vmap_method not in VMAP_METHODS:
         raise ValueError(
             f"pure_callback: vmap_method must be one of {VMAP_METHODS}, got {vmap_method!r}"

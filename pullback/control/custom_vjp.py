@@ -235,7 +235,10 @@ class CustomVJPPrimal:
     perturbed: bool
 
 
-def custom_vjp_primal_tree_values(tree_of_primals: Any) -> Any:
+_map: Final = tree.map
+
+
+def custom_vjp_primal_tree_values(tree: Any) -> Any:
     """The values of a pytree of `CustomVJPPrimal`s.
 
     >>> custom_vjp_primal_tree_values({"a": CustomVJPPrimal(2.0, True)})
@@ -247,7 +250,7 @@ def custom_vjp_primal_tree_values(tree_of_primals: Any) -> Any:
             raise TypeError(f"expected a tree of CustomVJPPrimal, got the leaf {leaf!r}")
         return leaf.value
 
-    return tree.map(value, tree_of_primals)
+    return _map(value, tree)
 
 
 class custom_vjp(CustomFunction):

@@ -239,7 +239,27 @@ def checkpoint(
     return remat_fun
 
 
-remat = checkpoint
+def remat(
+    fun: Callable[..., Any],
+    *,
+    prevent_cse: bool = True,
+    policy: Policy | None = None,
+    static_argnums: int | Sequence[int] = (),
+    concrete: Any = _Missing(),  # noqa: B008
+) -> Callable[..., Any]:
+    """`checkpoint` under its older name.
+
+    >>> import pullback as pb, pullback.numpy as jnp
+    >>> float(pb.grad(pb.remat(lambda x: jnp.sin(jnp.sin(x))))(0.0))
+    1.0
+    """
+    return checkpoint(
+        fun,
+        prevent_cse=prevent_cse,
+        policy=policy,
+        static_argnums=static_argnums,
+        concrete=concrete,
+    )
 
 
 def _names_of(fun: Callable[..., Any], nums: Sequence[int]) -> list[str]:

@@ -53,7 +53,14 @@ class ShapedArray(AbstractValue):
     _tangent: ShapedArray | None
 
     def __new__(
-        cls, shape: Iterable[int], dtype: Any, weak_type: bool = False, **_: Any
+        cls,
+        shape: Iterable[int],
+        dtype: Any,
+        weak_type: bool = False,
+        *,
+        sharding: Any = None,
+        manual_axis_type: Any = None,
+        memory_space: Any = None,
     ) -> ShapedArray:
         key = (shape, dtype, weak_type)
         try:

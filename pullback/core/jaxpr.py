@@ -8,6 +8,7 @@ ClosedJaxpr a Jaxpr with values for its constvars
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -250,13 +251,22 @@ def join_effects(eqns: Sequence[JaxprEqn]) -> frozenset[Any]:
     return effects
 
 
-def eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: Any) -> list[Any]:
-    """Apply the equations to values, under the current trace."""
+_NO_REPLAY: Final = contextlib.nullcontext()
+
+
+def eval_jaxpr(
+    jaxpr: Jaxpr, consts: Sequence[Any], *args: Any, propagate_source_info: bool = True
+) -> list[Any]:
+    """Apply the equations to values, under the current trace.
+
+    What comes of an equation has the line and the scopes of that equation, or, without
+    `propagate_source_info`, those of the caller.
+    """
     env: dict[Var, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
     env.update(zip(jaxpr.invars, args, strict=True))
     for eqn in jaxpr.eqns:
         inputs = [v.val if type(v) is Literal else env[v] for v in eqn.invars]
-        with replaying(eqn.source_info):
+        with replaying(eqn.source_info) if propagate_source_info else _NO_REPLAY:
             ans = eqn.primitive.bind(*inputs, **eqn.params)
         if eqn.primitive.multiple_results:
             env.update(zip(eqn.outvars, ans, strict=True))

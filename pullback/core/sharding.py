@@ -176,11 +176,21 @@ class _MeshShape:
 
 @final
 class AbstractMesh(_MeshShape):
-    """A mesh without devices."""
+    """A mesh without devices.
 
-    def __init__(self, axis_sizes: Any, axis_names: Any = (), axis_types: Any = None) -> None:
-        if axis_sizes and not isinstance(axis_sizes[0], (int, np.integer)):
-            axis_names, axis_sizes = zip(*axis_sizes, strict=True)
+    >>> AbstractMesh((2,), ("data",)).size
+    2
+    """
+
+    def __init__(
+        self,
+        axis_sizes: Any,
+        axis_names: Any,
+        axis_types: Any = None,
+        *,
+        abstract_device: Any = None,
+    ) -> None:
+        self.abstract_device = abstract_device
         self._name_axes(axis_names, axis_sizes, axis_types)
 
     def __eq__(self, other: object) -> bool:

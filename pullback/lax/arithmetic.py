@@ -188,16 +188,18 @@ def min(x: Any, y: Any) -> Array:
     return ops.min_.bind(*operands("min", x, y))  # type: ignore[no-any-return]
 
 
-def mul(x: Any, y: Any) -> Array:
-    """Product.
+def mul(x: Any, y: Any, *, out_dtype: Any = None) -> Array:
+    """Product; with `out_dtype` both are converted to that dtype before.
 
     >>> float(mul(2.0, 3.0))
     6.0
     """
+    if out_dtype is not None:
+        x, y = (convert_element_type(v, out_dtype) for v in (x, y))
     return ops.mul.bind(*operands("mul", x, y))  # type: ignore[no-any-return]
 
 
-def mulhi(x: Any, y: Any) -> Array:
+def mulhi(x: Any, y: Any, /) -> Array:
     """The high half of the product of two integers, of twice the bits.
 
     >>> int(mulhi(1 << 30, 8))
@@ -427,7 +429,7 @@ def stop_gradient(x: Any) -> Any:
     return tree.map(_stop, x)
 
 
-def optimization_barrier(operand: Any) -> Any:
+def optimization_barrier(operand: Any, /) -> Any:
     """A pytree unchanged; the compiler moves nothing from one side of it to the other.
 
     >>> float(optimization_barrier(2.0))

@@ -303,8 +303,7 @@ def cond(
     true_fun: Callable[..., Any],
     false_fun: Callable[..., Any],
     *operands: Any,
-    operand: Any = None,
-    linear: Any = None,
+    operand: Any = ...,
 ) -> Any:
     """The result of `true_fun(*operands)` if `pred` is true, of `false_fun(*operands)` otherwise.
 
@@ -317,8 +316,7 @@ def cond(
     """
     check_callable(true_fun, "cond")
     check_callable(false_fun, "cond")
-    if operand is not None:
-        operands = (operand,)
+    operands = _given_operands(operands, operand, "cond")
     check_operand(pred, "cond", "predicate")
     aval = aval_of(pred)
     if aval.shape != ():
@@ -334,13 +332,26 @@ def cond(
     return _switch(index, [false_fun, true_fun], operands, "cond")
 
 
-def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
+def _given_operands(operands: tuple[Any, ...], operand: Any, name: str) -> tuple[Any, ...]:
+    if operand is ...:
+        return operands
+    if operands:
+        raise TypeError(
+            f"{name}: with the keyword `operand` there are no positional operands, got {operands}"
+        )
+    return (operand,)
+
+
+def switch(
+    index: Any, branches: Sequence[Callable[..., Any]], *operands: Any, operand: Any = ...
+) -> Any:
     """The result of `branches[index](*operands)`; the index is clamped to the branches there are.
 
     >>> from pullback import lax
     >>> float(lax.switch(1, [lambda x: x, lambda x: x * x], 3.0))
     9.0
     """
+    operands = _given_operands(operands, operand, "switch")
     for branch in branches:
         check_callable(branch, "switch")
     if not branches:

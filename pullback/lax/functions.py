@@ -170,7 +170,7 @@ def bitwise_not(x: Any) -> Array:
     return ops.not_.bind(x)  # type: ignore[no-any-return]
 
 
-def cbrt(x: Any, accuracy: Any = None) -> Array:
+def cbrt(x: Any, *, accuracy: Any = None) -> Array:
     """Cube root.
 
     >>> float(cbrt(8.0))
@@ -197,7 +197,7 @@ def clz(x: Any) -> Array:
     return ops.clz.bind(x)  # type: ignore[no-any-return]
 
 
-def cos(x: Any, accuracy: Any = None) -> Array:
+def cos(x: Any, *, accuracy: Any = None) -> Array:
     """Cosine.
 
     >>> float(cos(0.0))
@@ -251,7 +251,7 @@ def erfc(x: Any) -> Array:
     return special.erfc.bind(x)  # type: ignore[no-any-return]
 
 
-def exp(x: Any, accuracy: Any = None) -> Array:
+def exp(x: Any, *, accuracy: Any = None) -> Array:
     """Exponential.
 
     >>> float(exp(0.0))
@@ -260,7 +260,7 @@ def exp(x: Any, accuracy: Any = None) -> Array:
     return ops.exp.bind(x)  # type: ignore[no-any-return]
 
 
-def exp2(x: Any, accuracy: Any = None) -> Array:
+def exp2(x: Any, *, accuracy: Any = None) -> Array:
     """Two to the power of x.
 
     >>> float(exp2(3.0))
@@ -269,7 +269,7 @@ def exp2(x: Any, accuracy: Any = None) -> Array:
     return ops.exp2.bind(x)  # type: ignore[no-any-return]
 
 
-def expm1(x: Any, accuracy: Any = None) -> Array:
+def expm1(x: Any, *, accuracy: Any = None) -> Array:
     """exp(x) - 1, accurate near 0.
 
     >>> float(expm1(0.0))
@@ -314,7 +314,7 @@ def lgamma(x: Any) -> Array:
     return special.lgamma.bind(x)  # type: ignore[no-any-return]
 
 
-def log(x: Any, accuracy: Any = None) -> Array:
+def log(x: Any, *, accuracy: Any = None) -> Array:
     """Natural logarithm.
 
     >>> float(log(1.0))
@@ -323,7 +323,7 @@ def log(x: Any, accuracy: Any = None) -> Array:
     return ops.log.bind(x)  # type: ignore[no-any-return]
 
 
-def log1p(x: Any, accuracy: Any = None) -> Array:
+def log1p(x: Any, *, accuracy: Any = None) -> Array:
     """log(1 + x), accurate near 0.
 
     >>> float(log1p(0.0))
@@ -332,7 +332,7 @@ def log1p(x: Any, accuracy: Any = None) -> Array:
     return ops.log1p.bind(x)  # type: ignore[no-any-return]
 
 
-def logistic(x: Any, accuracy: Any = None) -> Array:
+def logistic(x: Any, *, accuracy: Any = None) -> Array:
     """Logistic function: 1 / (1 + exp(-x)).
 
     >>> float(logistic(0.0))
@@ -368,7 +368,7 @@ def real(x: Any) -> Array:
     return ops.real.bind(x)  # type: ignore[no-any-return]
 
 
-def rsqrt(x: Any, accuracy: Any = None) -> Array:
+def rsqrt(x: Any, *, accuracy: Any = None) -> Array:
     """Reciprocal of the square root.
 
     >>> float(rsqrt(4.0))
@@ -386,7 +386,7 @@ def sign(x: Any) -> Array:
     return ops.sign.bind(x)  # type: ignore[no-any-return]
 
 
-def sin(x: Any, accuracy: Any = None) -> Array:
+def sin(x: Any, *, accuracy: Any = None) -> Array:
     """Sine.
 
     >>> float(sin(0.0))
@@ -404,7 +404,7 @@ def sinh(x: Any) -> Array:
     return ops.sinh.bind(x)  # type: ignore[no-any-return]
 
 
-def sqrt(x: Any, accuracy: Any = None) -> Array:
+def sqrt(x: Any, *, accuracy: Any = None) -> Array:
     """Square root.
 
     >>> float(sqrt(4.0))
@@ -422,7 +422,7 @@ def square(x: Any) -> Array:
     return ops.square.bind(x)  # type: ignore[no-any-return]
 
 
-def tan(x: Any, accuracy: Any = None) -> Array:
+def tan(x: Any, *, accuracy: Any = None) -> Array:
     """Tangent.
 
     >>> float(tan(0.0))
@@ -431,7 +431,7 @@ def tan(x: Any, accuracy: Any = None) -> Array:
     return ops.tan.bind(x)  # type: ignore[no-any-return]
 
 
-def tanh(x: Any, accuracy: Any = None) -> Array:
+def tanh(x: Any, *, accuracy: Any = None) -> Array:
     """Hyperbolic tangent.
 
     >>> float(tanh(0.0))
@@ -476,13 +476,13 @@ def polygamma(m: Any, x: Any) -> Array:
     return special.polygamma.bind(*operands("polygamma", m, x))  # type: ignore[no-any-return]
 
 
-def random_gamma_grad(a: Any, x: Any) -> Array:
-    """Derivative of a sample of the gamma distribution with respect to its shape `a`.
+def random_gamma_grad(*args: Any) -> Array:
+    """Derivative of a sample `x` of the gamma distribution with respect to its shape: of `a, x`.
 
     >>> float(random_gamma_grad(1.0, 0.0))
     0.0
     """
-    return special.random_gamma_grad.bind(*operands("random_gamma_grad", a, x))  # type: ignore[no-any-return]
+    return special.random_gamma_grad.bind(*operands("random_gamma_grad", *args))  # type: ignore[no-any-return]
 
 
 def zeta(x: Any, q: Any) -> Array:

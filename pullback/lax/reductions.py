@@ -407,8 +407,8 @@ def reduce_window(
     init_value: Any,
     computation: Computation,
     window_dimensions: Sequence[int],
-    window_strides: Sequence[int],
-    padding: Any,
+    window_strides: Sequence[int] | None = None,
+    padding: Any = "VALID",
     base_dilation: Sequence[int] | None = None,
     window_dilation: Sequence[int] | None = None,
 ) -> Any:
@@ -424,6 +424,7 @@ def reduce_window(
     xs, structure = tree.flatten(operand)
     inits = [_typed_init(x, i) for x, i in zip(xs, tree.leaves(init_value), strict=True)]
     shape = aval_of(xs[0]).shape
+    window_strides = (1,) * len(shape) if window_strides is None else window_strides
     windows = full_windows(
         shape, window_dimensions, window_strides, padding, base_dilation, window_dilation
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -56,17 +57,18 @@ def check_placement(name: str, device: Any = None, out_sharding: Any = None) -> 
 def array(
     object: Any,
     dtype: Any = None,
+    *args: Any,
     copy: bool = True,
     order: str | None = "K",
     ndmin: int = 0,
-    *,
     device: Any = None,
     out_sharding: Any = None,
 ) -> Any:
     """An array from numbers, nested sequences, NumPy arrays or arrays.
 
     The dtype is the common one of the elements, 64-bit ones narrowed unless enabled; a bare Python
-    number stays weakly typed. Raises TypeError for what is not a number, ValueError for ragged
+    number stays weakly typed. `copy`, `order` and `ndmin` by position, as NumPy has them, give a
+    DeprecationWarning. Raises TypeError for what is not a number, ValueError for ragged
     sequences, OverflowError for integers that do not fit.
 
     >>> import pullback.numpy as jnp
@@ -74,6 +76,8 @@ def array(
     (Array([[1, 2],
            [3, 4]], dtype=int32), dtype('float32'))
     """
+    if args:
+        copy, order, ndmin = _positional(args, (copy, order, ndmin))
     check_placement("array", device, out_sharding)
     if order not in (None, "C", "K"):
         raise NotImplementedError(f"Only implemented for order='C' or 'K', got {order!r}")
@@ -84,6 +88,17 @@ def array(
     if ndmin > result.ndim:
         result = lax.expand_dims(result, tuple(range(ndmin - result.ndim)))
     return result
+
+
+def _positional(args: tuple[Any, ...], defaults: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(args) > len(defaults):
+        raise TypeError(f"array() takes at most 5 positional arguments, got {2 + len(args)}")
+    warnings.warn(
+        "array: give copy, order and ndmin as keyword arguments; by position they are deprecated",
+        DeprecationWarning,
+        stacklevel=3,
+    )
+    return (*args, *defaults[len(args) :])
 
 
 def _from_object(x: Any, dtype: Any) -> Any:
@@ -212,7 +227,7 @@ def asarray(
     >>> jnp.asarray(x) is x
     True
     """
-    return array(a, dtype, bool(copy), order, device=device, out_sharding=out_sharding)
+    return array(a, dtype, copy=bool(copy), order=order, device=device, out_sharding=out_sharding)
 
 
 constructor_hook.append(asarray)

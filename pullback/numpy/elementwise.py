@@ -87,6 +87,11 @@ def _whole(operation: Function) -> Function:
 
 
 def _trunc(x: Any) -> Any:
+    if not isinstance(x, Array):
+        check_arraylike("trunc", x)
+        x = unwrap(x)
+    if dtypes.kind_of(dtypes.dtype_of(x)) in "biu":
+        return as_array(x)
     return lax.select(lax.lt(x, lax.full_like(x, 0)), lax.ceil(x), lax.floor(x))
 
 
@@ -241,20 +246,7 @@ _WHOLE: Final[tuple[Row, ...]] = (
         "The smallest whole number that is not less.",
         "ceil(jnp.array([1.5, -1.5])) -> Array([ 2., -1.], dtype=float32)",
     ),
-    (
-        "trunc",
-        _trunc,
-        "The next whole number towards zero.",
-        "trunc(jnp.array([1.5, -1.5])) -> Array([ 1., -1.], dtype=float32)",
-    ),
 )
-
-
-def _binary(operation: Function) -> Function:
-    def function(x1: Any, x2: Any, /) -> Any:
-        return operation(*promote_args(function.__name__, x1, x2))
-
-    return function
 
 
 def _binary_inexact(operation: Function) -> Function:
@@ -275,44 +267,55 @@ def _ordered(real: Function) -> Function:
         strictly = lax.bitwise_and(lax.ne(r1, r2), real(r1, r2))
         return lax.bitwise_or(strictly, ties)
 
-    return _binary(compare)
+    return _comparison(compare)
+
+
+def _comparison(operation: Function) -> Function:
+    def function(x: Any, y: Any, /) -> Any:
+        return operation(*promote_args(function.__name__, x, y))
+
+    return function
+
+
+def _next_after(x: Any, y: Any, /) -> Any:
+    return ops.nextafter.bind(*promote_args_inexact("nextafter", x, y))
 
 
 _COMPARISONS: Final[tuple[Row, ...]] = (
     (
         "greater",
         _ordered(ops.gt.bind),
-        "Whether `x1 > x2`, element by element.",
+        "Whether `x > y`, element by element.",
         "greater(jnp.arange(3), 1) -> Array([False, False,  True], dtype=bool)",
     ),
     (
         "greater_equal",
         _ordered(ops.ge.bind),
-        "Whether `x1 >= x2`, element by element.",
+        "Whether `x >= y`, element by element.",
         "greater_equal(jnp.arange(3), 1) -> Array([False,  True,  True], dtype=bool)",
     ),
     (
         "less",
         _ordered(ops.lt.bind),
-        "Whether `x1 < x2`, element by element.",
+        "Whether `x < y`, element by element.",
         "less(jnp.arange(3), 1) -> Array([ True, False, False], dtype=bool)",
     ),
     (
         "less_equal",
         _ordered(ops.le.bind),
-        "Whether `x1 <= x2`, element by element.",
+        "Whether `x <= y`, element by element.",
         "less_equal(jnp.arange(3), 1) -> Array([ True,  True, False], dtype=bool)",
     ),
     (
         "equal",
-        _binary(ops.eq.bind),
-        "Whether `x1 == x2`, element by element.",
+        _comparison(ops.eq.bind),
+        "Whether `x == y`, element by element.",
         "equal(jnp.arange(3), 1) -> Array([False,  True, False], dtype=bool)",
     ),
     (
         "not_equal",
-        _binary(ops.ne.bind),
-        "Whether `x1 != x2`, element by element.",
+        _comparison(ops.ne.bind),
+        "Whether `x != y`, element by element.",
         "not_equal(jnp.arange(3), 1) -> Array([ True, False,  True], dtype=bool)",
     ),
 )
@@ -326,14 +329,21 @@ _BINARY_INEXACT: Final[tuple[Row, ...]] = (
     ),
     (
         "nextafter",
-        _binary_inexact(ops.nextafter.bind),
-        "The next representable number after `x1` towards `x2`.",
+        _next_after,
+        "The next representable number after `x` towards `y`.",
         "nextafter(jnp.float32(0), jnp.float32(1)) -> Array(1.e-45, dtype=float32)",
     ),
 )
 
 
 def _build() -> None:
+    publish(
+        _trunc,
+        "trunc",
+        "The next whole number towards zero.",
+        KEPT_NOTE,
+        "trunc(jnp.array([1.5, -1.5])) -> Array([ 1., -1.], dtype=float32)",
+    )
     for rows, make, note in (
         (_INEXACT, _inexact, INEXACT_NOTE),
         (_KEPT, _kept, KEPT_NOTE),

@@ -23,12 +23,23 @@ __all__ = [
     "set_printoptions",
 ]
 
-set_printoptions = np.set_printoptions
 get_printoptions = np.get_printoptions
 printoptions = np.printoptions
 array_str = np.array_str
 save = np.save
 savez = np.savez
+
+
+def set_printoptions(*args: Any, **kwargs: Any) -> None:
+    """Set how arrays are printed, as `numpy.set_printoptions` does; both print alike.
+
+    >>> import pullback.numpy as jnp
+    >>> with jnp.printoptions():
+    ...     jnp.set_printoptions(precision=2)
+    ...     print(jnp.ones(1) / 3)
+    [0.33]
+    """
+    np.set_printoptions(*args, **kwargs)
 
 
 def array_repr(

@@ -91,7 +91,9 @@ def indices(dimensions: Sequence[int], dtype: Any = None, sparse: bool = False) 
     return lax.concatenate(grids, 0)
 
 
-def fromfunction(function: Callable[..., Any], shape: Any, *, dtype: Any = float, **kw: Any) -> Any:
+def fromfunction(
+    function: Callable[..., Any], shape: Any, *, dtype: Any = float, **kwargs: Any
+) -> Any:
     """The array whose elements are `function` of their indices, called once for all by `vmap`.
 
     >>> import pullback.numpy as jnp
@@ -103,7 +105,7 @@ def fromfunction(function: Callable[..., Any], shape: Any, *, dtype: Any = float
     for k in reversed(range(len(shape))):
         in_axes = tuple(0 if axis == k else None for axis in range(len(shape)))
         function = vmap(function, in_axes=in_axes)
-    return function(*(arange(n, dtype=dtype) for n in shape), **kw)
+    return function(*(arange(n, dtype=dtype) for n in shape), **kwargs)
 
 
 def ix_(*args: Any) -> tuple[Any, ...]:

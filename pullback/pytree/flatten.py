@@ -228,13 +228,13 @@ def flatten_one_level_with_keys(tree: Any) -> tuple[list[tuple[Any, Any]], Any]:
     return list(zip(keys, children, strict=True)), one_level_data(kind, data)
 
 
-def is_tree_node(cls: type) -> bool:
-    """Whether instances of `cls` are inner nodes rather than leaves.
+def is_tree_node(typ: type) -> bool:
+    """Whether instances of `typ` are inner nodes rather than leaves.
 
     >>> is_tree_node(dict), is_tree_node(int)
     (True, False)
     """
-    return KINDS[cls] is not None
+    return KINDS[typ] is not None
 
 
 def all_leaves(iterable: Iterable[Any], is_leaf: IsLeaf | None = None) -> bool:

@@ -40,10 +40,10 @@ class Partial(functools.partial):  # type: ignore[type-arg]
     (3, [1])
     """
 
-    def __new__(cls, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Self:
+    def __new__(cls, func: Callable[..., Any], *args: Any, **kw: Any) -> Self:
         if isinstance(func, functools.partial):
-            return super().__new__(cls, _Whole(func), *args, **kwargs)
-        return super().__new__(cls, func, *args, **kwargs)
+            return super().__new__(cls, _Whole(func), *args, **kw)
+        return super().__new__(cls, func, *args, **kw)
 
 
 def _join(func: Any, children: Any) -> Partial:

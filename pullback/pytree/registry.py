@@ -387,15 +387,15 @@ def _getter(names: Sequence[str]) -> Callable[[Any], Children]:
 
 
 def register_dataclass(
-    nodetype: Any = None,
+    nodetype: Any,
     data_fields: Sequence[str] | None = None,
     meta_fields: Sequence[str] | None = None,
     drop_fields: Sequence[str] = (),
 ) -> Any:
     """Make a dataclass a pytree node: `data_fields` are children, `meta_fields` part of its type.
 
-    Without lists of fields, those marked `field(metadata=dict(static=True))` are meta fields.  A
-    function of this form also decorates.
+    Without lists of fields, those marked `field(metadata=dict(static=True))` are meta fields; so it
+    also decorates.
 
     >>> import dataclasses
     >>> from pullback import tree
@@ -407,8 +407,6 @@ def register_dataclass(
     >>> tree.map(lambda w: 2 * w, Model(1.5, "m"))
     Model(weight=3.0, name='m')
     """
-    if nodetype is None:
-        return lambda cls: register_dataclass(cls, data_fields, meta_fields, drop_fields)
     if (data_fields is None) != (meta_fields is None):
         raise TypeError("register_dataclass needs both data_fields and meta_fields, or neither")
     if dataclasses.is_dataclass(nodetype):

@@ -163,7 +163,7 @@ def f(
     return e.div(e.div(above, dfnum), e.div(below, dfden))
 
 
-def t(key: Any, df: Any, shape: Any = (), dtype: Any = None, *, out_sharding: Any = None) -> Any:
+def t(key: Any, df: Any, shape: Any = None, dtype: Any = None, *, out_sharding: Any = None) -> Any:
     """Numbers of Student's distribution with `df` degrees of freedom.
 
     >>> from pullback.random.keys import PRNGKey

@@ -142,7 +142,7 @@ def with_sharding_constraint(x: Any, shardings: Any) -> Any:
     )
 
 
-def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> ArrayImpl:
+def from_dlpack(external_array: Any, device: Any = None, copy: bool | None = None) -> ArrayImpl:
     """An array that shares the memory of an object with `__dlpack__`, or of a DLPack capsule.
 
     Copied where `copy` asks for it, and where the elements are not contiguous or have a type that
@@ -155,9 +155,9 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> A
     """
     if not isinstance(device, Sharding):
         check_device(device, "from_dlpack")
-    if type(x) is ArrayImpl and not copy:
-        return x
-    data = dlpack.import_from(x)
+    if type(external_array) is ArrayImpl and not copy:
+        return external_array
+    data = dlpack.import_from(external_array)
     aval = ShapedArray(data.shape, dtypes.canonicalize_dtype(data.dtype))
     shared = data.dtype == aval.dtype and data.flags.c_contiguous and data.flags.aligned
     if copy is False and not shared:
@@ -180,8 +180,8 @@ def live_arrays(platform: str | None = None) -> list[ArrayImpl]:
     return [x for x in found if not x.is_deleted()]
 
 
-def reshard(x: Any, out_shardings: Any) -> Any:
-    """`x`, whose arrays are spread as the shardings say.
+def reshard(xs: Any, out_shardings: Any) -> Any:
+    """`xs`, whose arrays are spread as the shardings say.
 
     >>> import pullback as pb, pullback.numpy as jnp
     >>> from pullback.sharding import NamedSharding, PartitionSpec
@@ -189,7 +189,7 @@ def reshard(x: Any, out_shardings: Any) -> Any:
     >>> reshard(jnp.ones(2), NamedSharding(mesh, PartitionSpec("data"))).sharding.spec
     P('data',)
     """
-    leaves, structure, places = _places(x, out_shardings, "reshard")
+    leaves, structure, places = _places(xs, out_shardings, "reshard")
     return structure.unflatten(
         [_put(leaf, place, "reshard") for leaf, place in zip(leaves, places, strict=True)]
     )

@@ -28,7 +28,6 @@ def pmap(
     backend: str | None = None,
     axis_size: int | None = None,
     donate_argnums: int | Sequence[int] = (),
-    global_arg_shapes: Any = None,
 ) -> Any:
     """`fun` compiled, one row of the mapped axis for each device.
 

@@ -22,7 +22,6 @@ def vmap(
     axis_name: Hashable = None,
     axis_size: int | None = None,
     spmd_axis_name: Hashable = None,
-    *,
     sum_match: bool = False,
 ) -> Callable[..., Any]:
     """Map `fun` over an axis of its arguments.
