@@ -164,19 +164,24 @@ def _padded(b: Any, x: Any, axes: Sequence[int], amounts: Sequence[tuple[int, in
     """The operand in a buffer, with zeros before and after some of its axes."""
     if not any(before or after for before, after in amounts):
         return b.materialize(x)
-    shape, start = list(x.shape), [0] * len(x.shape)
+    low = [0] * len(x.shape)
+    shape = list(x.shape)
     for axis, (before, after) in zip(axes, amounts, strict=True):
         shape[axis] += before + after
-        start[axis] = before
-    out = b.buffer(shape, x.dtype)
-    zero = b.s.const(0, x.dtype)
-    with ExitStack() as stack:
-        b.store(out, _nest(b, stack, shape), zero)
-    with ExitStack() as stack:
-        idx = _nest(b, stack, x.shape)
-        target = [i + s if s else i for i, s in zip(idx, start, strict=True)]
-        b.store(out, target, x.at(idx))
-    return out
+        low[axis] = before
+
+    def element(idx: Sequence[Any]) -> Any:
+        inside, place = None, []
+        for i, before, n, padded in zip(idx, low, x.shape, shape, strict=True):
+            position = i - before if before else i
+            tests = [position >= 0] if before else []
+            tests += [position < n] if padded > n + before else []
+            for test in tests:
+                inside = test if inside is None else b.s.and_(inside, test)
+            place.append(b.s.index(position, 0, n - 1) if tests else position)
+        return b.s.select(inside, x.at(place), b.s.const(0, x.dtype))
+
+    return b.materialize(b.view(shape, element))
 
 
 def _with_room(
