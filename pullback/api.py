@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pullback import config, tree
+from pullback import config, monitoring, tree
 from pullback.core import axes
 from pullback.core.array import Array
 from pullback.core.avals import ShapedArray, aval_of
@@ -167,7 +167,25 @@ def named_scope(name: str) -> Any:
     """
     if not isinstance(name, str):
         raise TypeError(f"named_scope: the name must be a string, got {name!r}")
-    return name_scope(name)
+    return _ReportedScope(name) if monitoring.listening() else name_scope(name)
+
+
+class _ReportedScope:
+    """A name scope whose time is told to listeners."""
+
+    __slots__ = ("scope", "timed")
+
+    def __init__(self, name: str) -> None:
+        self.scope = name_scope(name)
+        self.timed = monitoring.timed(monitoring.NAMED_SCOPE, scope=name)
+
+    def __enter__(self) -> None:
+        self.timed.__enter__()
+        self.scope.__enter__()
+
+    def __exit__(self, *exc: Any) -> None:
+        self.scope.__exit__(*exc)
+        self.timed.__exit__(*exc)
 
 
 def named_call(fun: Callable[..., Any], *, name: str | None = None) -> Callable[..., Any]:

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from pullback import config
+from pullback import config, monitoring
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray
 from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, Literal
@@ -249,13 +249,15 @@ def _donation_candidates(closed: ClosedJaxpr, donated: Sequence[bool]) -> Candid
 
 def _generate(closed: ClosedJaxpr, name: str, candidates: Candidates) -> Code:
     """Machine code for a simplified jaxpr."""
-    program = _program.lower_program(closed, vector_bits=native.vector_bits(), name=name)
-    donations = _donation.reuse_arguments(program, candidates) if candidates else []
-    if os.environ.get("PULLBACK_DUMP"):
-        native.dump(name, ".jaxpr", str(closed))
-        native.dump(name, ".loops", _text.program_text(program))
-    module = _emit.emit_module(program, native.vector_bits(), name=_PROGRAM)
-    object_code = native.compile_object(module.text, name=name)
+    with monitoring.timed(monitoring.LOWER, fun_name=name):
+        program = _program.lower_program(closed, vector_bits=native.vector_bits(), name=name)
+        donations = _donation.reuse_arguments(program, candidates) if candidates else []
+        if os.environ.get("PULLBACK_DUMP"):
+            native.dump(name, ".jaxpr", str(closed))
+            native.dump(name, ".loops", _text.program_text(program))
+        module = _emit.emit_module(program, native.vector_bits(), name=_PROGRAM)
+    with monitoring.timed(monitoring.COMPILE, fun_name=name):
+        object_code = native.compile_object(module.text, name=name)
     return Code(
         object_code,
         tuple(module.symbols),
@@ -271,6 +273,8 @@ def _cached_code(closed: ClosedJaxpr, name: str, candidates: Candidates) -> Code
     except Uncacheable:
         return _generate(closed, name, candidates)
     found = cache.get(key)
+    monitoring.record_event(monitoring.CACHE_REQUEST)
+    monitoring.record_event(monitoring.CACHE_MISS if found is None else monitoring.CACHE_HIT)
     if found is not None:
         meta = found.metadata
         return Code(

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from pullback import config, tree
+from pullback import config, monitoring, tree
 from pullback.control.jit import jit as jit_primitive
 from pullback.control.jit import open_consts
 from pullback.core import axes, dtypes
@@ -146,7 +146,8 @@ class JitFunction(FastCallable):
         traced = self._trace(call)
         executable = traced.compiled()
         arrays = [x if type(x) is ArrayImpl else to_array(x) for x in call.leaves]
-        outs = executable(arrays)
+        with monitoring.timed(monitoring.EXECUTE, fun_name=traced.name):
+            outs = executable(arrays)
         if nan_checks.wanted():
             nan_checks.check_program(traced.closed, traced.name, arrays, outs)
         elif not config.ACTIVE:
@@ -238,7 +239,8 @@ class JitFunction(FastCallable):
         flat = FlatFunction(fun, call.in_tree)
         name = function_name(self._fun)
         info = DebugInfo("jit", name)
-        closed = stage(flat, avals, description=Description(self._fun, "jit"), debug_info=info)
+        with monitoring.timed(monitoring.TRACE, fun_name=name):
+            closed = stage(flat, avals, description=Description(self._fun, "jit"), debug_info=info)
         donated = _donated(self._options, call)
         return Program(name, closed, call.in_tree, flat.out_tree, donated)
 
