@@ -88,6 +88,15 @@ def _kept(records: Path) -> dict[str, Any]:
     return kept
 
 
+def _keep(machine: dict[str, Any], limits: dict[str, float], found: dict[str, Any]) -> None:
+    """Write records, document and picture, in the order of the workloads."""
+    ordered = {t.name: found[t.name] for t in select([]) if t.name in found}
+    kept = {"machine": machine, "limits": limits, "workloads": ordered}
+    RECORDS.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+    (HERE / "results.md").write_text(report.document(machine, limits, ordered))
+    plot.draw(ordered, machine, HERE / "results.png")
+
+
 def main(argv: list[str] | None = None) -> int:
     """The command; its status is 1 if a result is wrong or Pullback failed."""
     given = _arguments(argv)
@@ -101,25 +110,21 @@ def main(argv: list[str] | None = None) -> int:
     machine = _machine(options)
     limits = session.limits(options.threads)
     print(report.describe(machine, limits), file=sys.stderr)
-    found: dict[str, Any] = {}
+    found = _kept(RECORDS) if given.update else {}
+    fresh = []
     children = sum(rounds * sum(t.form(p) is not None for p in options.peers) for t in tasks)
     with tqdm(total=children, unit="process", disable=None) as bar:
         for task in tasks:
             bar.set_description(task.name)
             record = session.measure(task, options, lambda _: bar.update() and None)
             found[task.name] = record | {"commit": machine["commit"], "limits": limits}
+            fresh.append(found[task.name])
             bar.write(report.line(task.name, found[task.name]))
-    if given.update:
-        found = {**_kept(RECORDS), **found}
-        known = [t.name for t in select([])]
-        found = {name: found[name] for name in known if name in found}
-        kept = {"machine": machine, "limits": limits, "workloads": found}
-        RECORDS.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
-        (HERE / "results.md").write_text(report.document(machine, limits, found))
-        plot.draw(found, machine, HERE / "results.png")
-    else:
+            if given.update:  # after each, so that an interrupted run keeps what it has
+                _keep(machine, limits, found)
+    if not given.update:
         print(report.document(machine, limits, found))
-    return int(any(report.is_wrong(r) for r in found.values()))
+    return int(any(report.is_wrong(record) for record in fresh))
 
 
 if __name__ == "__main__":
