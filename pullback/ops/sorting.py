@@ -166,25 +166,23 @@ def _radix(b: Any, key: Any, order: Any, rows: int, n: int, dtype: Any) -> Any:
             at = s.convert(i, dtype) if order is None else b.load(order, [r, i])
             b.store(orders[0], [r, i], at)
             b.store(values[0], [r, i], key.at([r, s.index(at, 0, n - 1)]))
-        for turn in range(width):
-            source, target = turn % 2, 1 - turn % 2
-            _counting_pass(
-                b,
-                r,
-                n,
-                8 * turn,
-                counts,
-                (values[source], orders[source]),
-                (values[target], orders[target]),
-            )
+        _passes(b, r, n, counts, values, orders)
     return orders[width % 2]
 
 
+def _passes(b: Any, r: Any, n: Any, counts: Any, values: Sequence[Any], orders: Any) -> None:
+    """Sort the first `n` of a row, from the first pair of buffers to and fro."""
+    for turn in range(values[0].dtype.itemsize):
+        source, target = turn % 2, 1 - turn % 2
+        ends = (values[source], orders[source]), (values[target], orders[target])
+        _counting_pass(b, r, n, 8 * turn, counts, *ends)
+
+
 def _counting_pass(
-    b: Any, r: Any, n: int, shift: int, counts: Any, source: Any, target: Any
+    b: Any, r: Any, n: Any, shift: int, counts: Any, source: Any, target: Any
 ) -> None:
-    """Move a row from `source` to `target`, ordered by eight bits of the key."""
-    s = b.s
+    """Move `n` of a row from `source` to `target`, ordered by eight bits of the key."""
+    s, room = b.s, source[0].shape[1]
     one = s.const(1, counts.dtype)
 
     def bucket(value: Any) -> Any:
@@ -210,7 +208,7 @@ def _counting_pass(
         at = b.let(bucket(value))
         slot = b.let(b.load(counts, [r, at]))
         b.store(counts, [r, at], s.add(slot, one))
-        into = [r, s.index(slot, 0, n - 1)]
+        into = [r, s.index(slot, 0, room - 1)]
         b.store(target[0], into, value)
         b.store(target[1], into, b.load(source[1], [r, i]))
 
@@ -257,6 +255,46 @@ def _insert(
     filled.set(s.min(s.add(filled.get(), 1), k))
 
 
+_BLOCK: Final = 256
+
+
+def _select_many(b: Any, key: Any, k: int) -> Any:
+    """The places [rows, room] of the least keys of each row, of which the first `k` are in order.
+
+    Keys below the bound, which is the k-th so far, gather in a buffer; when it is nearly full, it
+    is sorted, and what is behind the k-th forgotten.  In random order few keys are below the bound.
+    """
+    s, (rows, n) = b.s, key.shape
+    dtype, block = np.dtype(np.int32), max(k, _BLOCK)
+    blocks, room = -(-n // block), k + 2 * block
+    values = [b.buffer((rows, room), key.dtype) for _ in range(2)]
+    orders = [b.buffer((rows, room), dtype) for _ in range(2)]
+    counts = b.buffer((rows, 256), dtype)
+    sorted_in = key.dtype.itemsize % 2
+    with b.loop(rows, independent=True) as r:
+        filled = b.var(0, np.int64)
+        bound = b.var(np.iinfo(key.dtype).max, key.dtype)
+        with b.loop(blocks + 1) as t:
+            first = b.let(t * block)
+            count = b.let(s.min(first + block, n) - s.min(first, n))
+            with b.loop(count, start=first) as i:
+                mine = b.let(key.at([r, s.index(i, 0, n - 1)]))
+                with b.if_(s.or_(s.lt(mine, bound.get()), s.lt(filled.get(), k))):
+                    slot = b.let(s.index(filled.get(), 0, room - 1))
+                    b.store(values[0], [r, slot], mine)
+                    b.store(orders[0], [r, slot], s.convert(i, dtype))
+                    filled.set(s.add(filled.get(), 1))
+            with b.if_(s.or_(s.gt(filled.get(), room - block), s.ge(t, blocks))):
+                _passes(b, r, b.let(filled.get()), counts, values, orders)
+                if sorted_in:  # an odd number of passes ends in the other pair
+                    with b.loop(k, independent=True) as j:
+                        b.store(values[0], [r, j], b.load(values[1], [r, j]))
+                        b.store(orders[0], [r, j], b.load(orders[1], [r, j]))
+                filled.set(s.min(filled.get(), k))
+                bound.set(b.load(values[0], [r, k - 1]))
+    return orders[0]
+
+
 def _row_of(i: Sequence[Any], shape: Sequence[int], axis: int) -> Any:
     """The row [rows, n] in which the element at `i` of an array is."""
     row: Any = 0
@@ -292,8 +330,10 @@ def _top_k_lower(b: Any, x: Any, *, k: int, axis: int) -> Any:
         return [b.full(shape, 0, x.dtype), b.full(shape, 0, np.int32)]
     x, n = b.materialize(x), x.shape[axis]
     keys = _key_rows(b, x, axis, True, True)
-    few = n > _SHORT and k <= _SHORT and n < 2**31
-    order = _select(b, keys[0], k) if few else _order(b, keys)
+    if n <= _SHORT or 4 * k > n or n >= 2**31:
+        order = _order(b, keys)
+    else:
+        order = (_select if k <= _SHORT else _select_many)(b, keys[0], k)
     positions = b.view(
         shape,
         lambda i: b.s.convert(order.at([_row_of(i, shape, axis), i[axis]]), np.int32),

@@ -35,6 +35,20 @@ def test_order(n: int, dtype: Any) -> None:
     np.testing.assert_array_equal(np.asarray(compiled), theirs)
 
 
+@pytest.mark.parametrize("dtype", [*DTYPES, np.int64])
+@pytest.mark.parametrize("ordered", [None, 1, -1])
+def test_top_k_of_long_rows(ordered: int | None, dtype: Any) -> None:
+    """Long rows go through a buffer of the best so far, which ascending ones fill all the time."""
+    x = np.stack([numbers(3000, dtype, seed) for seed in range(3)])
+    if ordered is not None:
+        x = np.sort(x, axis=1)[:, ::ordered]
+    expected = sorting.top_k.reference(x, k=70, axis=1)
+    with pullback.enable_x64(True):
+        got = pullback.jit(lambda x: lax.top_k(x, 70, axis=1))(x)
+    for want, have in zip(expected, got, strict=True):
+        np.testing.assert_array_equal(np.asarray(have), want)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.int32, np.uint8])
 @pytest.mark.parametrize("n", [5, 40])
 def test_top_k(n: int, dtype: Any) -> None:
