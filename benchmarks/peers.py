@@ -13,7 +13,16 @@ from typing import Any, Final
 
 from benchmarks.registry import Form, Workload
 
-__all__ = ["PEERS", "TITLES", "environment", "leaves", "make_call", "start", "to_numpy"]
+__all__ = [
+    "PEERS",
+    "TITLES",
+    "WITH_CACHE",
+    "environment",
+    "leaves",
+    "make_call",
+    "start",
+    "to_numpy",
+]
 
 PEERS: Final = ("pullback", "jax", "torch", "compile", "numpy")
 TITLES: Final = {
@@ -30,8 +39,14 @@ _THREAD_VARIABLES: Final = (
     "OPENBLAS_NUM_THREADS",
     "PULLBACK_NUM_THREADS",
 )
-# Settings of the machine's owner that would speed one library up and not another.
-_UNSET: Final = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "XLA_FLAGS", "PULLBACK_DUMP")
+# Settings of the machine's owner that would speed one library up, or slow one down, and not another.
+_UNSET: Final = (
+    "OPENBLAS_CORETYPE",
+    "OPENBLAS_L2_SIZE",
+    "PULLBACK_DUMP",
+    "PYTHONDONTWRITEBYTECODE",
+    "XLA_FLAGS",
+)
 
 
 def environment(cache: Path, threads: int, *, x64: bool) -> dict[str, str]:
@@ -51,6 +66,9 @@ def environment(cache: Path, threads: int, *, x64: bool) -> dict[str, str]:
         "TORCHINDUCTOR_CACHE_DIR": str(cache / "torch"),
     }
 
+
+WITH_CACHE: Final = ("pullback", "jax", "compile")
+"""Peers that keep compiled code on disk."""
 
 _MODULES: Final = ("jax", "jax.numpy", "jax.lax", "jax.nn", "jax.random")
 
