@@ -39,7 +39,7 @@ _THREAD_VARIABLES: Final = (
     "OPENBLAS_NUM_THREADS",
     "PULLBACK_NUM_THREADS",
 )
-# Settings of the machine's owner that would speed one library up, or slow one down, and not another.
+# Settings of the owner of the machine that would favour one library.
 _UNSET: Final = (
     "OPENBLAS_CORETYPE",
     "OPENBLAS_L2_SIZE",
