@@ -46,7 +46,7 @@ def test_top_k_of_long_rows(ordered: int | None, dtype: Any) -> None:
     with pullback.enable_x64(True):
         got = pullback.jit(lambda x: lax.top_k(x, 70, axis=1))(x)
     for want, have in zip(expected, got, strict=True):
-        np.testing.assert_array_equal(np.asarray(have), want)
+        assert np.asarray(have).tobytes() == want.tobytes()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int32, np.uint8])
