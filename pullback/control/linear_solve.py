@@ -222,8 +222,6 @@ def custom_linear_solve(
     """
     for fun in (matvec, solve):
         check_callable(fun, "custom_linear_solve")
-    if transpose_solve is not None and symmetric:
-        raise TypeError("custom_linear_solve: give either transpose_solve or symmetric, not both")
     leaves, b_tree = tree.flatten(b)
     for x in leaves:
         check_operand(x, "custom_linear_solve", "right-hand side")
@@ -241,14 +239,14 @@ def custom_linear_solve(
     back, back_consts = solver, solver_consts
     if not symmetric:
         transposed = _transposed_product(opened, len(consts), avals)
-        vecmat_consts, back, back_consts = consts, None, []  # type: ignore[assignment]
-        if transpose_solve is not None:
-            vecmat = _on_trees(transposed, consts, b_tree)
-            backwards = transpose_solve
-            found, back_tree = _staged(lambda y: backwards(vecmat, y), b_tree, avals)
-            x_tree = back_tree.children()[0] if has_aux else back_tree
-            _check_like("transpose_solve", x_tree, found.out_avals[: len(avals)], b_tree, avals)
-            back, back_consts = open_consts(found)
+        back, back_consts = None, []  # type: ignore[assignment]
+    if transpose_solve is not None:
+        vecmat = _on_trees(transposed, consts, b_tree)
+        backwards = transpose_solve
+        found, back_tree = _staged(lambda y: backwards(vecmat, y), b_tree, avals)
+        x_tree = back_tree.children()[0] if has_aux else back_tree
+        _check_like("transpose_solve", x_tree, found.out_avals[: len(avals)], b_tree, avals)
+        back, back_consts = open_consts(found)
     outs = _bind(
         LinearSolve(opened, transposed, solver, back),
         LinearSolve(consts, vecmat_consts, solver_consts, back_consts),

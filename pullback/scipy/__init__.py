@@ -10,7 +10,17 @@ from pullback.scipy import special as special
 from pullback.scipy import stats as stats
 
 _LAZY: Final = frozenset(
-    "cluster fft integrate interpolate ndimage optimize signal sparse spatial".split()
+    (
+        "cluster",
+        "fft",
+        "integrate",
+        "interpolate",
+        "ndimage",
+        "optimize",
+        "signal",
+        "sparse",
+        "spatial",
+    )
 )
 """Namespaces that are imported when somebody first asks for them."""
 

@@ -236,3 +236,11 @@ def test_platform_without_a_function() -> None:
         OURS.lax.platform_dependent(X, tpu=OURS.lax.sin)
     with pytest.raises(TypeError, match="same types"):
         OURS.lax.platform_dependent(X, cpu=OURS.lax.sin, default=lambda x: (x, x))
+
+
+def test_linear_solve_of_a_symmetric_matrix_with_a_transposed_solver() -> None:
+    def solve(b: Any) -> Any:
+        halve = lambda _, y: y / 2  # noqa: E731
+        return OURS.lax.custom_linear_solve(lambda x: 2 * x, b, halve, halve, symmetric=True)
+
+    assert float(OURS.grad(solve)(3.0)) == 0.5

@@ -1,0 +1,3 @@
+"""`jax.scipy.spatial`: rotations."""
+
+from pullback.scipy.spatial import transform as transform
