@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pullback import random
 from pullback import numpy as jnp
+from pullback import random
 from pullback.numpy.promotion import promote_dtypes_inexact
 
 __all__ = ["Rotation", "Slerp"]
