@@ -59,16 +59,23 @@ INLINED_USES: Final = 12
 WHILE_NS: Final = 1e6
 """A loop of unknown length is taken to be long: other Python threads run meanwhile."""
 CALL_NS: Final = 2000.0
+DATA_BYTES: Final = 4096
+"""Larger constants are not part of the text."""
+DATA_ALIGNMENT: Final = 64
 
 
 @dataclass(frozen=True)
 class EmittedModule:
-    """LLVM text and what running it needs; `cost` estimates nanoseconds on one thread."""
+    """LLVM text and what running it needs; `cost` estimates nanoseconds on one thread.
+
+    `data` are large constants by the symbols that the text refers to them by.
+    """
 
     text: str
     arena_bytes: int
     symbols: list[str]
     cost: float
+    data: list[tuple[str, bytes]]
 
 
 def emit_module(
@@ -85,7 +92,8 @@ def emit_module(
     text = "\n\n".join(
         ["\n".join(declarations), "\n".join(module.globals), *module.functions, f"{head}\n{body}}}"]
     )
-    return EmittedModule(text, max(program.arena_bytes, 1), sorted(module.symbols), main.cost)
+    arena_bytes, symbols = max(program.arena_bytes, 1), sorted(module.symbols)
+    return EmittedModule(text, arena_bytes, symbols, main.cost, module.data)
 
 
 def _call_often_used(module: Module, body: str) -> None:
@@ -181,9 +189,15 @@ class _Main(StatementWriter):
         return name
 
     def _global(self, buffer: Buffer) -> str:
-        """A constant array as data of the module."""
-        name = f"@data{buffer.index}"
+        """A constant array as data of the module, or beside it if it would make a long text."""
+        name = f"@pb_data{buffer.index}"
         value = np.ascontiguousarray(self.program.const_values[buffer.index])
+        if value.nbytes > DATA_BYTES:
+            self.module.data.append((name[1:], value.tobytes()))
+            self.module.globals.append(
+                f"{name} = external constant [{value.nbytes} x i8], align {DATA_ALIGNMENT}"
+            )
+            return name
         data = "".join(f"\\{byte:02X}" for byte in value.view(np.uint8).reshape(-1).tobytes())
         self.module.globals.append(
             f'{name} = private unnamed_addr constant [{value.nbytes} x i8] c"{data}", align 64'

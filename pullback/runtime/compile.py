@@ -12,9 +12,9 @@ The result is an `Executable`, which knows how to describe itself to the native 
 from __future__ import annotations
 
 import json
-import os
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -67,15 +67,39 @@ class Code:
     cost: float
     donations: tuple[tuple[int, int], ...] = ()
     """Arguments and outputs that may be the same memory."""
+    data: tuple[tuple[str, bytes], ...] = ()
+    """Large constants, by the symbols that the code knows them by."""
 
-    def metadata(self) -> dict[str, Any]:
-        """All but the code itself."""
-        return {
+    def entry(self) -> cache.CacheEntry:
+        """What the disk cache keeps: the code, followed by the data; all else is metadata."""
+        metadata = {
             "symbols": self.symbols,
             "arena_bytes": self.arena_bytes,
             "cost": self.cost,
             "donations": self.donations,
+            "data": [(name, len(value)) for name, value in self.data],
         }
+        payload = b"".join([self.object_code, *(value for _, value in self.data)])
+        return cache.CacheEntry(payload, json.loads(json.dumps(metadata)))
+
+    @staticmethod
+    def from_entry(entry: cache.CacheEntry) -> Code:
+        """The code of an entry."""
+        meta, payload = entry.metadata, entry.payload
+        sizes = [(str(name), int(size)) for name, size in meta["data"]]
+        end = len(payload) - sum(size for _, size in sizes)
+        object_code, data = payload[:end], []
+        for name, size in sizes:
+            data.append((name, payload[end : end + size]))
+            end += size
+        return Code(
+            object_code,
+            tuple(meta["symbols"]),
+            int(meta["arena_bytes"]),
+            float(meta["cost"]),
+            tuple((int(i), int(k)) for i, k in meta["donations"]),
+            tuple(data),
+        )
 
 
 _PROGRAM: Final = "pb_program"
@@ -122,6 +146,8 @@ class Executable:
         self.outputs = list(outputs)
         self.params = list(params)
         self.constants = list(constants)
+        self.data: list[np.ndarray[Any, Any]] = []
+        """Large constants that the code itself refers to, which live as long as it."""
         self.in_avals: list[ShapedArray] = closed.in_avals
         self.out_avals: list[ShapedArray] = closed.out_avals
         self.flat_entry = make_entry(
@@ -181,6 +207,15 @@ def _without_donation(output: OutputSpec, deleted: Sequence[int]) -> OutputSpec:
     if output.origin is not Out.DONATED or output.source in deleted:
         return output
     return output._replace(origin=Out.FRESH, source=-1)
+
+
+def _aligned(value: bytes) -> np.ndarray[Any, Any]:
+    """Bytes in memory with the alignment of buffers."""
+    room = np.empty(len(value) + _emit.DATA_ALIGNMENT, np.uint8)
+    start = -room.ctypes.data % _emit.DATA_ALIGNMENT
+    array = room[start : start + len(value)]
+    array[:] = np.frombuffer(value, np.uint8)
+    return array
 
 
 def _physical_array(value: Any, aval: ShapedArray) -> np.ndarray[Any, Any]:
@@ -252,7 +287,7 @@ def _generate(closed: ClosedJaxpr, name: str, candidates: Candidates) -> Code:
     with monitoring.timed(monitoring.LOWER, fun_name=name):
         program = _program.lower_program(closed, vector_bits=native.vector_bits(), name=name)
         donations = _donation.reuse_arguments(program, candidates) if candidates else []
-        if os.environ.get("PULLBACK_DUMP"):
+        if native.dump_directory():
             native.dump(name, ".jaxpr", str(closed))
             native.dump(name, ".loops", _text.program_text(program))
         module = _emit.emit_module(program, native.vector_bits(), name=_PROGRAM)
@@ -264,10 +299,13 @@ def _generate(closed: ClosedJaxpr, name: str, candidates: Candidates) -> Code:
         module.arena_bytes,
         module.cost,
         tuple(donations),
+        tuple(module.data),
     )
 
 
 def _cached_code(closed: ClosedJaxpr, name: str, candidates: Candidates) -> Code:
+    if native.dump_directory():
+        return _generate(closed, name, candidates)
     try:
         key = fingerprint(closed.jaxpr) + (repr(candidates).encode() if candidates else b"")
     except Uncacheable:
@@ -276,16 +314,15 @@ def _cached_code(closed: ClosedJaxpr, name: str, candidates: Candidates) -> Code
     monitoring.record_event(monitoring.CACHE_REQUEST)
     monitoring.record_event(monitoring.CACHE_MISS if found is None else monitoring.CACHE_HIT)
     if found is not None:
-        meta = found.metadata
-        return Code(
-            found.payload,
-            tuple(meta["symbols"]),
-            int(meta["arena_bytes"]),
-            float(meta["cost"]),
-            tuple((int(i), int(k)) for i, k in meta.get("donations", ())),
-        )
+        return Code.from_entry(found)
+    start = time.perf_counter()
     code = _generate(closed, name, candidates)
-    cache.put(key, cache.CacheEntry(code.object_code, json.loads(json.dumps(code.metadata()))))
+    if (
+        time.perf_counter() - start < config.persistent_cache_min_compile_time_secs()
+        or len(code.object_code) < config.persistent_cache_min_entry_size_bytes()
+    ):
+        return code
+    cache.put(key, code.entry())
     return code
 
 
@@ -313,6 +350,8 @@ def compile_jaxpr(closed: ClosedJaxpr, *, name: str, donated: Sequence[bool] = (
     given = [bool(donated) and donated[i] and i not in returned for i in params]
     code = _cached_code(needed, name, _donation_candidates(needed, given))
     addresses = {symbol: host.address(symbol) or _address(symbol) for symbol in code.symbols}
+    data = {symbol: _aligned(value) for symbol, value in code.data}
+    addresses |= {symbol: int(array.ctypes.data) for symbol, array in data.items()}
     module = native.load(code.object_code, addresses, exports=[_PROGRAM])
     reused = {k: params[i] for i, k in code.donations}
     for k, i in enumerate(computed):
@@ -326,4 +365,9 @@ def compile_jaxpr(closed: ClosedJaxpr, *, name: str, donated: Sequence[bool] = (
     outputs = [s for s in specs if s is not None]
     if len(outputs) != len(specs):
         raise LoweringError(f"the program {name} has a result that nothing computes")
-    return Executable(name, closed, needed.jaxpr, code, module, outputs, params, constants, host)
+    code = replace(code, data=())
+    executable = Executable(
+        name, closed, needed.jaxpr, code, module, outputs, params, constants, host
+    )
+    executable.data = list(data.values())
+    return executable
