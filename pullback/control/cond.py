@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pullback.control.jit import open_consts
+from pullback.core.avals import aval_of
 from pullback.core.effects import has_io
 from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, JaxprEqn, Var, eval_jaxpr
 from pullback.core.primitive import (
@@ -244,7 +245,7 @@ def _batch_by_selection(
         closed, _ = batch_jaxpr(b, size, batched, force=[True] * n_out)
         results.append(eval_jaxpr(closed.jaxpr, closed.consts, *args))
     last = len(branches) - 1
-    dtype = index.aval.dtype
+    dtype = aval_of(index).dtype
     index = elementwise.clamp(dtype.type(0), index, dtype.type(last))
     outs = [select_case(index, list(cases)) for cases in zip(*results, strict=True)]
     return outs, [0] * n_out
@@ -252,11 +253,11 @@ def _batch_by_selection(
 
 def select_case(index: Any, cases: Sequence[Any]) -> Any:
     """Lane by lane the case with the lane's number."""
-    shape = cases[0].aval.shape
+    shape = aval_of(cases[0]).shape
     if len(cases) == 1:
         return cases[0]
     if len(cases) == 2:
-        index = elementwise.ne(index, index.aval.dtype.type(0))
+        index = elementwise.ne(index, aval_of(index).dtype.type(0))
     if index.aval.shape != shape:
         index = structural.broadcast_in_dim(
             index, shape=shape, broadcast_dimensions=(0,), sharding=None
