@@ -245,7 +245,7 @@ def _batch_by_selection(
         closed, _ = batch_jaxpr(b, size, batched, force=[True] * n_out)
         results.append(eval_jaxpr(closed.jaxpr, closed.consts, *args))
     last = len(branches) - 1
-    dtype = aval_of(index).dtype
+    dtype: Any = aval_of(index).dtype
     index = elementwise.clamp(dtype.type(0), index, dtype.type(last))
     outs = [select_case(index, list(cases)) for cases in zip(*results, strict=True)]
     return outs, [0] * n_out
@@ -257,7 +257,8 @@ def select_case(index: Any, cases: Sequence[Any]) -> Any:
     if len(cases) == 1:
         return cases[0]
     if len(cases) == 2:
-        index = elementwise.ne(index, aval_of(index).dtype.type(0))
+        dtype: Any = aval_of(index).dtype
+        index = elementwise.ne(index, dtype.type(0))
     if index.aval.shape != shape:
         index = structural.broadcast_in_dim(
             index, shape=shape, broadcast_dimensions=(0,), sharding=None
