@@ -25,6 +25,7 @@ from pullback.api import (
     named_scope,
     typeof,
 )
+from pullback.config import make_user_context
 from pullback.control.callbacks import effects_barrier, pure_callback
 from pullback.control.closures import closure_convert, custom_gradient
 from pullback.control.custom_jvp import custom_jvp
@@ -36,18 +37,23 @@ from pullback.core.devices import (
     default_backend,
     device_count,
     devices,
+    host_count,
+    host_id,
+    host_ids,
     local_device_count,
     local_devices,
     process_count,
     process_index,
     process_indices,
 )
+from pullback.core.dtypes import float0
 from pullback.core.sharding import (
     NamedSharding,
     make_mesh,
     set_mesh,
 )
 from pullback.core.sharding import PartitionSpec as P
+from pullback.runtime.array import Shard
 from pullback.runtime.jit import clear_caches, jit
 from pullback.runtime.placement import (
     device_put,
@@ -74,9 +80,14 @@ __all__ = [
     "Device",
     "NamedSharding",
     "P",
+    "Ref",
     "ShapeDtypeStruct",
+    "Shard",
     "__version__",
     "ad_checkpoint",
+    "allow_f16_reductions",
+    "array_garbage_collection_guard",
+    "auto_pcast",
     "block_until_ready",
     "check_tracer_leaks",
     "checking_leaks",
@@ -85,6 +96,7 @@ __all__ = [
     "clear_caches",
     "closure_convert",
     "config",
+    "copy_to_host_async",
     "custom_batching",
     "custom_derivatives",
     "custom_gradient",
@@ -105,9 +117,12 @@ __all__ = [
     "device_put_sharded",
     "devices",
     "disable_jit",
+    "distributed",
     "dlpack",
+    "ds",
     "dtypes",
     "effects_barrier",
+    "empty_ref",
     "enable_checks",
     "enable_custom_prng",
     "enable_x64",
@@ -117,27 +132,44 @@ __all__ = [
     "experimental",
     "explain_cache_misses",
     "flatten_util",
+    "float0",
+    "free_ref",
+    "freeze",
     "fwd_and_bwd",
     "grad",
     "hessian",
+    "host_count",
+    "host_id",
+    "host_ids",
     "image",
     "jacfwd",
     "jacobian",
     "jacrev",
+    "jax2tf_associative_scan_reductions",
     "jit",
     "jvp",
     "lax",
+    "legacy_prng_key",
     "linear_transpose",
     "linearize",
     "live_arrays",
     "local_device_count",
     "local_devices",
     "log_compiles",
+    "make_array_from_callback",
+    "make_array_from_process_local_data",
+    "make_array_from_single_device_arrays",
     "make_jaxpr",
     "make_mesh",
+    "make_user_context",
+    "memory",
+    "monitoring",
     "named_call",
     "named_scope",
+    "new_ref",
     "nn",
+    "no_execution",
+    "no_tracing",
     "numpy",
     "numpy_dtype_promotion",
     "numpy_rank_promotion",
@@ -146,14 +178,21 @@ __all__ = [
     "process_count",
     "process_index",
     "process_indices",
+    "profiler",
     "pure_callback",
     "random",
+    "ref",
     "remat",
+    "remove_size_one_mesh_axis_from_type",
     "reshard",
     "scipy",
     "set_mesh",
+    "shard_map",
     "sharding",
+    "smap",
+    "softmax_custom_jvp",
     "stages",
+    "thread_guard",
     "threefry_partitionable",
     "transfer_guard",
     "transfer_guard_device_to_device",
@@ -174,12 +213,17 @@ _LAZY: Final = frozenset(
         "checkpoint_policies",
         "custom_batching",
         "debug",
+        "distributed",
         "dlpack",
         "experimental",
         "flatten_util",
         "image",
+        "memory",
+        "monitoring",
         "nn",
+        "profiler",
         "random",
+        "ref",
         "scipy",
         "sharding",
         "stages",
@@ -188,13 +232,26 @@ _LAZY: Final = frozenset(
 """Namespaces that are imported when somebody first asks for them."""
 
 _ENVIRONMENT: Final = """
-check_tracer_leaks checking_leaks debug_infs debug_key_reuse debug_nans default_device
-default_matmul_precision default_prng_impl enable_checks enable_custom_prng
-ensure_compile_time_eval explain_cache_misses log_compiles numpy_dtype_promotion
-numpy_rank_promotion print_environment_info threefry_partitionable transfer_guard
-transfer_guard_device_to_device transfer_guard_device_to_host transfer_guard_host_to_device
+allow_f16_reductions array_garbage_collection_guard auto_pcast check_tracer_leaks checking_leaks
+debug_infs debug_key_reuse debug_nans default_device default_matmul_precision default_prng_impl
+enable_checks enable_custom_prng ensure_compile_time_eval explain_cache_misses
+jax2tf_associative_scan_reductions legacy_prng_key log_compiles no_execution no_tracing
+numpy_dtype_promotion numpy_rank_promotion print_environment_info
+remove_size_one_mesh_axis_from_type softmax_custom_jvp thread_guard threefry_partitionable
+transfer_guard transfer_guard_device_to_device transfer_guard_device_to_host
+transfer_guard_host_to_device
 """
-_LAZY_NAMES: Final = dict.fromkeys(_ENVIRONMENT.split(), "environment")
+_ASSEMBLY: Final = """
+copy_to_host_async make_array_from_callback make_array_from_process_local_data
+make_array_from_single_device_arrays
+"""
+_LAZY_NAMES: Final = {
+    **dict.fromkeys(_ENVIRONMENT.split(), "environment"),
+    **dict.fromkeys(_ASSEMBLY.split(), "runtime.assembly"),
+    **dict.fromkeys(("shard_map", "smap"), "runtime.shard_map"),
+    **dict.fromkeys(("Ref", "empty_ref", "free_ref", "freeze", "new_ref"), "ref"),
+    "ds": "core.slices",
+}
 """Names with the module that has them, which is imported when somebody first asks for one."""
 
 

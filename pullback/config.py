@@ -11,8 +11,10 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
+
+from pullback.accepted_flags import ACCEPTED
 
 ACTIVE: Final[list[Any]] = []
 """Not empty while a thread traces or overrides a setting; native calls look at its size."""
@@ -39,7 +41,7 @@ class Setting:
         self.name, self.check, self.doc, self.in_fingerprint = name, check, doc, in_fingerprint
         env = os.environ.get(name.replace("jax_", "pullback_", 1).upper(), None)
         env = os.environ.get(name.upper()) if env is None else env
-        self.value = value if env is None else check(env)
+        self.value = value if env is None else check(_number_like(value, env))
         self.watchers: list[Callable[[], None]] = []
         """Called after each change, of the process or of a thread."""
         _settings[name] = self
@@ -70,6 +72,12 @@ class Setting:
             self.changed()
 
 
+def _number_like(default: Any, text: str) -> Any:
+    """The text of an environment variable, as a number where the default is one."""
+    kind = type(default)
+    return kind(text) if kind in (int, float) else text
+
+
 def _boolean(value: Any) -> bool:
     if isinstance(value, str):
         if value.lower() in ("1", "true", "yes", "on"):
@@ -87,6 +95,33 @@ def _one_of(*allowed: Any) -> Callable[[Any], Any]:
         return value
 
     return check
+
+
+def _warn_or_error(value: Any) -> str:
+    if value == "allow":
+        raise ValueError(
+            "jax_explicit_x64_dtypes='allow' is not supported: 64-bit types need jax_enable_x64"
+        )
+    return str(_one_of("warn", "error")(value))
+
+
+def _one_cpu(value: Any) -> int:
+    if int(value) not in (-1, 1):
+        raise ValueError(f"jax_num_cpu_devices: there is one CPU device, not {value}")
+    return int(value)
+
+
+def _known_platform(value: Any) -> str:
+    if value not in ("", "cpu"):
+        raise ValueError(f"the platform {value!r} is not supported; there is 'cpu'")
+    return str(value)
+
+
+_LEVELS: Final = ("NOTSET", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+def _log_level(value: Any) -> Any:
+    return None if value is None else _one_of(*_LEVELS)(str(value).upper())
 
 
 def _optional_string(value: Any) -> Any:
@@ -121,7 +156,11 @@ disable_jit: Final = Setting(
     "jax_disable_jit", False, _boolean, "Run jitted functions operation by operation.", False
 )
 default_prng_impl: Final = Setting(
-    "jax_default_prng_impl", "threefry2x32", _one_of("threefry2x32"), "Generator of new keys.", True
+    "jax_default_prng_impl",
+    "threefry2x32",
+    _one_of("threefry2x32", "rbg", "unsafe_rbg"),
+    "Generator of new keys.",
+    True,
 )
 debug_nans: Final = Setting("jax_debug_nans", False, _boolean, "Raise at the first NaN.", True)
 debug_infs: Final = Setting("jax_debug_infs", False, _boolean, "Raise at the first infinity.", True)
@@ -137,22 +176,22 @@ default_device: Final = Setting(
 platforms: Final = Setting(
     "jax_platforms", None, _optional_string, "Backends to use; there is the CPU.", False
 )
-_GUARDS: Final = ("allow", "log", "disallow", "log_explicit", "disallow_explicit")
+_GUARDS: Final = (None, "allow", "log", "disallow", "log_explicit", "disallow_explicit")
 transfer_guard: Final = Setting(
     "jax_transfer_guard",
-    "allow",
+    None,
     _one_of(*_GUARDS),
     "Transfers between host and devices; there are none.",
     False,
 )
 transfer_guard_host_to_device: Final = Setting(
-    "jax_transfer_guard_host_to_device", "allow", _one_of(*_GUARDS), "As transfer_guard.", False
+    "jax_transfer_guard_host_to_device", None, _one_of(*_GUARDS), "As transfer_guard.", False
 )
 transfer_guard_device_to_host: Final = Setting(
-    "jax_transfer_guard_device_to_host", "allow", _one_of(*_GUARDS), "As transfer_guard.", False
+    "jax_transfer_guard_device_to_host", None, _one_of(*_GUARDS), "As transfer_guard.", False
 )
 transfer_guard_device_to_device: Final = Setting(
-    "jax_transfer_guard_device_to_device", "allow", _one_of(*_GUARDS), "As transfer_guard.", False
+    "jax_transfer_guard_device_to_device", None, _one_of(*_GUARDS), "As transfer_guard.", False
 )
 enable_checks: Final = Setting(
     "jax_enable_checks", False, _boolean, "Check our own invariants more often.", False
@@ -161,13 +200,150 @@ debug_key_reuse: Final = Setting(
     "jax_debug_key_reuse", False, _boolean, "Accepted; keys are not tracked.", False
 )
 enable_custom_prng: Final = Setting(
-    "jax_enable_custom_prng", False, _boolean, "Accepted; typed keys always work.", False
+    "jax_enable_custom_prng", False, _boolean, "`random.PRNGKey` makes keys of the new style.", True
+)
+legacy_prng_key: Final = Setting(
+    "jax_legacy_prng_key",
+    "allow",
+    _one_of("allow", "warn", "error"),
+    "What samplers do with keys of the old style.",
+    True,
+)
+random_seed_offset: Final = Setting(
+    "jax_random_seed_offset", 0, int, "Added to the seed of each key that is made.", True
+)
+high_dynamic_range_gumbel: Final = Setting(
+    "jax_high_dynamic_range_gumbel",
+    False,
+    _boolean,
+    'Gumbel numbers, and choices made of them, use `mode="high"` unless told otherwise.',
+    True,
+)
+softmax_custom_jvp: Final = Setting(
+    "jax_softmax_custom_jvp",
+    False,
+    _boolean,
+    "softmax has a derivative of its own, which keeps its result alone.",
+    True,
+)
+allow_f16_reductions: Final = Setting(
+    "jax_allow_f16_reductions",
+    True,
+    _boolean,
+    "Otherwise `reduce_sum` of float16 and bfloat16 is a TypeError.",
+    True,
+)
+no_tracing: Final = Setting(
+    "jax_no_tracing", False, _boolean, "Tracing a function for `jit` is a RuntimeError.", False
+)
+no_execution: Final = Setting(
+    "jax_no_execution", False, _boolean, "Running anything is a RuntimeError.", False
+)
+explicit_x64_dtypes: Final = Setting(
+    "jax_explicit_x64_dtypes",
+    "warn",
+    _warn_or_error,
+    "What to do when a 64-bit type is asked for by name and x64 is off.",
+    True,
+)
+check_static_indices: Final = Setting(
+    "jax_check_static_indices",
+    False,
+    _boolean,
+    "An index known when tracing that is out of bounds is an IndexError.",
+    True,
+)
+check_indices: Final = Setting(
+    "pullback_check_indices",
+    False,
+    _boolean,
+    "An index out of bounds is an IndexError, eagerly and in compiled programs.",
+    True,
+)
+disable_bwd_checks: Final = Setting(
+    "jax_disable_bwd_checks",
+    False,
+    _boolean,
+    "Do not check the types of what a custom_vjp's backward rule returns.",
+    True,
+)
+captured_constants_warn_bytes: Final = Setting(
+    "jax_captured_constants_warn_bytes",
+    2_000_000_000,
+    int,
+    "Warn of a jitted function that captures arrays of more bytes; -1 for never.",
+    False,
+)
+captured_constants_report_frames: Final = Setting(
+    "jax_captured_constants_report_frames",
+    0,
+    int,
+    "How many of these arrays the warning names; -1 for all.",
+    False,
+)
+num_cpu_devices: Final = Setting(
+    "jax_num_cpu_devices", -1, _one_cpu, "How many devices the CPU is; there is one.", False
+)
+platform_name: Final = Setting(
+    "jax_platform_name", "", _known_platform, "Older than jax_platforms; there is the CPU.", False
+)
+logging_level: Final = Setting(
+    "jax_logging_level",
+    "NOTSET",
+    _log_level,
+    "The level of the logger `pullback`, by name; NOTSET leaves it alone.",
+    False,
+)
+debug_log_modules: Final = Setting(
+    "jax_debug_log_modules",
+    "",
+    str,
+    "Modules, separated by commas, whose loggers write at level DEBUG to the standard error.",
+    False,
+)
+dump_ir_to: Final = Setting(
+    "jax_dump_ir_to",
+    "",
+    str,
+    "A directory for the jaxpr, the loops and the LLVM text of each program compiled.",
+    False,
+)
+dump_ir_modes: Final = Setting(
+    "jax_dump_ir_modes",
+    "stablehlo",
+    str,
+    "Accepted; dump_ir_to writes every form there is.",
+    False,
 )
 compilation_cache_dir: Final = Setting(
     "jax_compilation_cache_dir",
     None,
     _optional_string,
-    "Accepted; the directory is set by PULLBACK_CACHE_DIR.",
+    "Directory of the disk cache; by default that of PULLBACK_CACHE_DIR.",
+    False,
+)
+enable_compilation_cache: Final = Setting(
+    "jax_enable_compilation_cache", True, _boolean, "Use the disk cache.", False
+)
+compilation_cache_max_size: Final = Setting(
+    "jax_compilation_cache_max_size",
+    -1,
+    int,
+    "Bytes that the disk cache may hold; -1 for PULLBACK_CACHE_SIZE, 0 for no cache.",
+    False,
+)
+persistent_cache_min_compile_time_secs: Final = Setting(
+    "jax_persistent_cache_min_compile_time_secs",
+    0.0,
+    float,
+    "Programs that compiled in less time are not kept in the disk cache.",
+    False,
+)
+persistent_cache_min_entry_size_bytes: Final = Setting(
+    "jax_persistent_cache_min_entry_size_bytes",
+    0,
+    int,
+    "Programs with less code are not kept in the disk cache.",
     False,
 )
 check_tracer_leaks: Final = Setting(
@@ -193,30 +369,73 @@ threefry_partitionable: Final = Setting(
 )
 
 
+for _name, (_value, _reason) in ACCEPTED.items():
+    Setting(_name, _value, _anything, f"Accepted without effect. {_reason}", False)
+
+
+class UserContext:
+    """A value of the user's that traced functions may depend on; see `make_user_context`."""
+
+    def __init__(self, default_value: Any) -> None:
+        name = f"user_context_{sum(n.startswith('user_context') for n in _settings)}"
+        self._setting = Setting(name, default_value, _anything, "A value of the user's.", True)
+
+    @property
+    def value(self) -> Any:
+        """The value in force in this thread."""
+        return self._setting()
+
+    def get_global(self) -> Any:
+        """The value of the process."""
+        return self._setting.value
+
+    def set_global(self, value: Any) -> None:
+        """Change the value of the process."""
+        update(self._setting.name, value)
+
+    def __call__(self, value: Any) -> AbstractContextManager[None]:
+        """Use `value` in this thread for a `with` block."""
+        return self._setting.override(value)
+
+
+def make_user_context(default_value: Any = None) -> UserContext:
+    """A value that is set for a block or for the process, and that jitted functions depend on.
+
+    A function that was traced under another value is traced again.
+
+    >>> import pullback as pb
+    >>> scale = pb.make_user_context(2.0)
+    >>> f = pb.jit(lambda x: x * scale.value)
+    >>> with scale(5.0):
+    ...     inside = float(f(1.0))
+    >>> inside, float(f(1.0))
+    (5.0, 2.0)
+    """
+    return UserContext(default_value)
+
+
 def update(name: str, value: Any) -> None:
     """Set a value for the whole process.
 
     >>> update("jax_enable_x64", False)
     """
-    if name not in _settings:
-        raise AttributeError(f"there is no setting {name!r}; known: {', '.join(sorted(_settings))}")
-    setting = _settings[name]
-    setting.value = setting.check(value)
-    setting.changed()
+    changed = setting(name)
+    changed.value = changed.check(value)
+    changed.changed()
     for listener in _listeners:
         listener()
 
 
-def read(name: str) -> Any:
-    """The value of a setting by name."""
+def setting(name: str) -> Setting:
+    """A setting by its name; raises AttributeError if there is none."""
     if name not in _settings:
         raise AttributeError(f"there is no setting {name!r}; known: {', '.join(sorted(_settings))}")
-    return _settings[name]()
+    return _settings[name]
 
 
-def values() -> dict[str, Any]:
-    """All settings with the values in force."""
-    return {name: setting() for name, setting in _settings.items()}
+def read(name: str) -> Any:
+    """The value of a setting by name."""
+    return setting(name)()
 
 
 def on_update(listener: Callable[[], None]) -> None:
@@ -235,8 +454,9 @@ def fingerprint_names() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    """`config.jax_enable_x64`: the value of a setting as an attribute."""
-    setting = _settings.get(name)
-    if setting is None:
-        raise AttributeError(f"there is no setting {name!r}; known: {', '.join(sorted(_settings))}")
-    return setting()
+    """`config.jax_enable_x64`: the value of a setting as an attribute; `config.values`: all."""
+    if name == "values":
+        return {n: s() for n, s in _settings.items()}
+    if name == "x64_enabled":
+        return x64()
+    return setting(name)()

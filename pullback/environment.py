@@ -17,6 +17,9 @@ from pullback.llvm import pool
 from pullback.version import __version__
 
 __all__ = [
+    "allow_f16_reductions",
+    "array_garbage_collection_guard",
+    "auto_pcast",
     "check_tracer_leaks",
     "checking_leaks",
     "debug_infs",
@@ -29,10 +32,17 @@ __all__ = [
     "enable_custom_prng",
     "ensure_compile_time_eval",
     "explain_cache_misses",
+    "jax2tf_associative_scan_reductions",
+    "legacy_prng_key",
     "log_compiles",
+    "no_execution",
+    "no_tracing",
     "numpy_dtype_promotion",
     "numpy_rank_promotion",
     "print_environment_info",
+    "remove_size_one_mesh_axis_from_type",
+    "softmax_custom_jvp",
+    "thread_guard",
     "threefry_partitionable",
     "transfer_guard",
     "transfer_guard_device_to_device",
@@ -68,26 +78,53 @@ default_matmul_precision: Final = _Override(config.default_matmul_precision)
 default_prng_impl: Final = _Override(config.default_prng_impl)
 enable_checks: Final = _Override(config.enable_checks, True)
 enable_custom_prng: Final = _Override(config.enable_custom_prng, True)
+allow_f16_reductions: Final = _Override(config.allow_f16_reductions)
+array_garbage_collection_guard: Final = _Override(
+    config.setting("jax_array_garbage_collection_guard")
+)
+auto_pcast: Final = _Override(config.setting("jax_auto_pcast"), True)
+jax2tf_associative_scan_reductions: Final = _Override(
+    config.setting("jax2tf_associative_scan_reductions"), True
+)
+legacy_prng_key: Final = _Override(config.legacy_prng_key)
+no_execution: Final = _Override(config.no_execution, True)
+no_tracing: Final = _Override(config.no_tracing, True)
+remove_size_one_mesh_axis_from_type: Final = _Override(
+    config.setting("jax_remove_size_one_mesh_axis_from_type"), True
+)
+softmax_custom_jvp: Final = _Override(config.softmax_custom_jvp, True)
+thread_guard: Final = _Override(config.setting("jax_thread_guard"), True)
 explain_cache_misses: Final = _Override(config.explain_cache_misses, True)
 log_compiles: Final = _Override(config.log_compiles, True)
 numpy_dtype_promotion: Final = _Override(config.numpy_dtype_promotion)
 numpy_rank_promotion: Final = _Override(config.numpy_rank_promotion)
 threefry_partitionable: Final = _Override(config.threefry_partitionable, True)
-transfer_guard: Final = _Override(config.transfer_guard)
 transfer_guard_device_to_device: Final = _Override(config.transfer_guard_device_to_device)
 transfer_guard_device_to_host: Final = _Override(config.transfer_guard_device_to_host)
 transfer_guard_host_to_device: Final = _Override(config.transfer_guard_host_to_device)
 
 
-def default_device(device: Any = None) -> AbstractContextManager[None]:
-    """In a `with` block new arrays go to `device`; there is one device.
+def transfer_guard(new_val: str) -> AbstractContextManager[None]:
+    """In a `with` block what happens on transfers between host and devices; there are none.
+
+    >>> import pullback as pb
+    >>> with pb.transfer_guard("disallow"):
+    ...     float(pb.numpy.ones(()))
+    1.0
+    """
+    manager: AbstractContextManager[None] = config.transfer_guard.override(new_val)
+    return manager
+
+
+def default_device(new_val: Any = None) -> AbstractContextManager[None]:
+    """In a `with` block new arrays go to the device `new_val`; there is one device.
 
     >>> import pullback as pb
     >>> with pb.default_device(pb.devices()[0]):
     ...     pass
     """
-    check_device(device, "default_device")
-    manager: AbstractContextManager[None] = config.default_device.override(device)
+    check_device(new_val, "default_device")
+    manager: AbstractContextManager[None] = config.default_device.override(new_val)
     return manager
 
 

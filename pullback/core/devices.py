@@ -12,6 +12,9 @@ __all__ = [
     "default_backend",
     "device_count",
     "devices",
+    "host_count",
+    "host_id",
+    "host_ids",
     "local_device_count",
     "local_devices",
     "process_count",
@@ -192,3 +195,30 @@ def check_device(value: Any, name: str) -> None:
         _check_backend(value)
         return
     raise ValueError(f"{name}: expected a Device, a Sharding or None, got {value!r}")
+
+
+def host_count(backend: Any = None) -> int:
+    """`process_count` under its older name.
+
+    >>> host_count()
+    1
+    """
+    return process_count(backend)
+
+
+def host_id(backend: Any = None) -> int:
+    """`process_index` under its older name.
+
+    >>> host_id()
+    0
+    """
+    return process_index(backend)
+
+
+def host_ids(backend: Any = None) -> list[int]:
+    """`process_indices` under its older name.
+
+    >>> host_ids()
+    [0]
+    """
+    return list(process_indices(backend))

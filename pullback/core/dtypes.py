@@ -183,6 +183,12 @@ def check_user_dtype(dtype: Any, where: str = "array creation") -> Any:
         raise TypeError(f"arrays hold numbers, bools and keys only; {where} got dtype {name}")
     result = canonical(asked)
     if result is not asked and result != asked and dtype is not None and not _is_python(dtype):
+        if config.explicit_x64_dtypes() == "error":
+            raise ValueError(
+                f"Explicitly requested dtype {asked.name} requested in {where} is not available. "
+                "To enable more dtypes, set the jax_enable_x64 or jax_explicit_x64_dtypes "
+                "configuration options."
+            )
         warnings.warn(
             f"Explicitly requested dtype {asked.name} requested in {where} is not available, and "
             f"will be truncated to dtype {result.name}. To enable more dtypes, set the "

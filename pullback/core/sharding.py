@@ -12,6 +12,7 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, final
 
 import numpy as np
@@ -19,19 +20,24 @@ import numpy as np
 from pullback.core.devices import CPU, Device, devices
 
 __all__ = [
+    "AbstractDevice",
     "AbstractMesh",
     "AxisType",
+    "ManualAxisType",
     "Mesh",
     "NamedSharding",
     "PartitionSpec",
     "Sharding",
     "SingleDeviceSharding",
     "check_fits",
+    "check_names",
     "current_mesh",
     "get_abstract_mesh",
     "get_mesh",
     "make_mesh",
+    "make_single_device_sharding",
     "set_mesh",
+    "use_abstract_mesh",
 ]
 
 Index = tuple[slice, ...]
@@ -174,6 +180,62 @@ class _MeshShape:
         return f"{sizes}, axis_types=({', '.join(t.name for t in self.axis_types)})"
 
 
+@dataclass(frozen=True)
+class AbstractDevice:
+    """What is known of the devices of a mesh without devices.
+
+    >>> AbstractDevice("cpu", None, "cpu")
+    AbstractDevice(device_kind=cpu, num_cores=None, platform=cpu)
+    """
+
+    device_kind: str
+    num_cores: int | None
+    platform: str
+
+    def __repr__(self) -> str:
+        return (
+            f"AbstractDevice(device_kind={self.device_kind}, num_cores={self.num_cores}, "
+            f"platform={self.platform})"
+        )
+
+
+@final
+class ManualAxisType:
+    """Over which manual axes of a mesh an array varies, is unreduced, or reduced.
+
+    >>> ManualAxisType(varying={"x"}).varying
+    frozenset({'x'})
+    """
+
+    __slots__ = ("reduced", "unreduced", "varying")
+
+    def __init__(
+        self,
+        *,
+        varying: Any = frozenset(),
+        unreduced: Any = frozenset(),
+        reduced: Any = frozenset(),
+    ) -> None:
+        self.varying = frozenset(varying)
+        self.unreduced = frozenset(unreduced)
+        self.reduced = frozenset(reduced)
+
+    def _key(self) -> tuple[Any, ...]:
+        return self.varying, self.unreduced, self.reduced
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ManualAxisType) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __repr__(self) -> str:
+        return (
+            f"ManualAxisType(varying={self.varying}, unreduced={self.unreduced}, "
+            f"reduced={self.reduced})"
+        )
+
+
 @final
 class AbstractMesh(_MeshShape):
     """A mesh without devices.
@@ -194,7 +256,12 @@ class AbstractMesh(_MeshShape):
         self._name_axes(axis_names, axis_sizes, axis_types)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, AbstractMesh) and self.shape_tuple == other.shape_tuple
+        return (
+            isinstance(other, AbstractMesh)
+            and self.shape_tuple == other.shape_tuple
+            and self.axis_types == other.axis_types
+            and self.abstract_device == other.abstract_device
+        )
 
     def __hash__(self) -> int:
         return hash(self.shape_tuple)
@@ -278,7 +345,8 @@ _EMPTY: Final = AbstractMesh((), ())
 
 def current_mesh() -> Mesh | None:
     """The mesh of the innermost `with mesh:`, or None."""
-    return _context.stack[-1] if _context.stack else None
+    found = _context.stack[-1] if _context.stack else None
+    return found if isinstance(found, Mesh) else None
 
 
 def get_mesh() -> Any:
@@ -288,8 +356,8 @@ def get_mesh() -> Any:
 
 def get_abstract_mesh() -> AbstractMesh:
     """The mesh in force, without its devices."""
-    mesh = current_mesh()
-    return _EMPTY if mesh is None else mesh.abstract_mesh
+    mesh = _context.stack[-1] if _context.stack else None
+    return mesh.abstract_mesh if isinstance(mesh, Mesh) else mesh or _EMPTY
 
 
 class set_mesh(contextlib.ContextDecorator):
@@ -300,13 +368,34 @@ class set_mesh(contextlib.ContextDecorator):
     ('data',)
     """
 
-    def __init__(self, mesh: Mesh) -> None:
-        if not isinstance(mesh, Mesh):
+    def __init__(self, mesh: Mesh | None) -> None:
+        if mesh is not None and not isinstance(mesh, Mesh):
             raise ValueError(f"set_mesh: expected a Mesh, got {mesh!r}")
         self.mesh = mesh
         _context.stack.append(mesh)
 
-    def __enter__(self) -> Mesh:
+    def __enter__(self) -> Mesh | None:
+        return self.mesh
+
+    def __exit__(self, *exc: object) -> None:
+        _context.stack.pop()
+
+
+class use_abstract_mesh(contextlib.ContextDecorator):
+    """Use a mesh without devices for a `with` block.
+
+    >>> with use_abstract_mesh(AbstractMesh((2,), ("x",))):
+    ...     get_abstract_mesh().size
+    2
+    """
+
+    def __init__(self, mesh: AbstractMesh) -> None:
+        if not isinstance(mesh, AbstractMesh):
+            raise ValueError(f"use_abstract_mesh: expected an AbstractMesh, got {mesh!r}")
+        self.mesh = mesh
+
+    def __enter__(self) -> AbstractMesh:
+        _context.stack.append(self.mesh)
         return self.mesh
 
     def __exit__(self, *exc: object) -> None:
@@ -333,7 +422,10 @@ def make_mesh(
             f"{len(available)}"
         )
     array = np.array(available[:needed], dtype=object).reshape(tuple(axis_shapes))
-    return Mesh(array, axis_names, axis_types)
+    names = (axis_names,) if isinstance(axis_names, str) else tuple(axis_names)
+    if axis_types is None:
+        axis_types = (AxisType.Explicit,) * len(names)
+    return Mesh(array, names, axis_types)
 
 
 # --------------------------------------------------------------------------- shardings
@@ -436,7 +528,7 @@ class NamedSharding(Sharding):
             raise TypeError(f"NamedSharding: expected a Mesh, got {mesh!r}")
         if not isinstance(spec, PartitionSpec):
             raise TypeError(f"NamedSharding: expected a PartitionSpec, got {spec!r}")
-        _check_names(mesh, spec)
+        check_names(mesh, spec)
         self.mesh, self.spec, self.memory_kind = mesh, spec, memory_kind
 
     def __eq__(self, other: object) -> bool:
@@ -451,7 +543,8 @@ class NamedSharding(Sharding):
         return f"NamedSharding(mesh={self.mesh!r}, spec={self.spec!r})"
 
 
-def _check_names(mesh: Mesh | AbstractMesh, spec: PartitionSpec) -> None:
+def check_names(mesh: Mesh | AbstractMesh, spec: PartitionSpec) -> None:
+    """Raise ValueError unless a spec names axes of a mesh, each once."""
     seen: set[Any] = set()
     for entry in spec:
         for name in entry if isinstance(entry, tuple) else (entry,):
@@ -464,6 +557,16 @@ def _check_names(mesh: Mesh | AbstractMesh, spec: PartitionSpec) -> None:
             if name in seen:
                 raise ValueError(f"{spec} uses the mesh axis {name!r} twice")
             seen.add(name)
+
+
+def make_single_device_sharding(device: Device, *, memory_kind: str | None = None) -> Sharding:
+    """The sharding of an array that is all on one device.
+
+    >>> from pullback.core.devices import devices
+    >>> make_single_device_sharding(devices()[0]).num_devices
+    1
+    """
+    return SingleDeviceSharding(device, memory_kind=memory_kind or "device")
 
 
 def check_fits(sharding: Sharding, shape: tuple[int, ...], what: str) -> None:

@@ -28,6 +28,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from pullback import config
 from pullback.errors import LoweringError
 from pullback.lazy import LazyModule
 
@@ -228,7 +229,7 @@ def compile_object(text: str, *, name: str, level: str = "light") -> bytes:
     >>> load(code, {}).address("one") != 0
     True
     """
-    if not os.environ.get("PULLBACK_DUMP"):
+    if not dump_directory():
         return _emit(*_optimised(text, name, level))
     # Programs of the same name (a function, for several signatures) must not overwrite each other.
     stem = f"{name[:100]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
@@ -260,7 +261,7 @@ def use_store(store: ObjectStore | None) -> None:
 
 def stored_object(text: str, *, name: str, level: str = "light") -> bytes:
     """`compile_object`, once a machine: for modules that are the same in every process."""
-    if _store is None or os.environ.get("PULLBACK_DUMP"):
+    if _store is None or dump_directory():
         return compile_object(text, name=name, level=level)
     key = f"{name}\0{level}\0{text}".encode()
     found = _store.get_object(key)
@@ -280,9 +281,14 @@ def disassemble(text: str, *, name: str = "module", level: str = "light") -> str
     return _emit(module, machine, assembly=True).decode()
 
 
+def dump_directory() -> str:
+    """Where to write what the compiler makes: `$PULLBACK_DUMP`, or the setting `dump_ir_to`."""
+    return os.environ.get("PULLBACK_DUMP") or str(config.dump_ir_to())
+
+
 def dump(name: str, suffix: str, text: str) -> None:
-    """Write `text` to `$PULLBACK_DUMP/name+suffix`; nothing is done without that variable."""
-    directory = os.environ.get("PULLBACK_DUMP")
+    """Write `text` to `name+suffix` in the directory for dumps, if there is one."""
+    directory = dump_directory()
     if not directory:
         return
     path = Path(directory)

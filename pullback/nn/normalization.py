@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import pullback.numpy as jnp
-from pullback import lax
+from pullback import config, lax
+from pullback.control.custom_jvp import custom_jvp
 
 __all__ = [
     "log_softmax",
@@ -42,10 +43,26 @@ def softmax(x: Any, axis: Any = -1, where: Any = None) -> Any:
     >>> softmax(jnp.array([0.0, 0.0])).tolist()
     [0.5, 0.5]
     """
+    return (_softmax_by_result if config.softmax_custom_jvp() else _softmax)(axis, x, where)
+
+
+def _softmax(axis: Any, x: Any, where: Any) -> Any:
     x = jnp.asarray(x)
     _, powers = _shifted(x, axis, where)
     result = powers / jnp.sum(powers, axis, where=where, keepdims=True)
     return result if where is None else jnp.where(where, result, 0)
+
+
+_softmax_by_result: Final = custom_jvp(_softmax, nondiff_argnums=(0,))
+
+
+@_softmax_by_result.defjvp
+def _softmax_jvp(axis: Any, primals: Any, tangents: Any) -> tuple[Any, Any]:
+    """The derivative in terms of the result alone, which is all that is kept."""
+    (x, where), (t, _) = primals, tangents
+    y = _softmax_by_result(axis, x, where)
+    slope = y * t if where is None else jnp.where(where, y * t, 0)
+    return y, slope - y * slope.sum(axis, where=where, keepdims=True)
 
 
 def log_softmax(x: Any, axis: Any = -1, where: Any = None) -> Any:

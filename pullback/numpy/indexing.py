@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from pullback import lax
+from pullback import config, lax
 from pullback.core import dtypes
 from pullback.core.array import Array
 from pullback.core.trace import EVAL, Tracer, current_trace, is_concrete
@@ -248,7 +248,10 @@ def parse(shape: tuple[int, ...], index: Any) -> Plan:
     picked_shape = _picked_shape(picked)
     if picked:
         order.insert(0 if front and picked_shape else first, PICKED)
-    return Plan(shape, tuple(order), tuple(p for p in picked if p.axis >= 0), picked_shape)
+    plan = Plan(shape, tuple(order), tuple(p for p in picked if p.axis >= 0), picked_shape)
+    if config.check_static_indices():
+        _check_static(plan)
+    return plan
 
 
 def _picked_by(e: Any, axis: int, shape: tuple[int, ...], position: int) -> list[Picked]:
@@ -284,6 +287,18 @@ def getitem(x: Any, index: Any) -> Any:
 
 
 def numpy_index(plan: Plan, clamp: bool) -> tuple[Any, ...] | None:
+def _check_static(plan: Plan) -> None:
+    """Raise IndexError for a number that is out of bounds."""
+    for p in plan.picked:
+        n = plan.shape[p.axis]
+        i = p.indices
+        if not isinstance(i, Array) and np.ndim(i) == 0 and not -n <= int(i) < n:
+            raise IndexError(
+                f"index {int(i)} is out of bounds for axis {p.axis} with size {n}, and "
+                "jax_check_static_indices is set"
+            )
+
+
     """The index for NumPy of a plan without traced parts, one entry an axis; None if there is none.
 
     Integers out of bounds are clamped, or give None.

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from pullback import config
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.primitive import (
@@ -127,6 +128,13 @@ def _result_shape(name: str, x: Any, axes: Axes, accepts: str) -> tuple[int, ...
 # --------------------------------------------------------------------------- the family
 
 
+def _check_wide_enough(x: ShapedArray) -> None:
+    if x.dtype in (np.float16, dtypes.bfloat16) and not config.allow_f16_reductions():
+        raise TypeError(
+            f"reduce_sum of {x.str_short()} is not allowed where jax_allow_f16_reductions is False"
+        )
+
+
 def _batch(bind: Callable[..., Any]) -> Callable[..., Any]:
     def batch(size: int, args: Any, dims: Any, *, axes: Axes, **params: Any) -> tuple[Any, int]:
         (x,), (dim,) = args, dims
@@ -171,6 +179,8 @@ def _reduction(
     full_name = f"reduce_{name}"
 
     def abstract(x: ShapedArray, *, axes: Axes, out_sharding: Any = None) -> ShapedArray:
+        if name == "sum":
+            _check_wide_enough(x)
         weak = x.weak_type and accepts != BITS
         return ShapedArray(_result_shape(full_name, x, axes, accepts), x.dtype, weak)
 

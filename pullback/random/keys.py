@@ -6,6 +6,7 @@ Samplers take a key of either style through `one_key`: an array of dtype `key<fr
 from __future__ import annotations
 
 import operator
+import warnings
 from typing import Any, Final
 
 import numpy as np
@@ -17,7 +18,7 @@ from pullback.core.avals import aval_of
 from pullback.core.dtypes import KEY
 from pullback.errors import UnsupportedError
 from pullback.lax.structural import canonical_shape
-from pullback.ops import conversion, rearrange, rng, slicing
+from pullback.ops import conversion, elementwise, rearrange, rng, slicing
 
 __all__ = [
     "PRNGKey",
@@ -81,16 +82,20 @@ def key(seed: Any, *, impl: Any = None, dtype: Any = None) -> Any:
     [0 0]
     """
     _check_impl(impl, dtype)
-    return rng.random_seed(_seed_operand(seed), impl=_TAG)
+    operand = _seed_operand(seed)
+    if offset := config.random_seed_offset():
+        operand = elementwise.add(operand, dtypes.physical(aval_of(operand).dtype).type(offset))
+    return rng.random_seed(operand, impl=_TAG)
 
 
 def PRNGKey(seed: Any, *, impl: Any = None) -> Any:
-    """The key of a seed in the old style: two uint32.
+    """The key of a seed in the old style: two uint32; of the new with `enable_custom_prng`.
 
     >>> PRNGKey(7)
     Array([0, 7], dtype=uint32)
     """
-    return rng.random_unwrap(key(seed, impl=impl))
+    made = key(seed, impl=impl)
+    return made if config.enable_custom_prng() else rng.random_unwrap(made)
 
 
 def is_typed(x: Any) -> bool:
@@ -112,9 +117,21 @@ def many_keys(x: Any) -> tuple[Any, bool]:
     return rng.random_wrap(x, impl=_TAG), False
 
 
+def _refuse_legacy(name: str) -> None:
+    message = (
+        f"a key of the old style (uint32) was passed to random.{name}; make keys by random.key(), "
+        'or set jax_legacy_prng_key to "allow"'
+    )
+    if config.legacy_prng_key() == "error":
+        raise ValueError(message)
+    warnings.warn(message, stacklevel=dtypes.user_stacklevel())
+
+
 def one_key(name: str, x: Any) -> Any:
     """A single key of either style, as one of the new."""
-    keys, _ = many_keys(x)
+    keys, typed = many_keys(x)
+    if not typed and config.legacy_prng_key() != "allow":
+        _refuse_legacy(name)
     if keys.shape != ():
         raise ValueError(
             f"{name} accepts a single key, but was given a key array of shape {keys.shape} != (). "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from pullback import config
 from pullback.core import dtypes
 from pullback.lax.structural import canonical_shape
 from pullback.ops import elementwise
@@ -74,6 +75,8 @@ def gumbel_of(key: Any, shape: tuple[int, ...], dtype: Any, mode: str | None = N
     """Gumbel numbers of a checked key."""
     if mode not in (None, "low", "high"):
         raise ValueError(f"Must provide valid mode for gumbel got: {mode}")
+    if mode is None and config.high_dynamic_range_gumbel():
+        mode = "high"
     e, tiny = elementwise, dtype.type(_info(dtype).tiny)
     if mode != "high":
         u = uniform_of(key, shape, dtype, tiny, dtype.type(1))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 import weakref
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -206,11 +205,11 @@ class ArrayImpl(Array):
     @property
     def addressable_shards(self) -> list[Shard]:
         """The parts of this process: one."""
-        return [Shard(CPU, (slice(None),) * self.ndim, 0, self)]
+        return [Shard(CPU, self.sharding, self.shape, self)]
 
     global_shards = addressable_shards
 
-    def addressable_data(self, index: int) -> ArrayImpl:
+    def addressable_data(self, index: int) -> ArrayImpl | None:
         """The part with this number."""
         return self.addressable_shards[index].data
 
@@ -223,14 +222,43 @@ class ArrayImpl(Array):
         return int(self._data.__array_interface__["data"][0])
 
 
-@dataclass(frozen=True)
 class Shard:
-    """The part of an array that one device holds."""
+    """The part of an array that one device holds.
 
-    device: Device
-    index: tuple[slice, ...]
-    replica_id: int
-    data: ArrayImpl
+    >>> from pullback import numpy as jnp
+    >>> jnp.ones(2).addressable_shards[0].index
+    (slice(None, None, None),)
+    """
+
+    __slots__ = ("_global_shape", "_sharding", "data", "device")
+
+    def __init__(
+        self,
+        device: Device,
+        sharding: Sharding,
+        global_shape: tuple[int, ...],
+        data: ArrayImpl | None = None,
+    ) -> None:
+        self.device = device
+        self.data = data
+        self._sharding = sharding
+        self._global_shape = global_shape
+
+    @property
+    def index(self) -> tuple[slice, ...]:
+        """Which part of the array it is."""
+        return self._sharding.devices_indices_map(self._global_shape)[self.device]
+
+    @property
+    def replica_id(self) -> int:
+        """Its number among the devices that hold the same part."""
+        return 0
+
+    def __repr__(self) -> str:
+        return (
+            f"Shard(device={self.device!r}, index={self.index}, replica_id={self.replica_id}, "
+            f"data={self.data})"
+        )
 
 
 _buffer_of: Final[Any] = ArrayImpl.__dict__["_data"].__get__

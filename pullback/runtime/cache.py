@@ -7,7 +7,9 @@ place and renamed, so that any number of processes may share a directory; it bel
 alone (mode 0700), since what lies there is executed.
 
 Environment: `PULLBACK_CACHE=0` switches it off, `PULLBACK_CACHE_DIR` says where,
-`PULLBACK_CACHE_SIZE` bounds it (`2GB` by default, the least recently used going first).
+`PULLBACK_CACHE_SIZE` bounds it (`2GB` by default, the least recently used going first).  The
+settings `compilation_cache_dir`, `enable_compilation_cache` and `compilation_cache_max_size` say
+the same for one process.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from pullback import config
 from pullback.llvm import jit
 from pullback.version import __version__
 
@@ -347,7 +350,7 @@ def _write_atomically(path: Path, data: bytes) -> None:
 
 
 def _default_directory() -> Path:
-    given = os.environ.get("PULLBACK_CACHE_DIR")
+    given = config.compilation_cache_dir() or os.environ.get("PULLBACK_CACHE_DIR")
     if given:
         return Path(given).expanduser()
     if sys.platform == "darwin":
@@ -367,8 +370,13 @@ def _parse_size(text: str) -> int:
 
 @cache
 def default_cache() -> DiskCache:
-    """The cache that the environment asks for."""
+    """The cache that the settings and the environment ask for."""
     limit = _parse_size(os.environ.get("PULLBACK_CACHE_SIZE") or str(DEFAULT_LIMIT))
+    limit = (
+        config.compilation_cache_max_size() if config.compilation_cache_max_size() >= 0 else limit
+    )
+    if not limit or not config.enable_compilation_cache():
+        return DiskCache(None, limit)
     if os.environ.get("PULLBACK_CACHE", "1").lower() in ("0", "false", "off", "no"):
         return DiskCache(None, limit)
     try:
@@ -400,3 +408,16 @@ def clear() -> None:
 def connect() -> None:
     """Keep the modules that every process needs (call path, pool) in the user's cache."""
     jit.use_store(default_cache())
+
+
+def _reconnect() -> None:
+    default_cache.cache_clear()
+    connect()
+
+
+for _setting in (
+    config.compilation_cache_dir,
+    config.compilation_cache_max_size,
+    config.enable_compilation_cache,
+):
+    _setting.watchers.append(_reconnect)

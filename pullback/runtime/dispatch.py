@@ -14,6 +14,7 @@ import numpy as np
 # What np.errstate does, at a tenth of its cost, which every eager operation pays.
 from numpy._core.umath import _extobj_contextvar, _make_extobj
 
+from pullback import config
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.primitive import FIRST_ORDER, Primitive
@@ -134,3 +135,5 @@ def wrap(value: Any, aval: ShapedArray, foreign: bool) -> ArrayImpl:
 
 
 EVAL.evaluator = evaluate
+# Whether there is a type at all depends on this setting.
+config.allow_f16_reductions.watchers.append(_types.clear)

@@ -6,14 +6,18 @@ from the most similar one that it has; with `jax_log_compiles` that there is a n
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from pullback import config, tree
+from pullback.core import dtypes
+from pullback.core.avals import aval_of
+from pullback.core.jaxpr import ClosedJaxpr
 from pullback.core.source import current_source
 from pullback.lazy import LazyModule
 
-__all__ = ["Key", "explain", "log_new_program"]
+__all__ = ["Key", "explain", "log_new_program", "warn_of_constants"]
 
 Key = tuple[Any, tuple[Any, ...], tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]]
 """Of a program: structure and types of the arguments, static ones, configuration, named axes."""
@@ -30,6 +34,26 @@ def log_new_program(description: str, key: Key, known: Iterable[Key]) -> None:
     if config.log_compiles():
         types = ", ".join(map(str, key[1]))
         log.warning("compiling %s for types (%s)", description, types)
+
+
+def warn_of_constants(description: str, closed: ClosedJaxpr) -> None:
+    """Warn of a function that captures more bytes of arrays than the settings allow."""
+    limit = config.captured_constants_warn_bytes()
+    sizes = [
+        (aval_of(c).size * dtypes.physical(aval_of(c).dtype).itemsize, c) for c in closed.consts
+    ]
+    total = sum(size for size, _ in sizes)
+    if not 0 <= limit < total:
+        return
+    frames = config.captured_constants_report_frames()
+    largest = sorted(sizes, key=lambda pair: -pair[0])[: len(sizes) if frames < 0 else frames]
+    named = "".join(f"\n  {aval_of(c).str_short()}: {size} bytes" for size, c in largest)
+    warnings.warn(
+        f"jit of {description} captured {total} bytes of constants; pass large arrays as arguments."
+        " To disable this warning set jax_captured_constants_warn_bytes to -1, to name the arrays "
+        f"set jax_captured_constants_report_frames to -1.{named}",
+        stacklevel=dtypes.user_stacklevel(),
+    )
 
 
 def explain(description: str, key: Key, known: Sequence[Key]) -> str:

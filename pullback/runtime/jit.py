@@ -256,12 +256,18 @@ class JitFunction(FastCallable):
         call = self._take_apart(args, kwargs)
         traced = self._trace(call, shaped)
         positions = tuple(i for i, _ in call.static if isinstance(i, int))
+        if config.no_tracing():
+            raise RuntimeError(
+                f"re-tracing function {describe_function(self._fun)} for `jit`, but 'no_tracing' "
+                "is set"
+            )
         signature = stages.Signature(
             traced.name,
             traced.closed,
             traced.in_tree,
             traced.out_tree,
             positions,
+        warn_of_constants(describe_function(self._fun), closed)
             traced.donated,
         )
         return stages.Traced(signature, traced.compiled)

@@ -1,5 +1,7 @@
 """`debug_nans` and `debug_infs`: stop where the first NaN or infinity is made.
 
+The same evaluator refuses to run anything where `no_execution` is set.
+
 While one of them is on, every eager operation is checked (the evaluator is replaced, so that
 nothing is paid otherwise), and so are the results of compiled programs; one with a bad result is
 run again operation by operation to find the equation.
@@ -8,7 +10,7 @@ run again operation by operation to find the equation.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -46,6 +48,8 @@ def _problem(outs: Sequence[Any]) -> str | None:
 
 def _evaluate_checked(primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
     """Evaluate, and raise FloatingPointError for a bad result."""
+    if config.no_execution():
+        raise RuntimeError(f"{primitive} would be executed, but 'no_execution' is set")
     out = evaluate(primitive, args, params)
     if not wanted():
         return out
@@ -83,11 +87,15 @@ def check_program(closed: ClosedJaxpr, name: str, arrays: Any, outs: Sequence[Ar
     )
 
 
+_WATCHED: Final = (config.debug_nans, config.debug_infs, config.no_execution)
+
+
 def _choose_evaluator() -> None:
-    overridden = any(x is config.debug_nans or x is config.debug_infs for x in config.ACTIVE)
-    EVAL.evaluator = _evaluate_checked if overridden or wanted() else evaluate
+    overridden = any(x is setting for x in config.ACTIVE for setting in _WATCHED)
+    checked = overridden or wanted() or config.no_execution()
+    EVAL.evaluator = _evaluate_checked if checked else evaluate
 
 
-config.debug_nans.watchers.append(_choose_evaluator)
-config.debug_infs.watchers.append(_choose_evaluator)
+for _setting in _WATCHED:
+    _setting.watchers.append(_choose_evaluator)
 _choose_evaluator()

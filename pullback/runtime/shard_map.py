@@ -1,0 +1,163 @@
+"""`shard_map` where there is one device: every axis of a mesh has size 1, and each part is whole.
+
+The names of the mesh's axes are bound for collectives as `vmap` binds a name, over one lane that
+nothing is stacked along: only what asks for the name (`axis_index`, ...) has a lane at all.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Final, final
+
+from pullback import tree
+from pullback.core.avals import aval_of
+from pullback.core.sharding import (
+    AbstractMesh,
+    Mesh,
+    PartitionSpec,
+    check_names,
+    current_mesh,
+)
+from pullback.core.source import describe_function
+from pullback.transforms.arguments import check_callable
+from pullback.transforms.mapping import vmap
+
+__all__ = ["Infer", "shard_map", "smap"]
+
+
+@final
+class _Infer:
+    """The specs of the arguments are those of their shardings."""
+
+    def __repr__(self) -> str:
+        return "jax.sharding.Infer"
+
+
+Infer: Final = _Infer()
+
+
+def shard_map(
+    f: Any = None,
+    /,
+    *,
+    out_specs: Any,
+    in_specs: Any = Infer,
+    mesh: Mesh | AbstractMesh | None = None,
+    axis_names: Any = frozenset(),
+    check_vma: bool = True,
+) -> Any:
+    """Map `f` over the parts of its arguments, one for each device of `mesh`.
+
+    `in_specs` and `out_specs` (prefixes of the trees of arguments and results, with
+    `PartitionSpec`s as leaves) say which axis of the mesh splits which axis of an array. There is
+    one device, so that each part is the whole array; `f` may use collectives over the axes of the
+    mesh, or over those in `axis_names`. Without `mesh` it is the one of the `with` block around.
+    Raises ValueError for specs that do not fit. `check_vma` is accepted: where all parts are whole
+    there is nothing that could differ between devices.
+
+    >>> import pullback as pb, pullback.numpy as jnp
+    >>> mesh = pb.make_mesh((1,), ("x",))
+    >>> f = pb.shard_map(
+    ...     lambda a: pb.lax.psum(a, "x"), mesh=mesh, in_specs=pb.P("x"), out_specs=pb.P()
+    ... )
+    >>> f(jnp.arange(3.0))
+    Array([0., 1., 2.], dtype=float32)
+    """
+    if f is None:
+        return functools.partial(
+            shard_map,
+            out_specs=out_specs,
+            in_specs=in_specs,
+            mesh=mesh,
+            axis_names=axis_names,
+            check_vma=check_vma,
+        )
+    check_callable(f, "shard_map")
+
+    @functools.wraps(f)
+    def mapped(*args: Any) -> Any:
+        found = _mesh(mesh)
+        names = _bound_names(found, axis_names)
+        if in_specs is not Infer:
+            _check_specs(f, found, in_specs, args, "in_specs")
+        out = _under_names(f, names)(*args)
+        _check_specs(f, found, out_specs, out, "out_specs")
+        return out
+
+    return mapped
+
+
+def smap(f: Any = None, /, *, in_axes: Any = Infer, out_axes: Any, axis_name: Hashable) -> Any:
+    """Map `f` over the parts of its arguments along one axis of the mesh around.
+
+    `in_axes` and `out_axes` say as in `vmap` which axis of an array the axis of the mesh splits,
+    which stays in place.
+
+    >>> import pullback as pb, pullback.numpy as jnp
+    >>> with pb.set_mesh(pb.make_mesh((1,), ("x",))):
+    ...     f = pb.smap(lambda a: pb.lax.psum(a, "x"), in_axes=0, out_axes=None, axis_name="x")
+    ...     f(jnp.arange(3.0))
+    Array([0., 1., 2.], dtype=float32)
+    """
+    if f is None:
+        return functools.partial(smap, in_axes=in_axes, out_axes=out_axes, axis_name=axis_name)
+    in_specs = in_axes if in_axes is Infer else _axis_specs(in_axes, axis_name)
+    out_specs = _axis_specs(out_axes, axis_name)
+    return shard_map(f, in_specs=in_specs, out_specs=out_specs, axis_names={axis_name})
+
+
+def _axis_specs(axes: Any, name: Hashable) -> Any:
+    def spec(axis: int | None) -> PartitionSpec:
+        return PartitionSpec() if axis is None else PartitionSpec(*[None] * axis, name)
+
+    return tree.map(spec, axes, is_leaf=lambda x: x is None)
+
+
+def _mesh(mesh: Any) -> Mesh:
+    found = current_mesh() if mesh is None else mesh
+    if found is None:
+        raise ValueError(
+            "shard_map: the context mesh cannot be empty. Give mesh=..., or use jax.set_mesh(mesh)"
+        )
+    if not isinstance(found, Mesh):
+        raise ValueError(f"shard_map needs a mesh of devices, got {found!r}")
+    return found
+
+
+def _bound_names(mesh: Mesh, axis_names: Any) -> list[Hashable]:
+    wanted = {axis_names} if isinstance(axis_names, str) else set(axis_names)
+    if not wanted <= set(mesh.axis_names):
+        raise ValueError(
+            f"shard_map: axis_names={frozenset(wanted)} are not all axes of the mesh, which has "
+            f"{mesh.axis_names}"
+        )
+    return [n for n in mesh.axis_names if not wanted or n in wanted]
+
+
+def _under_names(f: Callable[..., Any], names: Sequence[Hashable]) -> Callable[..., Any]:
+    """`f` with names bound to axes of size 1; what has a lane for one loses it at the end."""
+    for name in names:
+        f = vmap(f, in_axes=None, out_axes=0, axis_name=name, axis_size=1)
+
+    def whole(*args: Any) -> Any:
+        return tree.map(lambda x: x.reshape(x.shape[len(names) :]), f(*args))
+
+    return whole
+
+
+def _check_specs(f: Any, mesh: Mesh, specs: Any, values: Any, what: str) -> None:
+    structure = tree.structure(values)
+    spread = tree.flatten_axes(f"shard_map of {describe_function(f)}: {what}", structure, specs)
+    for spec, x in zip(spread, tree.leaves(values), strict=True):
+        if spec is None:
+            continue
+        if not isinstance(spec, PartitionSpec):
+            raise TypeError(f"shard_map: {what} has PartitionSpecs as leaves, got {spec!r}")
+        check_names(mesh, spec)
+        shape = aval_of(x).shape
+        if len(spec) > len(shape):
+            raise ValueError(
+                f"shard_map of {describe_function(f)}: {what} has {spec} of length {len(spec)} for "
+                f"an array of shape {shape}"
+            )
