@@ -9,18 +9,21 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from pullback.core import dtypes
 from pullback.core.avals import aval_of
 from pullback.core.axes import batching_axis
 from pullback.core.jaxpr import ClosedJaxpr, JaxprEqn, eval_jaxpr
 from pullback.core.primitive import Primitive, Zero, instantiate
-from pullback.core.source import describe_function
+from pullback.core.source import SourceInfo, describe_function, replaying
 from pullback.errors import PullbackError, UnexpectedTracerError
 from pullback.transforms.arguments import check_callable
 from pullback.transforms.batching import batch_flat, move_batch_axis
 from pullback.transforms.linearize import HigherOrder, PartialTrace
+
+_OWN_LINES: Final = SourceInfo(None, 0, ())
+"""What a rule does has the lines of the rule, not that of the equation it is applied for."""
 
 
 class Rule:
@@ -33,7 +36,8 @@ class Rule:
         self.name = name
 
     def __call__(self, *args: Any) -> Any:
-        return self.fun(*args)
+        with replaying(_OWN_LINES):
+            return self.fun(*args)
 
     def __repr__(self) -> str:
         return self.name
