@@ -30,7 +30,15 @@ from pullback.core.primitive import (
     Sample,
     registry,
 )
-from pullback.ops import cumulative, elementwise, pooling, reductions, special
+from pullback.ops import (
+    cumulative,
+    elementwise,
+    hypergeometric,  # noqa: F401
+    integrals,  # noqa: F401
+    pooling,
+    reductions,
+    special,
+)
 
 SAMPLED = sorted(
     name

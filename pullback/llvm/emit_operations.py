@@ -6,6 +6,7 @@ Operands are names of values of one element type and number of lanes; `text` app
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
@@ -13,7 +14,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from pullback.core import dtypes
-from pullback.errors import LoweringError
+from pullback.errors import LoweringError, UnsupportedError
 from pullback.llvm import emit_small_floats as small
 from pullback.llvm import library
 from pullback.llvm import math as kernels
@@ -409,6 +410,8 @@ _LLVM: Final = {"f32": "float", "f64": "double", "i32": "i32", "i64": "i64", "vo
 
 def _scalar_call(put: Callable[[str], str], module: Any, e: Op, args: Sequence[str]) -> str:
     """Call a library function on scalars, converting to the types it has."""
+    if "." in e.attr:
+        return _part_call(put, module, e, args)
     name, types = _library_types(e)
     operands = []
     for a, x, to in zip(args, e.args, types[1:], strict=True):
@@ -418,6 +421,38 @@ def _scalar_call(put: Callable[[str], str], module: Any, e: Op, args: Sequence[s
     module.external(name, f"declare {types[0]} @{name}({inner})")
     result = put(f"call {types[0]} @{name}({', '.join(operands)})")
     return _cast(put, result, types[0], register_type(e.dtype))
+
+
+def _part_call(put: Callable[[str], str], module: Any, e: Op, args: Sequence[str]) -> str:
+    """One of the two results of a library function of doubles: `sici.0`, `wofz.1`.
+
+    A function writes them through pointers, or returns a complex number (of two doubles, which
+    travels in two registers where the system's convention is that of Unix).
+    """
+    name, part = e.attr.split(".")
+    helper, types = f"pb_{name}_{part}", library.signature(name)
+    given = ", ".join(f"double %x{k}" for k in range(len(args)))
+    bare = ", ".join(["double"] * len(args))
+    if types[0] == "c128":
+        if os.name == "nt":
+            raise UnsupportedError(f"{name} of complex numbers in compiled code on Windows")
+        module.external(name, f"declare {{ double, double }} @{name}({bare})")
+        body = (
+            f"  %pair = call {{ double, double }} @{name}({given})\n"
+            f"  %value = extractvalue {{ double, double }} %pair, {part}\n"
+        )
+    else:
+        module.external(name, f"declare void @{name}({bare}, ptr, ptr)")
+        body = (
+            "  %out0 = alloca double\n  %out1 = alloca double\n"
+            f"  call void @{name}({given}, ptr %out0, ptr %out1)\n"
+            f"  %value = load double, ptr %out{part}\n"
+        )
+    module.declare(
+        helper, f"define internal double @{helper}({given}) {{\n{body}  ret double %value\n}}"
+    )
+    passed = ", ".join(f"double {a}" for a in args)
+    return put(f"call double @{helper}({passed})")
 
 
 def _library_types(e: Op) -> tuple[str, list[str]]:

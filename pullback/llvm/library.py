@@ -116,7 +116,15 @@ def _pointer(capsule: Any) -> int:
 
 # --------------------------------------------------------------------------- special functions
 
-_TYPES: Final = {"double": "f64", "float": "f32", "long": "i64", "Py_ssize_t": "i64"}
+_TYPES: Final = {
+    "double": "f64",
+    "float": "f32",
+    "long": "i64",
+    "Py_ssize_t": "i64",
+    "void": "void",
+    "double *": "ptr",
+    "__pyx_t_double_complex": "c128",
+}
 # fmt: off
 _SPECIAL: Final = frozenset((
     "beta", "betainc", "betaincc", "betaincinv", "betaln", "boxcox", "dawsn", "ellipe", "ellipk",
@@ -124,7 +132,8 @@ _SPECIAL: Final = frozenset((
     "gamma", "gammainc", "gammaincc", "gammainccinv", "gammaincinv", "gammaln", "gammasgn", "i0",
     "i0e", "i1", "i1e", "iv", "ive", "j0", "j1", "jv", "k0", "k0e", "k1", "k1e", "kl_div", "kv",
     "kve", "log_ndtr", "loggamma", "ndtr", "ndtri", "poch", "psi", "rel_entr", "rgamma",
-    "spence", "wrightomega", "y0", "y1", "yv", "zetac", "hyp1f1", "hyp2f1",
+    "spence", "wrightomega", "y0", "y1", "yv", "zetac", "hyp1f1", "hyp2f1", "owens_t",
+    "fresnel", "sici", "wofz",
 ))
 # fmt: on
 _ALIASES: Final = {
@@ -147,13 +156,18 @@ def _special_table() -> dict[str, tuple[tuple[str, ...], int]]:
         types = _parse(_capsule_name(capsule).decode())
         if name in _SPECIAL and types is not None:
             name += "f" if types[0] == "f32" else ""
-            if table.get(name, (("", "i64"),))[0][1] != types[0]:  # real arguments go first
+            if name not in table or _rank(types) < _rank(table[name][0]):
                 table[name] = types, _pointer(capsule)
     return table
 
 
+def _rank(types: tuple[str, ...]) -> int:
+    """Of several variants of a function, that on floats is best, that on complex numbers last."""
+    return ("c128" in types) * 4 + ("i64" in types) * 2 + ("f64" not in types and "f32" in types)
+
+
 def _parse(text: str) -> tuple[str, ...] | None:
-    """The types in `double (double, double, int __pyx_skip_dispatch)`; None for complex ones.
+    """The types in `double (double, double, int __pyx_skip_dispatch)`; None for unknown ones.
 
     The last argument is ignored by the callee, so callers leave it out.
     """
