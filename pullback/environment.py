@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pullback import config
 from pullback.core.devices import check_device, devices
-from pullback.core.trace import eager
+from pullback.core.trace import eager_where_known
 from pullback.llvm import jit as native
 from pullback.llvm import pool
 from pullback.version import __version__
@@ -140,7 +140,7 @@ def ensure_compile_time_eval() -> AbstractContextManager[None]:
     >>> float(f(1.0))
     6.0
     """
-    return eager()
+    return eager_where_known()
 
 
 def print_environment_info(return_string: bool = False) -> str | None:

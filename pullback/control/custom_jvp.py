@@ -38,6 +38,7 @@ from pullback.ops import conversion
 from pullback.transforms.arguments import FlatFunction, function_name
 from pullback.transforms.batching import batch_jaxpr
 from pullback.transforms.staging import stage
+from pullback.transforms.transpose import backward_pass
 
 __all__ = ["custom_jvp", "custom_jvp_call"]
 
@@ -89,12 +90,19 @@ def _batch_custom_jvp(
     return outs, [0] * len(outs)
 
 
+def _transpose_custom_jvp(
+    cts: Sequence[Any], *args: Any, call_jaxpr: ClosedJaxpr, **_: Any
+) -> list[Any]:
+    """What is transposed is the function: its rule speaks of tangents only."""
+    return backward_pass(call_jaxpr.jaxpr, call_jaxpr.consts, args, cts)
+
+
 custom_jvp_call: Final[Primitive] = Primitive(
     name="custom_jvp_call",
     abstract=call_abstract,
     reference=call_reference,
     jvp=_jvp_of_custom_jvp,
-    transpose=NotApplicable("transpose of custom_jvp_call", "it is differentiated by its rule"),
+    transpose=_transpose_custom_jvp,
     batch=_batch_custom_jvp,
     partial_eval=recorded(lambda: custom_jvp_call),
     lower=inline_lower,

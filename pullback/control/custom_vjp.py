@@ -381,6 +381,5 @@ class _VjpRules:
                 f"the backward rule of the custom_vjp function {where} must return a tuple with "
                 f"{n_args} cotangents, one for each differentiated argument, got {cts!r}"
             )
-        example = self.in_tree.unflatten(range(self.in_tree.num_leaves))[0]
-        flat = tree.broadcast_prefix(cts, example, is_leaf=lambda x: x is None)
+        flat = tree.flatten_axes(f"cotangents of {where}", self.in_tree.children()[0], cts)
         return [None if isinstance(ct, SymbolicZero) else ct for ct in flat]

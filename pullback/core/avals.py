@@ -147,12 +147,13 @@ def has_tangents(dtype: Any) -> bool:
 
 
 _PYTHON_SCALARS: Final = (bool, int, float, complex)
-_registered: dict[type, Any] = {}
+registered: dict[type, Any] = {}
+"""Types of operands, with what gives the aval of one."""
 
 
 def register_aval(cls: type, to_aval: Any) -> None:
     """Let values of type `cls` be operands; `to_aval(value)` gives their aval."""
-    _registered[cls] = to_aval
+    registered[cls] = to_aval
 
 
 _canonical: dict[tuple[Any, bool], Any] = {}
@@ -187,14 +188,14 @@ def aval_of(x: Any) -> ShapedArray:
     >>> aval_of(1.0)
     ShapedArray(float32[], weak_type=True)
     """
-    to_aval = _registered.get(type(x))
+    to_aval = registered.get(type(x))
     if to_aval is not None:
         return to_aval(x)  # type: ignore[no-any-return]
     if isinstance(x, (np.ndarray, np.generic)):  # first: a NumPy float64 is a Python float, too
         return _numpy_aval(x)
     for cls in type(x).__mro__:
-        if cls in _registered:
-            return _registered[cls](x)  # type: ignore[no-any-return]
+        if cls in registered:
+            return registered[cls](x)  # type: ignore[no-any-return]
     raise TypeError(f"{x!r} of type {type(x).__name__} is not an array or a scalar")
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pullback.core import trace as _trace
+from pullback.core.avals import aval_of
 from pullback.errors import UnsupportedError
 
 __all__ = [
@@ -36,6 +37,15 @@ class Zero:
 
     def __init__(self, aval: Any) -> None:
         self.aval = aval
+
+    @staticmethod
+    def from_primal_value(value: Any) -> Zero:
+        """The zero tangent of a value.
+
+        >>> Zero.from_primal_value(1)
+        Zero(float0[])
+        """
+        return Zero(aval_of(value).to_tangent_aval())
 
     def __repr__(self) -> str:
         return f"Zero({self.aval})"
@@ -146,6 +156,12 @@ class Primitive:
     def bind(self, *args: Any, **params: Any) -> Any:
         """Apply the primitive under the current trace."""
         return _trace.current_trace().process(self, args, params)
+
+    def bind_with_trace(
+        self, trace: Any, args: Sequence[Any], avals: Sequence[Any], params: dict[str, Any]
+    ) -> Any:
+        """Apply the primitive under `trace`; types are those of the operands."""
+        return trace.process(self, args, params)
 
     def __call__(self, *args: Any, **params: Any) -> Any:
         if self.literals:

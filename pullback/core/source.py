@@ -6,9 +6,11 @@ is not ours, and finds the line number only when somebody asks.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import threading
+from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any, Final
 
@@ -17,6 +19,8 @@ __all__ = [
     "SourceInfo",
     "at_user_line",
     "current_source",
+    "hidden_paths",
+    "hide_path",
     "name_scope",
     "name_stack",
     "replaying",
@@ -25,6 +29,8 @@ __all__ = [
 _PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _HIDDEN: Final = (_PACKAGE, "<frozen ")
 _ours: dict[CodeType, bool] = {}
+hidden_paths: Final[list[str]] = []
+"""Files and directories of libraries that asked not to be taken for the user's program."""
 _HIDDEN_STDLIB: Final = tuple(
     os.sep + os.path.join(*parts) for parts in (("functools.py",), ("contextlib.py",))
 )
@@ -75,11 +81,18 @@ def _is_ours(code: CodeType) -> bool:
     found = _ours.get(code)
     if found is None:
         name = code.co_filename
-        found = name.startswith(_HIDDEN) or name.endswith(_HIDDEN_STDLIB)
+        found = name.startswith((*_HIDDEN, *hidden_paths)) or name.endswith(_HIDDEN_STDLIB)
         if len(_ours) > 20_000:
             _ours.clear()
         _ours[code] = found
     return found
+
+
+def hide_path(path: str) -> None:
+    """Frames of this file, or of files below this directory, are not the user's from now on."""
+    if path not in hidden_paths:
+        hidden_paths.append(path)
+        _ours.clear()
 
 
 def user_frame(frame: FrameType | None) -> FrameType | None:
@@ -125,6 +138,16 @@ class name_scope:
 
     def __exit__(self, *exc: object) -> None:
         _scopes.names = self.before
+
+    def __call__(self, fun: Callable[..., Any]) -> Callable[..., Any]:
+        """As a decorator: each call of `fun` is in the scope."""
+
+        @functools.wraps(fun)
+        def scoped(*args: Any, **kwargs: Any) -> Any:
+            with name_scope(*self.names):
+                return fun(*args, **kwargs)
+
+        return scoped
 
 
 class Description:

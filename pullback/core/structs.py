@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from pullback.core import dtypes
+from pullback.core.avals import ShapedArray, register_aval
+from pullback.core.refs import AbstractRef
 
 __all__ = ["ShapeDtypeStruct"]
 
@@ -67,3 +69,12 @@ class ShapeDtypeStruct:
 
     def __hash__(self) -> int:
         return hash(self._key())
+
+
+def _aval(struct: ShapeDtypeStruct) -> ShapedArray | AbstractRef:
+    dtype = dtypes.canonicalize_dtype(struct.dtype)
+    aval = ShapedArray(struct.shape, dtype, bool(struct.weak_type))
+    return AbstractRef(aval) if struct.is_ref else aval
+
+
+register_aval(ShapeDtypeStruct, _aval)

@@ -34,6 +34,8 @@ __all__ = [
     "check_not_leaked",
     "concrete_or_error",
     "current_trace",
+    "eager",
+    "eager_where_known",
     "is_concrete",
     "set_trace",
 ]
@@ -139,6 +141,28 @@ def eager() -> Iterator[None]:
     """Evaluate operations on concrete values now, whatever is being traced around."""
     with set_trace(EVAL):
         yield
+
+
+class EagerTrace(Trace):
+    """Evaluates what has no traced operand, and leaves the rest to the trace around."""
+
+    __slots__ = ()
+
+    parent: Trace
+
+    def process(self, primitive: Any, args: Sequence[Any], params: dict[str, Any]) -> Any:
+        """Evaluate now if no operand is traced."""
+        for x in args:
+            if isinstance(x, Tracer):
+                with set_trace(self.parent):
+                    return self.parent.process(primitive, args, params)
+        with set_trace(EVAL):
+            return EVAL.process(primitive, args, params)
+
+
+def eager_where_known() -> _TraceContext:
+    """In a `with` block, evaluate operations on concrete values now; trace the others as before."""
+    return _TraceContext(EagerTrace(current_trace(), "eager evaluation of what is known"))
 
 
 class Tracer(Array):

@@ -32,20 +32,25 @@ _OVERRIDES: Final[dict[str, dict[str, Any]]] = {
 
 
 def _target_name(name: str) -> str | None:
-    """The module of ours that stands for a module of JAX; None if there is none."""
+    """The module of ours that stands for a module of JAX; None if there is none.
+
+    Private modules (`jax._src.core`) and those of `jaxlib` are shims and nothing else.
+    """
     if name == "jax":
         return "pullback"
-    if name not in MODULES:
-        return None
-    tail = name.removeprefix("jax.")
-    for candidate in (f"pullback.dropin.shims.{tail}", f"pullback.{tail}"):
-        if candidate not in _HIDDEN and _exists(candidate):
-            return candidate
-    return None
+    top, _, tail = name.partition(".")
+    candidates = []
+    if top == "jaxlib":
+        candidates = [f"pullback.dropin.{name}"]
+    elif tail.split(".")[0] == "_src" or name in MODULES:
+        candidates = [f"pullback.dropin.shims.{tail}"]
+    if name in MODULES:
+        candidates.append(f"pullback.{tail}")
+    return next((c for c in candidates if c not in _HIDDEN and _exists(c)), None)
 
 
-# Packages of ours whose names mean something else in JAX.
-_HIDDEN: Final = frozenset(["pullback.core", "pullback.ops"])
+# Packages of ours that stand for no module of JAX by themselves.
+_HIDDEN: Final = frozenset(["pullback.core", "pullback.ops", "pullback.dropin.shims.experimental"])
 
 
 def _exists(name: str) -> bool:
@@ -74,7 +79,7 @@ class _Alias(ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         full = f"{self.__name__}.{name}"
-        if full in MODULES and _target_name(full) is not None:
+        if not name.startswith("__") and _target_name(full) is not None:
             return importlib.import_module(full)
         target: ModuleType = self.__dict__["_target"]
         value = getattr(target, name, _MISSING) if _is_public(name, target) else _MISSING
@@ -116,7 +121,7 @@ class _Finder(MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """The spec of an alias; raises ModuleNotFoundError for what pullback lacks."""
-        if fullname != "jax" and not fullname.startswith("jax."):
+        if not _is_jax(fullname):
             return None
         ours = _target_name(fullname)
         if ours is None:
@@ -128,7 +133,7 @@ _FINDER: Final = _Finder()
 
 
 def _is_jax(name: str) -> bool:
-    return name == "jax" or name.startswith("jax.")
+    return name.partition(".")[0] in ("jax", "jaxlib")
 
 
 def is_installed() -> bool:

@@ -18,7 +18,7 @@ from pullback.numpy.promotion import (
     ensure_arraylike,
     promote_dtypes_inexact,
 )
-from pullback.ops import linalg_matrices
+from pullback.ops import linalg_matrices, linalg_orthogonal
 from pullback.ops.linalg_lu import rows_taken
 
 __all__ = [
@@ -246,7 +246,8 @@ def qr(a: Any, mode: str = "reduced") -> Any:
     """
     a = stack("qr", a)
     if mode == "raw":
-        raise NotImplementedError("jnp.linalg.qr: mode 'raw' is not supported")
+        packed, taus = linalg_orthogonal.geqrf.bind(a)
+        return QRResult(linalg_matrices.transposed(packed), taus)
     if mode not in ("reduced", "r", "full", "complete"):
         raise ValueError(f"Unsupported QR decomposition mode '{mode}'")
     q, r = lax_linalg.qr(a, pivoting=False, full_matrices=mode in ("full", "complete"))

@@ -3,6 +3,7 @@
 from pullback.ops.linalg_eig import eig, schur
 from pullback.ops.linalg_lu import lu, lu_pivots_to_permutation
 from pullback.ops.linalg_orthogonal import (
+    geqrf,
     hessenberg,
     householder_product,
     ormqr,
@@ -27,6 +28,7 @@ __all__ = [
     "cholesky_update",
     "eig",
     "eigh",
+    "geqrf",
     "hessenberg",
     "householder_product",
     "lu",

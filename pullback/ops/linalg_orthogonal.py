@@ -1,4 +1,4 @@
-"""Orthogonal factors: `qr`, `householder_product`, `ormqr`, `hessenberg` and `tridiagonal`."""
+"""Orthogonal factors: `qr`, `geqrf`, `householder_product`, `ormqr`, `hessenberg`, `tridiagonal`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from pullback.ops.linalg_matrices import (
 )
 from pullback.ops.linalg_triangular import solve_triangle
 
-__all__ = ["hessenberg", "householder_product", "ormqr", "qr", "tridiagonal"]
+__all__ = ["geqrf", "hessenberg", "householder_product", "ormqr", "qr", "tridiagonal"]
 
 _BLOCK = 64
 """Columns that LAPACK's blocked routines like to have scratch memory for."""
@@ -201,6 +201,55 @@ qr: Primitive = decomposition(
 )
 
 # --------------------------------------------------------------------------- reflectors
+
+
+def _geqrf_abstract(x: ShapedArray) -> list[ShapedArray]:
+    check_matrix("geqrf", x)
+    return [stripped(x, x.shape[-2:]), stripped(x, (min(x.shape[-2:]),))]
+
+
+def _geqrf_reference(x: Any) -> list[Any]:
+    k = min(x.shape[-2:])
+    if not x.size:
+        return [x.copy(), np.zeros((*x.shape[:-2], k), x.dtype)]
+    factor = routine("geqrf", x.dtype)
+    like = [(x.shape[-2:], x.dtype), ((k,), x.dtype)]
+    return linalg_lapack.per_lane(  # type: ignore[no-any-return]
+        lambda a: list(factor(a)[:2]), x, ranks=(2,), like=like
+    )
+
+
+def _geqrf_lower(b: Any, x: Any) -> list[Any]:
+    (m, n), lanes = x.shape[-2:], x.shape[:-2]
+    k = min(m, n)
+    if not np.prod(x.shape):
+        return [x, b.full((*lanes, k), 0, x.dtype)]
+    call = Routines(b, x.dtype)
+    packed, status = linalg_lapack.by_columns(b, x), call.status(lanes)
+    taus, room = b.buffer((*lanes, k), x.dtype), (n + m) * _BLOCK
+    work = call.work(room)
+
+    def lane(i: list[Any]) -> None:
+        call("geqrf", m, n, b.part(packed, i), m, b.part(taus, i), work, room, b.part(status, i))
+
+    linalg_lapack.each_lane(b, lanes, lane)
+    return [linalg_lapack.swapped(b, packed), taus]
+
+
+geqrf: Primitive = decomposition(
+    "geqrf",
+    abstract=_geqrf_abstract,
+    reference=_geqrf_reference,
+    jvp=NO_SLOPE("geqrf"),
+    lower=_geqrf_lower,
+    samples=matrix_samples(
+        [(4, 3), (2, 3, 3), (3, 5), (1, 1), (0, 0), (2, 0), (21, 20)],
+        dtype_names=("float32", "float64", "complex64"),
+        smooth=False,
+        tol=100.0,
+    ),
+    results=2,
+)
 
 
 def _product_abstract(a: ShapedArray, taus: ShapedArray) -> ShapedArray:

@@ -38,6 +38,10 @@ _CALLS: Final = {
 }
 """Primitives that only apply a jaxpr, and the parameter that holds it."""
 
+Expansion = Callable[[Sequence[Any], dict[str, Any]], ClosedJaxpr]
+expansions: Final[dict[Any, Expansion]] = {}
+"""Primitives that stand for a program of others: what makes it from avals and parameters."""
+
 Atom = Var | Literal
 
 
@@ -53,6 +57,9 @@ def _called(eqn: JaxprEqn, inputs: Sequence[Any]) -> tuple[ClosedJaxpr, Sequence
         return None if whole else (ClosedJaxpr(params["jaxpr"], []), inputs)
     if name == "custom_linear_solve":
         return linear_solve.called(inputs, **params)
+    expand = expansions.get(eqn.primitive)
+    if expand is not None:
+        return expand([v.aval for v in inputs], params), inputs
     inner = _CALLS.get(name)
     return None if inner is None else (eqn.params[inner], inputs)
 

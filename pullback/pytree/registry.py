@@ -67,7 +67,8 @@ class _Kinds(dict[type, NodeKind | None]):
 _MANY: Final = 4096  # types of leaves to remember, lest classes made on the fly live forever
 
 KINDS: Final = _Kinds()
-_registered: Final[set[type]] = set()
+registered: Final[set[type]] = set()
+"""The types of inner nodes, named tuples apart."""
 _lock: Final = threading.Lock()
 _listeners: Final[list[Callable[[type, NodeKind], None]]] = []
 
@@ -194,7 +195,7 @@ _DEFAULT: Final = NodeKind(
 )
 for _kind in (TUPLE, LIST, DICT, NONE, _ORDERED, _DEFAULT):
     KINDS[_kind.type] = _kind
-    _registered.add(_kind.type)
+    registered.add(_kind.type)
 
 
 def one_level_data(kind: NodeKind, data: Any) -> Any:
@@ -243,9 +244,9 @@ def _register(kind: NodeKind) -> None:
     if not isinstance(cls, type):
         raise TypeError(f"a pytree node type must be a class, got {cls!r}")
     with _lock:
-        if cls in _registered:
+        if cls in registered:
             raise ValueError(f"Duplicate custom PyTreeDef type registration for {cls!r}.")
-        _registered.add(cls)
+        registered.add(cls)
         KINDS[cls] = kind
     for listener in _listeners:
         listener(cls, kind)

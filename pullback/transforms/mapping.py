@@ -53,7 +53,7 @@ def vmap(
                 f"was called with {len(args)} positional arguments"
             )
         leaves, in_tree = tree.flatten((args, kwargs))
-        axes = _flat_axes(in_axes, args, kwargs)
+        axes = _flat_axes(in_axes, in_tree)
         dims = [_normalize(x, d, "in_axes") for x, d in zip(leaves, axes, strict=True)]
         size = _axis_size(fun, args, kwargs, leaves, dims, axis_size)
         flat = FlatFunction(fun, in_tree)
@@ -70,15 +70,10 @@ def vmap(
     return vmapped
 
 
-def _is_none(x: Any) -> bool:
-    return x is None
-
-
-def _flat_axes(in_axes: Any, args: Any, kwargs: Any) -> list[Any]:
+def _flat_axes(in_axes: Any, in_tree: Any) -> list[Any]:
     """One entry of in_axes for each leaf of (args, kwargs)."""
-    prefix = (in_axes, 0)
     try:
-        axes = tree.broadcast_prefix(prefix, (args, kwargs), is_leaf=_is_none)
+        axes = tree.flatten_axes("in_axes", in_tree, (in_axes, 0))
     except ValueError as error:
         raise ValueError(
             f"vmap: in_axes must be a pytree prefix of the positional arguments: {error}"

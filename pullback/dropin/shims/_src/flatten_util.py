@@ -1,0 +1,7 @@
+"""`jax._src.flatten_util`."""
+
+from __future__ import annotations
+
+from pullback.flatten_util import ravel_pytree
+
+__all__ = ["ravel_pytree"]

@@ -1,0 +1,5 @@
+"""`jax._src.state`: mutable arrays."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

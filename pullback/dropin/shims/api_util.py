@@ -1,0 +1,106 @@
+"""`jax.api_util`: functions on pytrees as functions on flat lists."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pullback import tree
+from pullback.core.jaxpr import DebugInfo
+from pullback.core.source import describe_function
+from pullback.dropin.shims.extend import linear_util as lu
+from pullback.transforms.arguments import function_name, shaped
+
+__all__ = [
+    "argnums_partial",
+    "debug_info",
+    "flatten_fun",
+    "flatten_fun_nokwargs",
+    "safe_map",
+    "shaped_abstractify",
+]
+
+shaped_abstractify = shaped
+
+
+def safe_map(f: Callable[..., Any], *lists: Sequence[Any]) -> list[Any]:
+    """`map` to a list, of lists that must have equal lengths.
+
+    >>> safe_map(lambda x, y: x + y, [1, 2], [3, 4])
+    [4, 6]
+    """
+    return [f(*xs) for xs in zip(*lists, strict=True)]
+
+
+def debug_info(
+    traced_for: str,
+    fun: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    **_: Any,
+) -> DebugInfo:
+    """What is said of a function in jaxprs and errors: its name, line and arguments."""
+    try:
+        names = tuple(inspect.signature(fun).parameters)
+    except (TypeError, ValueError):
+        names = None
+    return DebugInfo(traced_for, describe_function(fun), names)
+
+
+@lu.transformation_with_aux2
+def _flattened(f: Any, store: lu.Store, in_tree: Any, *leaves: Any) -> list[Any]:
+    args, kwargs = in_tree.unflatten(leaves)
+    outs, out_tree = tree.flatten(f(*args, **kwargs))
+    store.store(out_tree)
+    return outs
+
+
+@lu.transformation_with_aux2
+def _flattened_without_kwargs(f: Any, store: lu.Store, in_tree: Any, *leaves: Any) -> list[Any]:
+    outs, out_tree = tree.flatten(f(*in_tree.unflatten(leaves)))
+    store.store(out_tree)
+    return outs
+
+
+def flatten_fun(fun: lu.WrappedFun, in_tree: Any) -> tuple[lu.WrappedFun, Callable[[], Any]]:
+    """The function of flat leaves of `(args, kwargs)`, and a thunk for its result's structure."""
+    wrapped: tuple[lu.WrappedFun, Callable[[], Any]] = _flattened(fun, in_tree)
+    return wrapped
+
+
+def flatten_fun_nokwargs(
+    fun: lu.WrappedFun, in_tree: Any
+) -> tuple[lu.WrappedFun, Callable[[], Any]]:
+    """The function of flat leaves of `args`, and a thunk for its result's structure."""
+    wrapped: tuple[lu.WrappedFun, Callable[[], Any]] = _flattened_without_kwargs(fun, in_tree)
+    return wrapped
+
+
+@lu.transformation2
+def _with_fixed(f: Any, dynamic: Any, fixed: Any, *given: Any, **kwargs: Any) -> Any:
+    args = list(fixed)
+    for i, x in zip(dynamic, given, strict=True):
+        args[i] = x
+    return f(*args, **kwargs)
+
+
+def argnums_partial(
+    f: lu.WrappedFun,
+    dyn_argnums: int | Sequence[int],
+    args: Sequence[Any],
+    require_static_args_hashable: bool = True,
+) -> tuple[lu.WrappedFun, tuple[Any, ...]]:
+    """`f` as a function of some positional arguments, and those arguments."""
+    nums = (dyn_argnums,) if isinstance(dyn_argnums, int) else tuple(dyn_argnums)
+    dynamic = tuple(i % len(args) for i in nums)
+    fixed = tuple(None if i in dynamic else x for i, x in enumerate(args))
+    if require_static_args_hashable:
+        for x in fixed:
+            try:
+                hash(x)
+            except TypeError:
+                raise ValueError(
+                    f"a static argument of {function_name(f.f)} is not hashable: {x!r}"
+                ) from None
+    return _with_fixed(f, dynamic, fixed), tuple(args[i] for i in dynamic)

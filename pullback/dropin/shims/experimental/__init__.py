@@ -1,0 +1,5 @@
+"""Modules of `jax.experimental` of which one process on one device needs little."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

@@ -1,0 +1,77 @@
+"""What libraries rely on beyond the documentation of each function; found by running them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pullback as pb
+import pullback.numpy as jnp
+
+
+def test_vmap_over_a_tree_with_none_in_it() -> None:
+    tree = {"w": jnp.arange(3.0), "b": None}
+    for axes in ({"w": 0, "b": None}, 0):
+        out = pb.vmap(lambda t: t["w"] * 2, in_axes=(axes,))(tree)
+        np.testing.assert_array_equal(out, [0.0, 2.0, 4.0])
+
+
+def test_cotangents_of_a_custom_rule_may_hold_none_where_the_argument_does() -> None:
+    @pb.custom_vjp
+    def f(tree: Any) -> Any:
+        return tree["x"] ** 2
+
+    f.defvjp(lambda t: (f(t), t), lambda t, ct: ({"x": 5.0 * ct, "y": None},))
+    out = pb.grad(f)({"x": 3.0, "y": None})
+    assert float(out["x"]) == 5.0
+    assert out["y"] is None
+
+
+def test_a_linear_function_with_a_forward_rule_is_transposed_as_it_is() -> None:
+    @pb.custom_jvp
+    def f(x: Any) -> Any:
+        return 2.0 * x
+
+    f.defjvp(lambda primals, tangents: (f(primals[0]), 3.0 * tangents[0]))
+    (ct,) = pb.linear_transpose(f, 1.0)(1.0)
+    assert float(ct) == 2.0
+
+
+def test_compile_time_evaluation_leaves_traced_values_to_the_trace() -> None:
+    def f(x: Any) -> Any:
+        with pb.ensure_compile_time_eval():
+            known = int(jnp.sum(jnp.arange(4)))
+            return x * known
+
+    assert float(pb.jit(f)(2.0)) == 12.0
+    assert float(pb.grad(f)(2.0)) == 6.0
+    np.testing.assert_array_equal(pb.vmap(f)(jnp.arange(2.0)), [0.0, 6.0])
+
+
+def test_types_may_stand_for_values_where_only_types_are_asked_for() -> None:
+    struct = pb.ShapeDtypeStruct((2, 3), np.dtype("float32"))
+    assert pb.eval_shape(lambda: struct) == struct
+    assert pb.eval_shape(lambda: jnp.sum(jnp.zeros_like(struct), 0)).shape == (3,)
+    with pytest.raises(TypeError):
+        pb.jit(lambda: struct)()
+
+
+def test_named_scope_as_a_decorator() -> None:
+    @pb.named_scope("inner")
+    def f(x: Any) -> Any:
+        return x + 1
+
+    jaxpr = pb.make_jaxpr(f)(1.0)
+    assert jaxpr.eqns[0].source_info.name_stack == ("inner",)
+    assert f.__name__ == "f"
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (3, 5), (2, 3, 3)])
+def test_qr_as_lapack_gives_it(shape: tuple[int, ...]) -> None:
+    a = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    wanted = np.linalg.qr(a, mode="raw")
+    for found in (jnp.linalg.qr(a, mode="raw"), pb.jit(lambda x: jnp.linalg.qr(x, mode="raw"))(a)):
+        np.testing.assert_allclose(found[0], wanted[0], atol=1e-5)
+        np.testing.assert_allclose(found[1], wanted[1], atol=1e-5)
