@@ -486,10 +486,11 @@ def check_error(error: Error) -> None:
 
     >>> from pullback.experimental import checkify
     >>> error, _ = checkify.checkify(lambda: checkify.check(False, "no"))()
-    >>> checkify.check_error(error)
-    Traceback (most recent call last):
-        ...
-    pullback.control.checks.JaxRuntimeError: no (`check` failed)
+    >>> try:
+    ...     checkify.check_error(error)
+    ... except checkify.JaxRuntimeError as raised:
+    ...     print(raised)
+    no (`check` failed)
     """
     if not isinstance(error, Error):
         raise ValueError(f"checkify.check_error takes an Error, got {error!r}")
