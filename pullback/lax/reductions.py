@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
@@ -10,16 +9,17 @@ from typing import Any
 import numpy as np
 
 from pullback import tree
+from pullback.control import folding
 from pullback.core import dtypes
 from pullback.core.array import Array
 from pullback.core.avals import ShapedArray, aval_of
+from pullback.core.jaxpr import ClosedJaxpr
 from pullback.core.primitive import Primitive
 from pullback.core.trace import is_concrete
 from pullback.lax import arithmetic
-from pullback.lax.windows import fold_windows, full_windows
-from pullback.ops import cumulative, pooling, reductions, slicing, structural
+from pullback.lax.windows import full_windows
+from pullback.ops import cumulative, pooling, reductions
 from pullback.ops.kinds import late
-from pullback.transforms.batching import batch_flat
 from pullback.transforms.staging import stage
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "reduce_min_p",
     "reduce_or",
     "reduce_or_p",
+    "reduce_p",
     "reduce_prod",
     "reduce_prod_p",
     "reduce_sum",
@@ -53,12 +54,14 @@ __all__ = [
     "reduce_window",
     "reduce_window_max_p",
     "reduce_window_min_p",
+    "reduce_window_p",
     "reduce_window_shape_tuple",
     "reduce_window_sum_p",
     "reduce_xor",
     "reduce_xor_p",
     "select_and_gather_add_p",
     "select_and_scatter_add_p",
+    "select_and_scatter_p",
 ]
 
 
@@ -298,8 +301,15 @@ def reduce(
         if name is not None and dtypes.kind_of(aval_of(xs[0]).dtype) in _accepted(name):
             return _reduce_known(name, xs[0], inits[0], axes)
 
-    combine = _on_leaves(computation, structure)
-    return tree.unflatten(structure, _reduce_tree(xs, inits, combine, axes))
+    jaxpr = _staged(computation, structure, inits)
+    outs = folding.reduce(*xs, *inits, computation=computation, jaxpr=jaxpr, dimensions=axes)
+    return tree.unflatten(structure, outs)
+
+
+def _staged(computation: Computation, structure: Any, inits: Sequence[Any]) -> ClosedJaxpr:
+    """The jaxpr of a computation on pairs of scalars."""
+    avals = [ShapedArray((), aval_of(i).dtype) for i in inits]
+    return stage(_on_leaves(computation, structure), avals * 2, description="a reduction")
 
 
 def _on_leaves(computation: Computation, structure: Any) -> Computation:
@@ -338,67 +348,6 @@ def _reduce_known(name: str, x: Any, init: Any, axes: tuple[int, ...]) -> Any:
     return out if _is_identity(name, init) else _APPLY[name](out, init)
 
 
-def _reduce_tree(
-    xs: Sequence[Any], inits: Sequence[Any], combine: Computation, axes: tuple[int, ...]
-) -> list[Any]:
-    """Halve the rows until one is left."""
-    shape = aval_of(xs[0]).shape
-    kept = reductions.kept_axes(len(shape), axes)
-    rest = tuple(shape[k] for k in kept)
-    rows = [_rows(x, axes, kept) for x in xs]
-    while (n := aval_of(rows[0]).shape[0]) > 1:
-        half, odd = n // 2, n % 2
-        first = [_part(r, 0, half) for r in rows]
-        second = [_part(r, half, 2 * half) for r in rows]
-        joined = map_scalars(combine, first, second)
-        last = [_part(r, n - odd, n) for r in rows]
-        rows = [
-            structural.concatenate(j, r, dimension=0) if odd else j
-            for j, r in zip(joined, last, strict=True)
-        ]
-    start = [
-        structural.broadcast_in_dim(i, shape=(1, *rest), broadcast_dimensions=(), sharding=None)
-        for i in inits
-    ]
-    if aval_of(rows[0]).shape[0]:
-        start = map_scalars(combine, start, rows)
-    return [_reshaped(r, rest) for r in start]
-
-
-def _rows(x: Any, axes: tuple[int, ...], kept: tuple[int, ...]) -> Any:
-    shape = aval_of(x).shape
-    x = structural.transpose(x, permutation=(*axes, *kept))
-    return _reshaped(x, (math.prod(shape[a] for a in axes), *(shape[k] for k in kept)))
-
-
-def _reshaped(x: Any, shape: tuple[int, ...]) -> Any:
-    return structural.reshape(x, new_sizes=shape, dimensions=None, sharding=None)
-
-
-def _part(x: Any, start: int, stop: int) -> Any:
-    shape = aval_of(x).shape
-    return slicing.slice_(
-        x,
-        start_indices=(start, *(0 for _ in shape[1:])),
-        limit_indices=(stop, *shape[1:]),
-        strides=None,
-    )
-
-
-def map_scalars(combine: Computation, xs: Sequence[Any], ys: Sequence[Any]) -> list[Any]:
-    """A function of scalars applied to all elements of arrays of one shape."""
-    shape = aval_of(xs[0]).shape
-    size = math.prod(shape)
-    lanes = [_reshaped(v, (size,)) for v in (*xs, *ys)]
-    outs, dims = batch_flat(combine, size, lanes, [0] * len(lanes), description="a reduction")
-    return [
-        structural.broadcast_in_dim(o, shape=shape, broadcast_dimensions=(), sharding=None)
-        if d is None
-        else _reshaped(o, shape)
-        for o, d in zip(outs, dims, strict=True)
-    ]
-
-
 # --------------------------------------------------------------------------- windows
 
 
@@ -433,8 +382,8 @@ def reduce_window(
         if name in ("sum", "max", "min") and _is_identity(name, inits[0]):
             return late(f"reduce_window_{name}")(xs[0], **windows._asdict())
 
-    combine = _on_leaves(computation, structure)
-    outs = fold_windows(xs, inits, windows, lambda a, b: map_scalars(combine, a, b))
+    jaxpr = _staged(computation, structure, inits)
+    outs = folding.reduce_window(*xs, *inits, jaxpr=jaxpr, consts=(), **windows._asdict())
     return tree.unflatten(structure, outs)
 
 
@@ -470,11 +419,14 @@ reduce_and_p = reductions.reduce_and
 reduce_max_p = reductions.reduce_max
 reduce_min_p = reductions.reduce_min
 reduce_or_p = reductions.reduce_or
+reduce_p = folding.reduce
 reduce_prod_p = reductions.reduce_prod
 reduce_sum_p = reductions.reduce_sum
 reduce_window_max_p = pooling.reduce_window_max
 reduce_window_min_p = pooling.reduce_window_min
+reduce_window_p = folding.reduce_window
 reduce_window_sum_p = pooling.reduce_window_sum
 reduce_xor_p = reductions.reduce_xor
 select_and_gather_add_p = pooling.select_and_gather_add
 select_and_scatter_add_p = pooling.select_and_scatter_add
+select_and_scatter_p = folding.select_and_scatter
