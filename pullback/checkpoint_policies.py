@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pullback.control.policies import (
+    binomial,
     dots_saveable,
     dots_with_no_batch_dims_saveable,
     everything_saveable,
@@ -16,6 +17,7 @@ from pullback.control.policies import (
 )
 
 __all__ = [
+    "binomial",
     "checkpoint_dots",
     "checkpoint_dots_with_no_batch_dims",
     "dots_saveable",

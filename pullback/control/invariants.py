@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pullback.control.loops import bind_while
+from pullback.control.loop_parts import bind_while
+from pullback.control.policies import Binomial
 from pullback.control.scan import bind_scan
 from pullback.core.array import Array
 from pullback.core.avals import aval_of
@@ -46,7 +47,13 @@ def _spread(init: Sequence[Any], fixed: Sequence[bool], outs: Sequence[Any]) -> 
     return [_as_array(x) if f else next(rest) for x, f in zip(init, fixed, strict=True)]
 
 
-def run_while(cond: ClosedJaxpr, body: ClosedJaxpr, init: Sequence[Any]) -> list[Any]:
+def run_while(
+    cond: ClosedJaxpr,
+    body: ClosedJaxpr,
+    init: Sequence[Any],
+    max_steps: int | None = None,
+    remat: Binomial | None = None,
+) -> list[Any]:
     """A while loop; carries that neither change nor matter to the condition are constants."""
     used = {v for eqn in cond.jaxpr.eqns for v in eqn.invars} | set(cond.jaxpr.outvars)
     fixed = [
@@ -54,7 +61,7 @@ def run_while(cond: ClosedJaxpr, body: ClosedJaxpr, init: Sequence[Any]) -> list
         for same, v in zip(_unchanged(body.jaxpr, len(init)), cond.jaxpr.invars, strict=True)
     ]
     if not any(fixed):
-        return bind_while(cond, body, [], [], init)
+        return bind_while(cond, body, [], [], init, max_steps=max_steps, remat=remat)
     ins = body.jaxpr.invars
     new_body = body.jaxpr.replace(
         invars=[*_pick(ins, fixed, True), *_pick(ins, fixed, False)],
@@ -67,6 +74,8 @@ def run_while(cond: ClosedJaxpr, body: ClosedJaxpr, init: Sequence[Any]) -> list
         [],
         _pick(init, fixed, True),
         _pick(init, fixed, False),
+        max_steps=max_steps,
+        remat=remat,
     )
     return _spread(init, fixed, outs)
 

@@ -1,53 +1,42 @@
-"""`while` and `scan`: loops as equations, with their forward, reverse and batching rules."""
+"""`while`: a loop as an equation, with its forward, reverse and batching rules.
+
+Reverse mode keeps the initial values and what the loop is given. Its transpose goes forward once
+more, storing some of the states, and then backwards over the steps (`control/checkpointing.py`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from pullback.control.jit import open_consts, split_list
+from pullback.control.checkpointing import INDEX, bind_backwards
+from pullback.control.checkpointing_sweep import slots_of
+from pullback.control.jit import split_list
+from pullback.control.loop_parts import bind_while, lanes_going, masked, without_residuals
 from pullback.core.avals import aval_of
 from pullback.core.effects import has_io
 from pullback.core.jaxpr import ClosedJaxpr, JaxprEqn, eval_jaxpr
 from pullback.core.primitive import (
     NO_SAMPLES,
+    Linear,
     NotApplicable,
     Primitive,
     Zero,
     instantiate,
 )
-from pullback.ops import elementwise, reductions, structural
 from pullback.transforms.batching import batch_jaxpr, move_batch_axis
-from pullback.transforms.dce import dce_jaxpr
 from pullback.transforms.jvp import jvp_jaxpr
 from pullback.transforms.linearize import (
     HigherOrder,
     PartialTrace,
+    Split,
     merge,
     partial_eval_jaxpr,
 )
 from pullback.transforms.staging import stage
+from pullback.transforms.transpose import add_cotangents, backward_pass
 
-__all__ = ["bind_while", "while_"]
-
-
-def bind_while(
-    cond: ClosedJaxpr, body: ClosedJaxpr, cond_consts: Any, body_consts: Any, init: Sequence[Any]
-) -> list[Any]:
-    """Apply a while loop; constants of the jaxprs become operands."""
-    cond, more_cond = open_consts(cond)
-    body, more_body = open_consts(body)
-    cond_all, body_all = [*more_cond, *cond_consts], [*more_body, *body_consts]
-    outs: list[Any] = while_.bind(
-        *cond_all,
-        *body_all,
-        *init,
-        cond_nconsts=len(cond_all),
-        cond_jaxpr=cond,
-        body_nconsts=len(body_all),
-        body_jaxpr=body,
-    )
-    return outs
+__all__ = ["while_"]
 
 
 def _abstract(*avals: Any, body_jaxpr: ClosedJaxpr, **_: Any) -> list[Any]:
@@ -60,6 +49,7 @@ def _reference(
     cond_jaxpr: ClosedJaxpr,
     body_nconsts: int,
     body_jaxpr: ClosedJaxpr,
+    **_: Any,
 ) -> list[Any]:
     cond_consts, body_consts, carry = split_list(args, cond_nconsts, body_nconsts)
     while bool(eval_jaxpr(cond_jaxpr.jaxpr, cond_jaxpr.consts, *cond_consts, *carry)[0]):
@@ -75,6 +65,7 @@ def _jvp(
     cond_jaxpr: ClosedJaxpr,
     body_nconsts: int,
     body_jaxpr: ClosedJaxpr,
+    **options: Any,
 ) -> tuple[list[Any], list[Any]]:
     cond_consts, body_consts, init = split_list(primals, cond_nconsts, body_nconsts)
     _, const_tangents, init_tangents = split_list(tangents, cond_nconsts, body_nconsts)
@@ -103,7 +94,12 @@ def _jvp(
         cond, [*cond_jaxpr.in_avals[:cond_nconsts], *carry_avals], description="cond of while"
     )
     outs = bind_while(
-        new_cond, new_body, cond_consts, [*body_consts, *consts_dot], [*init, *init_dot]
+        new_cond,
+        new_body,
+        cond_consts,
+        [*body_consts, *consts_dot],
+        [*init, *init_dot],
+        **options,
     )
     rest = iter(outs[n:])
     out_tangents = [
@@ -113,64 +109,115 @@ def _jvp(
     return outs[:n], out_tangents
 
 
-def _transpose(cts: Any, *args: Any, **params: Any) -> Any:
-    raise ValueError(
-        "reverse-mode differentiation does not work through lax.while_loop, nor through "
-        "lax.fori_loop with a traced number of steps: the number of values to keep is not known. "
-        "Use lax.scan, fori_loop with static bounds, or forward mode (jvp, jacfwd)."
+def _transpose(
+    cts: Sequence[Any],
+    *args: Any,
+    cond_nconsts: int,
+    cond_jaxpr: ClosedJaxpr,
+    body_nconsts: int,
+    body_jaxpr: ClosedJaxpr,
+    max_steps: int | None = None,
+    remat: Any = None,
+) -> list[Any]:
+    """A step of the sweep computes the residuals of one step of the loop, and transposes it."""
+    if has_io(cond_jaxpr.effects | body_jaxpr.effects):
+        raise NotImplementedError(
+            "reverse-mode differentiation of while_loop: its steps are computed again for the "
+            "backward pass, and they have an io_callback, which must not run again."
+        )
+    cond_consts, body_consts, init = split_list(args, cond_nconsts, body_nconsts)
+    const_u = [type(x) is Linear for x in body_consts]
+    split, carry_u = _split_body(body_jaxpr, const_u, [type(x) is Linear for x in init])
+    consts = [x for x in body_consts if type(x) is not Linear]
+    n_c, n_s, n_acc = len(consts), carry_u.count(False), const_u.count(True)
+    known, unknown, n_res = split.known, split.unknown, split.num_residuals
+    linear = [Linear(a) for a in unknown.in_avals[n_res:]]
+
+    def step(*operands: Any) -> list[Any]:
+        given, _, state = split_list(operands, n_c, 1)
+        return eval_jaxpr(known.jaxpr, known.consts, *given, *state)[:n_s]
+
+    def back(*operands: Any) -> list[Any]:
+        given, _, state, acc, ct = split_list(operands, n_c, 1, n_s, n_acc)
+        residuals = eval_jaxpr(known.jaxpr, known.consts, *given, *state)[n_s:]
+        outs = backward_pass(unknown.jaxpr, unknown.consts, [*residuals, *linear], ct)[n_res:]
+        more, new = outs[:n_acc], outs[n_acc:]
+        return [
+            *[add_cotangents(a, b) for a, b in zip(acc, more, strict=True)],
+            *map(instantiate, new),
+        ]
+
+    state = [x for x, u in zip(init, carry_u, strict=True) if not u]
+    state_avals = [a for a, u in zip(body_jaxpr.out_avals, carry_u, strict=True) if not u]
+    acc_avals = [x.aval.to_cotangent_aval() for x in body_consts if type(x) is Linear]
+    ct_avals = [
+        a.to_cotangent_aval().strip_weak_type()
+        for a, u in zip(body_jaxpr.out_avals, carry_u, strict=True)
+        if u
+    ]
+    avals = [*map(aval_of, consts), INDEX, *state_avals]
+    outs = bind_backwards(
+        _restricted(cond_jaxpr, cond_nconsts, carry_u),
+        stage(step, avals, description="a step of while"),
+        stage(back, [*avals, *acc_avals, *ct_avals], description="transpose of a step of while"),
+        [cond_consts, consts, consts],
+        state,
+        [
+            *[instantiate(Zero(a)) for a in acc_avals],
+            *[instantiate(ct) for ct, u in zip(cts, carry_u, strict=True) if u],
+        ],
+        length=None,
+        slots=slots_of(remat, state_avals, max_steps),
     )
+    accs, ct_init = iter(outs[:n_acc]), iter(outs[n_acc:])
+    by_carry = [next(ct_init) if u else None for u in carry_u]
+    return [
+        *[None] * cond_nconsts,
+        *[next(accs) if u else None for u in const_u],
+        *[ct if type(x) is Linear else None for ct, x in zip(by_carry, init, strict=True)],
+    ]
+
+
+def _split_body(
+    body: ClosedJaxpr, const_unknown: Sequence[bool], carry_unknown: Sequence[bool]
+) -> tuple[Split, list[bool]]:
+    """The body split by what becomes unknown in any step, and which carries do."""
+    carry_u = list(carry_unknown)
+    while True:
+        split = partial_eval_jaxpr(body, [*const_unknown, *carry_u], force_unknown=carry_u)
+        if split.out_unknown == carry_u:
+            return split, carry_u
+        carry_u = [a or b for a, b in zip(carry_u, split.out_unknown, strict=True)]
+
+
+def _restricted(cond: ClosedJaxpr, n_consts: int, carry_u: Sequence[bool]) -> ClosedJaxpr:
+    """The condition as a function of the known carries alone."""
+    invars = cond.jaxpr.invars
+    kept = [v for v, u in zip(invars[n_consts:], carry_u, strict=True) if not u]
+    return ClosedJaxpr(cond.jaxpr.replace(invars=[*invars[:n_consts], *kept]), cond.consts)
 
 
 def _split(trace: PartialTrace, args: Sequence[Any], params: dict[str, Any]) -> list[Any]:
     """Carries that never depend on unknowns are computed; the loop is recorded for the rest."""
     cond_nconsts, body_nconsts = params["cond_nconsts"], params["body_nconsts"]
-    cond_jaxpr, body_jaxpr = params["cond_jaxpr"], params["body_jaxpr"]
     unknown = [trace.is_unknown(x) for x in args]
     cond_u, body_u, carry_u = split_list(unknown, cond_nconsts, body_nconsts)
-    while True:
-        split = partial_eval_jaxpr(body_jaxpr, body_u + carry_u, force_unknown=carry_u)
-        if split.out_unknown == carry_u:
-            break
-        carry_u = [a or b for a, b in zip(carry_u, split.out_unknown, strict=True)]
-    cond_split = partial_eval_jaxpr(cond_jaxpr, cond_u + carry_u)
+    split, carry_u = _split_body(params["body_jaxpr"], body_u, carry_u)
+    cond_split = partial_eval_jaxpr(params["cond_jaxpr"], cond_u + carry_u)
+    recorded: list[Any] = trace.record(while_, args, params)
     if any(cond_split.out_unknown) or all(carry_u):
-        outs: list[Any] = trace.record(while_, args, params)
-        return outs
-    known_outs = _run_known(args, carry_u, unknown, params)
-    recorded = trace.record(while_, args, params)
-    return merge(carry_u, known_outs, [x for x, u in zip(recorded, carry_u, strict=True) if u])
-
-
-def _run_known(
-    args: Sequence[Any], carry_u: list[bool], unknown: list[bool], params: dict[str, Any]
-) -> list[Any]:
-    """The loop over the known carries alone."""
-    cond_nconsts, body_nconsts = params["cond_nconsts"], params["body_nconsts"]
+        return recorded
     cond_consts, body_consts, init = split_list(args, cond_nconsts, body_nconsts)
-    keep = [not u for u in carry_u]
-    body_jaxpr, used_body = dce_jaxpr(params["body_jaxpr"].jaxpr, keep)
-    cond_jaxpr = params["cond_jaxpr"].jaxpr
-    const_used, carry_used = used_body[:body_nconsts], used_body[body_nconsts:]
-    carry_vars = [
-        v for v, k in zip(params["body_jaxpr"].jaxpr.invars[body_nconsts:], keep, strict=True) if k
-    ]
-    const_vars = [
-        v
-        for v, u in zip(params["body_jaxpr"].jaxpr.invars[:body_nconsts], const_used, strict=True)
-        if u
-    ]
-    del carry_used
-    body = body_jaxpr.replace(invars=[*const_vars, *carry_vars])
-    cond_carry = [v for v, k in zip(cond_jaxpr.invars[cond_nconsts:], keep, strict=True) if k]
-    cond = cond_jaxpr.replace(invars=[*cond_jaxpr.invars[:cond_nconsts], *cond_carry])
-    cond = dce_jaxpr(cond, [True], keep_invars=True)[0]
-    return bind_while(
-        ClosedJaxpr(cond, params["cond_jaxpr"].consts),
-        ClosedJaxpr(body, params["body_jaxpr"].consts),
+    known_outs = bind_while(
+        without_residuals(cond_split),
+        without_residuals(split),
         cond_consts,
-        [x for x, u in zip(body_consts, const_used, strict=True) if u],
-        [x for x, k in zip(init, keep, strict=True) if k],
+        [x for x, u in zip(body_consts, body_u, strict=True) if not u],
+        [x for x, u in zip(init, carry_u, strict=True) if not u],
+        max_steps=params.get("max_steps"),
+        remat=params.get("remat"),
     )
+    return merge(carry_u, known_outs, [x for x, u in zip(recorded, carry_u, strict=True) if u])
 
 
 def _dce(eqn: JaxprEqn, used: Sequence[bool]) -> tuple[list[bool], JaxprEqn | None]:
@@ -186,6 +233,7 @@ def _batch(
     cond_jaxpr: ClosedJaxpr,
     body_nconsts: int,
     body_jaxpr: ClosedJaxpr,
+    **options: Any,
 ) -> tuple[list[Any], list[int | None]]:
     batched = [d is not None for d in dims]
     cond_b, body_b, carry_b = split_list(batched, cond_nconsts, body_nconsts)
@@ -211,46 +259,12 @@ def _batch(
             "over the lanes."
         )
     if not pred_batched[0]:
-        outs = bind_while(new_cond, new_body, cond_consts, body_consts, init)
+        outs = bind_while(new_cond, new_body, cond_consts, body_consts, init, **options)
     else:
-        outs = _while_with_mask(new_cond, new_body, cond_consts, body_consts, init)
+        step = masked(new_cond, new_body, cond_nconsts, body_nconsts, len(init), 0)
+        ends, consts = lanes_going(new_cond), [*cond_consts, *body_consts]
+        outs = bind_while(ends, step, cond_consts, consts, init, **options)
     return outs, [0 if b else None for b in carry_b]
-
-
-def _while_with_mask(
-    cond: ClosedJaxpr, body: ClosedJaxpr, cond_consts: Any, body_consts: Any, init: Any
-) -> list[Any]:
-    """Lanes stop one by one: the loop runs while any lane wants to, and finished lanes keep."""
-    nc = len(cond_consts)
-
-    def new_cond(*args: Any) -> list[Any]:
-        (pred,) = eval_jaxpr(cond.jaxpr, cond.consts, *args)
-        return [reductions.reduce_or(pred, axes=(0,), out_sharding=None)]
-
-    def new_body(*args: Any) -> list[Any]:
-        cs, bs, carry = split_list(args, nc, len(body_consts))
-        (pred,) = eval_jaxpr(cond.jaxpr, cond.consts, *cs, *carry)
-        new = eval_jaxpr(body.jaxpr, body.consts, *bs, *carry)
-        return [select_lanes(pred, n, old) for n, old in zip(new, carry, strict=True)]
-
-    carry_avals = body.out_avals
-    cond_avals = cond.in_avals[:nc]
-    body_avals = body.in_avals[: len(body_consts)]
-    staged_cond = stage(new_cond, [*cond_avals, *carry_avals], description="cond of while")
-    staged_body = stage(
-        new_body, [*cond_avals, *body_avals, *carry_avals], description="body of while"
-    )
-    return bind_while(staged_cond, staged_body, cond_consts, [*cond_consts, *body_consts], init)
-
-
-def select_lanes(pred: Any, on_true: Any, on_false: Any) -> Any:
-    """Choose lane by lane; `pred` has one axis, the first of the others."""
-    shape = on_true.aval.shape
-    if pred.aval.shape != shape:
-        pred = structural.broadcast_in_dim(
-            pred, shape=shape, broadcast_dimensions=(0,), sharding=None
-        )
-    return elementwise.select_n(pred, on_false, on_true)
 
 
 def _lower(
@@ -260,6 +274,7 @@ def _lower(
     cond_jaxpr: ClosedJaxpr,
     body_nconsts: int,
     body_jaxpr: ClosedJaxpr,
+    **_: Any,
 ) -> list[Any]:
     cond_consts, body_consts, init = split_list(xs, cond_nconsts, body_nconsts)
     results: list[Any] = b.while_loop(cond_jaxpr, body_jaxpr, cond_consts, body_consts, init)

@@ -25,6 +25,7 @@ from pullback.core.primitive import (
 from pullback.errors import UnsupportedError
 
 __all__ = [
+    "Binomial",
     "DotsSaveable",
     "Offloadable",
     "Policy",
@@ -32,6 +33,7 @@ __all__ = [
     "SaveAnyNamesButThese",
     "SaveOnlyTheseNames",
     "Saveable",
+    "binomial",
     "checkpoint_name",
     "dots_saveable",
     "dots_with_no_batch_dims_saveable",
@@ -186,6 +188,41 @@ class SaveAnyNamesButThese:
 
     def __call__(self, prim: Primitive, *_: Any, **params: Any) -> bool:
         return prim is name and params["name"] not in self.names
+
+
+@dataclass(frozen=True)
+class Binomial:
+    """Keep nothing but some of the states of loops: `slots` of them at a time."""
+
+    slots: int | None
+
+    def __call__(self, *_: Any, **__: Any) -> bool:
+        return False
+
+
+def binomial(slots: int | None = None) -> Binomial:
+    """A policy for loops: the backward pass stores `slots` carries at a time.
+
+    The other carries are computed again, from the nearest stored one before them, by the binomial
+    schedule (A. Griewank and A. Walther, "Algorithm 799: Revolve", ACM TOMS 26, 2000): a loop of
+    `n` steps computes each of them at most `r` times more, where r is the smallest number with
+    C(slots + r, slots) >= n. Memory is `slots` carries instead of `n` rows of residuals. Without
+    `slots` there are as many as make r = 2, about sqrt(2 n).
+
+    It is taken by `lax.scan`, `lax.fori_loop` and `lax.while_loop` (`remat=`), and by `checkpoint`
+    (`policy=`), where it concerns the loops in the function.
+
+    >>> import pullback as pb, pullback.numpy as jnp
+    >>> from pullback import lax
+    >>> policy = binomial(slots=3)
+    >>> def f(x):
+    ...     return lax.scan(lambda c, _: (jnp.sin(c), None), x, None, length=100, remat=policy)[0]
+    >>> bool(abs(pb.grad(f)(1.0)) < 1.0)
+    True
+    """
+    if slots is not None and (slots != int(slots) or slots < 1):
+        raise ValueError(f"binomial: slots must be a positive integer, got {slots!r}")
+    return Binomial(None if slots is None else int(slots))
 
 
 def save_only_these_names(*names_which_can_be_saved: str) -> Policy:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from pullback import tree
 from pullback.control.custom import batched_operands
 from pullback.control.jit import open_consts
-from pullback.control.policies import Policy
+from pullback.control.policies import Binomial, Policy
 from pullback.control.saving import split_by_policy
 from pullback.core.avals import aval_of
 from pullback.core.jaxpr import (
@@ -233,6 +233,8 @@ def checkpoint(
         flat = FlatFunction(partial, in_tree)
         avals = [aval_of(x) for x in leaves]
         closed = stage(flat, avals, description=f"{describe_function(fun)} for checkpoint")
+        if isinstance(policy, Binomial):
+            closed = _with_policy(closed, policy)
         params = {"prevent_cse": cse, "differentiated": False, "policy": policy}
         return flat.out_tree.unflatten(bind_remat(closed, leaves, params))
 
@@ -260,6 +262,29 @@ def remat(
         static_argnums=static_argnums,
         concrete=concrete,
     )
+
+
+def _with_policy(closed: ClosedJaxpr, policy: Binomial) -> ClosedJaxpr:
+    """The outermost loops get the policy, unless they have one."""
+    return ClosedJaxpr(
+        closed.jaxpr.replace(eqns=[_eqn_with_policy(e, policy) for e in closed.jaxpr.eqns]),
+        closed.consts,
+    )
+
+
+def _eqn_with_policy(eqn: JaxprEqn, policy: Binomial) -> JaxprEqn:
+    params = eqn.params
+    match eqn.primitive.name:
+        case "scan" | "while" if params["remat"] is None:
+            return eqn.replace(params=params | {"remat": policy})
+        case "jit":
+            inner = _with_policy(params["jaxpr"], policy)
+            return eqn.replace(params=params | {"jaxpr": inner})
+        case "cond":
+            branches = tuple(_with_policy(b, policy) for b in params["branches"])
+            return eqn.replace(params=params | {"branches": branches})
+        case _:
+            return eqn
 
 
 def _names_of(fun: Callable[..., Any], nums: Sequence[int]) -> list[str]:

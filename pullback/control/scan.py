@@ -7,7 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from pullback.control.checkpointing import INDEX, bind_backwards
+from pullback.control.checkpointing_sweep import read_row, slots_of, write_row
 from pullback.control.jit import open_consts, split_list
+from pullback.control.loop_parts import without_residuals
+from pullback.control.policies import Binomial
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.jaxpr import ClosedJaxpr, JaxprEqn, eval_jaxpr
 from pullback.core.primitive import (
@@ -17,11 +21,19 @@ from pullback.core.primitive import (
     Primitive,
     Zero,
     instantiate,
+    is_linear,
 )
+from pullback.ops import elementwise
 from pullback.transforms.batching import batch_jaxpr, move_batch_axis
 from pullback.transforms.dce import dce_jaxpr
 from pullback.transforms.jvp import jvp_jaxpr
-from pullback.transforms.linearize import HigherOrder, PartialTrace, merge, partial_eval_jaxpr
+from pullback.transforms.linearize import (
+    HigherOrder,
+    PartialTrace,
+    Split,
+    merge,
+    partial_eval_jaxpr,
+)
 from pullback.transforms.staging import stage
 from pullback.transforms.transpose import add_cotangents, backward_pass
 
@@ -38,6 +50,7 @@ def bind_scan(
     reverse: bool,
     unroll: int = 1,
     _split_transpose: bool = False,
+    remat: Binomial | None = None,
 ) -> list[Any]:
     """Apply a scan; constants of the body become operands."""
     body, more = open_consts(body)
@@ -54,6 +67,7 @@ def bind_scan(
         num_carry=len(init),
         unroll=unroll,
         _split_transpose=_split_transpose,
+        remat=remat,
     )
     return outs
 
@@ -68,7 +82,7 @@ def _stacked(aval: Any, length: int) -> Any:
 
 def _loop_params(params: dict[str, Any]) -> dict[str, Any]:
     names = ("length", "reverse", "unroll", "_split_transpose")
-    return {name: params[name] for name in names}
+    return {name: params[name] for name in names} | {"remat": params.get("remat")}
 
 
 def _abstract(*avals: Any, jaxpr: ClosedJaxpr, num_carry: int, length: int, **_: Any) -> list[Any]:
@@ -99,6 +113,11 @@ def _reference(
 def physical(aval: Any) -> Any:
     """The NumPy dtype that stores an aval's elements."""
     return getattr(aval.dtype, "physical", aval.dtype)
+
+
+def _parts(xs: Sequence[Any], params: dict[str, Any]) -> list[list[Any]]:
+    """Operands as constants, initial carry and rows."""
+    return split_list(xs, params["num_consts"], params["num_carry"])
 
 
 def _nonzero(tangents: Sequence[Any]) -> list[bool]:
@@ -165,15 +184,10 @@ def _split(trace: PartialTrace, args: Sequence[Any], params: dict[str, Any]) -> 
     body, nc, n = params["jaxpr"], params["num_consts"], params["num_carry"]
     unknown = [trace.is_unknown(x) for x in args]
     const_u, carry_u, xs_u = split_list(unknown, nc, n)
-    n_ys = len(body.out_avals) - n
-    while True:
-        split = partial_eval_jaxpr(
-            body, const_u + carry_u + xs_u, force_unknown=carry_u + [False] * n_ys
-        )
-        if split.out_unknown[:n] == carry_u:
-            break
-        carry_u = [a or b for a, b in zip(carry_u, split.out_unknown[:n], strict=True)]
+    split, carry_u = _split_body(body, const_u, carry_u, xs_u)
     now_unknown = const_u + carry_u + xs_u
+    if params.get("remat") is not None:
+        return _split_whole(trace, args, params, split, now_unknown)
     known_args = [x for x, u in zip(args, now_unknown, strict=True) if not u]
     unknown_args = [x for x, u in zip(args, now_unknown, strict=True) if u]
     n_kc, n_kn = const_u.count(False), carry_u.count(False)
@@ -210,6 +224,44 @@ def _split(trace: PartialTrace, args: Sequence[Any], params: dict[str, Any]) -> 
         },
     )
     return merge(split.out_unknown, carry_and_ys, unknown_outs)
+
+
+def _split_body(
+    body: ClosedJaxpr,
+    const_u: Sequence[bool],
+    carry_unknown: Sequence[bool],
+    xs_u: Sequence[bool],
+) -> tuple[Split, list[bool]]:
+    """The body split by what becomes unknown in any step, and which carries do."""
+    carry_u, n = list(carry_unknown), len(carry_unknown)
+    n_ys = len(body.out_avals) - n
+    while True:
+        split = partial_eval_jaxpr(
+            body, [*const_u, *carry_u, *xs_u], force_unknown=carry_u + [False] * n_ys
+        )
+        if split.out_unknown[:n] == carry_u:
+            return split, carry_u
+        carry_u = [a or b for a, b in zip(carry_u, split.out_unknown[:n], strict=True)]
+
+
+def _split_whole(
+    trace: PartialTrace,
+    args: Sequence[Any],
+    params: dict[str, Any],
+    split: Split,
+    unknown: Sequence[bool],
+) -> list[Any]:
+    """With a binomial policy: no residuals; what is recorded is the whole loop."""
+    recorded: list[Any] = trace.record(scan, args, params)
+    if all(split.out_unknown):
+        return recorded
+    known = [
+        [x for x, u in zip(part, flags, strict=True) if not u]
+        for part, flags in zip(_parts(args, params), _parts(unknown, params), strict=True)
+    ]
+    known_outs = bind_scan(without_residuals(split), *known, **_loop_params(params))
+    rest = [x for x, u in zip(recorded, split.out_unknown, strict=True) if u]
+    return merge(split.out_unknown, known_outs, rest)
 
 
 def _bind_known(
@@ -271,6 +323,8 @@ def _dce(eqn: JaxprEqn, used: Sequence[bool]) -> tuple[list[bool], JaxprEqn | No
 
 
 def _transpose(cts: Sequence[Any], *args: Any, **params: Any) -> list[Any]:
+    if params.get("remat") is not None:
+        return _transpose_sweep(cts, *args, **params)
     body, nc, n = params["jaxpr"], params["num_consts"], params["num_carry"]
     consts, init, xs = split_list(args, nc, n)
     const_lin = [type(x) is Linear for x in consts]
@@ -324,6 +378,84 @@ def _transpose(cts: Sequence[Any], *args: Any, **params: Any) -> list[Any]:
         *[next(it_c) if lin else None for lin in const_lin],
         *[ct if type(x) is Linear else None for ct, x in zip(out_carry, init, strict=True)],
         *[next(it_x) if lin else None for lin in xs_lin],
+    ]
+
+
+def _transpose_sweep(cts: Sequence[Any], *args: Any, **params: Any) -> list[Any]:
+    """A sweep over the steps, which keeps as many carries as the policy says."""
+    body, length = params["jaxpr"], params["length"]
+    consts, init, xs = _parts(args, params)
+    const_u, carry_u, xs_u = ([type(x) is Linear for x in part] for part in (consts, init, xs))
+    split, carry_u = _split_body(body, const_u, carry_u, xs_u)
+    known, unknown, n_res = split.known, split.unknown, split.num_residuals
+    n_known = len(known.out_avals) - n_res
+    given = [
+        [x for x, u in zip(part, flags, strict=True) if not u]
+        for part, flags in zip((consts, init, xs), (const_u, carry_u, xs_u), strict=True)
+    ]
+    linear = [Linear(a) for a in unknown.in_avals[n_res:]]
+    n = params["num_carry"]
+    ys_u = split.out_unknown[n:]
+    ct_ys = [ct for ct, u in zip(cts[n:], ys_u, strict=True) if u]
+    given_ys = _given(ct_ys)
+    sizes = (len(given[0]), len(given[2]))
+    n_s, n_acc, n_ct = len(given[1]), const_u.count(True), carry_u.count(True)
+
+    def row_number(i: Any) -> Any:
+        return elementwise.sub(np.int32(length - 1), i) if params["reverse"] else i
+
+    def rows(i: Any, values: Sequence[Any]) -> list[Any]:
+        return [read_row(x, row_number(i)) for x in values]
+
+    def step(*operands: Any) -> list[Any]:
+        c, x, (i,), state = split_list(operands, *sizes, 1)
+        outs = eval_jaxpr(known.jaxpr, known.consts, *c, *state, *rows(i, x))
+        return outs[:n_s]
+
+    def back(*operands: Any) -> list[Any]:
+        c, x, ct_y, (i,), state, acc, ct, out = split_list(
+            operands, *sizes, len(given_ys), 1, n_s, n_acc, n_ct
+        )
+        residuals = eval_jaxpr(known.jaxpr, known.consts, *c, *state, *rows(i, x))[n_known:]
+        it_y = iter(rows(i, ct_y))
+        row_cts = [Zero(_row(y.aval)) if type(y) is Zero else next(it_y) for y in ct_ys]
+        ins = [*residuals, *linear]
+        outs = backward_pass(unknown.jaxpr, unknown.consts, ins, [*ct, *row_cts])[n_res:]
+        more, new, new_rows = split_list(outs, n_acc, n_ct)
+        at = row_number(i)
+        return [
+            *[add_cotangents(a, b) for a, b in zip(acc, more, strict=True)],
+            *map(instantiate, new),
+            *[write_row(o, instantiate(r), at) for o, r in zip(out, new_rows, strict=True)],
+        ]
+
+    state_avals = [a for a, u in zip(body.out_avals[:n], carry_u, strict=True) if not u]
+    ct_carry = [instantiate(ct) for ct, u in zip(cts[:n], carry_u, strict=True) if u]
+    zeros = [instantiate(Zero(x.aval.to_cotangent_aval())) for x in [*consts, *xs] if is_linear(x)]
+    acc, out_rows = zeros[:n_acc], zeros[n_acc:]
+    fixed = [*map(aval_of, [*given[0], *given[2]])]
+    now = [INDEX, *state_avals]
+    results = [aval_of(x).strip_weak_type() for x in [*acc, *ct_carry, *out_rows]]
+    outs = bind_backwards(
+        None,
+        stage(step, [*fixed, *now], description="a step of scan"),
+        stage(
+            back,
+            [*fixed, *map(aval_of, given_ys), *now, *results],
+            description="transpose of a step of scan",
+        ),
+        [[], [*given[0], *given[2]], [*given[0], *given[2], *given_ys]],
+        given[1],
+        [*acc, *ct_carry, *out_rows],
+        length=length,
+        slots=slots_of(params["remat"], state_avals, length),
+    )
+    accs, cts_init, cts_xs = map(iter, split_list(outs, n_acc, n_ct))
+    by_carry = [next(cts_init) if u else None for u in carry_u]
+    return [
+        *[next(accs) if u else None for u in const_u],
+        *[ct if is_linear(x) else None for ct, x in zip(by_carry, init, strict=True)],
+        *[next(cts_xs) if u else None for u in xs_u],
     ]
 
 

@@ -13,6 +13,7 @@ _WIDTH: Final = 80
 
 _HIDDEN: Final[dict[str, frozenset[str]]] = {
     "broadcast_in_dim": frozenset(("shape",)),
+    "check": frozenset(("signatures", "sites")),
     "cond": frozenset(("linear",)),
     "jit": frozenset(("donated_invars", "inline", "keep_unused")),
     "scan": frozenset(("linear",)),
@@ -25,6 +26,8 @@ _HIDDEN_IF_NONE: Final[dict[str, frozenset[str]]] = {
     "custom_jvp_call": frozenset(("num_consts",)),
     "custom_vjp_call": frozenset(("num_consts",)),
     "dot_general": frozenset(("out_sharding", "precision", "preferred_element_type")),
+    "scan": frozenset(("remat",)),
+    "while": frozenset(("max_steps", "remat")),
 }
 _ORDER: Final = {
     "custom_jvp_call": ("name", "call_jaxpr", "jvp", "num_consts", "symbolic_zeros"),
@@ -124,6 +127,9 @@ def _shown(eqn: Any) -> list[tuple[str, Any]]:
 
 def _eqn_lines(eqn: Any, names: _Names, indent: int) -> Iterator[str]:
     pad = " " * indent
+    if eqn.primitive.name in _ON_REFS:
+        yield pad + _ref_line(eqn, names)
+        return
     ins = " ".join(_atom(v, names) for v in eqn.invars)
     outs = " ".join(_binder(v, names) for v in eqn.outvars)
     head = f"{pad}{outs} = {eqn.primitive.name}" if outs else f"{pad}{eqn.primitive.name}"
@@ -141,6 +147,25 @@ def _eqn_lines(eqn: Any, names: _Names, indent: int) -> Iterator[str]:
     for text in texts:
         yield f"{pad}  {text}"
     yield f"{pad}] {ins}"
+
+
+_ON_REFS: Final = frozenset(("addupdate", "get", "swap"))
+
+
+def _ref_line(eqn: Any, names: _Names) -> str:
+    """Reads and writes of references, as assignments: `c:f32[] <- b[0]`, `b[1] <- d`."""
+    name, n = eqn.primitive.name, 1 if eqn.primitive.name == "get" else 2
+    operands = iter([_atom(v, names) for v in eqn.invars[n:]])
+    chain = "".join(t.text(operands) for t in eqn.params["transforms"]) or "[...]"
+    part = _atom(eqn.invars[0], names) + chain
+    if name == "get":
+        return f"{_binder(eqn.outvars[0], names)} <- {part}"
+    value = _atom(eqn.invars[1], names)
+    if name == "addupdate":
+        return f"{part} += {value}"
+    if _is_drop(eqn.outvars[0]):
+        return f"{part} <- {value}"
+    return f"{_binder(eqn.outvars[0], names)}, {part} <- {part}, {value}"
 
 
 def _inlined_names(eqn: Any, names: _Names) -> _Names:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from pullback import config, tree
 from pullback.control.cond import bind_cond
 from pullback.control.invariants import run_scan, run_while
+from pullback.control.policies import Binomial
 from pullback.core import dtypes
 from pullback.core.array import Array
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.jaxpr import ClosedJaxpr, DebugInfo, eval_jaxpr
+from pullback.core.refs import check_aliases
 from pullback.core.source import describe_function
 from pullback.core.trace import is_concrete
 from pullback.errors import shapes_text
@@ -25,6 +27,8 @@ from pullback.transforms.mapping import vmap
 from pullback.transforms.shaping import concatenate_rows, reshape_to, row, stack_rows
 from pullback.transforms.shaping import rows as rows_of
 from pullback.transforms.staging import stage
+
+_MOST_STEPS: Final = np.iinfo(np.int32).max
 
 __all__ = ["cond", "fori_loop", "map", "scan", "switch", "while_loop"]
 
@@ -41,6 +45,7 @@ def _operands(value: Any, name: str) -> tuple[list[Any], Any]:
     leaves, structure = tree.flatten(value)
     for x in leaves:
         check_operand(x, name)
+    check_aliases(name, (), leaves)
     return leaves, structure
 
 
@@ -99,11 +104,17 @@ def scan(
     reverse: bool = False,
     unroll: int | bool = 1,
     _split_transpose: bool = False,
+    *,
+    remat: Binomial | None = None,
 ) -> tuple[Any, Any]:
     """Run `carry, y = f(carry, x)` over the rows of `xs`; the final carry and the stacked ys.
 
     `xs` is a pytree of arrays with the same first axis, or None together with `length`. The carry
     keeps its structure, shapes and dtypes. With `reverse` the last row comes first.
+
+    Reverse mode stacks what each step's derivative needs, row by row. With
+    `remat=checkpoint_policies.binomial(slots)` it stores `slots` carries at a time instead, and
+    computes the others again.
 
     >>> import pullback.numpy as jnp
     >>> from pullback import lax
@@ -143,6 +154,7 @@ def scan(
         reverse=bool(reverse),
         unroll=length if unroll is True else int(unroll),
         _split_transpose=_split_transpose,
+        remat=_checked_policy("scan", remat),
     )
     return children[0].unflatten(outs[:n]), children[1].unflatten(outs[n:])
 
@@ -204,19 +216,72 @@ def _while_in_python(cond_fun: Any, body_fun: Any, value: Any) -> tuple[Any, boo
 
 
 def while_loop(
-    cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], init_val: Any
+    cond_fun: Callable[[Any], Any],
+    body_fun: Callable[[Any], Any],
+    init_val: Any,
+    *,
+    max_steps: int | None = None,
+    remat: Binomial | None = None,
 ) -> Any:
     """Run `val = body_fun(val)` while `cond_fun(val)` is true; the final value.
 
-    The value keeps its structure, shapes and dtypes. Forward mode works through it, reverse mode
-    does not.
+    The value keeps its structure, shapes and dtypes. With `max_steps` the loop ends after so many
+    steps at the latest.
 
-    >>> from pullback import lax
+    Reverse mode works through it although the number of steps is not known. The backward pass runs
+    the loop once more, storing some of the values on the way, and then goes back step by step,
+    computing again what was not stored (A. Griewank and A. Walther, "Algorithm 799: Revolve", ACM
+    TOMS 26, 2000; for a number of steps that is not known, P. Stumm and A. Walther, SIAM J. Sci.
+    Comput. 32, 2010). Memory is bounded: `remat=checkpoint_policies.binomial(slots)` says how many
+    values are stored at a time; otherwise 32, or up to 1024 if they are small (64 KiB in all), and
+    no more than `max_steps`, if enough of them to compute each step at most about twice again.
+    With n steps and s slots each step is computed again about r times, where C(s + r, s) = n: not
+    at all more for n <= s / 2, and a number that grows like log n. Steps are counted in 32 bits.
+    Callbacks for debugging run again with their steps.
+
+    >>> from pullback import grad, lax
     >>> int(lax.while_loop(lambda n: n < 10, lambda n: 2 * n, 1))
     16
+    >>> float(grad(lambda x: lax.while_loop(lambda y: y < 10.0, lambda y: y * y, x))(2.0))
+    32.0
     """
     check_callable(cond_fun, "while_loop")
     check_callable(body_fun, "while_loop")
+    if max_steps is None:
+        return _while_loop(cond_fun, body_fun, init_val, None, remat)
+    most = operator.index(max_steps)
+    if not 0 <= most <= _MOST_STEPS:
+        raise ValueError(f"while_loop: max_steps must be from 0 to {_MOST_STEPS}, got {max_steps}")
+    _, value = _while_loop(
+        lambda counted: elementwise.and_(
+            elementwise.lt(counted[0], np.int32(most)), cond_fun(counted[1])
+        ),
+        lambda counted: (elementwise.add(counted[0], np.int32(1)), body_fun(counted[1])),
+        (np.int32(0), init_val),
+        most,
+        remat,
+    )
+    return value
+
+
+def _checked_policy(name: str, remat: Any) -> Binomial | None:
+    if remat is not None and not isinstance(remat, Binomial):
+        raise TypeError(
+            f"{name}: remat must be a policy for loops, checkpoint_policies.binomial(...), got "
+            f"{remat!r}. Other policies are those of jax.checkpoint, applied to the body."
+        )
+    return remat
+
+
+def _while_loop(
+    cond_fun: Callable[[Any], Any],
+    body_fun: Callable[[Any], Any],
+    init_val: Any,
+    max_steps: int | None,
+    remat: Any,
+) -> Any:
+    """A loop that ends by itself; after `max_steps` at the latest, if that is not None."""
+    remat = _checked_policy("while_loop", remat)
     init, init_tree = _operands(init_val, "while_loop")
     if config.disable_jit():
         value, finished = _while_in_python(cond_fun, body_fun, init_tree.unflatten(init))
@@ -241,7 +306,7 @@ def while_loop(
             f"while_loop: {describe_function(cond_fun)} must return a boolean scalar, got "
             f"{cond_tree.unflatten(out)}"
         )
-    return init_tree.unflatten(run_while(cond, body, init))
+    return init_tree.unflatten(run_while(cond, body, init, max_steps, remat))
 
 
 def fori_loop(
@@ -251,10 +316,13 @@ def fori_loop(
     init_val: Any,
     *,
     unroll: Any = None,
+    max_steps: int | None = None,
+    remat: Binomial | None = None,
 ) -> Any:
     """Run `val = body_fun(i, val)` for i from `lower` to `upper - 1`; the final value.
 
-    With bounds that are Python numbers reverse mode works through it.
+    With bounds that are Python numbers it is a `scan`, with traced ones a `while_loop`; reverse
+    mode works through both, and `remat` is passed on. It ends after `max_steps` at the latest.
 
     >>> from pullback import lax
     >>> int(lax.fori_loop(0, 5, lambda i, total: total + i, 0))
@@ -268,6 +336,7 @@ def fori_loop(
     dtype = dtypes.result_type(lower, upper)
     if is_concrete(lower) and is_concrete(upper):
         first, count = int(lower), max(int(upper) - int(lower), 0)
+        count = count if max_steps is None else min(count, max_steps)
 
         def step(carry: Any, _: Any) -> Any:
             i, value = carry
@@ -280,13 +349,16 @@ def fori_loop(
             None,
             length=count,
             unroll=1 if unroll is None else unroll,
+            remat=remat,
         )
         return result
     lower, upper = (
         x if aval_of(x).dtype == dtype else _with_aval(x, ShapedArray((), dtype))
         for x in (lower, upper)
     )
-    result = while_loop(
+    if max_steps is not None:
+        upper = elementwise.min_(upper, elementwise.add(lower, dtype.type(max_steps)))
+    result = _while_loop(
         lambda carry: elementwise.lt(carry[0], carry[1]),
         lambda carry: (
             elementwise.add(carry[0], dtype.type(1)),
@@ -294,6 +366,8 @@ def fori_loop(
             body_fun(carry[0], carry[2]),
         ),
         (lower, upper, init_val),
+        max_steps,
+        remat,
     )
     return result[2]
 
