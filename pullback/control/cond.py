@@ -45,19 +45,25 @@ def bind_cond(index: Any, branches: Sequence[ClosedJaxpr], args: Sequence[Any]) 
     consts = [c for _, cs in opened for c in cs]
     if not consts:
         return cond.bind(index, *args, branches=tuple(branches))  # type: ignore[no-any-return]
-    avals = [v.aval for b, cs in opened for v in b.jaxpr.invars[: len(cs)]]
-    padded, start = [], 0
-    for closed, cs in opened:
-        padded.append(_pad_arguments(closed.jaxpr, len(cs), avals, start))
-        start += len(cs)
-    return cond.bind(index, *consts, *args, branches=tuple(padded))  # type: ignore[no-any-return]
+    shared = {id(c): c for c in consts}
+    places = {key: i for i, key in enumerate(shared)}
+    avals = [aval_of(c) for c in shared.values()]
+    padded = [
+        _pad_arguments(closed.jaxpr, [places[id(c)] for c in cs], avals) for closed, cs in opened
+    ]
+    outs: list[Any] = cond.bind(index, *shared.values(), *args, branches=tuple(padded))
+    return outs
 
 
-def _pad_arguments(jaxpr: Jaxpr, n: int, avals: Sequence[Any], start: int) -> ClosedJaxpr:
-    """`jaxpr`, whose first `n` arguments are its own constants, as a function of everybody's."""
-    own, rest = jaxpr.invars[:n], jaxpr.invars[n:]
+def _pad_arguments(jaxpr: Jaxpr, places: Sequence[int], avals: Sequence[Any]) -> ClosedJaxpr:
+    """`jaxpr`, whose first arguments are its own constants, as a function of everybody's.
+
+    `places` says where its own are among them.
+    """
+    own, rest = jaxpr.invars[: len(places)], jaxpr.invars[len(places) :]
     everybody = [Var(a) for a in avals]
-    everybody[start : start + n] = own
+    for i, v in zip(places, own, strict=True):
+        everybody[i] = v
     return ClosedJaxpr(jaxpr.replace(invars=[*everybody, *rest]), [])
 
 

@@ -32,6 +32,7 @@ from pullback.core.primitive import (
     Zero,
     instantiate,
 )
+from pullback.core.refs import wrapped
 from pullback.core.source import describe_function
 from pullback.core.trace import EVAL, current_trace
 from pullback.ops import conversion
@@ -188,8 +189,8 @@ class custom_jvp(CustomFunction):
 
         def rule(*operands: Any) -> list[Any]:
             n = len(operands) // 2
-            primals, _ = in_tree.unflatten(operands[:n])
-            dots, _ = in_tree.unflatten([to_symbolic(t) for t in operands[n:]])
+            primals, _ = in_tree.unflatten(wrapped(operands[:n]))
+            dots, _ = in_tree.unflatten(wrapped([to_symbolic(t) for t in operands[n:]]))
             pair = jvp(*nondiff, primals, dots)
             if not isinstance(pair, (tuple, list)) or len(pair) != 2:
                 raise TypeError(

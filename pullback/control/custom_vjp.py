@@ -25,7 +25,7 @@ from pullback.control.custom import (
 from pullback.control.jit import open_consts
 from pullback.control.remat_opt import call_forward
 from pullback.core import dtypes
-from pullback.core.avals import aval_of
+from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.axes import batching_axis
 from pullback.core.jaxpr import ClosedJaxpr
 from pullback.core.primitive import (
@@ -38,6 +38,7 @@ from pullback.core.primitive import (
     Zero,
     instantiate,
 )
+from pullback.core.refs import AbstractRef, unwrapped, wrapped
 from pullback.core.source import describe_function
 from pullback.core.trace import EVAL, current_trace
 from pullback.ops import reductions
@@ -62,7 +63,7 @@ def _jvp_of_custom_vjp(
 ) -> tuple[list[Any], list[Any]]:
     refuse_closed_over(tangents[:num_consts], name, "custom_vjp")
     n_out = len(call_jaxpr.out_avals)
-    dots = tangents[num_consts:]
+    dots = [_without_refs(t, name) for t in tangents[num_consts:]]
     perturbed = [type(t) is not Zero for t in dots] if symbolic_zeros else []
     if optimize_remat:
         outs, residuals = call_forward(name, call_jaxpr, fwd, primals, num_consts, perturbed)
@@ -81,6 +82,19 @@ def _jvp_of_custom_vjp(
     )
     zeros = [Zero(a) for a in avals]
     return list(outs), [d if k else z for d, k, z in zip(out_dots, keep, zeros, strict=True)]
+
+
+def _without_refs(tangent: Any, name: str) -> Any:
+    """The tangent of an argument; of a reference, which only the rules use, one of trivial type."""
+    aval = tangent.aval
+    if type(aval) is not AbstractRef:
+        return tangent
+    if type(tangent) is not Zero:
+        raise NotImplementedError(
+            f"a reference of type {aval}, made within the differentiated function, is an argument "
+            f"of the custom_vjp function {name}: make it outside, or pass its value"
+        )
+    return Zero(ShapedArray((), dtypes.float0))
 
 
 def _batch_custom_vjp(
@@ -341,7 +355,7 @@ class _VjpRules:
         leaves, perturbed = operands[:n_leaves], operands[n_leaves:]
         if perturbed:
             leaves = tuple(map(CustomVJPPrimal, leaves, perturbed))
-        diff, _ = self.in_tree.unflatten(leaves)
+        diff, _ = self.in_tree.unflatten(wrapped(leaves))
         positions = [i % len(self.full) for i in self.owner._nondiff_positions()]
         values = list(self.full)
         given = iter(diff)
@@ -363,12 +377,12 @@ class _VjpRules:
                 f"the structure {self.out_tree}, got {structure}"
             )
         residuals, self.residual_tree = tree.flatten(pair[1])
-        return [*outs, *residuals]
+        return unwrapped([*outs, *residuals])
 
     def bwd(self, *operands: Any) -> list[Any]:
         """Cotangents of the differentiated arguments."""
         n = self.residual_tree.num_leaves
-        residuals = self.residual_tree.unflatten(operands[:n])
+        residuals = self.residual_tree.unflatten(wrapped(operands[:n]))
         ct = self.out_tree.unflatten([to_symbolic(x) for x in operands[n:]])
         assert self.owner.bwd is not None
         cts = self.owner.bwd(*self.nondiff, residuals, ct)

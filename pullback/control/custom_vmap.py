@@ -17,6 +17,7 @@ from pullback.control.jit import open_consts
 from pullback.core.avals import aval_of
 from pullback.core.jaxpr import ClosedJaxpr, eval_jaxpr
 from pullback.core.primitive import NO_SAMPLES, NotApplicable, Primitive, Zero, instantiate
+from pullback.core.refs import wrapped
 from pullback.core.source import describe_function
 from pullback.core.trace import EVAL, current_trace, set_trace
 from pullback.transforms.arguments import (
@@ -216,7 +217,7 @@ class custom_vmap:
                     f"custom_vmap: {describe_function(self.fun)} closes over a value that differs "
                     "between lanes; pass it as an argument"
                 )
-            values, _ = in_tree.unflatten(args[n_consts:])
+            values, _ = in_tree.unflatten(wrapped(args[n_consts:]))
             flags, _ = in_tree.unflatten(batched[n_consts:])
             result = vmap_rule(size, list(flags), *values)
             if not isinstance(result, tuple) or len(result) != 2:

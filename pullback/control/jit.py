@@ -6,7 +6,7 @@ compiled forward program and one compiled backward program under grad.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pullback.core.jaxpr import ClosedJaxpr, JaxprEqn, eval_jaxpr
@@ -16,6 +16,7 @@ from pullback.core.primitive import (
     Primitive,
     Zero,
 )
+from pullback.core.refs import is_ref
 from pullback.transforms.batching import batch_jaxpr, move_batch_axis
 from pullback.transforms.dce import dce_jaxpr
 from pullback.transforms.jvp import jvp_jaxpr
@@ -61,6 +62,24 @@ def bind_jit(closed: ClosedJaxpr, args: Sequence[Any], name: str, **params: Any)
     return outs
 
 
+Forward = Callable[[Sequence[Any]], list[Any]]
+
+
+def without_ref_results(closed: ClosedJaxpr, args: Sequence[Any]) -> tuple[ClosedJaxpr, Forward]:
+    """The jaxpr without the references that it only passes on, and what puts them back."""
+    jaxpr = closed.jaxpr
+    if not any(map(is_ref, jaxpr.outvars)):
+        return closed, list
+    given = dict(zip(jaxpr.constvars + jaxpr.invars, [*closed.consts, *args], strict=True))
+    kept = [v for v in jaxpr.outvars if not is_ref(v)]
+
+    def forwarded(outs: Sequence[Any]) -> list[Any]:
+        rest = iter(outs)
+        return [given[v] if is_ref(v) else next(rest) for v in jaxpr.outvars]
+
+    return ClosedJaxpr(jaxpr.replace(outvars=kept), closed.consts), forwarded
+
+
 def _abstract(*avals: Any, jaxpr: ClosedJaxpr, **_: Any) -> list[Any]:
     return jaxpr.out_avals
 
@@ -95,7 +114,8 @@ def _split(trace: PartialTrace, args: Sequence[Any], params: dict[str, Any]) -> 
     split = partial_eval_jaxpr(params["jaxpr"], unknown)
     rest = _fresh({k: v for k, v in params.items() if k not in ("jaxpr", "name")})
     name = params["name"]
-    known_outs = bind_jit(split.known, known_args, name, **rest)
+    known, forwarded = without_ref_results(split.known, known_args)
+    known_outs = forwarded(bind_jit(known, known_args, name, **rest))
     n_known = len(known_outs) - split.num_residuals
     residuals = known_outs[n_known:]
     unknown_params = {"jaxpr": split.unknown, "name": name, **rest}

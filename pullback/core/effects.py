@@ -10,7 +10,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["DEBUG", "IO", "ORDERED_DEBUG", "ORDERED_IO", "Effect", "has_io"]
+__all__ = [
+    "CREATED",
+    "DEBUG",
+    "IO",
+    "ORDERED_DEBUG",
+    "ORDERED_IO",
+    "AccumEffect",
+    "CreationEffect",
+    "Effect",
+    "ReadEffect",
+    "RefEffect",
+    "WriteEffect",
+    "has_io",
+]
 
 
 @dataclass(frozen=True)
@@ -38,3 +51,39 @@ def has_io(effects: Iterable[Any]) -> bool:
     (False, True)
     """
     return any(isinstance(e, Effect) and e.io for e in effects)
+
+
+# --------------------------------------------------------------------------- on references
+
+
+@dataclass(frozen=True)
+class RefEffect:
+    """An effect on a reference: the number of an operand, or a variable."""
+
+    input_index: Any
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.input_index})"
+
+
+class ReadEffect(RefEffect):
+    """The reference is read."""
+
+
+class WriteEffect(RefEffect):
+    """The reference is written."""
+
+
+class AccumEffect(RefEffect):
+    """Something is added to the reference."""
+
+
+@dataclass(frozen=True)
+class CreationEffect:
+    """A reference is made, whose life ends within the jaxpr."""
+
+    def __repr__(self) -> str:
+        return "CreationEffect"
+
+
+CREATED: Final = frozenset((CreationEffect(),))

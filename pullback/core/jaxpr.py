@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from pullback.core import printer
 from pullback.core.avals import ShapedArray, aval_of
+from pullback.core.effects import RefEffect
 from pullback.core.primitive import Primitive
 from pullback.core.source import SourceInfo, replaying
 from pullback.errors import VerifyError
@@ -301,6 +302,8 @@ def verify(jaxpr: Jaxpr) -> None:
             verify(inner)
     _verify_uses(jaxpr.outvars, defined, "the results")
     missing = join_effects(jaxpr.eqns) - jaxpr.effects
+    arguments = [*jaxpr.constvars, *jaxpr.invars]
+    missing = {e for e in missing if not isinstance(e, RefEffect) or e.input_index in arguments}
     if missing:
         raise VerifyError(f"the jaxpr does not declare the effects {set(missing)}")
 

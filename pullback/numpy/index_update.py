@@ -24,12 +24,13 @@ from pullback.numpy.indexing import (
     numpy_position,
     parse,
     picked_position,
+    same_dtype,
     take_plan,
 )
 from pullback.numpy.promotion import check_arraylike, unwrap
 from pullback.runtime.array import ArrayImpl, make_array
 
-__all__ = ["IndexUpdateHelper", "IndexUpdateRef", "scatter_update"]
+__all__ = ["IndexUpdateHelper", "IndexUpdateRef", "scatter_plan", "scatter_update"]
 
 
 class IndexUpdateHelper:
@@ -192,6 +193,20 @@ def scatter_update(
     return convert_with_weak_type(out, x_aval.dtype, x_aval.weak_type)
 
 
+def scatter_plan(x: Any, plan: Plan, values: Any, scatter: Callable[..., Any]) -> Any:
+    """`x` updated at a plan, by values of the shape and dtype of what it reads.
+
+    Indices out of bounds are clamped, as they are on reading.
+    """
+    new = plan.new_axes()
+    values = lax.squeeze(values, new) if new else values
+    picked = [normalized(p, plan.shape[p.axis], True) for p in plan.picked]
+    if scatter is lax.scatter and not plan.picked_shape and not _strided(plan):
+        return _set_window(x, values, plan, picked)
+    options = {"indices_are_sorted": False, "unique_indices": False, "mode": "clip"}
+    return _scattered(x, values, plan, picked, scatter, **options)
+
+
 def _eager_set(x: Any, values: Any, plan: Plan) -> Any:
     """The update of concrete arrays, by NumPy; None where an index is out of bounds or traced."""
     if type(x) is not ArrayImpl or type(values) is not ArrayImpl or current_trace() is not EVAL:
@@ -256,11 +271,13 @@ def _is_window(plan: Plan, picked: Sequence[Picked]) -> bool:
 def _set_window(x: Any, values: Any, plan: Plan, picked: Sequence[Picked]) -> Any:
     if values.size == 0:
         return x
-    starts, shape = [0] * x.ndim, [1] * x.ndim
+    starts: list[Any] = [0] * x.ndim
+    shape = [1] * x.ndim
     for part in plan.parts:
         starts[part.axis], shape[part.axis] = part.start, part.size
     for p in picked:
         starts[p.axis] = p.indices
+    starts = same_dtype(starts)
     values = lax.reshape(values, shape) if values.shape != tuple(shape) else values
     if tuple(shape) == x.shape:
         return values

@@ -40,6 +40,7 @@ __all__ = [
     "numpy_position",
     "parse",
     "picked_position",
+    "same_dtype",
     "take_plan",
 ]
 
@@ -463,12 +464,13 @@ def _sliced(x: Any, plan: Plan, picked: list[Picked], mode: Any) -> tuple[Any, l
             steps[part.axis] = abs(part.step)
         else:
             starts[part.axis] = limits[part.axis] = 0
+    inside = [type(p.indices) is int and 0 <= p.indices < shape[p.axis] for p in picked]
+    # One element at a position that is not all known: one operation, which knows all of the shape.
+    apart = bool(plan.picked_shape) or all(inside)
     dropped, rest = [], []
-    for p in picked:
-        n = shape[p.axis]
-        if type(p.indices) is int and n and (mode in _CLAMPING or 0 <= p.indices < n):
-            at = min(max(p.indices, 0), n - 1)
-            starts[p.axis], limits[p.axis] = at, at + 1
+    for p, known in zip(picked, inside, strict=True):
+        if apart and known:
+            starts[p.axis], limits[p.axis] = p.indices, p.indices + 1
             dropped.append(p.axis)
         else:
             rest.append(p)
@@ -499,11 +501,15 @@ def _dynamic(x: Any, picked: Sequence[Picked]) -> Any:
         if x.shape[p.axis] == 0:
             raise IndexError(f"index {p.indices} into axis {p.axis} of {x.aval}, which is empty")
         indices[p.axis], sizes[p.axis] = p.indices, 1
-    traced = (p.indices.dtype for p in picked if isinstance(p.indices, Array))
-    dtype = next(traced, np.dtype(np.int32))
-    indices = [i if isinstance(i, Array) and i.dtype == dtype else _cast(i, dtype) for i in indices]
-    window = lax.dynamic_slice(x, indices, sizes, allow_negative_indices=False)
+    window = lax.dynamic_slice(x, same_dtype(indices), sizes, allow_negative_indices=False)
     return lax.squeeze(window, sorted(p.axis for p in picked))
+
+
+def same_dtype(indices: Sequence[Any]) -> list[Any]:
+    """Scalar indices, all in the dtype of the traced ones."""
+    traced = (i.dtype for i in indices if isinstance(i, Array))
+    dtype = next(traced, np.dtype(np.int32))
+    return [i if isinstance(i, Array) and i.dtype == dtype else _cast(i, dtype) for i in indices]
 
 
 def _cast(i: Any, dtype: Any) -> Any:

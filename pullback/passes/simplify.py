@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from pullback.control import linear_solve
+from pullback.control import linear_solve, refs_discharge
 from pullback.core import dtypes
 from pullback.core.dtypes import KeyDtype
 from pullback.core.jaxpr import (
@@ -24,6 +24,7 @@ from pullback.core.jaxpr import (
     join_effects,
 )
 from pullback.core.primitive import FIRST_ORDER
+from pullback.core.refs import has_ref_effects
 from pullback.transforms.dce import dce_jaxpr
 
 __all__ = ["simplify"]
@@ -71,6 +72,8 @@ def simplify(closed: ClosedJaxpr) -> ClosedJaxpr:
     >>> simplify(ClosedJaxpr(Jaxpr([], [], [], []), [])).jaxpr.eqns
     []
     """
+    if has_ref_effects(closed.effects):
+        closed = refs_discharge.discharge(closed, whole=True)[0]
     consts = _Constants()
     walk = _Walk(consts)
     env: dict[Any, Atom] = {v: v for v in closed.jaxpr.invars}

@@ -18,9 +18,10 @@ from pullback import config
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.primitive import FIRST_ORDER, Primitive
+from pullback.core.refs import Ref, creators
 from pullback.core.trace import EVAL, Tracer, check_not_leaked
 from pullback.errors import UnexpectedTracerError
-from pullback.runtime import programs
+from pullback.runtime import programs, refs
 from pullback.runtime.array import ArrayImpl, from_numpy, make_array
 from pullback.transforms.staging import abstract_results
 
@@ -83,6 +84,8 @@ def evaluate(primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) 
     if primitive.partial_eval is not FIRST_ORDER or (
         _is_large(types, out) and programs.worth_compiling(primitive)
     ):
+        if primitive in creators or any(type(x) is Ref for x in args):
+            return refs.evaluate(primitive, args, params, to_array)
         return programs.run_primitive(primitive, [to_array(x) for x in args], params)
     token = _set_errors(_IGNORE)
     try:
@@ -102,6 +105,8 @@ def _operand(x: Any) -> tuple[ShapedArray, Any]:
     if isinstance(x, np.generic) and x.dtype.kind in "biufc":
         aval = aval_of(x)
         return aval, x if x.dtype is aval.dtype else dtypes.physical(aval.dtype).type(x)
+    if type(x) is Ref:
+        return x.aval, x.value()  # type: ignore[return-value]
     array = to_array(x)
     return array.aval, array._data
 

@@ -22,6 +22,7 @@ from pullback.control.jit import open_consts
 from pullback.core import axes, dtypes
 from pullback.core.avals import aval_of
 from pullback.core.jaxpr import ClosedJaxpr, DebugInfo
+from pullback.core.refs import Ref, check_aliases
 from pullback.core.source import Description, describe_function
 from pullback.core.trace import EVAL, Tracer, current_trace
 from pullback.llvm.entry import (
@@ -38,7 +39,8 @@ from pullback.runtime import nan_checks, stages
 from pullback.runtime.array import ArrayImpl
 from pullback.runtime.compile import Executable, compile_jaxpr
 from pullback.runtime.dispatch import to_array
-from pullback.runtime.explain import log_new_program
+from pullback.runtime.explain import log_new_program, warn_of_constants
+from pullback.runtime.refs import RefProgram, holds_refs
 from pullback.runtime.stages import is_simple
 from pullback.transforms.arguments import (
     FlatFunction,
@@ -72,6 +74,21 @@ class Program:
         if self.executable is None:
             self.executable = compile_jaxpr(self.closed, name=self.name, donated=self.donated)
         return self.executable
+
+    @functools.cached_property
+    def checked(self) -> index_checks.CheckedProgram:
+        """The machine code that looks at indices."""
+        return index_checks.CheckedProgram(self.closed, self.name)
+
+    @functools.cached_property
+    def with_refs(self) -> bool:
+        """Whether it takes references, or closes over some."""
+        return holds_refs(self.closed)
+
+    @functools.cached_property
+    def ref_program(self) -> RefProgram:
+        """The machine code, and how it reads and writes references."""
+        return RefProgram(self.closed, name=self.name)
 
     @functools.cached_property
     def call_jaxpr(self) -> tuple[ClosedJaxpr, list[Any]]:
@@ -128,6 +145,8 @@ class JitFunction(FastCallable):
             return self._evaluate(call)
         traced = self._trace(call)
         opened, consts = traced.call_jaxpr
+        if traced.with_refs:
+            check_aliases(f"jit of {traced.name}", consts, call.leaves)
         outs = jit_primitive.bind(
             *consts,
             *call.leaves,
@@ -144,6 +163,13 @@ class JitFunction(FastCallable):
             if isinstance(x, Tracer):
                 to_array(x)  # raises: the tracer leaked
         traced = self._trace(call)
+        if config.no_execution():
+            raise RuntimeError(
+                f"the function jit({traced.name}) would be executed, but 'no_execution' is set"
+            )
+        if traced.with_refs:
+            check_aliases(f"jit of {traced.name}", traced.closed.consts, call.leaves)
+            return traced.out_tree.unflatten(traced.ref_program(_with_arrays(call.leaves)))
         executable = traced.compiled()
         arrays = [x if type(x) is ArrayImpl else to_array(x) for x in call.leaves]
         with monitoring.timed(monitoring.EXECUTE, fun_name=traced.name):
@@ -326,6 +352,11 @@ def _forget_entries() -> None:
 
 
 config.on_update(_forget_entries)
+
+
+def _with_arrays(leaves: Sequence[Any]) -> list[Any]:
+    """The arguments of a program with references: these and arrays."""
+    return [x if type(x) in (ArrayImpl, Ref) else to_array(x) for x in leaves]
 
 
 def _hashable(fun: Any, value: Any, where: Hashable) -> Any:

@@ -12,6 +12,7 @@ from pullback import tree
 from pullback.core import dtypes
 from pullback.core.array import Array
 from pullback.core.avals import ShapedArray, aval_of, has_tangents
+from pullback.core.refs import unwrapped, wrapped
 from pullback.core.source import describe_function
 
 __all__ = [
@@ -35,9 +36,9 @@ class FlatFunction:
         self.out_tree: Any = None
 
     def __call__(self, *leaves: Any) -> list[Any]:
-        args, kwargs = self.in_tree.unflatten(leaves)
+        args, kwargs = self.in_tree.unflatten(wrapped(leaves))
         outs, self.out_tree = tree.flatten(self.fun(*args, **kwargs))
-        return outs
+        return unwrapped(outs)
 
 
 def check_callable(fun: Any, name: str) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pullback.core.avals import ShapedArray, aval_of
+from pullback.core import refs
+from pullback.core.avals import aval_of
 from pullback.core.axes import NamedAxisEffect, batching_axis, batching_over, bound
 from pullback.core.jaxpr import ClosedJaxpr, eval_jaxpr
 from pullback.core.trace import Trace, Tracer, check_not_leaked, current_trace, set_trace
@@ -23,7 +24,7 @@ class BatchTracer(Tracer):
     def __init__(self, trace: Trace, value: Any, dim: int) -> None:
         aval = aval_of(value)
         shape = aval.shape[:dim] + aval.shape[dim + 1 :]
-        super().__init__(trace, ShapedArray(shape, aval.dtype, aval.weak_type))
+        super().__init__(trace, aval.update(shape=shape))
         self.value = value
         self.dim = dim
 
@@ -52,6 +53,8 @@ class BatchTrace(Trace):
             return x.value, x.dim
         if isinstance(x, Tracer):
             check_not_leaked(x)
+        elif type(x) is refs.Ref:
+            return self.pair(x.value()) if x._tracer is not None else (x.value(), None)
         return x, None
 
     def lift(self, value: Any, dim: int | None) -> Any:
@@ -63,10 +66,15 @@ class BatchTrace(Trace):
         pairs = [self.pair(x) for x in args]
         values = [v for v, _ in pairs]
         dims = [d for _, d in pairs]
-        if all(d is None for d in dims) and (
-            self.effect is None or self.effect not in primitive.effects(**params)
+        if (
+            all(d is None for d in dims)
+            and (self.effect is None or self.effect not in primitive.effects(**params))
+            and primitive not in refs.creators
         ):
             return self.parent.process(primitive, values, params)
+        if refs.needs_discharge(primitive, params):
+            with set_trace(self):
+                return refs.apply_hook[0](primitive, args, params)
         with set_trace(self.parent), batching_over(self.axis_name):
             out, dim = primitive.batch(self.size, values, dims, **params)
         if primitive.multiple_results:
@@ -133,7 +141,7 @@ def batch_jaxpr(
         ]
 
     avals = [
-        ShapedArray((size, *a.shape), a.dtype, a.weak_type) if b else a
+        a.update(shape=(size, *a.shape)) if b else a
         for a, b in zip(closed.in_avals, batched, strict=True)
     ]
     info = closed.jaxpr.debug_info

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pullback.core import dtypes
+from pullback.core import dtypes, refs
 from pullback.core.avals import aval_of
 from pullback.core.jaxpr import ClosedJaxpr, eval_jaxpr
 from pullback.core.primitive import Zero, instantiate
@@ -54,6 +54,8 @@ class JVPTrace(Trace):
             return x.primal, x.tangent
         if isinstance(x, Tracer):
             check_not_leaked(x)
+        elif type(x) is refs.Ref:
+            return self.pair(x.value()) if x._tracer is not None else (x.value(), None)
         return x, None
 
     def lift(self, primal: Any, tangent: Any) -> Any:
@@ -64,8 +66,11 @@ class JVPTrace(Trace):
         """Compute the result and its tangent."""
         pairs = [self.pair(x) for x in args]
         primals = [p for p, _ in pairs]
-        if all(t is None for _, t in pairs):
+        if all(t is None for _, t in pairs) and primitive not in refs.creators:
             return self.parent.process(primitive, primals, params)
+        if refs.needs_discharge(primitive, params):
+            with set_trace(self):
+                return refs.apply_hook[0](primitive, args, params)
         tangents = [zero_tangent(p) if t is None else t for p, t in pairs]
         with set_trace(self.parent):
             out, tangent = primitive.jvp(primals, tangents, **params)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pullback.core import refs
 from pullback.core.avals import aval_of
 from pullback.core.jaxpr import (
     ClosedJaxpr,
@@ -88,12 +89,17 @@ class PartialTrace(Recorder):
             if type(x) is PartialTracer and x._trace is self:
                 break
         else:
+            if primitive in refs.creators and params.get("_tangent"):
+                return self.record(primitive, args, params)  # what is written later is unknown
             for x in args:
                 if isinstance(x, Tracer):
                     check_not_leaked(x)
             return self.parent.process(primitive, args, params)
         if primitive.partial_eval is FIRST_ORDER:
             return self.record(primitive, args, params)
+        if refs.needs_discharge(primitive, params):
+            with set_trace(self):
+                return refs.apply_hook[0](primitive, args, params)
         with set_trace(self.parent):
             return primitive.partial_eval.split(self, args, params)
 
@@ -109,7 +115,7 @@ class PartialTrace(Recorder):
                 [t._var for t in outs],
                 primitive,
                 params,
-                primitive.effects(**params),
+                refs.located(primitive.name, params, atoms, primitive.effects(**params)),
                 current_source(),
             )
         )
@@ -146,6 +152,12 @@ def linearize_flat(
     tangents: list[Any] = []
     for primal, wanted in zip(primals, differentiable, strict=True):
         aval = aval_of(primal).to_tangent_aval()
+        if wanted and refs.is_ref(primal):
+            raise TypeError(
+                f"{description}: reverse mode with respect to a reference of type {aval_of(primal)}"
+                " is not defined; differentiate with respect to its initial value, or use jvp with "
+                "a reference to tangents"
+            )
         if wanted:
             unknowns.append(trace.argument(aval.strip_weak_type()))
         tangents.append(unknowns[-1] if wanted else Zero(aval))
@@ -157,6 +169,8 @@ def linearize_flat(
         trace.close()
     info = DebugInfo("linearize", description)
     closed = close_recorded(trace, [t._var for t in unknowns], outvars, info)
+    if refs.has_ref_effects(closed.effects):
+        closed = refs.discharge_hook[0](closed)
     return outs, _prune(closed), nonzero
 
 

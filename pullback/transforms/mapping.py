@@ -8,6 +8,7 @@ from typing import Any
 
 from pullback import tree
 from pullback.core.avals import aval_of
+from pullback.core.refs import check_aliases
 from pullback.core.source import Description, describe_function
 from pullback.transforms.arguments import FlatFunction, check_callable, check_operand
 from pullback.transforms.batching import batch_flat, move_batch_axis
@@ -53,6 +54,7 @@ def vmap(
                 f"was called with {len(args)} positional arguments"
             )
         leaves, in_tree = tree.flatten((args, kwargs))
+        check_aliases(f"vmap of {describe_function(fun)}", (), leaves)
         axes = _flat_axes(in_axes, in_tree)
         dims = [_normalize(x, d, "in_axes") for x, d in zip(leaves, axes, strict=True)]
         size = _axis_size(fun, args, kwargs, leaves, dims, axis_size)

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from pullback import config
-from pullback.core import dtypes
+from pullback.core import dtypes, refs
 from pullback.core.array import Array
 from pullback.core.avals import aval_of
 from pullback.core.dtypes import KeyDtype
@@ -116,6 +116,8 @@ class StagingTrace(Recorder):
         """The atom of any operand."""
         if type(x) is StagedTracer and x._trace is self:
             return x._var
+        if type(x) is refs.Ref and x.value() is not x:
+            return self.atom(x._tracer)
         return self.constant(x)
 
     def argument(self, aval: Any) -> StagedTracer:
@@ -139,7 +141,7 @@ class StagingTrace(Recorder):
                 [t._var for t in tracers],
                 primitive,
                 params,
-                primitive.effects(**params),
+                refs.located(primitive.name, params, atoms, primitive.effects(**params)),
                 source,
             )
         )
@@ -179,6 +181,8 @@ def _stage(
         with set_trace(trace):
             outs = fun(*args)
         outvars = [trace.atom(x) for x in outs]
+        if isinstance(fun, FlatFunction):
+            refs.check_results(outvars, description)
     finally:
         trace.close()
     info = debug_info or DebugInfo("jit", description)
@@ -191,6 +195,8 @@ def close_recorded(
     """The jaxpr of what `trace` recorded; results that nobody uses become `_`."""
     mark_dropped(trace.eqns, outvars)
     effects = join_effects(trace.eqns) if trace.eqns else no_effects
+    if effects:
+        effects = refs.on_arguments(effects, [*trace.constvars, *invars])
     jaxpr = Jaxpr(trace.constvars, invars, outvars, trace.eqns, effects, info)
     return ClosedJaxpr(jaxpr, trace.const_values())
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from pullback.core import refs
+from pullback.core.effects import CREATED
 from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 from pullback.core.primitive import Linear, Zero
 from pullback.core.source import name_scope, replaying
@@ -50,6 +52,9 @@ def backward_pass(
 
     Equations that do not depend on linear arguments are evaluated first, in order.
     """
+    if CREATED & jaxpr.effects:
+        closed = refs.discharge_hook[0](ClosedJaxpr(jaxpr, consts))
+        jaxpr, consts = closed.jaxpr, closed.consts
     known: dict[Var, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
     linear: set[Var] = set()
     for var, x in zip(jaxpr.invars, args, strict=True):
