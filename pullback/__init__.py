@@ -89,6 +89,7 @@ __all__ = [
     "array_garbage_collection_guard",
     "auto_pcast",
     "block_until_ready",
+    "check_indices",
     "check_tracer_leaks",
     "checking_leaks",
     "checkpoint",
@@ -232,9 +233,9 @@ _LAZY: Final = frozenset(
 """Namespaces that are imported when somebody first asks for them."""
 
 _ENVIRONMENT: Final = """
-allow_f16_reductions array_garbage_collection_guard auto_pcast check_tracer_leaks checking_leaks
-debug_infs debug_key_reuse debug_nans default_device default_matmul_precision default_prng_impl
-enable_checks enable_custom_prng ensure_compile_time_eval explain_cache_misses
+allow_f16_reductions array_garbage_collection_guard auto_pcast check_indices check_tracer_leaks
+checking_leaks debug_infs debug_key_reuse debug_nans default_device default_matmul_precision
+default_prng_impl enable_checks enable_custom_prng ensure_compile_time_eval explain_cache_misses
 jax2tf_associative_scan_reductions legacy_prng_key log_compiles no_execution no_tracing
 numpy_dtype_promotion numpy_rank_promotion print_environment_info
 remove_size_one_mesh_axis_from_type softmax_custom_jvp thread_guard threefry_partitionable

@@ -20,6 +20,7 @@ __all__ = [
     "allow_f16_reductions",
     "array_garbage_collection_guard",
     "auto_pcast",
+    "check_indices",
     "check_tracer_leaks",
     "checking_leaks",
     "debug_infs",
@@ -69,6 +70,7 @@ class _Override:
         return f"<setting {self.__name__}>"
 
 
+check_indices: Final = _Override(config.check_indices, True)
 check_tracer_leaks: Final = _Override(config.check_tracer_leaks, True)
 checking_leaks: Final = functools.partial(check_tracer_leaks, True)
 debug_infs: Final = _Override(config.debug_infs, True)

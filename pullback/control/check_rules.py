@@ -29,7 +29,7 @@ from pullback.ops import conversion, elementwise, reductions, slicing, structura
 from pullback.ops.windows import as_gather, window_sizes
 from pullback.transforms.shaping import reshape_to
 
-__all__ = ["can_fail", "record_failures"]
+__all__ = ["INDEXED", "can_fail", "record_failures"]
 
 _MOVES: Final = frozenset(
     [
@@ -46,14 +46,15 @@ _MOVES: Final = frozenset(
 _SCATTERS: Final = frozenset(
     ("scatter", "scatter-add", "scatter-sub", "scatter-mul", "scatter-min", "scatter-max")
 )
-_INDEXED: Final = _SCATTERS | {"gather", "dynamic_slice", "dynamic_update_slice"}
+INDEXED: Final = _SCATTERS | {"gather", "dynamic_slice", "dynamic_update_slice"}
+"""Primitives whose operands are positions."""
 
 
 def can_fail(eqn: JaxprEqn, errors: frozenset[Category]) -> list[Signature]:
     """The types of the values of each failure that is looked for in an equation."""
     found: list[Signature] = []
     name = eqn.primitive.name
-    if OOBError in errors and name in _INDEXED:
+    if OOBError in errors and name in INDEXED:
         found.append(_index_values())
     if DivisionByZeroError in errors and name == "div":
         found.append(())
@@ -71,7 +72,7 @@ def record_failures(
 ) -> None:
     """Add to `state` what went wrong in an equation that was applied."""
     name = eqn.primitive.name
-    if OOBError in errors and name in _INDEXED:
+    if OOBError in errors and name in INDEXED:
         _check_indices(state, name, args, eqn.params)
     if DivisionByZeroError in errors and name == "div":
         _check_divisor(state, args[1])

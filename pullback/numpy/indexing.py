@@ -282,7 +282,7 @@ def getitem(x: Any, index: Any) -> Any:
         if found is not None:
             return found
         plan = parse(x.shape, index)
-        where = numpy_index(plan, clamp=True)
+        where = numpy_index(plan, clamp=not config.check_indices())
         return take_plan(x, plan) if where is None else _eager_take(x, plan, where)
     return take_plan(x, parse(x.shape, index))
 
@@ -399,7 +399,7 @@ def take_plan(
     """The elements of `x` that a plan describes."""
     mode = mode_name(mode)
     picked = [normalized(p, plan.shape[p.axis], wrap_negative_indices) for p in plan.picked]
-    x, picked = _sliced(x, plan, picked, mode)
+    x, picked = _sliced(x, plan, picked)
     if not picked:
         x = _repeated(x, plan)
     elif not plan.picked_shape and mode in _CLAMPING:
@@ -451,7 +451,7 @@ def wide_index(i: Any) -> Any:
     return i if i.dtype == dtype else lax.convert_element_type(i, dtype)
 
 
-def _sliced(x: Any, plan: Plan, picked: list[Picked], mode: Any) -> tuple[Any, list[Picked]]:
+def _sliced(x: Any, plan: Plan, picked: list[Picked]) -> tuple[Any, list[Picked]]:
     """Take the basic parts and the constant integers; what is left needs a gather."""
     shape = plan.shape
     starts, limits, steps = [0] * len(shape), list(shape), [1] * len(shape)

@@ -35,7 +35,7 @@ from pullback.llvm.entry import (
     scalar_leaf,
 )
 from pullback.llvm.entry_spec import Out
-from pullback.runtime import nan_checks, stages
+from pullback.runtime import index_checks, nan_checks, stages
 from pullback.runtime.array import ArrayImpl
 from pullback.runtime.compile import Executable, compile_jaxpr
 from pullback.runtime.dispatch import to_array
@@ -173,10 +173,10 @@ class JitFunction(FastCallable):
         executable = traced.compiled()
         arrays = [x if type(x) is ArrayImpl else to_array(x) for x in call.leaves]
         with monitoring.timed(monitoring.EXECUTE, fun_name=traced.name):
-            outs = executable(arrays)
+            outs = (traced.checked if index_checks.wanted() else executable)(arrays)
         if nan_checks.wanted():
             nan_checks.check_program(traced.closed, traced.name, arrays, outs)
-        elif not config.ACTIVE:
+        elif not config.ACTIVE and not index_checks.wanted():
             self._add_entry(call, traced, executable)
         for i in _deleted(traced, executable, call.leaves):
             call.leaves[i].delete()

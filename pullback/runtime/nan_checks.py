@@ -1,6 +1,7 @@
 """`debug_nans` and `debug_infs`: stop where the first NaN or infinity is made.
 
-The same evaluator refuses to run anything where `no_execution` is set.
+The same evaluator refuses to run anything where `no_execution` is set, and looks at indices where
+`check_indices` is.
 
 While one of them is on, every eager operation is checked (the evaluator is replaced, so that
 nothing is paid otherwise), and so are the results of compiled programs; one with a bad result is
@@ -20,6 +21,7 @@ from pullback.core.jaxpr import ClosedJaxpr, eval_jaxpr
 from pullback.core.primitive import FIRST_ORDER, Primitive
 from pullback.core.source import current_source
 from pullback.core.trace import EVAL, eager
+from pullback.runtime import index_checks
 from pullback.runtime.array import ArrayImpl
 from pullback.runtime.dispatch import evaluate, to_array
 
@@ -50,7 +52,10 @@ def _evaluate_checked(primitive: Primitive, args: Sequence[Any], params: dict[st
     """Evaluate, and raise FloatingPointError for a bad result."""
     if config.no_execution():
         raise RuntimeError(f"{primitive} would be executed, but 'no_execution' is set")
-    out = evaluate(primitive, args, params)
+    if index_checks.wanted() and index_checks.applies(primitive, args):
+        out = index_checks.evaluate(primitive, args, params)
+    else:
+        out = evaluate(primitive, args, params)
     if not wanted():
         return out
     problem = _problem(out if primitive.multiple_results else [out])
@@ -87,12 +92,17 @@ def check_program(closed: ClosedJaxpr, name: str, arrays: Any, outs: Sequence[Ar
     )
 
 
-_WATCHED: Final = (config.debug_nans, config.debug_infs, config.no_execution)
+_WATCHED: Final = (
+    config.debug_nans,
+    config.debug_infs,
+    config.no_execution,
+    config.check_indices,
+)
 
 
 def _choose_evaluator() -> None:
     overridden = any(x is setting for x in config.ACTIVE for setting in _WATCHED)
-    checked = overridden or wanted() or config.no_execution()
+    checked = overridden or any(setting() for setting in _WATCHED)
     EVAL.evaluator = _evaluate_checked if checked else evaluate
 
 

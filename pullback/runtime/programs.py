@@ -17,7 +17,7 @@ from pullback.runtime.array import ArrayImpl
 from pullback.runtime.compile import Executable, compile_jaxpr
 from pullback.transforms.staging import stage
 
-__all__ = ["run_primitive", "worth_compiling"]
+__all__ = ["one_equation", "run_primitive", "worth_compiling"]
 
 _compiled: OrderedDict[Any, Executable] = OrderedDict()
 _LIMIT: Final = 1024
@@ -44,7 +44,7 @@ def _executable(
     key = (primitive, avals, tuple(map(_hashable, params.items())))
     found = _compiled.get(key)
     if found is None:
-        found = compile_jaxpr(_one_equation(primitive, avals, params), name=primitive.name)
+        found = compile_jaxpr(one_equation(primitive, avals, params), name=primitive.name)
         _compiled[key] = found
         if len(_compiled) > _LIMIT:
             _compiled.popitem(last=False)
@@ -78,9 +78,11 @@ class _Identity:
         return isinstance(other, _Identity) and other.value is self.value
 
 
-def _one_equation(
+def one_equation(
     primitive: Primitive, avals: Sequence[Any], params: dict[str, Any]
 ) -> ClosedJaxpr:
+    """The program that applies one primitive."""
+
     def fun(*args: Any) -> list[Any]:
         out = primitive.bind(*args, **params)
         return list(out) if primitive.multiple_results else [out]
