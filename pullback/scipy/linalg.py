@@ -15,6 +15,13 @@ from pullback.lax import linalg as lax_linalg
 from pullback.numpy.promotion import ensure_arraylike, promote_dtypes_inexact
 from pullback.numpy.solvers import lu_solved
 from pullback.ops import linalg_matrices
+from pullback.scipy.matrix_equations import (
+    eigh_tridiagonal,
+    funm,
+    qr_multiply,
+    rsf2csf,
+    solve_sylvester,
+)
 from pullback.scipy.matrix_functions import expm, expm_frechet, sqrtm
 from pullback.scipy.special_matrices import (
     block_diag,
@@ -46,10 +53,12 @@ __all__ = [
     "det",
     "dft",
     "eigh",
+    "eigh_tridiagonal",
     "expm",
     "expm_frechet",
     "fiedler",
     "fiedler_companion",
+    "funm",
     "hadamard",
     "hankel",
     "helmert",
@@ -65,8 +74,11 @@ __all__ = [
     "pascal",
     "polar",
     "qr",
+    "qr_multiply",
+    "rsf2csf",
     "schur",
     "solve",
+    "solve_sylvester",
     "solve_triangular",
     "sqrtm",
     "svd",
