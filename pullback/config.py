@@ -9,6 +9,7 @@ compiled program belongs to one configuration (`fingerprint`).
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -451,6 +452,25 @@ def fingerprint() -> tuple[Any, ...]:
 def fingerprint_names() -> list[str]:
     """The names of the settings in `fingerprint`."""
     return [s.name for s in _settings.values() if s.in_fingerprint]
+
+
+def parse_flags_with_absl() -> None:
+    """Take settings from the command line: `--jax_enable_x64`, `--jax_platforms=cpu`.
+
+    Flags that name no setting are left to whoever else reads the command line.
+    """
+    for argument in sys.argv[1:]:
+        if argument == "--":
+            break
+        name, given, text = argument.removeprefix("-").removeprefix("-").partition("=")
+        negated = not given and name.startswith("no") and name.removeprefix("no") in _settings
+        name = name.removeprefix("no") if negated else name
+        if argument.startswith("-") and name in _settings:
+            update(name, _number_like(setting(name).value, text) if given else not negated)
+
+
+config_with_absl = parse_flags_with_absl
+"""The same: settings are flags already."""
 
 
 def __getattr__(name: str) -> Any:
