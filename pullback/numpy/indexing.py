@@ -287,7 +287,6 @@ def getitem(x: Any, index: Any) -> Any:
     return take_plan(x, parse(x.shape, index))
 
 
-def numpy_index(plan: Plan, clamp: bool) -> tuple[Any, ...] | None:
 def _check_static(plan: Plan) -> None:
     """Raise IndexError for a number that is out of bounds."""
     for p in plan.picked:
@@ -300,6 +299,7 @@ def _check_static(plan: Plan) -> None:
             )
 
 
+def numpy_index(plan: Plan, clamp: bool) -> tuple[Any, ...] | None:
     """The index for NumPy of a plan without traced parts, one entry an axis; None if there is none.
 
     Integers out of bounds are clamped, or give None.

@@ -261,12 +261,18 @@ class JitFunction(FastCallable):
             )
 
     def _stage(self, call: _Call, avals: Sequence[Any]) -> Program:
+        if config.no_tracing():
+            raise RuntimeError(
+                f"re-tracing function {describe_function(self._fun)} for `jit`, but 'no_tracing' "
+                "is set"
+            )
         fun = self._fun if not call.static else _with_static(self._fun, call.static)
         flat = FlatFunction(fun, call.in_tree)
         name = function_name(self._fun)
         info = DebugInfo("jit", name)
         with monitoring.timed(monitoring.TRACE, fun_name=name):
             closed = stage(flat, avals, description=Description(self._fun, "jit"), debug_info=info)
+        warn_of_constants(describe_function(self._fun), closed)
         donated = _donated(self._options, call)
         return Program(name, closed, call.in_tree, flat.out_tree, donated)
 
@@ -282,18 +288,12 @@ class JitFunction(FastCallable):
         call = self._take_apart(args, kwargs)
         traced = self._trace(call, shaped)
         positions = tuple(i for i, _ in call.static if isinstance(i, int))
-        if config.no_tracing():
-            raise RuntimeError(
-                f"re-tracing function {describe_function(self._fun)} for `jit`, but 'no_tracing' "
-                "is set"
-            )
         signature = stages.Signature(
             traced.name,
             traced.closed,
             traced.in_tree,
             traced.out_tree,
             positions,
-        warn_of_constants(describe_function(self._fun), closed)
             traced.donated,
         )
         return stages.Traced(signature, traced.compiled)
