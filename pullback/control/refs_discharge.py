@@ -48,7 +48,7 @@ from pullback.core.source import replaying
 from pullback.ops import structural
 from pullback.transforms.staging import stage
 
-__all__ = ["apply", "discharge"]
+__all__ = ["apply", "as_values", "discharge", "holds_refs"]
 
 
 class Cell:
@@ -108,6 +108,21 @@ def discharge(closed: ClosedJaxpr, *, whole: bool) -> tuple[ClosedJaxpr, list[in
     avals = [v.aval.inner_aval if g else v.aval for v, g in zip(jaxpr.invars, gone, strict=True)]
     info = jaxpr.debug_info
     return stage(fun, avals, description=info.func_src_info, debug_info=info), changed
+
+
+def as_values(closed: ClosedJaxpr) -> tuple[ClosedJaxpr, list[int]]:
+    """A program to be compiled; references among its constants are its first arguments then."""
+    jaxpr = closed.jaxpr
+    pairs = list(zip(jaxpr.constvars, closed.consts, strict=True))
+    moved = [v for v, _ in pairs if is_ref(v)]
+    kept = [(v, c) for v, c in pairs if not is_ref(v)]
+    opened = jaxpr.replace(constvars=[v for v, _ in kept], invars=[*moved, *jaxpr.invars])
+    return discharge(ClosedJaxpr(opened, [c for _, c in kept]), whole=True)
+
+
+def holds_refs(closed: ClosedJaxpr) -> bool:
+    """Whether references are among the arguments or constants of a program."""
+    return any(map(is_ref, (*closed.jaxpr.invars, *closed.jaxpr.constvars)))
 
 
 def pure(closed: ClosedJaxpr) -> ClosedJaxpr:

@@ -20,6 +20,7 @@ from typing import Any, Final
 import numpy as np
 
 from pullback import config, monitoring
+from pullback.control import refs_discharge
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray
 from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, Literal
@@ -196,7 +197,7 @@ class Executable:
         raise_pending()
         raise RuntimeError(f"the compiled program {self.name} failed with status {status}")
 
-    def __call__(self, arrays: Sequence[ArrayImpl]) -> list[ArrayImpl]:
+    def __call__(self, arrays: Sequence[Any]) -> list[ArrayImpl]:
         """Run on arrays of exactly the types it was compiled for."""
         result: list[ArrayImpl] = self._run(*arrays)
         return result
@@ -334,6 +335,8 @@ def _address(symbol: str) -> int:
 
 def program_jaxpr(closed: ClosedJaxpr) -> ClosedJaxpr:
     """What is lowered: simplified, without results that need no program, callbacks numbered."""
+    if refs_discharge.holds_refs(closed):
+        closed = refs_discharge.as_values(closed)[0]
     simple = simplify.simplify(closed)
     _, computed = _outputs(simple, closed.out_avals)
     return number_callbacks(_needed(simple, computed)[0])[0]

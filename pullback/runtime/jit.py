@@ -19,6 +19,7 @@ import numpy as np
 from pullback import config, monitoring, tree
 from pullback.control.jit import jit as jit_primitive
 from pullback.control.jit import open_consts
+from pullback.control.refs_discharge import holds_refs
 from pullback.core import axes, dtypes
 from pullback.core.avals import aval_of
 from pullback.core.jaxpr import ClosedJaxpr, DebugInfo
@@ -40,7 +41,7 @@ from pullback.runtime.array import ArrayImpl
 from pullback.runtime.compile import Executable, compile_jaxpr
 from pullback.runtime.dispatch import to_array
 from pullback.runtime.explain import log_new_program, warn_of_constants
-from pullback.runtime.refs import RefProgram, holds_refs
+from pullback.runtime.refs import RefProgram
 from pullback.runtime.stages import is_simple
 from pullback.transforms.arguments import (
     FlatFunction,
@@ -79,6 +80,10 @@ class Program:
     def checked(self) -> index_checks.CheckedProgram:
         """The machine code that looks at indices."""
         return index_checks.CheckedProgram(self.closed, self.name)
+
+    def loaded(self) -> Executable | RefProgram:
+        """What runs the machine code."""
+        return self.ref_program if self.with_refs else self.compiled()
 
     @functools.cached_property
     def with_refs(self) -> bool:
@@ -296,7 +301,7 @@ class JitFunction(FastCallable):
             positions,
             traced.donated,
         )
-        return stages.Traced(signature, traced.compiled)
+        return stages.Traced(signature, traced.loaded)
 
     def lower(
         self,

@@ -16,21 +16,16 @@ import numpy as np
 
 from pullback.control import refs, refs_discharge
 from pullback.core.avals import ShapedArray
-from pullback.core.jaxpr import ClosedJaxpr
+from pullback.core.jaxpr import ClosedJaxpr, Jaxpr
 from pullback.core.primitive import Primitive
 from pullback.core.refs import AbstractRef, Ref, creators, is_ref
 from pullback.core.trace import EVAL, set_trace
 from pullback.llvm.entry import FastCallable, array_leaf, make_entry
 from pullback.llvm.entry_spec import Out
 from pullback.runtime.array import ArrayImpl, from_numpy, make_array
-from pullback.runtime.compile import Executable, compile_jaxpr
+from pullback.runtime.compile import Code, Executable, compile_jaxpr
 
-__all__ = ["RefProgram", "evaluate", "holds_refs"]
-
-
-def holds_refs(closed: ClosedJaxpr) -> bool:
-    """Whether references are among the arguments or constants of a program."""
-    return any(map(is_ref, (*closed.jaxpr.invars, *closed.jaxpr.constvars)))
+__all__ = ["RefProgram", "evaluate"]
 
 
 def _own(array: ArrayImpl, aval: ShapedArray) -> ArrayImpl:
@@ -174,9 +169,8 @@ class RefProgram:
         self.consts = [
             c for v, c in zip(closed.jaxpr.constvars, closed.consts, strict=True) if is_ref(v)
         ]
-        opened = _opened(closed)
-        self.pure, self.written = refs_discharge.discharge(opened, whole=True)
-        self.n_results = len(opened.out_avals)
+        self.pure, self.written = refs_discharge.as_values(closed)
+        self.n_results = len(closed.out_avals)
         gone = [False] * len(self.pure.in_avals)
         for i in self.written:
             gone[i] = True
@@ -197,6 +191,16 @@ class RefProgram:
             )
         )
 
+    @property
+    def code(self) -> Code:
+        """The machine code."""
+        return self.executable.code
+
+    @property
+    def jaxpr(self) -> Jaxpr:
+        """The program that was compiled."""
+        return self.executable.jaxpr
+
     def __call__(self, leaves: Sequence[Any]) -> list[Any]:
         """The results; references among the arguments and constants take their new values."""
         everything = [*self.consts, *leaves]
@@ -210,13 +214,3 @@ class RefProgram:
             ref = everything[i]
             ref._array = _own(new, ref.aval.inner_aval)
         return list(outs[: self.n_results])
-
-
-def _opened(closed: ClosedJaxpr) -> ClosedJaxpr:
-    """The references among the constants as leading arguments."""
-    jaxpr = closed.jaxpr
-    pairs = list(zip(jaxpr.constvars, closed.consts, strict=True))
-    moved = [v for v, _ in pairs if is_ref(v)]
-    kept = [(v, c) for v, c in pairs if not is_ref(v)]
-    new = jaxpr.replace(constvars=[v for v, _ in kept], invars=[*moved, *jaxpr.invars])
-    return ClosedJaxpr(new, [c for _, c in kept])

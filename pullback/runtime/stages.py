@@ -15,6 +15,7 @@ from pullback import config, tree
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.devices import CPU
 from pullback.core.jaxpr import ClosedJaxpr
+from pullback.core.refs import Ref
 from pullback.core.sharding import SingleDeviceSharding
 from pullback.core.structs import ShapeDtypeStruct
 from pullback.core.trace import Tracer
@@ -26,6 +27,7 @@ from pullback.passes.costs import cost_analysis, nbytes
 from pullback.runtime.array import ArrayImpl, make_array
 from pullback.runtime.compile import Executable, program_jaxpr
 from pullback.runtime.dispatch import to_array
+from pullback.runtime.refs import RefProgram
 
 __all__ = [
     "ArgInfo",
@@ -153,7 +155,9 @@ class _Stage:
 class Traced(_Stage):
     """A function traced for given types."""
 
-    def __init__(self, signature: Signature, compile_: Callable[[], Executable]) -> None:
+    def __init__(
+        self, signature: Signature, compile_: Callable[[], Executable | RefProgram]
+    ) -> None:
         self._signature = signature
         self._compile = compile_
 
@@ -175,7 +179,9 @@ class Traced(_Stage):
 class Lowered(_Stage):
     """A function as a program that the compiler can take."""
 
-    def __init__(self, signature: Signature, compile_: Callable[[], Executable]) -> None:
+    def __init__(
+        self, signature: Signature, compile_: Callable[[], Executable | RefProgram]
+    ) -> None:
         self._signature = signature
         self._compile = compile_
 
@@ -215,7 +221,7 @@ class CompiledMemoryStats:
 class Compiled(_Stage, FastCallable):
     """Machine code for given types; calling it with other ones is a TypeError."""
 
-    def __init__(self, signature: Signature, executable: Executable) -> None:
+    def __init__(self, signature: Signature, executable: Executable | RefProgram) -> None:
         self._signature = signature
         self._executable = executable
         self._add_native_entry()
@@ -224,9 +230,10 @@ class Compiled(_Stage, FastCallable):
         s = self._signature
         args, kwargs = tree.structure(s.arguments([0] * len(s.avals))).as_spec()[1]
         nodes = (args, kwargs, s.out_tree.as_spec())
-        if s.donated or not all(map(is_simple, nodes)):
+        program = self._executable
+        if s.donated or isinstance(program, RefProgram) or not all(map(is_simple, nodes)):
             return
-        spec = self._executable.entry_spec(
+        spec = program.entry_spec(
             args=list(args[1]),
             kwargs=sorted(zip(kwargs[1], kwargs[2], strict=True)),
             leaves=[array_leaf(a) for a in s.avals],
@@ -293,7 +300,7 @@ class Compiled(_Stage, FastCallable):
             temp_size_in_bytes=code.arena_bytes,
         )
 
-    def runtime_executable(self) -> Executable:
+    def runtime_executable(self) -> Executable | RefProgram:
         """The loaded program."""
         return self._executable
 
@@ -323,8 +330,10 @@ class Wrapped:
         raise NotImplementedError
 
 
-def _of_type(x: Any, aval: ShapedArray) -> ArrayImpl:
+def _of_type(x: Any, aval: ShapedArray) -> ArrayImpl | Ref:
     """An argument as an array of this very type; whether it is weak makes no difference."""
+    if type(x) is Ref:
+        return x
     array = to_array(x)
     return array if array.aval is aval else make_array(array._data, aval)
 
