@@ -75,3 +75,11 @@ def test_qr_as_lapack_gives_it(shape: tuple[int, ...]) -> None:
     for found in (jnp.linalg.qr(a, mode="raw"), pb.jit(lambda x: jnp.linalg.qr(x, mode="raw"))(a)):
         np.testing.assert_allclose(found[0], wanted[0], atol=1e-5)
         np.testing.assert_allclose(found[1], wanted[1], atol=1e-5)
+
+
+def test_zeros_of_the_tangents_of_a_tree() -> None:
+    zeros = pb.custom_derivatives.zero_from_primal({"a": jnp.ones(2), "b": 3})
+    np.testing.assert_array_equal(zeros["a"], [0.0, 0.0])
+    assert zeros["b"].dtype == pb.dtypes.float0
+    symbolic = pb.custom_derivatives.zero_from_primal([1.0], symbolic_zeros=True)
+    assert symbolic[0].shape == ()

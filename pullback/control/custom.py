@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from pullback import tree
 from pullback.core import dtypes
 from pullback.core.avals import aval_of
 from pullback.core.axes import batching_axis
@@ -85,14 +86,18 @@ def to_symbolic(x: Any) -> Any:
 
 
 def zero_from_primal(val: Any, symbolic_zeros: bool = False) -> Any:
-    """Zeros of the tangent type of a value; a `SymbolicZero` with `symbolic_zeros`.
+    """Zeros of the tangent types of a pytree of values; `SymbolicZero`s with `symbolic_zeros`.
 
-    >>> float(zero_from_primal(2.0))
+    >>> float(zero_from_primal({"a": 2.0})["a"])
     0.0
     """
-    if symbolic_zeros:
-        return SymbolicZero.from_primal_value(val)
-    return instantiate(Zero(aval_of(val).to_tangent_aval()))
+
+    def zero(x: Any) -> Any:
+        if symbolic_zeros:
+            return SymbolicZero.from_primal_value(x)
+        return instantiate(Zero(aval_of(x).to_tangent_aval()))
+
+    return tree.map(zero, val)
 
 
 def refuse_closed_over(tangents: Sequence[Any], name: str, decorator: str) -> None:
