@@ -1,0 +1,1 @@
+"""`jax.example_libraries`: small examples of neural networks and of optimizers."""
