@@ -38,6 +38,7 @@ from pullback.loops.ir import (
     Program,
     Stmt,
     Store,
+    Swap,
     While,
     expressions,
     inner_blocks,
@@ -155,6 +156,10 @@ class _Main(StatementWriter):
 
     def write(self) -> str:
         """The text of the body."""
+        for stmt in walk(self.program.body):
+            if isinstance(stmt, Swap):
+                self._move(stmt.first.root())
+                self._move(stmt.second.root())
         self.block(self.program.body)
         if self.env_slots:
             self.entry.append(f"  %env = alloca [{self.env_slots} x i64], align 8")
@@ -165,12 +170,28 @@ class _Main(StatementWriter):
         return "\n".join(lines)
 
     def pointer(self, buffer: Buffer) -> str:
-        """The address of a buffer, computed at the entry."""
+        """The address of a buffer, computed at the entry, or where it may have changed."""
         root = buffer.root()
+        if root in self.moving:
+            key = ("pointer", root)
+            now = self.values.get(key)
+            if now is None:
+                level = self.load_level(root)
+                name = self.put(f"load ptr, ptr {self.moving[root]}", level)
+                now = self.remember(key, Value(name, level))
+            return now.name
         found = self.pointers.get(root)
         if found is None:
             found = self.pointers[root] = self._pointer(root)
         return found
+
+    def _move(self, buffer: Buffer) -> None:
+        """Keep the address of a buffer in a variable."""
+        if buffer not in self.moving:
+            name = self.fresh()
+            self.entry.append(f"  {name} = alloca ptr")
+            self.entry.append(f"  store ptr {self._pointer(buffer)}, ptr {name}")
+            self.moving[buffer] = name
 
     def _pointer(self, buffer: Buffer) -> str:
         if buffer.kind == "const":
@@ -313,6 +334,8 @@ def _touched(stmt: Stmt) -> set[Buffer]:
         found.add(stmt.buffer.root())
     elif isinstance(stmt, Copy):
         found |= {stmt.source.buffer.root(), stmt.target.buffer.root()}
+    elif isinstance(stmt, Swap):
+        found |= {stmt.first.root(), stmt.second.root()}
     elif isinstance(stmt, Call):
         found |= {a.buffer.root() for a in stmt.args if isinstance(a, Address)}
     return found

@@ -31,6 +31,9 @@ class MemoryWriter(ValueWriter):
     def address(self, buffer: Buffer, offset: Value, scalar: str) -> Value:
         """The address of an element."""
         pointer = self.pointer(buffer)
+        moving = self.values.get(("pointer", buffer.root()))
+        if moving is not None:
+            offset = Value(offset.name, max(offset.level, moving.level), offset.varying)
         if offset.name == "0":
             return Value(pointer, offset.level)
         key = ("address", pointer, offset.name, scalar)

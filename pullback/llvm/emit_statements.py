@@ -32,6 +32,7 @@ from pullback.loops.ir import (
     Reference,
     Stmt,
     Store,
+    Swap,
     While,
     expressions,
     subexpressions,
@@ -67,6 +68,8 @@ class StatementWriter(MemoryWriter):
     @contextmanager
     def inside(self, label: str, stored: frozenset[Buffer], barrier: bool) -> Iterator[Scope]:
         """A nested scope whose lines end up in the enclosing one."""
+        for buffer in stored & self.moving.keys():
+            self.values.pop(("pointer", buffer), None)
         scope = Scope([], len(self.scopes), label, [], stored, barrier)
         self.scopes.append(scope)
         yield scope
@@ -466,11 +469,23 @@ class StatementWriter(MemoryWriter):
         name = "llvm.memmove.p0.p0.i64"
         self.module.declare(name, f"declare void @{name}(ptr, ptr, i64, i1)")
         dtype = stmt.target.buffer.dtype
-        nbytes, size = stmt.count * dtype.itemsize, storage_bytes(dtype)
+        nbytes, size = str(stmt.count * dtype.itemsize), storage_bytes(dtype)
+        if stmt.source.buffer.root().kind == "arg" and stmt.target.buffer.root().kind == "out":
+            # A donated argument may be the output: then nothing is to be moved.
+            moved = self.put(f"icmp ne ptr {target}, {source}", self.scope.level)
+            nbytes = self.put(f"select i1 {moved}, i64 {nbytes}, i64 0", self.scope.level)
         self.do(
             f"call void @{name}(ptr align {size} {target}, ptr align {size} {source}, "
             f"i64 {nbytes}, i1 false)"
         )
+
+    def swap(self, stmt: Swap) -> None:
+        """Two buffers exchange their memory: their addresses are variables."""
+        pair = stmt.first.root(), stmt.second.root()
+        names = [self.put(f"load ptr, ptr {self.moving[b]}", self.scope.level) for b in pair]
+        for buffer, name in zip(pair, reversed(names), strict=True):
+            self.do(f"store ptr {name}, ptr {self.moving[buffer]}")
+            self.values.pop(("pointer", buffer), None)
 
 
 def _size(block: Block) -> int:
@@ -492,4 +507,5 @@ _WRITERS: Final[dict[type, Any]] = {
     While: StatementWriter.while_,
     Call: lambda writer, stmt: writer.call(stmt),
     Copy: StatementWriter.copy,
+    Swap: StatementWriter.swap,
 }

@@ -53,6 +53,8 @@ class ValueWriter:
         self.values: dict[Any, Value] = {}
         self.keep: list[Any] = []
         self.pointers: dict[Buffer, str] = {}
+        self.moving: dict[Buffer, str] = {}
+        """Variables with the addresses of buffers that exchange their memory."""
         self.vars: dict[Var, tuple[str, int]] = {}
         self.lanes = 1
         self.vector_axis: Axis | None = None

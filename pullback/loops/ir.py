@@ -10,11 +10,12 @@
             | While(before, condition, body)           `before` computes the condition, every turn
             | Call(symbol, args, result)               a C function
             | Copy(target, source, count)              contiguous elements
+            | Swap(first, second)                      two buffers exchange their memory
     Address   buffer + offset
     Expr      see loops/expr.py; none is an `At` any more
 
 Offsets are flat, in elements, and in bounds wherever they are evaluated.  A vector loop contains no
-other vector loop and no If, While, Call or Copy; its iterations are independent, but for wide
+other vector loop and no If, While, Call, Copy or Swap; its iterations are independent, but for wide
 variables, whose assignments reduce.  The iterations of a parallel loop are independent.
 A vector loop whose extent is no multiple of its width repeats some lanes at the end.
 """
@@ -47,6 +48,7 @@ __all__ = [
     "Program",
     "Stmt",
     "Store",
+    "Swap",
     "Var",
     "While",
     "expressions",
@@ -214,7 +216,13 @@ class Copy:
     count: int
 
 
-Stmt: TypeAlias = "Let | Declare | Assign | Store | Loop | Fold | If | While | Call | Copy"
+@dataclass(frozen=True, slots=True, eq=False)
+class Swap:
+    first: Buffer
+    second: Buffer
+
+
+Stmt: TypeAlias = "Let | Declare | Assign | Store | Loop | Fold | If | While | Call | Copy | Swap"
 Block: TypeAlias = "tuple[Stmt, ...]"
 
 
@@ -353,7 +361,7 @@ def _verify_stmt(stmt: Stmt, scope: _Scope) -> None:
     for e in expressions(stmt):
         scope.check(e, stmt)
     _verify_types(stmt)
-    if scope.vector and isinstance(stmt, (If, While, Call, Copy)):
+    if scope.vector and isinstance(stmt, (If, While, Call, Copy, Swap)):
         raise VerifyError(f"`{stmt_text(stmt)}` in a vector loop")
     if isinstance(stmt, Let):
         scope.names.add(id(stmt.local))

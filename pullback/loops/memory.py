@@ -5,13 +5,18 @@ in-place update of a loop's carry:
 
     loop: t <- copy c; t[k] = ...; c <- copy t        becomes        loop: c[k] = ...
 
+A large carry that cannot be updated in place, since its new value is made from elements all over
+the old one, exchanges its memory with the new value instead of being overwritten by a copy of it:
+
+    loop: t <- f(c); c <- copy t                      becomes        loop: t <- f(c); swap c, t
+
 A buffer lives from the first to the last statement that touches it, in the innermost block that
 contains all of these.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -29,6 +34,7 @@ from pullback.loops.ir import (
     Program,
     Stmt,
     Store,
+    Swap,
     While,
     expressions,
     inner_blocks,
@@ -43,11 +49,16 @@ STACK_BYTES: Final = 512
 """Temporaries up to this size may be stack variables instead, if the emitter wants."""
 
 
-def place_buffers(program: Program) -> None:
-    """Drop copies and give every temporary an offset in the arena."""
+def place_buffers(program: Program, carried: Collection[Buffer] = ()) -> None:
+    """Drop copies and give every temporary an offset in the arena.
+
+    `carried` are buffers that loops update: small ones stay apart from outputs, in registers.
+    """
     if any(isinstance(s, Copy) for s in _walk(program.body)):
-        program.body = _share(program.body)
+        small = [b for b in carried if b.nbytes <= STACK_BYTES]
+        program.body = _share(program.body, small)
     lives = _lifetimes(program.body)
+    _live_together(program.body, lives)
     program.arena_bytes = _assign(lives)
 
 
@@ -65,6 +76,9 @@ def accesses(stmt: Stmt) -> tuple[set[Buffer], set[Buffer]]:
         elif isinstance(s, Copy):
             reads.add(s.source.buffer.root())
             writes.add(s.target.buffer.root())
+        elif isinstance(s, Swap):
+            reads |= {s.first.root(), s.second.root()}
+            writes |= {s.first.root(), s.second.root()}
         elif isinstance(s, Call):
             reads |= {a.buffer.root() for a in s.args if isinstance(a, Address)}
             writes |= {b.root() for b in s.writes}
@@ -81,13 +95,13 @@ def _walk(block: Block) -> Iterator[Stmt]:
 # --------------------------------------------------------------------------- sharing
 
 
-def _share(body: Block) -> Block:
+def _share(body: Block, registers: Sequence[Buffer]) -> Block:
     """Drop copies between buffers that can be one; blocks innermost first."""
     counts: dict[Buffer, int] = {}
     for stmt in _walk(body):
         for buffer in _own_buffers(stmt):
             counts[buffer] = counts.get(buffer, 0) + 1
-    return _Sharing(counts).block(body)
+    return _Sharing(counts, registers).block(body)
 
 
 def _own_buffers(stmt: Stmt) -> Iterator[Buffer]:
@@ -100,6 +114,9 @@ def _own_buffers(stmt: Stmt) -> Iterator[Buffer]:
     elif isinstance(stmt, Copy):
         yield stmt.source.buffer.root()
         yield stmt.target.buffer.root()
+    elif isinstance(stmt, Swap):
+        yield stmt.first.root()
+        yield stmt.second.root()
     elif isinstance(stmt, Call):
         yield from (a.buffer.root() for a in stmt.args if isinstance(a, Address))
 
@@ -116,8 +133,10 @@ class _Uses:
 class _Sharing:
     """Walks blocks and unites the two ends of copies."""
 
-    def __init__(self, counts: dict[Buffer, int]) -> None:
+    def __init__(self, counts: dict[Buffer, int], registers: Sequence[Buffer]) -> None:
         self.counts = counts
+        self.registers = registers
+        self.swapped: set[Buffer] = set()
 
     def block(self, block: Block) -> Block:
         stmts = [self._inner(s) for s in block]
@@ -127,16 +146,44 @@ class _Sharing:
         for k, stmt in enumerate(stmts):
             if isinstance(stmt, Copy) and self._unite(stmts, k, stmt, uses):
                 uses = self._uses(stmts)
-        return tuple(s for s in stmts if not _is_self_copy(s))
+        return tuple(s for s in stmts if not self._dropped(s))
+
+    def _dropped(self, stmt: Stmt) -> bool:
+        """Whether a statement is a copy of a buffer to itself, which is then not counted."""
+        if not (isinstance(stmt, Copy) and _is_self_copy(stmt)):
+            return False
+        self.counts[stmt.target.buffer.root()] -= 2
+        return True
 
     def _inner(self, stmt: Stmt) -> Stmt:
         if isinstance(stmt, Loop) and any(isinstance(s, Copy) for s in _walk(stmt.body)):
-            return replace(stmt, body=self.block(stmt.body))
+            return replace(stmt, body=self._with_swaps(self.block(stmt.body)))
         if isinstance(stmt, While):
-            return While(self.block(stmt.before), stmt.condition, self.block(stmt.body))
+            body = self._with_swaps(self.block(stmt.body))
+            return While(self.block(stmt.before), stmt.condition, body)
         if isinstance(stmt, If):
             return If(stmt.condition, self.block(stmt.then), self.block(stmt.otherwise))
         return stmt
+
+    def _with_swaps(self, body: Block) -> Block:
+        """The body of a loop, with exchanges of memory for the copies of large new carries."""
+        if not any(isinstance(s, Copy) for s in body):
+            return body
+        stmts = list(body)
+        uses = self._uses(stmts)
+        for k, stmt in enumerate(stmts):
+            if isinstance(stmt, Copy) and self._swaps(k, stmt, uses):
+                carry, new = stmt.target.buffer.root(), stmt.source.buffer.root()
+                stmts[k] = Swap(carry, new)
+                self.swapped |= {carry, new}
+        return tuple(stmts)
+
+    def _swaps(self, k: int, copy: Copy, uses: _Uses) -> bool:
+        """Whether the source is made anew in every turn, and not needed after the copy."""
+        carry, new = copy.target.buffer.root(), copy.source.buffer.root()
+        if carry.kind != "temp" or carry.nbytes <= STACK_BYTES or not _whole(copy):
+            return False
+        return carry is not new and carry.dtype == new.dtype and self._dies(new, k, uses)
 
     def _uses(self, stmts: Sequence[Stmt]) -> _Uses:
         pairs = [accesses(s) for s in stmts]
@@ -199,7 +246,13 @@ class _Sharing:
         return True
 
     def _merge(self, source: Buffer, target: Buffer) -> bool:
-        """Let the memory of `source` be that of `target`."""
+        """Let the memory of `source` be that of `target`, unless one is not ours to exchange."""
+        if target.kind == "out" and any(b.root() is source for b in self.registers):
+            return False
+        if source in self.swapped:
+            if target.kind != "temp":
+                return False
+            self.swapped.add(target)
         source.alias = target
         self.counts[target] = self.counts.get(target, 0) + self.counts.get(source, 0)
         return True
@@ -215,11 +268,10 @@ def _whole(copy: Copy) -> bool:
     )
 
 
-def _is_self_copy(stmt: Stmt) -> bool:
+def _is_self_copy(copy: Copy) -> bool:
     return (
-        isinstance(stmt, Copy)
-        and stmt.target.buffer.root() is stmt.source.buffer.root()
-        and (stmt.target.offset == stmt.source.offset)
+        copy.target.buffer.root() is copy.source.buffer.root()
+        and copy.target.offset == copy.source.offset
     )
 
 
@@ -316,6 +368,16 @@ def _lifetimes(body: Block) -> dict[Buffer, tuple[int, int]]:
                 lives.totals[buffer] = lives.totals.get(buffer, 0) + 1
     _visit(body, lives)
     return lives.spans
+
+
+def _live_together(body: Block, spans: dict[Buffer, tuple[int, int]]) -> None:
+    """Buffers that exchange their memory both live as long as one of them."""
+    pairs = [(s.first.root(), s.second.root()) for s in _walk(body) if isinstance(s, Swap)]
+    for _ in pairs:
+        for pair in pairs:
+            first = min(spans[b][0] for b in pair)
+            last = max(spans[b][1] for b in pair)
+            spans.update((b, (first, last)) for b in pair)
 
 
 def _visit(block: Block, lives: _Lifetimes) -> dict[Buffer, int]:

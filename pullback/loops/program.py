@@ -21,9 +21,6 @@ from pullback.loops.tensors import BufferTensor, LazyTensor, MapItem, Tensor, ne
 
 __all__ = ["lower_program"]
 
-REGISTER_BYTES = 512
-"""Results this small that a loop updates are kept apart from the output: in registers."""
-
 
 def lower_program(closed: ClosedJaxpr, *, vector_bits: int = 512, name: str = "program") -> Program:
     """The loop program of a jaxpr: arguments are its invars, then its constvars.
@@ -51,7 +48,7 @@ def lower_program(closed: ClosedJaxpr, *, vector_bits: int = 512, name: str = "p
         tuple(body),
         builder.const_values,
     )
-    place_buffers(program)
+    place_buffers(program, builder.carried)
     return verify(program)
 
 
@@ -62,7 +59,11 @@ def _argument(aval: object, index: int) -> BufferTensor:
 
 
 def _deliver(builder: LoopBuilder, out: Buffer, tensor: Tensor) -> Buffer:
-    """Make a result be computed into an output, or copied there; the buffer of the output."""
+    """Make a result be computed into an output, or copied there; the buffer of the output.
+
+    What a loop updates is copied: small, it stays in registers, and a large one may exchange its
+    memory with its next value. Other such copies are dropped when memory is placed.
+    """
     if out.size == 0:
         return out
     stored = tensor.stored if isinstance(tensor, LazyTensor) else tensor
@@ -73,7 +74,7 @@ def _deliver(builder: LoopBuilder, out: Buffer, tensor: Tensor) -> Buffer:
         tensor.stored = target
         return out
     buffer = stored.buffer
-    carried = buffer.nbytes <= REGISTER_BYTES and buffer in builder.carried
+    carried = buffer in builder.carried
     if buffer.kind == "temp" and buffer.size == out.size and not carried:
         buffer.kind, buffer.index, buffer.name = "out", out.index, out.name
         return buffer

@@ -26,6 +26,7 @@ from pullback.loops.ir import (
     Reference,
     Stmt,
     Store,
+    Swap,
     While,
     expressions,
     inner_blocks,
@@ -175,6 +176,8 @@ class _Printer:
             return f"if {self.expr(s.condition)}:"
         if isinstance(s, Copy):
             return f"copy {self.address(s.target)} <- {self.address(s.source)}, {s.count}"
+        if isinstance(s, Swap):
+            return f"swap {s.first.root().name}, {s.second.root().name}"
         return self.loop(s) if isinstance(s, Loop) else self.call(s)
 
     def loop(self, s: Loop) -> str:

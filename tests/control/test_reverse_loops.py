@@ -281,7 +281,7 @@ def test_memory_is_slots_states_and_not_steps() -> None:
     state = 4000
     assert temporary(None, 512) > 512 * state
     few, more = temporary(binomial(8), 512), temporary(binomial(8), 4096)
-    assert 9 * state <= few <= 24 * state
+    assert 9 * state <= few <= 16 * state
     assert more == few
 
 
