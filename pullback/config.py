@@ -125,6 +125,12 @@ def _log_level(value: Any) -> Any:
     return None if value is None else _one_of(*_LEVELS)(str(value).upper())
 
 
+def _byte_count(value: Any) -> int:
+    if int(value) < 0:
+        raise ValueError(f"a number of bytes is at least 0, got {value!r}")
+    return int(value)
+
+
 def _optional_string(value: Any) -> Any:
     return None if value is None else str(value)
 
@@ -253,6 +259,13 @@ check_static_indices: Final = Setting(
     _boolean,
     "An index known when tracing that is out of bounds is an IndexError.",
     True,
+)
+executables_bytes: Final = Setting(
+    "pullback_executables_bytes",
+    4 << 30,
+    _byte_count,
+    "How much code, constants and scratch memory of compiled programs is kept for further calls.",
+    False,
 )
 check_indices: Final = Setting(
     "pullback_check_indices",

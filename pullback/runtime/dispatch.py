@@ -25,7 +25,7 @@ from pullback.runtime import programs, refs
 from pullback.runtime.array import ArrayImpl, from_numpy, make_array
 from pullback.transforms.staging import abstract_results
 
-__all__ = ["evaluate", "to_array"]
+__all__ = ["evaluate", "forget_types", "to_array"]
 
 LARGE: Final = 1 << 18
 """Elements from which an eager operation is compiled."""
@@ -63,6 +63,11 @@ def _result_types(primitive: Primitive, avals: tuple[Any, ...], params: dict[str
             _types.clear()
         _types[key] = found
     return found
+
+
+def forget_types() -> None:
+    """Forget the types of results; they are found again."""
+    _types.clear()
 
 
 def evaluate(primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:

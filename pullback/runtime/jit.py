@@ -23,7 +23,7 @@ from pullback.control.refs_discharge import holds_refs
 from pullback.core import axes, dtypes
 from pullback.core.avals import aval_of
 from pullback.core.jaxpr import ClosedJaxpr, DebugInfo
-from pullback.core.refs import Ref, check_aliases
+from pullback.core.refs import check_aliases, is_concrete_ref
 from pullback.core.source import Description, describe_function
 from pullback.core.trace import EVAL, Tracer, current_trace
 from pullback.llvm.entry import (
@@ -34,12 +34,13 @@ from pullback.llvm.entry import (
     ndarray_leaf,
     numpy_scalar_leaf,
     scalar_leaf,
+    trim_memory,
 )
 from pullback.llvm.entry_spec import Out
-from pullback.runtime import index_checks, nan_checks, stages
+from pullback.runtime import executables, index_checks, nan_checks, stages
 from pullback.runtime.array import ArrayImpl
 from pullback.runtime.compile import Executable, compile_jaxpr
-from pullback.runtime.dispatch import to_array
+from pullback.runtime.dispatch import forget_types, to_array
 from pullback.runtime.explain import log_new_program, warn_of_constants
 from pullback.runtime.refs import RefProgram
 from pullback.runtime.stages import is_simple
@@ -69,12 +70,38 @@ class Program:
     out_tree: Any
     donated: tuple[bool, ...]
     executable: Executable | None = None
+    entries: list[tuple[Any, Any]] = field(default_factory=list)
+    """Weak references to functions and the native entries of this program in them."""
+    home: tuple[Any, Any] | None = None
+    """Where the function keeps it: a weak reference to the dictionary, and the key."""
 
     def compiled(self) -> Executable:
         """The machine code, made at the first need."""
         if self.executable is None:
-            self.executable = compile_jaxpr(self.closed, name=self.name, donated=self.donated)
+            made = compile_jaxpr(self.closed, name=self.name, donated=self.donated)
+            self.executable = made
+            executables.keep(made, *_weakly(self))
+            return made
+        executables.used(self.executable)
         return self.executable
+
+    def cool(self) -> bool:
+        """Take its native entries away; says whether there were any."""
+        pairs = [(function(), entry()) for function, entry in self.entries]
+        self.entries.clear()
+        hot = False
+        for function, entry in pairs:
+            if function is not None and entry in function.entries:
+                function.remove_entry(entry)
+                hot = True
+        return hot
+
+    def forget(self) -> None:
+        """Leave the machine code, and the dictionary of the function."""
+        self.executable = None
+        programs = None if self.home is None else self.home[0]()
+        if programs is not None and self.home is not None:
+            programs.pop(self.home[1], None)
 
     @functools.cached_property
     def checked(self) -> index_checks.CheckedProgram:
@@ -99,6 +126,22 @@ class Program:
     def call_jaxpr(self) -> tuple[ClosedJaxpr, list[Any]]:
         """The jaxpr with its constants as operands, for the jit equation."""
         return open_consts(self.closed)
+
+
+def _weakly(program: Program) -> tuple[Callable[[], None], Callable[[], bool]]:
+    """`forget` and `cool` of a program, which do not keep it alive."""
+    ref = weakref.ref(program)
+
+    def forget() -> None:
+        found = ref()
+        if found is not None:
+            found.forget()
+
+    def cool() -> bool:
+        found = ref()
+        return found is not None and found.cool()
+
+    return forget, cool
 
 
 @dataclass(frozen=True)
@@ -211,7 +254,9 @@ class JitFunction(FastCallable):
         )
         if len(self.entries) >= ENTRIES_PER_FUNCTION:
             self.remove_entry(self.entries[-1])
-        self.add_entry(make_entry(spec))
+        entry = make_entry(spec)
+        self.add_entry(entry)
+        traced.entries.append((weakref.ref(self), weakref.ref(entry)))
 
     # -------------------------------------------------------------- tracing
 
@@ -249,6 +294,7 @@ class JitFunction(FastCallable):
         traced = self._stage(call, avals)
         if not any(isinstance(c, Tracer) for c in traced.closed.consts):
             self._programs[key] = traced
+            traced.home = weakref.ref(self._programs), key
             if len(self._programs) > PROGRAMS_PER_FUNCTION:
                 self._programs.popitem(last=False)
         return traced
@@ -349,6 +395,9 @@ def clear_caches() -> None:
     for function in list(_functions):
         function.clear_cache()
     _by_function.clear()
+    executables.forget_all()
+    forget_types()
+    trim_memory()
 
 
 def _forget_entries() -> None:
@@ -361,7 +410,9 @@ config.on_update(_forget_entries)
 
 def _with_arrays(leaves: Sequence[Any]) -> list[Any]:
     """The arguments of a program with references: these and arrays."""
-    return [x if type(x) in (ArrayImpl, Ref) else to_array(x) for x in leaves]
+    return [
+        to_array(x) if type(x) is not ArrayImpl and not is_concrete_ref(x) else x for x in leaves
+    ]
 
 
 def _hashable(fun: Any, value: Any, where: Hashable) -> Any:

@@ -5,7 +5,7 @@ Each is a jaxpr of one equation, compiled once per type of operands.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import functools
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -13,14 +13,15 @@ from pullback.control.callbacks import callback_primitives
 from pullback.core.jaxpr import ClosedJaxpr
 from pullback.core.primitive import Primitive
 from pullback.core.trace import EVAL, set_trace
+from pullback.runtime import executables
 from pullback.runtime.array import ArrayImpl
 from pullback.runtime.compile import Executable, compile_jaxpr
 from pullback.transforms.staging import stage
 
 __all__ = ["one_equation", "run_primitive", "worth_compiling"]
 
-_compiled: OrderedDict[Any, Executable] = OrderedDict()
-_LIMIT: Final = 1024
+_compiled: Final[dict[Any, Executable]] = {}
+"""What is here is counted, and forgotten, by `runtime.executables`."""
 
 
 def worth_compiling(primitive: Primitive) -> bool:
@@ -46,10 +47,9 @@ def _executable(
     if found is None:
         found = compile_jaxpr(one_equation(primitive, avals, params), name=primitive.name)
         _compiled[key] = found
-        if len(_compiled) > _LIMIT:
-            _compiled.popitem(last=False)
+        executables.keep(found, functools.partial(_compiled.pop, key, None))
     else:
-        _compiled.move_to_end(key)
+        executables.used(found)
     return found
 
 
@@ -78,9 +78,7 @@ class _Identity:
         return isinstance(other, _Identity) and other.value is self.value
 
 
-def one_equation(
-    primitive: Primitive, avals: Sequence[Any], params: dict[str, Any]
-) -> ClosedJaxpr:
+def one_equation(primitive: Primitive, avals: Sequence[Any], params: dict[str, Any]) -> ClosedJaxpr:
     """The program that applies one primitive."""
 
     def fun(*args: Any) -> list[Any]:
@@ -89,8 +87,3 @@ def one_equation(
 
     with set_trace(EVAL):
         return stage(fun, avals, description=primitive.name)
-
-
-def clear() -> None:
-    """Forget all programs."""
-    _compiled.clear()
