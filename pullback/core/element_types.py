@@ -116,6 +116,8 @@ def _ml(*names: str) -> dict[str, np.dtype[Any]]:
 
 SMALL_FLOATS: Final = _ml(
     "float4_e2m1fn",
+    "float6_e2m3fn",
+    "float6_e3m2fn",
     "float8_e3m4",
     "float8_e4m3",
     "float8_e4m3b11fnuz",

@@ -13,6 +13,8 @@ from pullback.lax.convolutions import *  # noqa: F403
 from pullback.lax.elementwise import *  # noqa: F403
 from pullback.lax.fft import *  # noqa: F403
 from pullback.lax.indexing import *  # noqa: F403
+from pullback.lax.markers import *  # noqa: F403
 from pullback.lax.parallel import *  # noqa: F403
+from pullback.lax.ragged import *  # noqa: F403
 from pullback.lax.reductions import *  # noqa: F403
 from pullback.lax.structural import *  # noqa: F403

@@ -9,7 +9,6 @@ from pullback import config
 from pullback.core import dtypes
 from pullback.core.avals import aval_of
 from pullback.core.source import at_user_line
-from pullback.ops import arithmetic, bits, comparison, conversion, cumulative, structural
 from pullback.ops.contractions import DotDimensionNumbers
 from pullback.ops.contractions import dot_general as dot_general_p
 from pullback.ops.precision import (
@@ -29,7 +28,6 @@ __all__ = [
     "dot",
     "dot_general",
     "dot_general_p",
-    "ragged_dot",
 ]
 
 PrecisionLike: TypeAlias = (
@@ -158,48 +156,3 @@ def batch_matmul(lhs: Any, rhs: Any, precision: PrecisionLike = None) -> Any:
         raise ValueError(f"Arguments to batch_matmul must have same ndim, got {ndim}, {other}")
     batch = tuple(range(ndim - 2))
     return dot_general(lhs, rhs, (((ndim - 1,), (ndim - 2,)), (batch, batch)), precision)
-
-
-def ragged_dot(
-    lhs: Any,
-    rhs: Any,
-    group_sizes: Any,
-    precision: PrecisionLike = None,
-    preferred_element_type: Any = None,
-    group_offset: Any = None,
-    out_sharding: Any = None,
-) -> Any:
-    """Rows of `lhs` `[m, k]` times the matrix of their group, one of `rhs` `[groups, k, n]`.
-
-    The first `group_sizes[0]` rows are of group 0 and so on; rows beyond the last group give zeros.
-
-    >>> from pullback import lax
-    >>> import numpy as np
-    >>> x, w = np.ones((3, 2), "float32"), np.ones((2, 2, 4), "float32")
-    >>> lax.ragged_dot(x, w, np.array([1, 1], "int32")).sum(axis=1).tolist()
-    [8.0, 8.0, 0.0]
-    """
-    _no_sharding("ragged_dot", out_sharding)
-    if group_offset is not None:
-        raise NotImplementedError("ragged_dot: group_offset is not supported")
-    m, groups = aval_of(lhs).shape[0], aval_of(rhs).shape[0]
-    sizes_type = aval_of(group_sizes).dtype
-    ends = cumulative.cumsum(group_sizes, axis=0, reverse=False)
-    rows = structural.iota(dtype=sizes_type, shape=(groups, m), dimension=1, sharding=None)
-    spread = {"shape": (groups, m), "broadcast_dimensions": (0,), "sharding": None}
-    inside = bits.and_(
-        comparison.ge(
-            rows, structural.broadcast_in_dim(arithmetic.sub(ends, group_sizes), **spread)
-        ),
-        comparison.lt(rows, structural.broadcast_in_dim(ends, **spread)),
-    )
-    mask = conversion.convert_element_type(
-        inside, new_dtype=aval_of(lhs).dtype, weak_type=False, sharding=None
-    )
-    shape = (groups, *aval_of(lhs).shape)
-    masked = arithmetic.mul(
-        structural.broadcast_in_dim(lhs, shape=shape, broadcast_dimensions=(1, 2), sharding=None),
-        structural.broadcast_in_dim(mask, shape=shape, broadcast_dimensions=(0, 1), sharding=None),
-    )
-    numbers = (((0, 2), (0, 1)), ((), ()))
-    return dot_general(masked, rhs, numbers, precision, preferred_element_type)

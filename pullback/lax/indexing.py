@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from pullback.control import approximate
 from pullback.core import dtypes
 from pullback.core.array import Array
 from pullback.core.avals import ShapedArray, aval_of
@@ -36,6 +37,7 @@ __all__ = [
     "ScatterDimensionNumbers",
     "approx_max_k",
     "approx_min_k",
+    "approx_top_k_p",
     "dynamic_index_in_dim",
     "dynamic_slice",
     "dynamic_slice_in_dim",
@@ -572,7 +574,15 @@ def approx_max_k(
     >>> [x.tolist() for x in approx_max_k(np.array([3.0, 9.0, 5.0]), 2)]
     [[9.0, 5.0], [1, 2]]
     """
-    return _extreme_k(operand, k, reduction_dimension, aggregate_to_topk)
+    return _extreme_k(
+        operand,
+        k=k,
+        reduction_dimension=reduction_dimension,
+        recall_target=recall_target,
+        is_max_k=True,
+        reduction_input_size_override=reduction_input_size_override,
+        aggregate_to_topk=aggregate_to_topk,
+    )
 
 
 def approx_min_k(
@@ -588,16 +598,30 @@ def approx_min_k(
     >>> [x.tolist() for x in approx_min_k(np.array([3.0, 9.0, 5.0]), 2)]
     [[3.0, 5.0], [0, 2]]
     """
-    values, places = _extreme_k(elementwise.neg(operand), k, reduction_dimension, aggregate_to_topk)
-    return elementwise.neg(values), places
+    return _extreme_k(
+        operand,
+        k=k,
+        reduction_dimension=reduction_dimension,
+        recall_target=recall_target,
+        is_max_k=False,
+        reduction_input_size_override=reduction_input_size_override,
+        aggregate_to_topk=aggregate_to_topk,
+    )
 
 
-def _extreme_k(operand: Any, k: int, axis: int, aggregate: bool) -> tuple[Any, Any]:
+def _extreme_k(
+    operand: Any, *, k: int, reduction_dimension: int, **options: Any
+) -> tuple[Any, Any]:
     aval = aval_of(operand)
     if dtypes.kind_of(aval.dtype) != "f":
         raise ValueError(f"approx_max_k and approx_min_k take floats, got {aval}")
-    axis = canonical_axis(axis, aval.ndim)
+    axis = canonical_axis(reduction_dimension, aval.ndim)
     if not 0 <= k <= aval.shape[axis]:
         raise ValueError(f"k must be between 0 and the length {aval.shape[axis]}, got {k}")
-    values, places = top_k(operand, k if aggregate else aval.shape[axis], axis=axis)
+    values, places = approximate.approx_top_k.bind(
+        operand, k=operator.index(k), reduction_dimension=reduction_dimension, **options
+    )
     return values, places
+
+
+approx_top_k_p = approximate.approx_top_k

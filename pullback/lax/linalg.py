@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from pullback.control import symmetric
 from pullback.core import dtypes
 from pullback.core.avals import aval_of
 from pullback.ops import arithmetic, linalg, structural
@@ -44,6 +45,7 @@ __all__ = [
     "svd",
     "svd_p",
     "symmetric_product",
+    "symmetric_product_p",
     "triangular_solve",
     "triangular_solve_p",
     "tridiagonal",
@@ -64,6 +66,7 @@ ormqr_p = linalg.ormqr
 qr_p = linalg.qr
 schur_p = linalg.schur
 svd_p = linalg.svd
+symmetric_product_p = symmetric.symmetric_product
 triangular_solve_p = linalg.triangular_solve
 tridiagonal_p = linalg.tridiagonal
 tridiagonal_solve_p = linalg.tridiagonal_solve
@@ -321,11 +324,7 @@ def symmetric_product(
     Array([[3., 3.],
            [3., 3.]], dtype=float32)
     """
-    for aval in (aval_of(a_matrix), aval_of(c_matrix)):
-        if dtypes.kind_of(aval.dtype) != "f":
-            raise TypeError(f"symmetric_product takes real matrices, got {aval.str_short()}")
-    product = arithmetic.mul(matrices.matmul(a_matrix, matrices.transposed(a_matrix)), alpha)
-    return arithmetic.add(product, arithmetic.mul(c_matrix, beta))
+    return symmetric_product_p.bind(a_matrix, c_matrix, alpha=float(alpha), beta=float(beta))
 
 
 def triangular_solve(

@@ -11,11 +11,14 @@ import numpy as np
 from pullback import tree
 from pullback.control import collectives, exchange
 from pullback.control.collectives import is_positional
+from pullback.control.composite import composite
 from pullback.core import axes as named_axes
 from pullback.core import dtypes
 from pullback.core.avals import aval_of
+from pullback.core.axes import NamedAxisEffect
 from pullback.core.trace import Tracer
 from pullback.errors import UnsupportedError
+from pullback.lax import indexing
 from pullback.ops import conversion, elementwise, structural
 from pullback.transforms.arguments import check_operand
 
@@ -44,6 +47,7 @@ __all__ = [
     "psum_scatter",
     "pswapaxes",
     "ragged_all_to_all",
+    "ragged_all_to_all_p",
 ]
 
 AxisName = Hashable
@@ -447,5 +451,89 @@ def ragged_all_to_all(
     axis_name: Any,
     axis_index_groups: Any = None,
 ) -> Any:
-    """Not supported."""
-    raise UnsupportedError("ragged_all_to_all is not supported; use all_to_all on padded slices")
+    """Send rows of `operand` to all lanes, to each another number of them.
+
+    Lane i sends the `send_sizes[j]` rows from `input_offsets[j]` on to lane j, where they become
+    the rows from `output_offsets[j]` on of its result; the other rows of the result are those of
+    `output`. `recv_sizes[i]` says how many rows lane i sends to this one.
+
+    >>> import pullback as pb, pullback.numpy as jnp
+    >>> x = jnp.arange(4.0).reshape(2, 2)
+    >>> ones, places = jnp.ones((2, 2), "int32"), jnp.array([[0, 1]] * 2)
+    >>> lane = jnp.array([[0, 0], [1, 1]])
+    >>> send = lambda x, i, n, o, r: ragged_all_to_all(x, 0 * x, i, n, o, r, axis_name="i")
+    >>> pb.vmap(send, axis_name="i")(x, places, ones, lane, ones).tolist()
+    [[0.0, 2.0], [1.0, 3.0]]
+    """
+    if axis_index_groups is not None:
+        raise UnsupportedError("ragged_all_to_all: axis_index_groups is not supported")
+    axis_size(axis_name)
+    return ragged_all_to_all_p.bind(
+        operand,
+        output,
+        input_offsets,
+        send_sizes,
+        output_offsets,
+        recv_sizes,
+        axis_name=axis_name,
+        axis_index_groups=None,
+    )
+
+
+def _exchange_rows(
+    operand: Any,
+    output: Any,
+    input_offsets: Any,
+    send_sizes: Any,
+    output_offsets: Any,
+    recv_sizes: Any,
+    *,
+    axis_name: Any,
+    axis_index_groups: Any,
+) -> list[Any]:
+    """Every lane looks at what all lanes have, and takes what is sent to it."""
+    shape = aval_of(output).shape
+    lane = axis_index(axis_name)
+    rows = structural.iota(dtype=np.dtype(np.int32), shape=shape[:1], dimension=0, sharding=None)
+    everything = all_gather(operand, axis_name)
+    from_, sizes, to = (
+        conversion.convert(
+            indexing.dynamic_index_in_dim(all_gather(x, axis_name), lane, 1, keepdims=False),
+            np.dtype(np.int32),
+        )
+        for x in (input_offsets, send_sizes, output_offsets)
+    )
+    length = aval_of(operand).shape[0]
+    for sender in range(axis_size(axis_name)):
+        start, size, offset = (
+            structural.broadcast_in_dim(
+                indexing.index_in_dim(x, sender, 0, keepdims=False),
+                shape=shape[:1],
+                broadcast_dimensions=(),
+                sharding=None,
+            )
+            for x in (to, sizes, from_)
+        )
+        place = elementwise.sub(rows, start)
+        sent = elementwise.and_(
+            elementwise.ge(place, np.zeros(shape[:1], np.int32)), elementwise.lt(place, size)
+        )
+        source = elementwise.clamp(
+            np.int32(0), elementwise.add(place, offset), np.int32(max(length - 1, 0))
+        )
+        theirs = indexing.index_in_dim(everything, sender, 0, keepdims=False)
+        taken = indexing.index_take(theirs, (source,), (0,)) if length else output
+        wide = structural.broadcast_in_dim(
+            sent, shape=shape, broadcast_dimensions=(0,), sharding=None
+        )
+        output = elementwise.select_n(wide, output, taken)
+    return [output]
+
+
+def _exchange_effects(*, axis_name: Any, **_: Any) -> frozenset[Any]:
+    return frozenset(map(NamedAxisEffect, _names(axis_name, "ragged_all_to_all")))
+
+
+ragged_all_to_all_p = composite(
+    "ragged_all_to_all", _exchange_rows, samples=lambda: (), effects=_exchange_effects
+)

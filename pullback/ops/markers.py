@@ -1,0 +1,176 @@
+"""Primitives that compute nothing: they mark a value, or a place in the program.
+
+`stage`, `device_put` and `sharding_constraint` are the identity.  `dce_sink` keeps what it is
+given from being removed as unused.  A token is an array without elements: programs run in the
+order of their effects, so that there is nothing that tokens would have to order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import numpy as np
+
+from pullback.core import dtypes
+from pullback.core.avals import ShapedArray
+from pullback.core.effects import Effect
+from pullback.core.primitive import (
+    FIRST_ORDER,
+    NO_SAMPLES,
+    PURE,
+    NotApplicable,
+    Primitive,
+    Sample,
+    Zero,
+)
+from pullback.ops.kinds import NONLINEAR, late, zero_tangent
+from pullback.ops.rearrange import NO_HLO
+from pullback.ops.samples import draw, generator
+
+__all__ = [
+    "TOKEN",
+    "after_all",
+    "create_token",
+    "dce_sink",
+    "device_put",
+    "sharding_constraint",
+    "stage",
+]
+
+TOKEN: Final = ShapedArray((0,), dtypes.bool_)
+"""The type of tokens."""
+
+
+# --------------------------------------------------------------------------- identities
+
+
+def _identity(name: str, params: dict[str, Any]) -> Primitive:
+    bind = late(name)
+
+    def jvp(primals: Any, tangents: Any, **p: Any) -> tuple[Any, Any]:
+        (x,), (t,) = primals, tangents
+        out = bind(x, **p)
+        return out, zero_tangent(out) if type(t) is Zero else bind(t, **p)
+
+    def samples() -> Iterator[Sample]:
+        rng = generator()
+        for dtype in (dtypes.float32, dtypes.int32, dtypes.complex64):
+            yield Sample((draw(rng, dtype, (2, 3)),), params)
+
+    return Primitive(
+        name=name,
+        abstract=lambda x, **_: x,
+        reference=lambda x, **_: x,
+        jvp=jvp,
+        transpose=lambda ct, x, **_: [ct],
+        batch=lambda size, args, dims, **p: (bind(args[0], **p), dims[0]),
+        partial_eval=FIRST_ORDER,
+        lower=lambda b, x, **_: x,
+        hlo=NO_HLO,
+        samples=samples,
+        multiple_results=False,
+        effects=PURE,
+        literals=False,
+    )
+
+
+stage: Final[Primitive] = _identity("stage", {})
+
+sharding_constraint: Final[Primitive] = _identity(
+    "sharding_constraint",
+    {"sharding": None, "layout": None, "context_mesh": None, "unconstrained_dims": frozenset()},
+)
+
+
+def _each(function: Callable[[Any, Any], Any], cts: Any, xs: Any) -> list[Any]:
+    return [function(ct, x) for ct, x in zip(cts, xs, strict=True)]
+
+
+def _device_put_jvp(primals: Any, tangents: Any, **params: Any) -> tuple[list[Any], list[Any]]:
+    return device_put(*primals, **params), list(tangents)
+
+
+def _device_put_samples() -> Iterator[Sample]:
+    x = draw(generator(), dtypes.float32, (3,))
+    params = {"devices": (None,) * 2, "srcs": (None,) * 2, "copy_semantics": (None,) * 2}
+    yield Sample((x, 2 * x), params)
+
+
+device_put: Final[Primitive] = Primitive(
+    name="device_put",
+    abstract=lambda *avals, **_: list(avals),
+    reference=lambda *xs, **_: list(xs),
+    jvp=_device_put_jvp,
+    transpose=lambda cts, *xs, **_: _each(lambda ct, x: ct, cts, xs),
+    batch=lambda size, args, dims, **params: (device_put(*args, **params), list(dims)),
+    partial_eval=FIRST_ORDER,
+    lower=lambda b, *xs, **_: list(xs),
+    hlo=NO_HLO,
+    samples=_device_put_samples,
+    multiple_results=True,
+    effects=PURE,
+    literals=False,
+)
+
+
+# --------------------------------------------------------------------------- sinks and tokens
+
+_KEPT: Final = frozenset((Effect("DceSink", False, False),))
+
+
+dce_sink: Final[Primitive] = Primitive(
+    name="dce_sink",
+    abstract=lambda *avals, **_: [],
+    reference=lambda *xs, **_: [],
+    jvp=lambda primals, tangents, **params: (dce_sink(*primals, **params), []),
+    transpose=NONLINEAR,
+    batch=lambda size, args, dims, **params: (dce_sink(*args, **params), []),
+    partial_eval=FIRST_ORDER,
+    lower=lambda b, *xs, **_: [b.materialize(x) for x in xs][:0],
+    hlo=NO_HLO,
+    samples=NO_SAMPLES,
+    multiple_results=True,
+    effects=lambda **_: _KEPT,
+    literals=False,
+)
+
+
+def _after_all_abstract(*tokens: Any) -> ShapedArray:
+    for token in tokens:
+        if (token.shape, token.dtype) != (TOKEN.shape, TOKEN.dtype):
+            raise TypeError(f"after_all takes tokens, which create_token makes, got {token}")
+    return TOKEN
+
+
+def _no_token(*_: Any) -> Any:
+    return np.zeros(TOKEN.shape, TOKEN.dtype)
+
+
+def _token(name: str, abstract: Callable[..., Any], samples: Callable[[], Any]) -> Primitive:
+    bind = late(name)
+    return Primitive(
+        name=name,
+        abstract=abstract,
+        reference=_no_token,
+        jvp=lambda primals, tangents: (out := bind(*primals), zero_tangent(out)),
+        transpose=NotApplicable("transpose", "tokens are not linear in anything", TypeError),
+        batch=lambda size, args, dims: (bind(*map(_one_token, args, dims)), None),
+        partial_eval=FIRST_ORDER,
+        lower=lambda b, *_: b.full(TOKEN.shape, False, TOKEN.dtype),
+        hlo=NO_HLO,
+        samples=samples,
+        multiple_results=False,
+        effects=PURE,
+        literals=False,
+    )
+
+
+def _one_token(token: Any, dim: int | None) -> Any:
+    return token if dim is None else create_token()
+
+
+create_token: Final[Primitive] = _token("create_token", lambda: TOKEN, lambda: [Sample(())])
+after_all: Final[Primitive] = _token(
+    "after_all", _after_all_abstract, lambda: [Sample((_no_token(), _no_token()))]
+)
