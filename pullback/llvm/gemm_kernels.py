@@ -19,6 +19,8 @@ SLOTS: Final = 64
 """Threads whose scratch memory is kept; further ones allocate theirs."""
 
 CACHE_LINE: Final = 64
+TILES: Final = 8
+"""Tiles that keep a few threads busy."""
 PARALLEL_WORK: Final = 400_000
 """Multiplications from which waking up the pool pays."""
 
@@ -291,7 +293,6 @@ class _Writer(Packing):
             f.parameters
         )
         panels = f.op("udiv", f.op("add", n, s.width - 1), s.width)
-        panel_bytes = DEPTH * s.width * s.size
         edge = f.at(scratch, s.tile_columns * DEPTH * s.size)
         sliver = f.at(edge, s.rows * s.width * s.size)
         strided = f.op("and", f.is_null(by_m), f.compare("ne", col_a, 1))
@@ -301,10 +302,17 @@ class _Writer(Packing):
             depth = self.smaller(f, f.op("sub", k, first), DEPTH)
             add = f.compare("sgt", q, 0)
             block = self.at(f, b, first, row_b)
-            with f.loop(panels) as p:
+            whole = f.select(
+                f.op("and", f.is_null(by_n), f.compare("eq", col_b, 1)),
+                f.op("udiv", n, s.width), i64(0),
+            )  # fmt: skip
+            with f.when(f.compare("sgt", whole, 0)):
+                f.call("void", "pack_rows", scratch, block, row_b, depth, whole)
+            with f.loop(f.op("sub", panels, whole)) as rest:
+                p = f.op("add", whole, rest)
                 column = f.op("mul", p, s.width)
                 columns = self.smaller(f, f.op("sub", n, column), s.width)
-                place = f.at(scratch, f.op("mul", p, panel_bytes))
+                place = f.at(scratch, f.op("mul", p, self.panel_bytes))
                 with f.when(f.is_null(by_n)):
                     source = self.at(f, block, column, col_b)
                     f.call("void", "pack", place, source, row_b, col_b, depth, columns)
@@ -324,7 +332,7 @@ class _Writer(Packing):
                 out = self.at(f, c, i, row_c)
                 with f.loop(panels) as p:
                     self.one_block(
-                        f, sliver, by_columns, f.at(scratch, f.op("mul", p, panel_bytes)),
+                        f, sliver, by_columns, f.at(scratch, f.op("mul", p, self.panel_bytes)),
                         rows, depth, out, row_c, f.op("mul", p, s.width), n, add, edge,
                     )  # fmt: skip
         f.ret()
@@ -532,19 +540,25 @@ class _Writer(Packing):
         f.label(done)
 
     def tile_sizes(self, f: Function, m: Value, n: Value) -> tuple[Value, Value]:
-        """Rows and columns of a tile: large ones, or smaller ones where they would be few."""
+        """Rows and columns of a tile: those that need the least packing and are not few.
+
+        The right operand is packed once for each row of tiles, the left one for each column.
+        """
         s = self.shape
-        large_m, large_n = 24 * s.rows, s.tile_columns
-        tiles = f.op(
-            "mul",
-            f.op("udiv", f.op("add", m, large_m - 1), large_m),
-            f.op("udiv", f.op("add", n, large_n - 1), large_n),
-        )
-        few = f.compare("slt", tiles, 8)
-        mt = f.select(few, i64(8 * s.rows), i64(large_m))
-        nt = f.select(few, i64(2 * s.width), i64(large_n))
-        one = f.compare("eq", m, 1)
-        return mt, f.select(one, i64(s.tile_columns), nt)
+        heights = [k * s.rows for k in (8, 16, 24)]
+        widths = [2 * s.width, 4 * s.width, s.tile_columns]
+        tiles = [(height, width) for height in heights for width in widths]
+        tiles.sort(key=lambda tile: -1 / tile[0] - 1 / tile[1])
+        mt, nt = i64(tiles[0][0]), i64(tiles[0][1])
+        for height, width in tiles[1:]:
+            count = f.op(
+                "mul",
+                f.op("udiv", f.op("add", m, height - 1), height),
+                f.op("udiv", f.op("add", n, width - 1), width),
+            )
+            enough = f.compare("sge", count, TILES)
+            mt, nt = f.select(enough, i64(height), mt), f.select(enough, i64(width), nt)
+        return mt, f.select(f.compare("eq", m, 1), i64(s.tile_columns), nt)
 
 
 def kernel_module(shape: Shape) -> Module:

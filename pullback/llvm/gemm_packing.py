@@ -64,6 +64,7 @@ class Packing:
         """All functions of this module."""
         self.write_transpose()
         self.write_pack()
+        self.write_pack_rows()
         self.write_gather_square()
         self.write_runs()
         self.write_gather()
@@ -179,6 +180,28 @@ class Packing:
             count = self.smaller(f, f.op("sub", columns, column), s.lanes)
             f.call("void", "transpose", out, step, corner, f.op("mul", col_b, s.size), count, depth)
         f.label(done)
+        f.ret()
+
+    @property
+    def panel_bytes(self) -> int:
+        """Bytes of a full panel."""
+        return DEPTH * self.shape.width * self.shape.size
+
+    def write_pack_rows(self) -> None:
+        """`pack_rows(dst, src, row_b, k, panels)`: full panels of contiguous rows, row by row."""
+        s = self.shape
+        f = self.m.function("pack_rows", "void", "ptr", "ptr", "i64", "i64", "i64")
+        dst, src, row_b, k, panels = f.parameters
+        step = s.lanes * s.size
+        with f.loop(k) as i:
+            line, out = self.at(f, src, i, row_b), f.at(dst, f.op("mul", i, s.vectors * step))
+            with f.loop(panels) as p:
+                source = f.at(line, f.op("mul", p, s.vectors * step))
+                target = f.at(out, f.op("mul", p, self.panel_bytes))
+                for v in range(s.vectors):
+                    self.store_vector(
+                        f, self.load_vector(f, f.at(source, v * step)), f.at(target, v * step)
+                    )
         f.ret()
 
     # ------------------------------------------------------------------------------ gathering
