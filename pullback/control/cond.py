@@ -16,7 +16,9 @@ from pullback.core.primitive import (
     Zero,
     instantiate,
 )
-from pullback.ops import elementwise, structural
+from pullback.core.refs import is_ref
+from pullback.ops import elementwise, reductions, slicing, structural
+from pullback.ops.conversion import convert
 from pullback.transforms.batching import batch_jaxpr, move_batch_axis
 from pullback.transforms.dce import dce_jaxpr
 from pullback.transforms.jvp import jvp_jaxpr
@@ -109,15 +111,42 @@ def _split(trace: PartialTrace, args: Sequence[Any], params: dict[str, Any]) -> 
         return outs
     unknown, known_args, unknown_args = known_and_unknown(trace, rest)
     wanted = _any([partial_eval_jaxpr(b, unknown).out_unknown for b in branches])
-    splits = [partial_eval_jaxpr(b, unknown, force_unknown=wanted) for b in branches]
+    ref_args = [i for i, x in enumerate(known_args) if is_ref(x)]
+    splits = [
+        _refs_apart(partial_eval_jaxpr(b, unknown, force_unknown=wanted), ref_args)
+        for b in branches
+    ]
     slots, places = _residual_slots(splits)
     known = [_with_slots(s, slots, place) for s, place in zip(splits, places, strict=True)]
     known_outs = bind_cond(index, known, known_args)
     n = len(known_outs) - len(slots)
     from_slots = [_from_slots(s, slots, place) for s, place in zip(splits, places, strict=True)]
-    operands = [index, *known_outs[n:], *unknown_args]
+    operands = [index, *known_outs[n:], *[known_args[i] for i in ref_args], *unknown_args]
     unknown_outs = trace.record(cond, operands, params | {"branches": tuple(from_slots)})
     return merge(wanted, known_outs[:n], unknown_outs)
+
+
+def _refs_apart(split: Split, ref_args: Sequence[int]) -> Split:
+    """The split without references among its residuals.
+
+    The unknown part takes all references among the known arguments, after the residuals.
+    """
+    known, unknown, n_res = split.known.jaxpr, split.unknown.jaxpr, split.num_residuals
+    if not ref_args:
+        return split
+    n = len(known.outvars) - n_res
+    pairs = list(zip(known.outvars[n:], unknown.invars[:n_res], strict=True))
+    inner = {v: r for v, r in pairs if is_ref(v)}
+    kept = [(v, r) for v, r in pairs if not is_ref(v)]
+    refs = [inner.get(known.invars[i], Var(known.invars[i].aval)) for i in ref_args]
+    new_known = known.replace(outvars=[*known.outvars[:n], *[v for v, _ in kept]])
+    new_unknown = unknown.replace(invars=[*[r for _, r in kept], *refs, *unknown.invars[n_res:]])
+    return Split(
+        ClosedJaxpr(new_known, split.known.consts),
+        ClosedJaxpr(new_unknown, split.unknown.consts),
+        split.out_unknown,
+        len(kept),
+    )
 
 
 def _residual_slots(splits: Sequence[Split]) -> tuple[list[Any], list[list[int]]]:

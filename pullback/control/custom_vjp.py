@@ -25,7 +25,7 @@ from pullback.control.custom import (
 from pullback.control.jit import open_consts
 from pullback.control.remat_opt import call_forward
 from pullback.core import dtypes
-from pullback.core.avals import ShapedArray, aval_of
+from pullback.core.avals import aval_of
 from pullback.core.axes import batching_axis
 from pullback.core.jaxpr import ClosedJaxpr
 from pullback.core.primitive import (
@@ -63,7 +63,8 @@ def _jvp_of_custom_vjp(
 ) -> tuple[list[Any], list[Any]]:
     refuse_closed_over(tangents[:num_consts], name, "custom_vjp")
     n_out = len(call_jaxpr.out_avals)
-    dots = [_without_refs(t, name) for t in tangents[num_consts:]]
+    dots = tangents[num_consts:]
+    moving = [_is_moving(t, name) for t in dots]
     perturbed = [type(t) is not Zero for t in dots] if symbolic_zeros else []
     if optimize_remat:
         outs, residuals = call_forward(name, call_jaxpr, fwd, primals, num_consts, perturbed)
@@ -74,9 +75,9 @@ def _jvp_of_custom_vjp(
     keep = [a.dtype != dtypes.float0 for a in avals]
     out_dots = custom_lin.bind(
         *residuals,
-        *[instantiate(t) for t in dots],
+        *[instantiate(t) for t, m in zip(dots, moving, strict=True) if m],
         num_residuals=len(residuals),
-        bwd=bwd,
+        bwd=bwd if all(moving) else _picked(bwd, moving),
         out_avals=tuple(avals),
         symbolic_zeros=symbolic_zeros,
     )
@@ -84,17 +85,25 @@ def _jvp_of_custom_vjp(
     return list(outs), [d if k else z for d, k, z in zip(out_dots, keep, zeros, strict=True)]
 
 
-def _without_refs(tangent: Any, name: str) -> Any:
-    """The tangent of an argument; of a reference, which only the rules use, one of trivial type."""
-    aval = tangent.aval
+def _is_moving(tangent: Any, name: str) -> bool:
+    """Whether an argument can have a tangent: integers have none, nor references, which only the
+    rules use."""
+    aval = tangent.aval if type(tangent) is Zero else aval_of(tangent)
     if type(aval) is not AbstractRef:
-        return tangent
+        return bool(aval.dtype != dtypes.float0)
     if type(tangent) is not Zero:
         raise NotImplementedError(
-            f"a reference of type {aval}, made within the differentiated function, is an argument "
-            f"of the custom_vjp function {name}: make it outside, or pass its value"
+            f"a reference of type {aval}, made within the differentiated function, is an "
+            f"argument of the custom_vjp function {name}: make it outside, or pass its value"
         )
-    return Zero(ShapedArray((), dtypes.float0))
+    return False
+
+
+def _picked(rule: Rule, wanted: Sequence[bool]) -> Rule:
+    """The backward rule with those cotangents that are wanted."""
+    return Rule(
+        lambda *args: [ct for ct, w in zip(rule(*args), wanted, strict=True) if w], rule.name
+    )
 
 
 def _batch_custom_vjp(

@@ -139,7 +139,7 @@ class _Walk:
     def run(self, jaxpr: Jaxpr, consts: Sequence[Any], args: Sequence[Any]) -> list[Any]:
         """The results of a jaxpr."""
         env: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
-        env.update(zip(jaxpr.invars, args, strict=True))
+        env.update((v, _array(x, v.aval)) for v, x in zip(jaxpr.invars, args, strict=True))
         for eqn in jaxpr.eqns:
             inputs = [v.val if type(v) is Literal else env[v] for v in eqn.invars]
             with replaying(eqn.source_info):
@@ -183,7 +183,13 @@ class _Walk:
 
 def _typed(x: Any, atom: Any) -> Any:
     """A value that may be stored: a literal is of the type it has in the jaxpr."""
-    return np.asarray(x, dtypes.physical(atom.aval.dtype)) if type(atom) is Literal else x
+    return _array(x, atom.aval) if type(atom) is Literal else x
+
+
+def _array(x: Any, aval: Any) -> Any:
+    """An argument; a Python scalar as an array of the type that the jaxpr says."""
+    scalar = type(x) in (bool, int, float, complex)
+    return np.asarray(x, dtypes.physical(aval.dtype)) if scalar else x
 
 
 def _cell(x: Any) -> bool:

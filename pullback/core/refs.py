@@ -29,6 +29,7 @@ __all__ = [
     "discharged",
     "has_ref_effects",
     "inner_jaxprs",
+    "is_concrete_ref",
     "is_ref",
     "located",
     "needs_discharge",
@@ -207,6 +208,11 @@ avals.register_aval(Ref, lambda x: x.aval)
 def is_ref(x: Any) -> bool:
     """Whether a value, or a tracer, is a reference."""
     return type(getattr(x, "aval", None)) is AbstractRef
+
+
+def is_concrete_ref(x: Any) -> bool:
+    """Whether `x` is a reference with a buffer."""
+    return type(x) is Ref and x._tracer is None
 
 
 def wrapped(values: Sequence[Any]) -> Sequence[Any]:

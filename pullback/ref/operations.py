@@ -12,9 +12,11 @@ from pullback.core import dtypes
 from pullback.core.array import Array
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.refs import Ref
+from pullback.core.trace import current_trace
 from pullback.numpy.arrays import as_array, convert_with_weak_type
 from pullback.ref.transforms import Reshape, Transpose, index_of
 from pullback.transforms.arguments import check_operand, shaped
+from pullback.transforms.staging import StagingTrace
 
 __all__ = [
     "TransformedRef",
@@ -200,10 +202,14 @@ def empty_ref(ty: Any, memory_space: Any = None) -> Ref:
     return _as_ref(refs.empty_ref.bind(ty=plain, memory_space=memory_space))
 
 
-def _checked(ref: Any, name: str) -> Ref:
+def _check_own(ref: Any, name: str) -> None:
     if type(ref) is not Ref:
         raise TypeError(f"{name} ends the life of a Ref, got {ref!r} of type {type(ref).__name__}")
-    return ref
+    if ref._tracer is None and isinstance(current_trace(), StagingTrace):
+        raise ValueError(
+            f"{name}: a reference of type {ref.aval} that a traced function closes over; only the "
+            "function that made it may end its life"
+        )
 
 
 def freeze(ref: Ref) -> Array:
@@ -215,7 +221,7 @@ def freeze(ref: Ref) -> Array:
     >>> pb.freeze(pb.new_ref(jnp.arange(3)))
     Array([0, 1, 2], dtype=int32)
     """
-    _checked(ref, "freeze")
+    _check_own(ref, "freeze")
     value: Array = refs.freeze.bind(ref.value())
     ref._ended = "frozen"
     return value
@@ -230,7 +236,7 @@ def free_ref(ref: Ref) -> None:
     >>> r
     <Ref{float32[]}, freed>
     """
-    _checked(ref, "free_ref")
+    _check_own(ref, "free_ref")
     refs.free_ref.bind(ref.value())
     ref._ended = "freed"
 
@@ -347,8 +353,23 @@ def _array_of(ref: Ref) -> Any:
     return ref._array
 
 
+def _copied(ref: Ref, memo: Any = None) -> Ref:
+    """A reference of its own that starts with the value now."""
+    return new_ref(get(ref), memory_space=ref.aval.memory_space, kind=ref.aval.kind)
+
+
+def _rebuilt(value: Any, memory_space: Any, kind: Any) -> Ref:
+    return new_ref(value, memory_space=memory_space, kind=kind)
+
+
 def _fill() -> None:
     members: dict[str, Any] = {
+        "__copy__": _copied,
+        "__deepcopy__": _copied,
+        "__reduce__": lambda self: (
+            _rebuilt,
+            (get(self), self.aval.memory_space, self.aval.kind),
+        ),
         "__getitem__": get,
         "__setitem__": _setitem,
         "addupdate": _addupdate_method,

@@ -23,7 +23,7 @@ from pullback.control.refs_discharge import holds_refs
 from pullback.core import axes, dtypes
 from pullback.core.avals import aval_of
 from pullback.core.jaxpr import ClosedJaxpr, DebugInfo
-from pullback.core.refs import check_aliases, is_concrete_ref
+from pullback.core.refs import check_aliases, is_concrete_ref, unwrapped
 from pullback.core.source import Description, describe_function
 from pullback.core.trace import EVAL, Tracer, current_trace
 from pullback.llvm.entry import (
@@ -410,9 +410,7 @@ config.on_update(_forget_entries)
 
 def _with_arrays(leaves: Sequence[Any]) -> list[Any]:
     """The arguments of a program with references: these and arrays."""
-    return [
-        to_array(x) if type(x) is not ArrayImpl and not is_concrete_ref(x) else x for x in leaves
-    ]
+    return [x if is_concrete_ref(x) else to_array(x) for x in unwrapped(list(leaves))]
 
 
 def _hashable(fun: Any, value: Any, where: Hashable) -> Any:

@@ -70,7 +70,10 @@ def _empty(*, ty: Any, memory_space: Any) -> Ref:
 
 def _get(ref: Ref, *operands: Any, transforms: refs.Chain) -> Any:
     with set_trace(EVAL):
-        return refs.read(current_value(ref), transforms, operands)
+        found = refs.read(current_value(ref), transforms, operands)
+    if found._data.base is None:
+        return found
+    return make_array(found._data.copy(), found.aval)  # a view would make the next write copy all
 
 
 def _swap(ref: Ref, value: Any, *operands: Any, transforms: refs.Chain) -> Any:

@@ -11,9 +11,10 @@ import numpy as np
 from pullback import tree
 from pullback.core import dtypes
 from pullback.core.avals import aval_of
+from pullback.core.tracebacks import api_boundary
 from pullback.transforms.arguments import as_index_tuple, check_callable, fix_arguments
 from pullback.transforms.derivatives import jvp, vjp
-from pullback.transforms.mapping import vmap
+from pullback.transforms.mapping import ANY_LANE, vmap
 from pullback.transforms.shaping import eye_rows, reshape_to, split_axis
 
 __all__ = ["hessian", "jacfwd", "jacobian", "jacrev"]
@@ -74,6 +75,7 @@ def jacfwd(
     """
     check_callable(fun, "jacfwd")
 
+    @api_boundary
     @functools.wraps(fun)
     def jacobian_fun(*args: Any, **kwargs: Any) -> Any:
         nums = _choose(argnums, args, "jacfwd")
@@ -86,7 +88,7 @@ def jacfwd(
         def push(*tangents: Any) -> Any:
             return jvp(partial, chosen, structure.unflatten(tangents), has_aux=has_aux)
 
-        out_axes = (None, -1, None) if has_aux else (None, -1)
+        out_axes = (ANY_LANE, -1, ANY_LANE) if has_aux else (ANY_LANE, -1)
         y, columns, *aux = vmap(push, out_axes=out_axes)(*rows)
         if holomorphic:
             for leaf in tree.leaves(y):
@@ -117,6 +119,7 @@ def jacrev(
     """
     check_callable(fun, "jacrev")
 
+    @api_boundary
     @functools.wraps(fun)
     def jacobian_fun(*args: Any, **kwargs: Any) -> Any:
         nums = _choose(argnums, args, "jacrev")

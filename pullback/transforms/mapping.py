@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Any, Final
 
 from pullback import tree
 from pullback.core.avals import aval_of
 from pullback.core.refs import check_aliases
 from pullback.core.source import Description, describe_function
+from pullback.core.tracebacks import api_boundary
 from pullback.transforms.arguments import FlatFunction, check_callable, check_operand
 from pullback.transforms.batching import batch_flat, move_batch_axis
+from pullback.transforms.shaping import row
 
 __all__ = ["vmap"]
+
+
+class _AnyLane:
+    """The type of `ANY_LANE`."""
+
+
+ANY_LANE: Final = _AnyLane()
+"""In out_axes: a result that is the same in all lanes, even if it was computed in each."""
 
 
 def vmap(
@@ -46,6 +56,7 @@ def vmap(
             f"argument, got {in_axes!r}"
         )
 
+    @api_boundary
     @functools.wraps(fun)
     def vmapped(*args: Any, **kwargs: Any) -> Any:
         if isinstance(in_axes, tuple) and len(in_axes) != len(args):
@@ -128,6 +139,9 @@ def _collect(out_tree: Any, outs: Any, out_dims: Any, out_axes: Any, size: int, 
         raise ValueError(f"vmap: out_axes must be a pytree prefix of the result: {error}") from None
     results = []
     for x, src, dst in zip(outs, out_dims, wanted, strict=True):
+        if dst is ANY_LANE:
+            results.append(x if src is None else row(move_batch_axis(x, size, src, 0), 0))
+            continue
         if dst is None:
             if src is not None:
                 raise ValueError(

@@ -1,0 +1,814 @@
+"""Mutable references: NumPy arrays written in loops, finite differences and JAX are the oracles."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+import pullback as pb
+import pullback.numpy as jnp
+from pullback import lax
+from pullback.core.effects import AccumEffect, CreationEffect, ReadEffect, WriteEffect
+from pullback.errors import UnexpectedTracerError
+from pullback.ref import AbstractRef, Ref
+
+oracle: Any = jax
+oracle.config.update("jax_platforms", "cpu")
+
+
+ref_add: Any = pb.ref.addupdate
+ref_get: Any = pb.ref.get
+ref_set: Any = pb.ref.set
+ref_swap: Any = pb.ref.swap
+
+
+def ref(*shape: int) -> Any:
+    n = int(np.prod(shape))
+    return pb.new_ref(jnp.arange(n, dtype=jnp.float32).reshape(shape))
+
+
+def array(*shape: int) -> Any:
+    return np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+
+
+def run(mode: str, fun: Callable[..., Any], *args: Any) -> Any:
+    return pb.jit(fun)(*args) if mode == "jit" else fun(*args)
+
+
+modes = pytest.mark.parametrize("mode", ["eager", "jit"])
+
+
+# --------------------------------------------------------------------------- indices
+
+INDICES: list[Any] = [
+    ...,
+    (),
+    1,
+    -1,
+    slice(1, 3),
+    slice(None, None, 2),
+    (0, slice(1, None)),
+    (..., 2),
+    (slice(None), 1, slice(0, 4, 3)),
+    np.array([2, 0]),
+    np.array([-1, 1]),
+    (slice(None), np.array([0, 1]), np.array([1, 2])),
+    (np.array([0, 1]), slice(None), np.array([1, 2])),
+    (np.array([[0], [1]]), np.array([1, 2])),
+    (0, np.array([1, 2]), slice(1, 3)),
+    np.array([True, False, True]),
+    (slice(None), None, 1),
+]
+
+
+@modes
+@pytest.mark.parametrize("index", INDICES, ids=str)
+def test_reads_and_writes_are_numpys(index: Any, mode: str) -> None:
+    want = array(3, 3, 4)
+    part = want[index]
+    new = (np.arange(part.size) * 7.0 + 100).reshape(part.shape).astype(np.float32)
+
+    def fun(r: Any, x: Any) -> Any:
+        before = r[index]
+        old = ref_swap(r, index, x)
+        ref_add(r, index, x)
+        return before, old
+
+    r = ref(3, 3, 4)
+    before, old = run(mode, fun, r, new)
+    np.testing.assert_array_equal(before, part)
+    np.testing.assert_array_equal(old, part)
+    want[index] = new
+    want[index] += new
+    np.testing.assert_array_equal(r[...], want)
+
+
+@modes
+def test_repeated_indices_add_every_time(mode: str) -> None:
+    r, where = ref(4), np.array([1, 1, 3])
+    run(mode, lambda r, x: ref_add(r, where, x), r, np.ones(3, np.float32))
+    want = array(4)
+    np.add.at(want, where, 1)
+    np.testing.assert_array_equal(r[...], want)
+
+
+def test_traced_indices_count_from_the_end_and_are_clamped() -> None:
+    @pb.jit
+    def fun(r: Any, i: Any) -> Any:
+        before = r[i]
+        r[i] = 100.0
+        ref_add(r, i, 1.0)
+        return before
+
+    for i, at in ((2, 2), (-1, 4), (9, 4), (-9, 0)):
+        r = ref(5)
+        assert float(fun(r, i)) == at
+        want = array(5)
+        want[at] = 101
+        np.testing.assert_array_equal(r[...], want)
+
+
+def test_windows_at_traced_starts() -> None:
+    @pb.jit
+    def fun(r: Any, i: Any) -> Any:
+        r[pb.ds(i, 2)] = jnp.full(2, 9.0)
+        return r[pb.ds(i, 3), 1] if r.ndim > 1 else r[pb.ds(i, 3)]
+
+    r = ref(6)
+    np.testing.assert_array_equal(fun(r, 2), [9, 9, 4])
+    np.testing.assert_array_equal(r[pb.ds(1, 3)], [1, 9, 9])
+
+
+def test_views() -> None:
+    def fun(r: Any, i: Any) -> Any:
+        r.at[1:3].at[i][...] = jnp.full((3, 4), 7.0)
+        r.at[0].T[1, 0] = 50.0
+        r.T[3, 2, 2] += 1000.0
+        view = r.at[2].reshape(-1)
+        view[2] = 60.0
+        ref_add(r.at[0], (0, 0), 5.0)
+        return view[:4], r.T[0], r.at[1:].shape, len(view)
+
+    want = array(3, 3, 4)
+    want[1:3][1] = 7
+    want[0].T[1, 0] = 50
+    want.T[3, 2, 2] += 1000
+    want[2].reshape(-1)[2] = 60
+    want[0, 0, 0] += 5
+    for jitted in (False, True):
+        r = ref(3, 3, 4)
+        view, flipped, shape, length = (pb.jit(fun) if jitted else fun)(r, 1)
+        np.testing.assert_array_equal(r[...], want)
+        np.testing.assert_array_equal(view, want[2].reshape(-1)[:4])
+        np.testing.assert_array_equal(flipped, want.T[0])
+        assert tuple(map(int, shape)) == (2, 3, 4)
+        assert int(length) == 12
+
+
+# --------------------------------------------------------------------------- eager
+
+
+def test_a_reference_shares_nothing_with_arrays() -> None:
+    x = jnp.zeros(3)
+    host = np.zeros(3, np.float32)
+    r, s = pb.new_ref(x), pb.new_ref(host)
+    whole = r[...]
+    r[0] = 1.0
+    s[0] = 1.0
+    host[1] = 5.0
+    later = r[...]
+    r[1] = 2.0
+    assert x.tolist() == whole.tolist() == [0, 0, 0]
+    assert later.tolist() == [1, 0, 0]
+    assert r[...].tolist() == [1, 2, 0]
+    assert s[...].tolist() == [1, 0, 0]
+    assert host.tolist() == [0, 5, 0]
+
+
+def test_eager_writes_to_a_part_are_in_place() -> None:
+    r = pb.new_ref(jnp.arange(1000.0) * 2)
+    r[0] = 1.0
+    address = r.unsafe_buffer_pointer()
+    for i in range(5):
+        r[i : i + 2] = jnp.full(2, float(i))
+        r[np.array([7, 8])] = jnp.ones(2)
+    assert r.unsafe_buffer_pointer() == address
+    held = r[...]
+    r[3] = -1.0
+    assert r.unsafe_buffer_pointer() != address
+    assert float(held[3]) == 3.0
+
+
+def test_attributes_and_types() -> None:
+    r = ref(2, 3)
+    assert (r.shape, r.ndim, r.size, len(r), r.dtype) == ((2, 3), 2, 6, 2, np.float32)
+    assert isinstance(r, Ref)
+    assert isinstance(r, pb.Ref)
+    assert not isinstance(r, pb.Array)
+    assert repr(r.aval) == repr(pb.typeof(r)) == "Ref{float32[2,3]}"
+    assert repr(r) == "Ref([[0., 1., 2.],\n       [3., 4., 5.]], dtype=float32)"
+    assert AbstractRef(r.aval.inner_aval) == r.aval
+    assert hash(r)
+    assert r == r
+    assert r != ref(2, 3)
+    assert pb.tree.leaves({"a": r}) == [r]
+    assert pb.new_ref(jnp.int32(3)).dtype == np.int32
+    assert pb.new_ref(1.0, kind="no_grad_no_remat").aval.kind == "no_grad_no_remat"
+    np.testing.assert_array_equal(pb.empty_ref(pb.ShapeDtypeStruct((2,), "int32"))[...], [0, 0])
+    key = pb.new_ref(pb.random.key(3))
+    assert pb.random.key_data(key[...]).tolist() == [0, 3]
+
+
+def test_copies_and_pickles_have_a_buffer_of_their_own() -> None:
+    r = ref(3)
+    copies = [copy.copy(r), copy.deepcopy(r), pickle.loads(pickle.dumps(r))]
+    r[0] = 9.0
+    assert all(c[...].tolist() == [0, 1, 2] for c in copies)
+
+
+@pytest.mark.parametrize(
+    ("act", "error", "words"),
+    [
+        (lambda r: r[7], ValueError, "Out of bound"),
+        (lambda r: r[0, 0], IndexError, "Too many indices"),
+        (lambda r: r["a"], TypeError, "strings"),
+        (lambda r: ref_set(r, 0, jnp.int32(1)), ValueError, "Invalid dtype"),
+        (lambda r: ref_set(r, 0, 1), ValueError, "Invalid dtype"),
+        (lambda r: ref_set(r, 0, 1j), ValueError, "Invalid dtype"),
+        (lambda r: ref_set(r, ..., 1.0), ValueError, "Invalid shape"),
+        (lambda r: ref_add(r, ..., jnp.ones(3)), ValueError, "Invalid shape"),
+        (lambda r: ref_set(r, 0, pb.new_ref(1.0)), ValueError, "cannot be stored"),
+        (lambda r: pb.new_ref(r), TypeError, "itself a reference"),
+        (lambda r: pb.new_ref([1.0]), TypeError, "new_ref"),
+        (lambda r: jnp.sin(r), TypeError, "Ref"),
+        (lambda r: r + 1, TypeError, "unsupported operand"),
+        (lambda r: list(r), TypeError, "iterated"),
+        (lambda r: ref_get(jnp.ones(3), 0), ValueError, "only be called on a Ref"),
+        (lambda r: pb.freeze(jnp.ones(3)), TypeError, "freeze"),
+    ],
+)
+@modes
+def test_misuse_is_refused(act: Any, error: Any, words: str, mode: str) -> None:
+    with pytest.raises(error, match=words):
+        run(mode, lambda r: act(r) and None, ref(5))
+
+
+@modes
+def test_a_frozen_or_freed_reference_is_dead(mode: str) -> None:
+    def made(x: Any) -> Any:
+        r = pb.new_ref(x)
+        r[0] = 5.0
+        return r
+
+    def frozen(x: Any) -> Any:
+        return pb.freeze(made(x))
+
+    np.testing.assert_array_equal(run(mode, frozen, jnp.zeros(2)), [5, 0])
+    for end in (pb.freeze, pb.free_ref):
+        for use in (lambda r: r[...], lambda r: ref_set(r, 0, 1.0), pb.freeze, pb.free_ref):
+
+            def dead(x: Any, end: Any = end, use: Any = use) -> Any:
+                r = made(x)
+                end(r)
+                use(r)
+                return x
+
+            with pytest.raises(ValueError, match="used after it was"):
+                run(mode, dead, jnp.zeros(2))
+
+
+# --------------------------------------------------------------------------- jit
+
+
+def update(r: Any, x: Any) -> Any:
+    r[1] += x
+    r[:1] = jnp.ones(1)
+    return r[...].sum()
+
+
+def test_arguments_and_closures_of_jit() -> None:
+    r = ref(4)
+    f = pb.jit(update)
+    assert float(f(r, 3.0)) == 10.0
+    assert r[...].tolist() == [1, 4, 2, 3]
+    assert float(f(r, 3.0)) == 13.0
+    g = pb.jit(lambda x: update(r, x))
+    assert float(g(1.0)) == 14.0
+    assert float(g(1.0)) == 15.0
+    assert r[...].tolist() == [1, 9, 2, 3]
+    other = ref(4)
+    f(other, 0.0)
+    assert other[...].tolist() == [1, 1, 2, 3]
+    assert r[...].tolist() == [1, 9, 2, 3]
+
+
+def test_nested_jit_and_several_references() -> None:
+    r, s, t = ref(3), ref(3), ref(2)
+
+    @pb.jit
+    def inner(a: Any, b: Any) -> Any:
+        a[0], b[0] = b[1], a[1] * 3
+        return a[0] + t[1]
+
+    @pb.jit
+    def outer(x: Any) -> Any:
+        made = pb.new_ref(x)
+        y = inner(r, made)
+        z = inner(s, r)
+        t[0] = y + z
+        return made[...]
+
+    made = outer(jnp.full(3, 10.0))
+    np.testing.assert_array_equal(made, [3, 10, 10])
+    np.testing.assert_array_equal(r[...], [3, 1, 2])
+    np.testing.assert_array_equal(s[...], [1, 1, 2])
+    np.testing.assert_array_equal(t[...], [13, 1])
+
+
+def test_a_compiled_write_to_a_part_copies_nothing() -> None:
+    r = pb.new_ref(jnp.arange(4096.0) + 0)
+    f = pb.jit(lambda r, i, x: ref_set(r, i, x))
+    f(r, 0, 5.0)
+    address = r.unsafe_buffer_pointer()
+    for i in range(1, 4):
+        f(r, i, 5.0)
+    assert r.unsafe_buffer_pointer() == address
+    assert r[:5].tolist() == [5, 5, 5, 5, 4]
+    held = r[...]
+    f(r, 9, 1.0)
+    assert float(held[9]) == 9.0
+    assert float(r[9]) == 1.0
+
+
+def test_stages() -> None:
+    r = ref(4)
+    traced = pb.jit(update).trace(pb.ShapeDtypeStruct((4,), "float32", is_ref=True), 1.0)
+    compiled = traced.lower().compile()
+    assert float(compiled(r, jnp.float32(2.0))) == 9.0
+    assert r[...].tolist() == [1, 3, 2, 3]
+    assert "->" in pb.jit(update).lower(r, 1.0).as_text()
+
+
+def aliasing_cases() -> Iterator[tuple[str, Callable[[Any], Any]]]:
+    yield "passed twice", lambda r: pb.jit(lambda a, b: a[0] + b[0])(r, r)
+    yield "passed twice", lambda r: pb.jit(lambda ab: ab[0][0])([r, r])
+    yield "both closed over", lambda r: pb.jit(lambda a: a[0] + r[0])(r)
+    yield "passed twice", lambda r: pb.vmap(lambda a, b: a[...])(r, r)
+    yield (
+        "both closed over",
+        lambda r: pb.jit(lambda x: pb.jit(lambda a: ref_set(a, 0, r[1]))(r))(1.0),
+    )
+    yield "cannot be returned", lambda r: pb.jit(lambda a: a)(r)
+    yield "cannot be returned", lambda r: pb.jit(pb.new_ref)(jnp.ones(2))
+    yield "cannot be returned", lambda r: pb.make_jaxpr(pb.new_ref)(jnp.ones(2))
+    yield "cannot be returned", lambda r: lax.scan(lambda c, _: (c, None), r, None, length=2)
+    yield "cannot be returned", lambda r: lax.cond(True, lambda a: a, lambda a: a, r)
+    yield "only the function that made it", lambda r: pb.jit(pb.freeze)(r)
+    yield "only the function that made it", lambda r: pb.jit(lambda x: pb.free_ref(r))(1.0)
+    yield (
+        "several times",
+        lambda r: pb.jit(lambda a, x: pb.checkpoint(lambda b: ref_set(b, 0, a[1]))(a))(r, 1.0),
+    )
+
+
+@pytest.mark.parametrize(("words", "act"), list(aliasing_cases()))
+def test_aliases_and_escapes_are_refused(words: str, act: Any) -> None:
+    r = ref(4)
+    with pytest.raises(ValueError, match=words):
+        act(r)
+    assert r[...].tolist() == [0, 1, 2, 3]
+
+
+def test_a_leaked_reference_is_an_error() -> None:
+    leaked: list[Any] = []
+    pb.jit(lambda x: leaked.append(pb.new_ref(x)))(jnp.ones(2))
+    for act in (lambda r: r[...], lambda r: ref_set(r, 0, 1.0), lambda r: pb.jit(ref_get)(r)):
+        with pytest.raises(UnexpectedTracerError):
+            act(leaked[0])
+
+
+# --------------------------------------------------------------------------- order and effects
+
+
+@modes
+def test_reads_and_writes_keep_their_order(mode: str) -> None:
+    seen: list[Any] = []
+
+    def fun(r: Any) -> Any:
+        a = r[0]
+        r[0] = 5.0
+        b = r[0]
+        pb.debug.callback(lambda *xs: seen.append(tuple(map(float, xs))), a, b, ordered=True)
+        ref_add(r, 0, 1.0)
+        c = r[0] + r[0]
+        r[0] = c
+        r[1]  # a read that nobody needs
+        pb.debug.callback(lambda x: seen.append(float(x)), r[0], ordered=True)
+        return a, b, c
+
+    r = ref(3)
+    assert list(map(float, run(mode, fun, r))) == [0, 5, 12]
+    assert seen == [(0.0, 5.0), 12.0]
+    assert r[...].tolist() == [12, 1, 2]
+
+
+def test_effects_of_jaxprs() -> None:
+    def fun(r: Any, x: Any) -> Any:
+        y = r[0]
+        r[1] = x
+        ref_add(r, 2, y)
+        made = pb.new_ref(x)
+        made[...] = y
+        return made[...]
+
+    closed = pb.make_jaxpr(fun)(ref(3), 1.0)
+    (v, _) = closed.jaxpr.invars
+    assert closed.effects == {ReadEffect(v), WriteEffect(v), AccumEffect(v), CreationEffect()}
+    inner = pb.make_jaxpr(lambda r, x: pb.jit(lambda a, x: ref_set(a, 0, x))(r, x))(ref(3), 1.0)
+    assert inner.effects == {WriteEffect(inner.jaxpr.invars[0])}
+    assert pb.make_jaxpr(lambda x: pb.new_ref(x)[...])(1.0).effects == {CreationEffect()}
+
+
+def test_printed_as_jax_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fun(np_: Any, jnp_: Any) -> Any:
+        def body(r: Any, i: Any) -> Any:
+            made = np_.new_ref(r[1:3, 0])
+            made[i] = r[0, i] * 2.0
+            np_.ref.addupdate(made, 0, 1.0)
+            np_.ref.swap(r, (slice(None), i), jnp_.zeros(4))
+            old = np_.ref.swap(made, 1, 5.0)
+            return old, np_.freeze(made)
+
+        return body
+
+    ours = pb.make_jaxpr(fun(pb, jnp))(ref(4, 3), np.int32(1))
+    theirs = oracle.make_jaxpr(fun(oracle, oracle.numpy))(oracle.new_ref(array(4, 3)), np.int32(1))
+    assert str(ours) == str(theirs)
+
+
+# --------------------------------------------------------------------------- loops and branches
+
+
+@modes
+def test_closures_of_loops(mode: str) -> None:
+    def fun(r: Any, s: Any, n: Any) -> Any:
+        def step(c: Any, i: Any) -> Any:
+            r[i] = r[i - 1] + c + s[0]
+            return c + 1.0, r[0]
+
+        c, firsts = lax.scan(step, 1.0, jnp.arange(1, 5))
+        lax.fori_loop(0, n, lambda i, _: ref_add(s, 1, r[i]), None)
+        d = lax.while_loop(lambda c: s[1] < 100.0, lambda c: (ref_add(s, 1, c), c * 2)[1], c)
+        return c, d, firsts
+
+    r, s = ref(5), ref(2)
+    c, d, firsts = run(mode, fun, r, s, 3)
+    x, y = array(5), array(2)
+    for i in range(1, 5):
+        x[i] = x[i - 1] + i + y[0]
+    y[1] += sum(x[:3])
+    e = 5.0
+    while y[1] < 100:
+        y[1] += e
+        e *= 2
+    np.testing.assert_array_equal(r[...], x)
+    np.testing.assert_array_equal(s[...], y)
+    assert (float(c), float(d)) == (5.0, e)
+    assert firsts.tolist() == [0, 0, 0, 0]
+
+
+@modes
+def test_rows_of_a_reference(mode: str) -> None:
+    def fun(r: Any) -> Any:
+        def step(c: Any, row: Any) -> Any:
+            row[0] = c
+            return c + row[1], None
+
+        return lax.scan(step, 0.0, r)[0]
+
+    r = ref(3, 2)
+    assert float(run(mode, fun, r)) == 9.0
+    np.testing.assert_array_equal(r[...], [[0, 1], [1, 3], [4, 5]])
+
+
+@modes
+def test_a_condition_may_write(mode: str) -> None:
+    def fun(r: Any) -> Any:
+        return lax.while_loop(lambda c: ref_swap(r, 0, c) < 3.0, lambda c: c + 1.0, 1.0)
+
+    r = ref(2)
+    value, state = 1.0, 0.0
+    while True:
+        state, before = value, state
+        if not before < 3.0:
+            break
+        value += 1.0
+    assert float(run(mode, fun, r)) == value
+    assert float(r[0]) == state
+
+
+@modes
+def test_branches(mode: str) -> None:
+    def fun(r: Any, s: Any, i: Any) -> Any:
+        def first() -> Any:
+            r[0] = s[1]
+            return r[1]
+
+        def second() -> Any:
+            s[0], r[1] = r[2], 9.0
+            return r[1] + 1.0
+
+        out = lax.switch(i, [first, second, lambda: 0.0])
+        lax.cond(i > 0, lambda a: ref_set(a, 2, 7.0), lambda a: None, r)
+        return out
+
+    for i, out, x, y in (
+        (0, 1, [1, 1, 2], [0, 1]),
+        (1, 10, [0, 9, 7], [2, 1]),
+        (2, 0, [0, 1, 7], [0, 1]),
+    ):
+        r, s = ref(3), ref(2)
+        assert float(run(mode, fun, r, s, i)) == out
+        assert r[...].tolist() == x
+        assert s[...].tolist() == y
+
+
+def inside(fun: Any, header: str, *args: Any) -> str:
+    """What the program does in the loop with this header."""
+    lines = str(pb.jit(fun).lower(*args).as_text()).split("\n")
+    start = next(i for i, line in enumerate(lines) if header in line)
+    depth = len(lines[start]) - len(lines[start].lstrip())
+    body = []
+    for line in lines[start + 1 :]:
+        if len(line) - len(line.lstrip()) <= depth:
+            break
+        body.append(line)
+    return "\n".join(body)
+
+
+def test_a_loop_writes_in_place() -> None:
+    """No copy of the 1000 elements within the loop, nor a loop over them."""
+
+    def scanned(r: Any, x: Any) -> Any:
+        def step(c: Any, i: Any) -> Any:
+            r[i] = r[i - 1] * 0.5 + c
+            return c + 1.0, None
+
+        return lax.scan(step, x, jnp.arange(1, 400))[0]
+
+    def counted(r: Any, n: Any) -> Any:
+        lax.fori_loop(0, n, lambda i, _: ref_set(r, (i, 2), r[i, 1] + 1.0), None)
+
+    def local(x: Any) -> Any:
+        r = pb.new_ref(jnp.zeros(1000))
+        lax.fori_loop(0, 400, lambda i, _: ref_set(r, i, x), None)
+        return pb.freeze(r)
+
+    for body in (
+        inside(scanned, "in 399", ref(1000), 1.0),
+        inside(local, "in 400", 1.0),
+        inside(counted, "while", ref(100, 10), 3),
+    ):
+        assert "[" in body
+        assert not re.search(r"in (100|1000)\b|, 1000$", body, re.MULTILINE), body
+    r = ref(1000)
+    pb.jit(scanned)(r, 1.0)
+    want = array(1000)
+    for i in range(1, 400):
+        want[i] = want[i - 1] * 0.5 + i
+    np.testing.assert_allclose(r[...], want)
+
+
+# --------------------------------------------------------------------------- derivatives
+
+
+def local(x: Any) -> Any:
+    r = pb.new_ref(x)
+    r[0] = r[1] * r[2]
+    r[1:] *= 2.0
+    return (r[...] ** 2).sum() + jnp.sin(ref_swap(r, 1, 0.0)) * r[1]
+
+
+def scanned(x: Any) -> Any:
+    r = pb.new_ref(jnp.zeros(4))
+
+    def step(c: Any, i: Any) -> Any:
+        r[i] = jnp.sin(c) * x[0]
+        ref_add(r, 0, c * x[1])
+        return c * r[i] + r[0], None
+
+    c, _ = lax.scan(step, x[2], jnp.arange(4))
+    return (r[...] ** 2).sum() + c
+
+
+def branched(x: Any) -> Any:
+    r = pb.new_ref(x)
+    lax.cond(x[0] > 0, lambda: ref_set(r, 0, r[0] ** 2), lambda: ref_set(r, 1, -r[0] * r[2]))
+    return (r[...] * jnp.arange(1.0, 4.0)).sum()
+
+
+def nested(x: Any) -> Any:
+    r = pb.new_ref(x)
+    pb.jit(lambda y: ref_set(r, 1, y * r[0]))(x[2])
+    pb.checkpoint(lambda y: ref_add(r, 2, jnp.sin(y) * r[1]))(x[0])
+    lax.fori_loop(0, 3, lambda i, _: ref_set(r, i, r[i] * r[0]), None)
+    return (r[...] ** 2).sum()
+
+
+def rematerialized(x: Any) -> Any:
+    return pb.checkpoint(local)(x) + pb.checkpoint(scanned)(x)
+
+
+FUNCTIONS = [local, scanned, branched, nested, rematerialized]
+POINTS = [np.array([0.7, -0.4, 1.2], np.float32), np.array([-0.7, 0.4, 0.3], np.float32)]
+
+
+def slopes(f: Any, x: Any) -> Any:
+    """The gradient by central differences in double precision."""
+    with pb.enable_x64(True):
+        x = np.asarray(x, np.float64)
+        step = 1e-5 * np.eye(len(x))
+        return np.array([(float(f(x + h)) - float(f(x - h))) / 2e-5 for h in step])
+
+
+@pytest.mark.parametrize("f", FUNCTIONS, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("x", POINTS, ids=["positive", "negative"])
+def test_derivatives_are_slopes(f: Any, x: Any) -> None:
+    with pb.enable_x64(True):
+        want = slopes(f, x)
+        wide = np.asarray(x, np.float64)
+        direction = np.array([0.3, -1.0, 0.5])
+        for g in (f, pb.jit(f)):
+            np.testing.assert_allclose(pb.grad(g)(wide), want, rtol=1e-6, atol=1e-6)
+            _, dot = pb.jvp(g, (wide,), (direction,))
+            np.testing.assert_allclose(dot, want @ direction, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(pb.jit(pb.grad(f))(wide), want, rtol=1e-6, atol=1e-6)
+        _, push = pb.linearize(f, wide)
+        np.testing.assert_allclose(push(direction), want @ direction, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("f", [local, scanned, nested], ids=lambda f: f.__name__)
+def test_second_derivatives(f: Any) -> None:
+    with pb.enable_x64(True):
+        x = np.asarray(POINTS[0], np.float64)
+        want = np.stack([slopes(lambda y, i=i: pb.grad(f)(y)[i], x) for i in range(3)])
+        direction = np.array([1.0, 0.5, -2.0])
+        forward = pb.jvp(pb.grad(f), (x,), (direction,))[1]
+        np.testing.assert_allclose(forward, want @ direction, rtol=1e-5, atol=1e-5)
+        reverse = pb.grad(lambda y: (pb.grad(f)(y) * direction).sum())(x)
+        np.testing.assert_allclose(reverse, want @ direction, rtol=1e-5, atol=1e-5)
+
+
+def test_references_to_tangents() -> None:
+    r, r_dot = ref(3), pb.new_ref(jnp.array([1.0, 10.0, 100.0]))
+    out, dot = pb.jvp(update, (r, 2.0), (r_dot, 0.5))
+    assert (float(out), float(dot)) == (6.0, 110.5)
+    assert r[...].tolist() == [1, 3, 2]
+    assert r_dot[...].tolist() == [0, 10.5, 100]
+
+
+def in_a_loop(act: Any, x: Any) -> Any:
+    return lax.fori_loop(0, 2, lambda i, _: act(x), None)
+
+
+def test_references_from_outside_are_constants() -> None:
+    r = ref(3)
+
+    def reads(x: Any) -> Any:
+        r[0] = lax.stop_gradient(x)
+        return x * r[2] + x * r[0]
+
+    assert float(pb.grad(reads)(3.0)) == 5.0
+    assert float(r[0]) == 3.0
+    assert float(pb.jit(pb.grad(reads))(4.0)) == 6.0
+    assert float(r[0]) == 4.0
+    for act in (lambda x: ref_set(r, 0, x), lambda x: ref_add(r, 0, x)):
+        for fun in (
+            act,
+            pb.jit(act),
+            lambda x, a=act: lax.fori_loop(0, 2, lambda i, _: a(x), None),
+        ):
+            with pytest.raises(ValueError, match="not differentiated"):
+                pb.grad(lambda x, f=fun: (f(x), x)[1])(1.0)
+    with pytest.raises(TypeError, match="with respect to a reference"):
+        pb.grad(lambda a: a[0])(r)
+
+
+@pb.custom_vjp
+def tapped(r: Any, x: Any) -> Any:
+    return x
+
+
+def _tapped_bwd(r: Any, ct: Any) -> Any:
+    ref_add(r, ..., ct)
+    return None, ct
+
+
+tapped.defvjp(lambda r, x: (x, r), _tapped_bwd)
+
+
+def test_cotangents_are_plumbed_out_of_the_backward_pass() -> None:
+    def chain(r: Any, x: Any) -> Any:
+        return tapped(r, jnp.sin(tapped(r, x))) ** 2
+
+    def loop(r: Any, x: Any) -> Any:
+        return lax.scan(lambda c, _: (tapped(r, jnp.sin(c)), None), x, None, length=3)[0]
+
+    s1 = np.sin(1.0)
+    taps = 2 * s1 + 2 * s1 * np.cos(1.0)
+    s2, s3 = np.sin(s1), np.sin(np.sin(s1))
+    loop_taps = 1 + np.cos(s2) + np.cos(s2) * np.cos(s1)
+    for fun, want in ((chain, taps), (loop, loop_taps)):
+        for wrap in (lambda f: f, pb.jit):
+            r = pb.new_ref(jnp.float32(0))
+            gradient = wrap(lambda x, r, f=fun: pb.grad(lambda y: f(r, y))(x))(1.0, r)
+            np.testing.assert_allclose(r[...], want, rtol=1e-5)
+            again = pb.grad(lambda y, f=fun, r=r: f(r, y))(1.0)
+            np.testing.assert_allclose(gradient, again, rtol=1e-5)
+    r = pb.new_ref(jnp.float32(0))
+    gradient = pb.grad(lambda x: pb.jit(chain)(r, x) + pb.checkpoint(chain)(r, x))(1.0)
+    np.testing.assert_allclose(r[...], 2 * taps, rtol=1e-5)
+    np.testing.assert_allclose(gradient, 4 * s1 * np.cos(1.0), rtol=1e-5)
+    r = pb.new_ref(jnp.float32(0))
+    pb.grad(lambda x: lax.cond(x > 0, lambda y: chain(r, y), lambda y: y, x))(1.0)
+    np.testing.assert_allclose(r[...], taps, rtol=1e-5)
+    assert s3 < s2
+
+
+# --------------------------------------------------------------------------- batching
+
+
+def test_batched_references() -> None:
+    def fun(r: Any, x: Any, i: Any) -> Any:
+        r[0] = x
+        r[i] += 10.0
+        ref_add(r, i, 1.0)
+        row = r.at[1:]
+        row[0] += x
+        return ref_swap(r, 2, x), r[np.array([0, 2])]
+
+    x, i = np.array([7.0, 8.0], np.float32), np.array([1, 2])
+    for axis in (0, 1):
+        for wrap in (lambda f: f, pb.jit):
+            r = pb.new_ref(jnp.moveaxis(jnp.arange(6.0).reshape(2, 3), 0, axis))
+            old, some = wrap(pb.vmap(fun, in_axes=(axis, 0, 0)))(r, x, i)
+            want = array(2, 3)
+            for k in range(2):
+                single = pb.new_ref(jnp.asarray(want[k]))
+                o, s = fun(single, float(x[k]), int(i[k]))
+                np.testing.assert_array_equal(old[k], o)
+                np.testing.assert_array_equal(some[k], s)
+                want[k] = single[...]
+            np.testing.assert_array_equal(np.moveaxis(np.asarray(r[...]), axis, 0), want)
+
+
+def test_references_made_in_a_batched_function() -> None:
+    def fun(x: Any, n: Any) -> Any:
+        r = pb.new_ref(jnp.zeros(4))
+        r[0] = 3.0
+        lax.while_loop(lambda c: c < n, lambda c: (ref_set(r, c, x * r[0]), c + 1)[1], 1)
+        lax.cond(n > 2, lambda: ref_set(r, 0, x), lambda: None)
+        return pb.freeze(r)
+
+    xs, ns = np.array([1.0, 2.0, 5.0], np.float32), np.array([2, 4, 1])
+    want = np.stack([fun(float(x), int(n)) for x, n in zip(xs, ns, strict=True)])
+    np.testing.assert_array_equal(pb.vmap(fun)(xs, ns), want)
+    np.testing.assert_array_equal(pb.jit(pb.vmap(fun))(xs, ns), want)
+    batched = pb.vmap(pb.grad(local))(np.stack(POINTS))
+    for k, x in enumerate(POINTS):
+        np.testing.assert_allclose(batched[k], pb.grad(local)(x), rtol=1e-6)
+    np.testing.assert_allclose(
+        pb.jacfwd(lambda x: pb.freeze(pb.new_ref(x)) ** 2)(POINTS[0]), np.diag(2 * POINTS[0])
+    )
+
+
+def test_a_shared_reference_is_read_but_not_written_with_lanes() -> None:
+    r = ref(3)
+    np.testing.assert_array_equal(pb.vmap(lambda i: r[i])(np.array([2, 0])), [2, 0])
+    for act in (
+        lambda x: ref_set(r, 0, x),
+        lambda x: ref_add(r, 0, x),
+        lambda x: ref_set(r, x.astype(int), 1.0),
+        pb.jit(lambda x: ref_set(r, 0, x)),
+        lambda x: lax.fori_loop(0, 2, lambda i, _: ref_set(r, i, x), None),
+    ):
+        with pytest.raises(ValueError, match="all lanes"):
+            pb.vmap(act)(jnp.arange(2.0))
+    with pytest.raises(ValueError, match="all lanes"):
+        pb.vmap(lambda a, x: ref_set(a, 0, x), in_axes=(None, 0))(r, jnp.arange(2.0))
+    assert r[...].tolist() == [0, 1, 2]
+
+
+# --------------------------------------------------------------------------- JAX
+
+
+def test_the_same_program_in_jax() -> None:
+    def program(lib: Any, np_: Any) -> Any:
+        def fun(r: Any, x: Any) -> Any:
+            made = lib.new_ref(x)
+
+            def step(c: Any, i: Any) -> Any:
+                made[i] = np_.tanh(made[i - 1] * c) + r[i, 0]
+                lib.ref.addupdate(r, (i, 1), made[i])
+                return c + lib.ref.swap(r, (i, 2), c), made[0]
+
+            c, ys = lib.lax.scan(step, 0.5, np_.arange(1, 4))
+            lib.lax.cond(c > 0, lambda: lib.ref.set(r, (0, 0), c), lambda: None)
+            return c, ys, lib.freeze(made)
+
+        return fun
+
+    x = np.linspace(0.1, 0.9, 4, dtype=np.float32)
+    ours, theirs = ref(4, 3), oracle.new_ref(array(4, 3))
+    got = pb.jit(program(pb, jnp))(ours, x)
+    want = oracle.jit(program(oracle, oracle.numpy))(theirs, x)
+    for a, b in zip(got, want, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+    np.testing.assert_allclose(ours[...], theirs[...], rtol=1e-6)
