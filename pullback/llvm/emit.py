@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -69,10 +70,12 @@ DATA_ALIGNMENT: Final = 64
 class EmittedModule:
     """LLVM text and what running it needs; `cost` estimates nanoseconds on one thread.
 
-    `data` are large constants by the symbols that the text refers to them by.
+    `data` are large constants by the symbols that the text refers to them by.  The `parts` are the
+    same program as several modules, which can be compiled at the same time.
     """
 
     text: str
+    parts: tuple[str, ...]
     arena_bytes: int
     symbols: list[str]
     cost: float
@@ -85,21 +88,86 @@ def emit_module(
     """The module of a program, whose entry point is called `name`."""
     module = Module()
     main = _Main(module, program)
-    body = main.write()
-    head = f"define i32 @{name}(ptr %args, ptr %outs, ptr %arena) {{"
+    body = f"define i32 @{name}(ptr %args, ptr %outs, ptr %arena) {{\n{main.write()}}}"
     _call_often_used(module, body)
-    defined = _defined(module.functions)
-    declarations = [d for n, d in sorted(module.declarations.items()) if n not in defined]
-    text = "\n\n".join(
-        ["\n".join(declarations), "\n".join(module.globals), *module.functions, f"{head}\n{body}}}"]
-    )
+    pieces = _Pieces(module)
+    kernels = list(module.kernels.items())
+    text = pieces.text(kernels, body, "internal ")
+    count = max(1, min(MOST_PARTS, len(text) // PART_BYTES))
+    shares = _shares(kernels, len(body), count)
+    parts = tuple(pieces.text(share, body if k == 0 else "") for k, share in enumerate(shares))
     arena_bytes, symbols = max(program.arena_bytes, 1), sorted(module.symbols)
-    return EmittedModule(text, arena_bytes, symbols, main.cost, module.data)
+    return EmittedModule(
+        text, parts if count > 1 else (text,), arena_bytes, symbols, main.cost, module.data
+    )
+
+
+class _Pieces:
+    """Puts modules together from the functions of a program and what those refer to."""
+
+    def __init__(self, module: Module) -> None:
+        self.functions = {name: text for text in module.functions for name in _DEFINE.findall(text)}
+        self.declarations = module.declarations
+        self.kernels = {
+            name: f"declare void @{name}({_KERNEL})" for name in module.kernels.values()
+        }
+        self.globals = {text.split(" ", 1)[0][1:]: text for text in module.globals}
+
+    def text(self, kernels: Sequence[tuple[str, str]], body: str, linkage: str = "") -> str:
+        """A module of some kernels and perhaps the program itself."""
+        defined = [
+            f"define {linkage}void @{name}({_KERNEL}) noinline {{\n{text}}}"
+            for text, name in kernels
+        ]
+        defined += [body] if body else []
+        used = self._used(defined)
+        here = {name for _, name in kernels}
+        functions = {self.functions[n]: None for n in used if n in self.functions}
+        declared = sorted(n for n in used if n in self.declarations and n not in self.functions)
+        outside = sorted(n for n in used if n in self.kernels and n not in here)
+        parts = [
+            *(self.declarations[n] for n in declared),
+            *(self.kernels[n] for n in outside),
+            *(self.globals[n] for n in used if n in self.globals),
+        ]
+        return "\n\n".join(["\n".join(parts), *functions, *defined])
+
+    def _used(self, texts: Iterable[str]) -> dict[str, None]:
+        """The names that some functions refer to, and those that these refer to, in order."""
+        used: dict[str, None] = {}
+        stack = list(texts)
+        while stack:
+            for name in _NAME.findall(stack.pop()):
+                if name not in used:
+                    used[name] = None
+                    stack.append(self.functions.get(name) or self.declarations.get(name, ""))
+        return used
+
+
+_KERNEL: Final = "ptr %env, i64 %begin, i64 %end"
+_NAME: Final = re.compile(r"@([\w.]+)")
+MOST_PARTS: Final = 8
+PART_BYTES: Final = 24_000
+"""Text from which a module of its own is worth its fixed cost, some two milliseconds."""
+
+
+def _shares(
+    kernels: Sequence[tuple[str, str]], taken: int, count: int
+) -> list[list[tuple[str, str]]]:
+    """Kernels, in order, in shares of about equal length; `taken` is used of the first share."""
+    shares: list[list[tuple[str, str]]] = [[] for _ in range(count)]
+    total = taken + sum(len(text) for text, _ in kernels)
+    at = taken
+    for kernel in kernels:
+        shares[min(count - 1, at * count // total)].append(kernel)
+        at += len(kernel[0])
+    return [shares[0], *(share for share in shares[1:] if share)]
 
 
 def _call_often_used(module: Module, body: str) -> None:
     """Elementary functions with many uses are called: inlining them all costs compile time."""
-    uses = Counter(name for text in (*module.functions, body) for name in _MATH.findall(text))
+    texts = (*module.functions, *module.kernels, body)
+    uses = Counter(name for text in texts for name in _MATH.findall(text))
     for k, text in enumerate(module.functions):
         found = _DEFINE.match(text)
         if found is not None and uses[found.group(1)] > INLINED_USES:
@@ -108,10 +176,6 @@ def _call_often_used(module: Module, body: str) -> None:
 
 _MATH: Final = re.compile(r" call \S+(?: x \S+)? @(pb_[\w]+)\(")
 _DEFINE: Final = re.compile(r"^define [^@]*@([\w.]+)\(", re.MULTILINE)
-
-
-def _defined(functions: list[str]) -> set[str]:
-    return {m.group(1) for f in functions for m in _DEFINE.finditer(f)}
 
 
 # --------------------------------------------------------------------------- cost
@@ -248,8 +312,6 @@ class _Main(StatementWriter):
         name = self.module.kernels.get(text)
         if name is None:
             name = self.module.kernels[text] = f"kernel{len(self.module.kernels)}"
-            head = f"define internal void @{name}(ptr %env, i64 %begin, i64 %end) noinline {{"
-            self.module.functions.append(f"{head}\n{text}}}")
         slots = len(kernel.buffers) + len(kernel.outside)
         self.env_slots = max(self.env_slots, slots, 1)
         self._fill_env(kernel)

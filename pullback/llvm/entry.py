@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 import threading
 import types
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ from pullback.llvm.entry_layout import (
     HEADER,
     TYPE_FLAGS,
     TYPE_VECTORCALL,
+    Layout,
     capsule_pointer,
     layout,
     slot_offset,
@@ -251,6 +253,11 @@ def make_entry(spec: EntrySpec) -> Entry:
 # ---------------------------------------------------------------------------------- native routine
 
 
+def _support_text(found: Layout, places: CallableLayout) -> tuple[str, list[str]]:
+    module = support_module(found, places)
+    return module.text(), module.undefined
+
+
 class _Support:
     """The support module in memory.  Lives until the process ends: arrays are freed through it."""
 
@@ -261,12 +268,15 @@ class _Support:
             b"a program failed, but no exception was raised"
         )
         places = CallableLayout(slot_offset(FastCallable, "_entries"), HINT_AT, _table_slot())
-        module = support_module(layout(), places)
-        code = jit.stored_object(module.text(), name="pullback_call_path")
-        symbols = {name: self.symbol(name) for name in module.undefined}
+        made = jit.stored_object(
+            lambda: _support_text(layout(), places),
+            name="pullback_call_path",
+            variant=(layout(), places, sys.version, np.__version__),
+        )
+        symbols = {name: self.symbol(name) for name in made.symbols}
         exports = ["pb_call", "pb_block_alloc", "pb_block_free", "pb_blocks_trim"]
         exports += ["pb_cache_limit", "pb_cached_bytes", *HANDLER_FUNCTIONS]
-        self.module = jit.load(code, symbols, exports=exports)
+        self.module = jit.load(made.code, symbols, exports=exports)
         self.call = self.module.address("pb_call")
         self.connect_numpy()
         self.limit.value = _default_cache_limit()

@@ -140,10 +140,11 @@ def module_text(name: str) -> tuple[str, list[str]]:
 
 @cache
 def _module(name: str, find: Find) -> jit.LoadedModule:
-    text, needs = module_text(name)
-    code = jit.stored_object(text, name=f"gemm_{name}")
-    symbols = {need: pool.address() if need == _PARALLEL else find(need) for need in needs}
-    return jit.load(code, symbols, exports=[f"pb_gemm_{name}"])
+    made = jit.stored_object(
+        lambda: module_text(name), name=f"gemm_{name}", variant=jit.vector_bits()
+    )
+    symbols = {need: pool.address() if need == _PARALLEL else find(need) for need in made.symbols}
+    return jit.load(made.code, symbols, exports=[f"pb_gemm_{name}"])
 
 
 _PARALLEL: Final = "pb_parallel_for"

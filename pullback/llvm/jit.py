@@ -23,10 +23,10 @@ import itertools
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from pullback import config
 from pullback.errors import LoweringError
@@ -34,7 +34,9 @@ from pullback.lazy import LazyModule
 
 __all__ = [
     "LoadedModule",
+    "StoredObject",
     "compile_object",
+    "compile_objects",
     "disassemble",
     "dump",
     "host_cpu",
@@ -240,14 +242,47 @@ def compile_object(text: str, *, name: str, level: str = "light") -> bytes:
     return _emit(module, machine)
 
 
+def compile_objects(texts: Sequence[str], *, name: str, threads: int = 1) -> list[bytes]:
+    """`compile_object` of several modules on some threads: LLVM holds no lock meanwhile."""
+    if len(texts) == 1 or threads == 1:
+        return [compile_object(text, name=name) for text in texts]
+    found: dict[int, bytes] = {}
+    errors: list[BaseException] = []
+    waiting = iter(enumerate(texts))
+
+    def work() -> None:
+        try:
+            for k, text in waiting:
+                found[k] = compile_object(text, name=name)
+        except BaseException as error:
+            errors.append(error)
+
+    workers = [threading.Thread(target=work) for _ in range(min(threads, len(texts)) - 1)]
+    for worker in workers:
+        worker.start()
+    work()
+    for worker in workers:
+        worker.join()
+    if errors:
+        raise errors[0]
+    return [found[k] for k in range(len(texts))]
+
+
+class StoredObject(NamedTuple):
+    """Object code and the external symbols that it needs."""
+
+    code: bytes
+    symbols: tuple[str, ...]
+
+
 class ObjectStore(Protocol):
     """Somewhere to keep object code between processes; `runtime/cache.py` has one on disk."""
 
-    def get_object(self, key: bytes) -> bytes | None:
-        """What was put under `key`, on a machine and with an LLVM like these."""
+    def get_object(self, key: bytes) -> StoredObject | None:
+        """What was put under `key`, with a machine, an LLVM and a version of ours like these."""
 
-    def put_object(self, key: bytes, code: bytes) -> None:
-        """Keep `code` under `key`."""
+    def put_object(self, key: bytes, found: StoredObject) -> None:
+        """Keep `found` under `key`."""
 
 
 _store: ObjectStore | None = None
@@ -259,15 +294,27 @@ def use_store(store: ObjectStore | None) -> None:
     _store = store
 
 
-def stored_object(text: str, *, name: str, level: str = "light") -> bytes:
-    """`compile_object`, once a machine: for modules that are the same in every process."""
-    if _store is None or dump_directory():
-        return compile_object(text, name=name, level=level)
-    key = f"{name}\0{level}\0{text}".encode()
-    found = _store.get_object(key)
+def stored_object(
+    write: Callable[[], tuple[str, Iterable[str]]],
+    *,
+    name: str,
+    variant: object = "",
+    level: str = "light",
+) -> StoredObject:
+    """`compile_object`, once a machine: for modules that are the same in every process.
+
+    `write` gives the text and the symbols that it needs.  It is called only where the store has
+    nothing of this name and `variant`, whose `repr` says all that the text depends on: writing the
+    text takes longer than loading what was made of it.
+    """
+    key = f"{name}\0{level}\0{variant!r}".encode()
+    store = None if dump_directory() else _store
+    found = None if store is None else store.get_object(key)
     if found is None:
-        found = compile_object(text, name=name, level=level)
-        _store.put_object(key, found)
+        text, symbols = write()
+        found = StoredObject(compile_object(text, name=name, level=level), tuple(symbols))
+        if store is not None:
+            store.put_object(key, found)
     return found
 
 

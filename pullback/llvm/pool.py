@@ -270,15 +270,19 @@ class _Pool:
 # ------------------------------------------------------------------------------------ in memory
 
 
+def _module_text() -> tuple[str, list[str]]:
+    module = _Pool().m
+    return module.text(), module.undefined
+
+
 class _Loaded:
     """The pool in memory.  Its threads run this code, so it stays until the process ends."""
 
     def __init__(self) -> None:
-        module = _Pool().m
-        code = jit.stored_object(module.text(), name="pullback_pool")
-        symbols = {name: jit.process_address(name) for name in module.undefined}
+        found = jit.stored_object(_module_text, name="pullback_pool", variant=sys.platform)
+        symbols = {name: jit.process_address(name) for name in found.symbols}
         exports = ["pb_parallel_for", "pb_pool_reset", "pb_pool"]
-        self.module = jit.load(code, symbols, exports=exports)
+        self.module = jit.load(found.code, symbols, exports=exports)
         self.address = self.module.address("pb_parallel_for")
         self.reset = ctypes.PYFUNCTYPE(None)(self.module.address("pb_pool_reset"))
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))

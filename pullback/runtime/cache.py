@@ -134,14 +134,16 @@ class DiskCache:
         self._count("writes")
         self._grown(len(data))
 
-    def get_object(self, key: bytes) -> bytes | None:
-        """Object code alone, for `jit.stored_object`."""
+    def get_object(self, key: bytes) -> jit.StoredObject | None:
+        """What `jit.stored_object` kept."""
         found = self.get(key)
-        return None if found is None else found.payload
+        if found is None:
+            return None
+        return jit.StoredObject(found.payload, tuple(found.metadata["symbols"]))
 
-    def put_object(self, key: bytes, code: bytes) -> None:
-        """Keep object code alone."""
-        self.put(key, CacheEntry(code))
+    def put_object(self, key: bytes, found: jit.StoredObject) -> None:
+        """Keep a module of `jit.stored_object`."""
+        self.put(key, CacheEntry(found.code, {"symbols": found.symbols}))
 
     def stats(self) -> CacheStats:
         """Counts of this process, and what lies in the directory now."""

@@ -11,6 +11,7 @@ The result is an `Executable`, which knows how to describe itself to the native 
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -62,7 +63,8 @@ RELEASE_GIL_COST: Final = 200_000.0
 class Code:
     """Machine code of a program, as the disk cache keeps it."""
 
-    object_code: bytes
+    objects: tuple[bytes, ...]
+    """Of modules that call each other."""
     symbols: tuple[str, ...]
     arena_bytes: int
     cost: float
@@ -78,23 +80,23 @@ class Code:
             "arena_bytes": self.arena_bytes,
             "cost": self.cost,
             "donations": self.donations,
+            "objects": [len(value) for value in self.objects],
             "data": [(name, len(value)) for name, value in self.data],
         }
-        payload = b"".join([self.object_code, *(value for _, value in self.data)])
+        payload = b"".join([*self.objects, *(value for _, value in self.data)])
         return cache.CacheEntry(payload, json.loads(json.dumps(metadata)))
 
     @staticmethod
     def from_entry(entry: cache.CacheEntry) -> Code:
         """The code of an entry."""
         meta, payload = entry.metadata, entry.payload
-        sizes = [(str(name), int(size)) for name, size in meta["data"]]
-        end = len(payload) - sum(size for _, size in sizes)
-        object_code, data = payload[:end], []
-        for name, size in sizes:
-            data.append((name, payload[end : end + size]))
-            end += size
+        sizes = [int(size) for size in (*meta["objects"], *(size for _, size in meta["data"]))]
+        ends = list(itertools.accumulate(sizes))
+        pieces = [payload[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+        count = len(meta["objects"])
+        data = zip((str(name) for name, _ in meta["data"]), pieces[count:], strict=True)
         return Code(
-            object_code,
+            tuple(pieces[:count]),
             tuple(meta["symbols"]),
             int(meta["arena_bytes"]),
             float(meta["cost"]),
@@ -293,9 +295,9 @@ def _generate(closed: ClosedJaxpr, name: str, candidates: Candidates) -> Code:
             native.dump(name, ".loops", _text.program_text(program))
         module = _emit.emit_module(program, native.vector_bits(), name=_PROGRAM)
     with monitoring.timed(monitoring.COMPILE, fun_name=name):
-        object_code = native.compile_object(module.text, name=name)
+        objects = native.compile_objects(module.parts, name=name, threads=pool.num_threads())
     return Code(
-        object_code,
+        tuple(objects),
         tuple(module.symbols),
         module.arena_bytes,
         module.cost,
@@ -320,7 +322,7 @@ def _cached_code(closed: ClosedJaxpr, name: str, candidates: Candidates) -> Code
     code = _generate(closed, name, candidates)
     if (
         time.perf_counter() - start < config.persistent_cache_min_compile_time_secs()
-        or len(code.object_code) < config.persistent_cache_min_entry_size_bytes()
+        or sum(map(len, code.objects)) < config.persistent_cache_min_entry_size_bytes()
     ):
         return code
     cache.put(key, code.entry())
@@ -355,7 +357,7 @@ def compile_jaxpr(closed: ClosedJaxpr, *, name: str, donated: Sequence[bool] = (
     addresses = {symbol: host.address(symbol) or _address(symbol) for symbol in code.symbols}
     data = {symbol: _aligned(value) for symbol, value in code.data}
     addresses |= {symbol: int(array.ctypes.data) for symbol, array in data.items()}
-    module = native.load(code.object_code, addresses, exports=[_PROGRAM])
+    module = native.load(code.objects, addresses, exports=[_PROGRAM])
     reused = {k: params[i] for i, k in code.donations}
     for k, i in enumerate(computed):
         aval = closed.out_avals[i]

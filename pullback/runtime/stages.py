@@ -291,7 +291,7 @@ class Compiled(_Stage, FastCallable):
         """Sizes of code, arguments, results and scratch memory."""
         s, code = self._signature, self._executable.code
         return CompiledMemoryStats(
-            generated_code_size_in_bytes=len(code.object_code),
+            generated_code_size_in_bytes=sum(map(len, code.objects)),
             argument_size_in_bytes=sum(map(nbytes, s.avals)),
             output_size_in_bytes=sum(map(nbytes, s.closed.out_avals)),
             alias_size_in_bytes=sum(

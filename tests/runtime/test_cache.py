@@ -249,10 +249,17 @@ def test_many_processes(tmp_path: Path) -> None:
 def test_support_modules_come_from_the_store(disk: DiskCache) -> None:
     jit.use_store(disk)
     try:
-        text = "define i32 @f() { ret i32 5 }"
-        first = jit.stored_object(text, name="f")
+        texts = ["define i32 @f() { ret i32 5 }", "define i32 @f() { ret i32 6 }"]
+
+        def write() -> tuple[str, list[str]]:
+            return texts.pop(0), ["g"]
+
+        first = jit.stored_object(write, name="f")
         assert disk.stats().writes == 1
-        assert jit.stored_object(text, name="f") == first
+        assert first.symbols == ("g",)
+        assert jit.stored_object(write, name="f") == first
         assert disk.stats().hits == 1
+        assert len(texts) == 1  # nothing was written for what the store has
+        assert jit.stored_object(write, name="f", variant=2).code != first.code
     finally:
         jit.use_store(None)
