@@ -15,6 +15,7 @@ from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.jaxpr import ClosedJaxpr, DebugInfo
 from pullback.core.source import Description, name_scope
 from pullback.core.structs import ShapeDtypeStruct
+from pullback.core.tracebacks import api_boundary
 from pullback.runtime.jit import jit
 from pullback.transforms.arguments import (
     FlatFunction,
@@ -71,6 +72,7 @@ def make_jaxpr(
     check_callable(fun, "make_jaxpr")
     nums = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
 
+    @api_boundary
     @functools.wraps(fun)
     def jaxpr_maker(*args: Any, **kwargs: Any) -> Any:
         static = {i % len(args): args[i] for i in nums} if args else {}
@@ -124,6 +126,7 @@ def fwd_and_bwd(
     return (jit(fwd), jit(bwd)) if jitted else (fwd, bwd)
 
 
+@api_boundary
 def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Shapes and dtypes of the result of `fun`, without computing it.
 

@@ -10,8 +10,11 @@ from typing import Any
 
 __all__ = [
     "ConcretizationTypeError",
+    "InconclusiveDimensionOperation",
     "JAXIndexError",
     "JAXTypeError",
+    "JaxRuntimeError",
+    "JaxprTypeError",
     "KeyReuseError",
     "LoweringError",
     "NonConcreteBooleanIndexError",
@@ -30,7 +33,11 @@ class PullbackError(Exception):
     """Base of the errors that are ours and have no closer built-in class."""
 
 
-class VerifyError(PullbackError):
+class JaxprTypeError(TypeError):
+    """A jaxpr is not well typed."""
+
+
+class VerifyError(PullbackError, JaxprTypeError):
     """A jaxpr or a loop program breaks its own grammar: a defect of ours, not of the user."""
 
 
@@ -48,6 +55,14 @@ class JAXTypeError(TypeError):
 
 class JAXIndexError(IndexError):
     """Base of the index errors that concern traced values."""
+
+
+class JaxRuntimeError(RuntimeError):
+    """A compiled program failed while it ran."""
+
+
+class InconclusiveDimensionOperation(Exception):
+    """Whether symbolic dimensions are equal, or which is larger, depends on their values."""
 
 
 class TypePromotionError(ValueError):

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 
 # JAX is an oracle here: on the CPU, without preallocation, whatever the machine has.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Whole tracebacks, ours included, where a test fails.
+os.environ.setdefault("PULLBACK_TRACEBACK_FILTERING", "off")
 
 import hypothesis
 import pytest

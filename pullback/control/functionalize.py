@@ -36,6 +36,7 @@ from pullback.core.avals import aval_of
 from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, eval_jaxpr, subjaxprs
 from pullback.core.primitive import Zero
 from pullback.core.source import Description, replaying
+from pullback.core.tracebacks import api_boundary
 from pullback.errors import UnsupportedError
 from pullback.transforms.arguments import FlatFunction, check_callable
 from pullback.transforms.staging import stage
@@ -431,6 +432,7 @@ def checkify(f: Callable[..., Any], errors: Categories = _USER) -> Callable[...,
     check_callable(f, "checkify")
     categories = frozenset(errors)
 
+    @api_boundary
     def checked_fun(*args: Any, **kwargs: Any) -> tuple[Error, Any]:
         flat = FlatFunction(lambda: f(*args, **kwargs), tree.structure(((), {})))
         closed = stage(flat, [], description=Description(f, "checkify"))

@@ -17,6 +17,7 @@ from pullback.core import dtypes
 from pullback.core.avals import aval_of
 from pullback.core.jaxpr import ClosedJaxpr, eval_jaxpr
 from pullback.core.source import Description, describe_function
+from pullback.core.tracebacks import api_boundary
 from pullback.ops import conversion, structural
 from pullback.transforms import jet_rules as _jet_rules  # noqa: F401  (fills the table)
 from pullback.transforms.arguments import FlatFunction, check_callable, check_operand
@@ -219,6 +220,7 @@ def _flat_series(primals: Any, series: Any) -> tuple[list[Any], list[list[Any]],
     return leaves, terms, tree.structure((tuple(primals), {}))
 
 
+@api_boundary
 def jet(
     fun: Callable[..., Any],
     primals: Sequence[Any],

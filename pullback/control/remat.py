@@ -29,6 +29,7 @@ from pullback.core.jaxpr import (
 from pullback.core.primitive import NO_SAMPLES, NotApplicable, Primitive, Zero
 from pullback.core.source import describe_function
 from pullback.core.trace import EVAL, current_trace
+from pullback.core.tracebacks import api_boundary
 from pullback.transforms.arguments import FlatFunction, check_callable, check_operand
 from pullback.transforms.batching import batch_jaxpr
 from pullback.transforms.dce import dce_jaxpr
@@ -222,6 +223,7 @@ def checkpoint(
     names += tuple(_names_of(fun, nums))
     cse = prevent_cse if isinstance(prevent_cse, bool) else tuple(prevent_cse)
 
+    @api_boundary
     @functools.wraps(fun)
     def remat_fun(*args: Any, **kwargs: Any) -> Any:
         if current_trace() is EVAL:

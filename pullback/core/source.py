@@ -21,8 +21,10 @@ __all__ = [
     "current_source",
     "hidden_paths",
     "hide_path",
+    "is_ours",
     "name_scope",
     "name_stack",
+    "of_package",
     "replaying",
 ]
 
@@ -77,7 +79,8 @@ class SourceInfo:
         return f"{self.file}:{self.line} ({self.function})" if self.code else "<unknown>"
 
 
-def _is_ours(code: CodeType) -> bool:
+def is_ours(code: CodeType) -> bool:
+    """Whether a frame is of this package, or of what it is called through."""
     found = _ours.get(code)
     if found is None:
         name = code.co_filename
@@ -95,9 +98,14 @@ def hide_path(path: str) -> None:
         _ours.clear()
 
 
+def of_package(code: CodeType) -> bool:
+    """Whether a frame is of this package itself."""
+    return code.co_filename.startswith(_PACKAGE)
+
+
 def user_frame(frame: FrameType | None) -> FrameType | None:
     """The innermost frame, from `frame` outwards, that is not ours."""
-    while frame is not None and _is_ours(frame.f_code):
+    while frame is not None and is_ours(frame.f_code):
         frame = frame.f_back
     return frame
 

@@ -19,6 +19,7 @@ from pullback.core.jaxpr import ClosedJaxpr, DebugInfo, eval_jaxpr
 from pullback.core.refs import check_aliases
 from pullback.core.source import describe_function
 from pullback.core.trace import is_concrete
+from pullback.core.tracebacks import api_boundary
 from pullback.errors import shapes_text
 from pullback.ops import conversion, elementwise
 from pullback.runtime.dispatch import to_array
@@ -96,6 +97,7 @@ def _check_carry(
         )
 
 
+@api_boundary
 def scan(
     f: Callable[[Any, Any], tuple[Any, Any]],
     init: Any,
@@ -215,6 +217,7 @@ def _while_in_python(cond_fun: Any, body_fun: Any, value: Any) -> tuple[Any, boo
         value = body_fun(value)
 
 
+@api_boundary
 def while_loop(
     cond_fun: Callable[[Any], Any],
     body_fun: Callable[[Any], Any],
@@ -309,6 +312,7 @@ def _while_loop(
     return init_tree.unflatten(run_while(cond, body, init, max_steps, remat))
 
 
+@api_boundary
 def fori_loop(
     lower: Any,
     upper: Any,
@@ -372,6 +376,7 @@ def fori_loop(
     return result[2]
 
 
+@api_boundary
 def cond(
     pred: Any,
     true_fun: Callable[..., Any],
@@ -416,6 +421,7 @@ def _given_operands(operands: tuple[Any, ...], operand: Any, name: str) -> tuple
     return (operand,)
 
 
+@api_boundary
 def switch(
     index: Any, branches: Sequence[Callable[..., Any]], *operands: Any, operand: Any = ...
 ) -> Any:
@@ -493,6 +499,7 @@ def _converted(closed: ClosedJaxpr, wanted: Sequence[Any]) -> ClosedJaxpr:
     return stage(fun, closed.in_avals, description="a branch")
 
 
+@api_boundary
 def map(f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None) -> Any:
     """`f` applied to each row of `xs`, one after the other; the stacked results.
 

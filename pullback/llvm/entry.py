@@ -23,6 +23,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from pullback.core.tracebacks import shorten
 from pullback.llvm import entry_python, jit
 from pullback.llvm.entry_blocks import HANDLER_FUNCTIONS
 from pullback.llvm.entry_layout import (
@@ -175,11 +176,19 @@ class FastCallable(_Base):  # type: ignore[misc]
 
     def _slow_call(self, *args: Any, **kwargs: Any) -> Any:
         """No native entry fits: the entries of the Python route, then `_miss`."""
-        return self._python_call([e for e in self._entries if not e.native], args, kwargs)
+        try:
+            return self._python_call([e for e in self._entries if not e.native], args, kwargs)
+        except Exception as error:
+            shorten(error)
+            raise
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         # CPython comes here only while the vectorcall pointer is null, or for `f.__call__(x)`.
-        return self._python_call(self._entries, args, kwargs)
+        try:
+            return self._python_call(self._entries, args, kwargs)
+        except Exception as error:
+            shorten(error)
+            raise
 
     def _python_call(
         self, entries: Sequence[Entry], args: tuple[Any, ...], kwargs: dict[str, Any]

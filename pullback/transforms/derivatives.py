@@ -18,6 +18,7 @@ from pullback.core.avals import aval_of
 from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, eval_jaxpr
 from pullback.core.primitive import Linear, Zero, instantiate
 from pullback.core.source import Description, describe_function
+from pullback.core.tracebacks import api_boundary
 from pullback.transforms.arguments import (
     FlatFunction,
     as_index_tuple,
@@ -108,6 +109,7 @@ def _check_tangent(primal: Any, tangent: Any, name: str) -> Any:
     return tangent
 
 
+@api_boundary
 def jvp(
     fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], has_aux: bool = False
 ) -> Any:
@@ -146,6 +148,7 @@ def jvp(
     return (*result, flat.aux(outs)) if has_aux else result
 
 
+@api_boundary
 def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     """The value of `fun` and the linear function of tangents at that point.
 
@@ -252,6 +255,7 @@ def _check_cotangent(aval: Any, ct: Any) -> Any:
     return ct
 
 
+@api_boundary
 def vjp(
     fun: Callable[..., Any], *primals: Any, has_aux: bool = False, reduce_axes: Sequence[Any] = ()
 ) -> Any:
@@ -316,6 +320,7 @@ def value_and_grad(
     check_callable(fun, "value_and_grad")
     name = function_name(fun)
 
+    @api_boundary
     @functools.wraps(fun)
     def value_and_grad_fun(*args: Any, **kwargs: Any) -> Any:
         if not args:
@@ -351,6 +356,7 @@ def grad(
     """
     both = value_and_grad(fun, argnums, has_aux, holomorphic, allow_int, reduce_axes)
 
+    @api_boundary
     @functools.wraps(fun)
     def grad_fun(*args: Any, **kwargs: Any) -> Any:
         value, gradient = both(*args, **kwargs)
@@ -401,6 +407,7 @@ def _one_like(out: Any) -> Any:
     return np.ones((), dtypes.physical(aval.dtype))
 
 
+@api_boundary
 def linear_transpose(fun: Callable[..., Any], *primals: Any, reduce_axes: Any = ()) -> Any:
     """The transpose of a linear function.
 

@@ -11,6 +11,7 @@ import numpy as np
 from pullback import tree
 from pullback.core import dtypes
 from pullback.core.avals import aval_of
+from pullback.core.tracebacks import api_boundary
 from pullback.transforms.arguments import as_index_tuple, check_callable, fix_arguments
 from pullback.transforms.derivatives import jvp, vjp
 from pullback.transforms.mapping import ANY_LANE, vmap
@@ -74,6 +75,7 @@ def jacfwd(
     """
     check_callable(fun, "jacfwd")
 
+    @api_boundary
     @functools.wraps(fun)
     def jacobian_fun(*args: Any, **kwargs: Any) -> Any:
         nums = _choose(argnums, args, "jacfwd")
@@ -117,6 +119,7 @@ def jacrev(
     """
     check_callable(fun, "jacrev")
 
+    @api_boundary
     @functools.wraps(fun)
     def jacobian_fun(*args: Any, **kwargs: Any) -> Any:
         nums = _choose(argnums, args, "jacrev")

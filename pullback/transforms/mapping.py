@@ -10,6 +10,7 @@ from pullback import tree
 from pullback.core.avals import aval_of
 from pullback.core.refs import check_aliases
 from pullback.core.source import Description, describe_function
+from pullback.core.tracebacks import api_boundary
 from pullback.transforms.arguments import FlatFunction, check_callable, check_operand
 from pullback.transforms.batching import batch_flat, move_batch_axis
 from pullback.transforms.shaping import row
@@ -55,6 +56,7 @@ def vmap(
             f"argument, got {in_axes!r}"
         )
 
+    @api_boundary
     @functools.wraps(fun)
     def vmapped(*args: Any, **kwargs: Any) -> Any:
         if isinstance(in_axes, tuple) and len(in_axes) != len(args):
