@@ -30,6 +30,7 @@ from pullback.core.primitive import (
     Sample,
     registry,
 )
+from pullback.errors import UnsupportedError
 from pullback.ops import (
     cumulative,
     elementwise,
@@ -83,8 +84,28 @@ def _samples(name: str, smooth: bool = False) -> list[Sample]:
     samples = [replace(s, args=tuple(map(np.asarray, s.args))) for s in registry[name].samples()]
     if not smooth:
         return samples
-    wide = [_widened(s) for s in samples if s.smooth]
+    wide = [
+        _widened(s) for s in samples if s.smooth or (name in _SYMMETRIC and _is_smooth(name, s))
+    ]
     return [s for s in wide if s is not None and _inexact_places(s)]
+
+
+_SYMMETRIC = ("cholesky", "eigh")
+"""Primitives of symmetric matrices: their derivatives know it, and differences must, too."""
+
+
+def _is_smooth(name: str, sample: Sample) -> bool:
+    """Finite, with eigenvalues apart, for Cholesky's decomposition positive."""
+    (x,) = sample.args
+    if x.dtype.kind != "f" or not np.isfinite(x).all() or x.shape[-1] > 24:
+        return False
+    values = np.linalg.eigvalsh(_symmetric(x))
+    apart = bool((np.diff(values) > 1e-3).all())
+    return apart and (name == "eigh" or bool((values > 0).all()))
+
+
+def _symmetric(x: Any) -> Any:
+    return (x + x.swapaxes(-1, -2)) / 2
 
 
 def _widened(sample: Sample) -> Sample | None:
@@ -204,11 +225,106 @@ def _restricted(primitive: Primitive, sample: Sample) -> tuple[Callable[..., Any
     def f(*some: Any) -> list[Any]:
         args = list(sample.args)
         for k, x in zip(places, some, strict=True):
-            args[k] = x
+            args[k] = _symmetric(x) if primitive.name in _SYMMETRIC else x
         return _outputs(primitive, primitive.bind(*args, **sample.params))
 
     primals = tuple(sample.args[k] for k in places)
     return f, primals, tuple(_random_like(rng, x) for x in primals)
+
+
+_FIRST_ORDER_ONLY = {
+    "eig": (0,),  # the derivative of eigenvalues takes eigenvectors, whose own must be asked for
+    "hyp1f1": (0, 1),
+    "hyp2f1": (0, 1, 2),
+    "igamma": (0,),
+    "igammac": (0,),
+}
+"""Operands in which the derivative has none in turn, and says so."""
+
+
+@pytest.mark.parametrize("name", _FIRST_ORDER_ONLY)
+def test_missing_second_derivatives_are_errors(name: str) -> None:
+    primitive = registry[name]
+    sample = _samples(name, smooth=True)[0]
+    for place in _FIRST_ORDER_ONLY[name]:
+        with config.x64.override(True):
+            f, primals, tangents = _restricted(primitive, replace(sample, differentiable=(place,)))
+
+            def along(*xs: Any, f: Any = f, tangents: Any = tangents) -> Any:
+                return pullback.jvp(f, xs, tangents)[1]
+
+            with pytest.raises((UnsupportedError, NotImplementedError), match="derivative"):
+                pullback.jvp(along, primals, tangents)
+
+
+def _twice(name: str) -> list[Sample]:
+    """Samples with the operands that have second derivatives."""
+    once, found = _FIRST_ORDER_ONLY.get(name, ()), []
+    for s in _thinned(_samples(name, smooth=True), 8):
+        places = tuple(k for k in _inexact_places(s) if k not in once)
+        found += [replace(s, differentiable=places)] if places else []
+    return found
+
+
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+def test_second_derivatives_agree_with_finite_differences(name: str) -> None:
+    """jvp of jvp, jvp of vjp, and vjp of vjp."""
+    primitive, rng = registry[name], np.random.default_rng(9)
+    for sample in _twice(name):
+        with config.x64.override(True):
+            f, primals, tangents = _restricted(primitive, sample)
+            cts = [_cotangent(rng, np.asarray(o)) for o in f(*primals)]
+            _check_forward_over_forward(name, sample, f, primals, tangents)
+            _check_over_reverse(name, sample, f, primals, tangents, cts)
+
+
+def _check_forward_over_forward(
+    name: str, sample: Sample, f: Callable[..., Any], primals: Any, tangents: Any
+) -> None:
+    def along(*xs: Any) -> list[Any]:
+        return _inexact(pullback.jvp(f, xs, tangents)[1])
+
+    what = f"{_describe(name, sample)} forward over forward"
+    _check_slope(along, primals, tangents[::-1] if _alike(tangents) else tangents, what, sample)
+
+
+def _alike(xs: Sequence[Any]) -> bool:
+    return len({(x.shape, x.dtype) for x in xs}) == 1
+
+
+def _inexact(xs: Any) -> list[Any]:
+    return [x for x in xs if x.dtype.kind in "fc"]
+
+
+def _check_over_reverse(
+    name: str, sample: Sample, f: Callable[..., Any], primals: Any, tangents: Any, cts: Any
+) -> None:
+    def back(*xs: Any) -> list[Any]:
+        return list(pullback.vjp(f, *xs)[1](cts))
+
+    what = f"{_describe(name, sample)} over reverse"
+    derivative = _check_slope(back, primals, tangents, what, sample)
+    rng = np.random.default_rng(10)
+    others = [_random_like(rng, np.asarray(x)) for x in primals]
+    there = _pairing(others, derivative)
+    here = _pairing(pullback.vjp(back, *primals)[1](others), tangents)
+    scale = 1e-8 * sample.tol * (1 + sum(float(np.abs(np.asarray(d)).sum()) for d in derivative))
+    assert math.isclose(there, here, abs_tol=scale), f"{what}, backwards: {there} {here}"
+
+
+def _check_slope(
+    f: Callable[..., Any], primals: Any, tangents: Any, what: str, sample: Sample
+) -> list[Any]:
+    """The derivative of `f` along the tangents, after a comparison with differences."""
+    step = 1e-6
+    _, derivative = pullback.jvp(f, primals, tangents)
+    up = f(*[x + step * t for x, t in zip(primals, tangents, strict=True)])
+    down = f(*[x - step * t for x, t in zip(primals, tangents, strict=True)])
+    for d, a, b in zip(derivative, up, down, strict=True):
+        slope = (np.asarray(a) - np.asarray(b)) / (2 * step)
+        scale = 1e-7 * sample.tol * (1 + np.abs(np.asarray(a)).max(initial=0.0))
+        np.testing.assert_allclose(d, slope, 1e-5 * sample.tol, scale, err_msg=what)
+    return list(derivative)
 
 
 def _random_like(rng: np.random.Generator, x: Any) -> Any:
