@@ -86,6 +86,11 @@ class Code:
         payload = b"".join([*self.objects, *(value for _, value in self.data)])
         return cache.CacheEntry(payload, json.loads(json.dumps(metadata)))
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of code, of data beside it and of scratch memory."""
+        return sum(map(len, self.objects)) + sum(len(v) for _, v in self.data) + self.arena_bytes
+
     @staticmethod
     def from_entry(entry: cache.CacheEntry) -> Code:
         """The code of an entry."""
