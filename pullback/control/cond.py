@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
+
+import numpy as np
 
 from pullback.control.jit import open_consts
+from pullback.control.loop_parts import select_lanes
 from pullback.core.avals import aval_of
+from pullback.core.axes import NamedAxisEffect
 from pullback.core.effects import has_io
-from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, JaxprEqn, Var, eval_jaxpr
+from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, JaxprEqn, Var, eval_jaxpr, subjaxprs
 from pullback.core.primitive import (
     NO_SAMPLES,
     NotApplicable,
@@ -30,6 +34,7 @@ from pullback.transforms.linearize import (
     merge,
     partial_eval_jaxpr,
 )
+from pullback.transforms.shaping import reshape_to
 from pullback.transforms.staging import stage
 from pullback.transforms.transpose import (
     linear_values,
@@ -39,6 +44,20 @@ from pullback.transforms.transpose import (
 )
 
 __all__ = ["bind_cond", "cond"]
+
+_FEW: Final = 32
+_SINGULAR_NAMES: Final = """
+acos acosh asin asinh atan2 atanh cbrt cosh digamma div erf_inv exp exp2 expm1 integer_pow lgamma
+log log1p logistic polygamma pow rem rsqrt sinh sqrt tan zeta
+"""
+_SINGULAR: Final = frozenset(_SINGULAR_NAMES.split())
+"""Element-wise operations whose derivative may be infinite, or that divide."""
+_HARMLESS: Final = frozenset(
+    p
+    for module in (elementwise, reductions, structural, slicing)
+    for p in vars(module).values()
+    if isinstance(p, Primitive) and p.name not in _SINGULAR
+)
 
 
 def bind_cond(index: Any, branches: Sequence[ClosedJaxpr], args: Sequence[Any]) -> list[Any]:
@@ -273,17 +292,81 @@ def _batch(
 def _batch_by_selection(
     size: int, index: Any, args: Any, batched: Sequence[bool], branches: Sequence[ClosedJaxpr]
 ) -> tuple[list[Any], list[int | None]]:
-    """Lanes disagree on the branch: all run, and each lane picks its results."""
+    """Lanes disagree on the branch: each picks its results.
+
+    A costly branch runs only if some lane needs it; a cheap one always, which is less than asking.
+    """
     n_out = len(branches[0].out_avals)
+    dtype = index.aval.dtype
+    index = elementwise.clamp(dtype.type(0), index, dtype.type(len(branches) - 1))
     results = []
-    for b in branches:
+    for k, b in enumerate(branches):
         closed, _ = batch_jaxpr(b, size, batched, force=[True] * n_out)
-        results.append(eval_jaxpr(closed.jaxpr, closed.consts, *args))
-    last = len(branches) - 1
-    dtype: Any = aval_of(index).dtype
-    index = elementwise.clamp(dtype.type(0), index, dtype.type(last))
+        if not size or is_cheap(b.jaxpr):
+            results.append(eval_jaxpr(closed.jaxpr, closed.consts, *args))
+        else:
+            results.append(_if_needed(dtype.type(k), index, closed, args, batched))
     outs = [select_case(index, list(cases)) for cases in zip(*results, strict=True)]
     return outs, [0] * n_out
+
+
+def is_cheap(jaxpr: Jaxpr) -> bool:
+    """Whether a branch may as well run for nothing: a few operations on elements, none of which
+    has a singular derivative. Collectives must run in all lanes in any case.
+    """
+    if any(type(effect) is NamedAxisEffect for effect in jaxpr.effects):
+        return True
+    if jaxpr.effects or len(jaxpr.eqns) > _FEW:
+        return False
+    return all(
+        all(is_cheap(inner) for inner in subjaxprs(eqn))
+        if eqn.primitive.name == "jit"
+        else eqn.primitive in _HARMLESS
+        for eqn in jaxpr.eqns
+    )
+
+
+def _if_needed(
+    number: Any, index: Any, branch: ClosedJaxpr, args: Sequence[Any], batched: Sequence[bool]
+) -> list[Any]:
+    """The results of a batched branch if some lane needs them, else zeros.
+
+    Lanes that do not need it get the operands of one that does: the branch may divide by zero or
+    never end for theirs, and zero times an infinite derivative is not a number. Only callbacks get
+    to see the operands as they are.
+    """
+
+    def run(index: Any, *args: Any) -> list[Any]:
+        if not branch.effects:
+            needed = elementwise.eq(index, number)
+            first = reductions.argmax(needed, axes=(0,), index_dtype=np.dtype(np.int32))
+            args = tuple(
+                _from_lane(first, needed, x) if b else x for x, b in zip(args, batched, strict=True)
+            )
+        return eval_jaxpr(branch.jaxpr, branch.consts, *args)
+
+    def skip(*_: Any) -> list[Any]:
+        return [structural.zeros(a) for a in branch.out_avals]
+
+    needed = reductions.reduce_or(elementwise.eq(index, number), axes=(0,), out_sharding=None)
+    operands = [index, *args]
+    avals = [aval_of(x) for x in operands]
+    return bind_cond(
+        convert(needed, np.dtype(np.int32)),
+        [
+            stage(skip, avals, description="a branch that no lane needs"),
+            stage(run, avals, description="a branch for some lanes"),
+        ],
+        operands,
+    )
+
+
+def _from_lane(lane: Any, keep: Any, x: Any) -> Any:
+    """`x` with the values of one lane in all lanes that do not keep theirs."""
+    shape = aval_of(x).shape
+    start = [lane, *[np.int32(0)] * (len(shape) - 1)]
+    one = slicing.dynamic_slice(x, *start, slice_sizes=(1, *shape[1:]))
+    return select_lanes(keep, x, structural.broadcast(reshape_to(one, shape[1:]), shape[0], 0))
 
 
 def select_case(index: Any, cases: Sequence[Any]) -> Any:
