@@ -40,6 +40,7 @@ __all__ = [
     "HostFunction",
     "HostNumber",
     "array_hook",
+    "batch_by_method",
     "callback_primitives",
     "debug_callback",
     "effects_barrier",
@@ -195,19 +196,25 @@ def _with_lanes(avals: Sequence[ShapedArray], size: int) -> tuple[ShapedArray, .
     return tuple(a.update(shape=(size, *a.shape)) for a in avals)
 
 
-def _batch_pure(
-    size: int, args: Sequence[Any], dims: Sequence[int | None], **params: Any
+def batch_by_method(
+    primitive: Primitive,
+    name: str,
+    size: int,
+    args: Sequence[Any],
+    dims: Sequence[int | None],
+    params: dict[str, Any],
 ) -> tuple[list[Any], list[int | None]]:
+    """Lanes of a call of a foreign function, as its `vmap_method` says."""
     method = params["vmap_method"]
     if method is None:
         raise NotImplementedError(
-            "vmap of a pure_callback needs to know how to call it: pass vmap_method, one of "
+            f"vmap of a {name} needs to know how to call it: pass vmap_method, one of "
             "'sequential' (once a lane), 'sequential_unrolled', 'expand_dims', 'broadcast_all' "
             "(once, on arrays with a leading axis) or 'legacy_vectorized'; got vmap_method=None"
         )
     if method in ("sequential", "sequential_unrolled"):
         unrolled = method == "sequential_unrolled"
-        return _lanes_one_by_one(pure_callback_primitive, size, args, dims, params, unrolled)
+        return _lanes_one_by_one(primitive, size, args, dims, params, unrolled)
     moved = [_to_front(x, size, d) for x, d in zip(args, dims, strict=True)]
     if method == "broadcast_all":
         moved = [move_batch_axis(x, size, d, 0) for x, d in zip(args, dims, strict=True)]
@@ -217,8 +224,14 @@ def _batch_pure(
             for x, d in zip(moved, dims, strict=True)
         ]
     new = params | {"result_avals": _with_lanes(params["result_avals"], size)}
-    outs: list[Any] = pure_callback_primitive.bind(*moved, **new)
+    outs: list[Any] = primitive.bind(*moved, **new)
     return outs, [0] * len(outs)
+
+
+def _batch_pure(
+    size: int, args: Sequence[Any], dims: Sequence[int | None], **params: Any
+) -> tuple[list[Any], list[int | None]]:
+    return batch_by_method(pure_callback_primitive, "pure_callback", size, args, dims, params)
 
 
 def _batch_io(

@@ -281,13 +281,16 @@ class Builder(Protocol):
     def while_(self, condition: Callable[[], Expr]) -> AbstractContextManager[None]:
         """`with b.while_(lambda: s.lt(v.get(), 10)):`, the condition tested before each turn."""
 
-    def call(self, symbol: str, *args: Any, returns: Any = None) -> Expr | None:
+    def call(
+        self, symbol: str, *args: Any, returns: Any = None, fails: bool = False
+    ) -> Expr | None:
         """Call a C function by its symbol, in statement order.
 
         An argument is a tensor (the address of its contiguous elements; mutable if it came from
         `buffer`), an `Expr` or a NumPy scalar (by value, of its dtype), `Ref(x)` of these (the
         address of a copy, as Fortran wants), or a Python int (int32 by value; use np.int64 for
-        64 bits) or str (its first character by address).  `returns` is the dtype of the result.
+        64 bits) or str (its first character by address).  `returns` is the dtype of the result;
+        with `fails` it is an int32 that ends the program unless it is 0.
         """
 
     def callback(self, number: int, xs: Sequence[Tensor], avals: Sequence[Any]) -> list[Tensor]:

@@ -120,15 +120,18 @@ class NestBuilder(TensorBuilder):
             yield
         self.emit(While(tuple(before), test, tuple(block)))
 
-    def call(self, symbol: str, *args: Any, returns: Any = None) -> Expr | None:
+    def call(
+        self, symbol: str, *args: Any, returns: Any = None, fails: bool = False
+    ) -> Expr | None:
         """Call a C function."""
         for a in args:
             if isinstance(a, LazyTensor):
                 self.materialize(a)
         converted = tuple(self._argument(a) for a in args)
         writes = frozenset(a.buffer for a in args if isinstance(a, BufferTensor) and a.mutable)
+        returns = np.int32 if fails else returns
         result = None if returns is None else Local(np.dtype(returns))
-        self.emit(Call(symbol, converted, result, writes))
+        self.emit(Call(symbol, converted, result, writes, fails=fails))
         return result
 
     def callback(self, number: int, xs: Sequence[Tensor], avals: Sequence[Any]) -> list[Tensor]:
