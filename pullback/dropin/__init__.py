@@ -34,16 +34,12 @@ _OVERRIDES: Final[dict[str, dict[str, Any]]] = {
 def _target_name(name: str) -> str | None:
     """The module of ours that stands for a module of JAX; None if there is none.
 
-    Private modules (`jax._src.core`) and those of `jaxlib` are shims and nothing else.
+    A shim comes first; public modules of ours have the names of the list only.
     """
     if name == "jax":
         return "pullback"
     top, _, tail = name.partition(".")
-    candidates = []
-    if top == "jaxlib":
-        candidates = [f"pullback.dropin.{name}"]
-    elif tail.split(".")[0] == "_src" or name in MODULES:
-        candidates = [f"pullback.dropin.shims.{tail}"]
+    candidates = [f"pullback.dropin.{name}" if top == "jaxlib" else f"pullback.dropin.shims.{tail}"]
     if name in MODULES:
         candidates.append(f"pullback.{tail}")
     return next((c for c in candidates if c not in _HIDDEN and _exists(c)), None)

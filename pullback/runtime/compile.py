@@ -21,6 +21,7 @@ from typing import Any, Final
 import numpy as np
 
 from pullback import config, monitoring
+from pullback.control.foreign import address_of_symbol
 from pullback.control import refs_discharge
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray
@@ -335,7 +336,10 @@ def _cached_code(closed: ClosedJaxpr, name: str, candidates: Candidates) -> Code
 
 
 def _address(symbol: str) -> int:
-    """Address of an external symbol: of the thread pool, or of a library."""
+    """Address of an external symbol: of a user's function, of the thread pool, or of a library."""
+    foreign = address_of_symbol(symbol)
+    if foreign is not None:
+        return foreign
     from_pool = pool.symbols().get(symbol)
     return library.address(symbol) if from_pool is None else from_pool
 
