@@ -9,11 +9,18 @@ from pullback.control.jit import open_consts, split_list
 from pullback.core.jaxpr import ClosedJaxpr, eval_jaxpr
 from pullback.ops import elementwise, reductions, structural
 from pullback.ops.kinds import late
-from pullback.transforms.dce import dce_jaxpr
-from pullback.transforms.linearize import Split
+from pullback.transforms.dce import dce_jaxpr, without_effects
+from pullback.transforms.linearize import Split, merge
 from pullback.transforms.staging import stage
 
-__all__ = ["bind_while", "lanes_going", "masked", "select_lanes", "without_residuals"]
+__all__ = [
+    "bind_while",
+    "for_second_run",
+    "lanes_going",
+    "masked",
+    "select_lanes",
+    "without_residuals",
+]
 
 _while: Final = late("while")
 
@@ -89,6 +96,25 @@ def select_lanes(pred: Any, on_true: Any, on_false: Any) -> Any:
             pred, shape=shape, broadcast_dimensions=(0,), sharding=None
         )
     return elementwise.select_n(pred, on_false, on_true)
+
+
+def for_second_run(body: ClosedJaxpr, split: Split, unknown: Sequence[bool]) -> ClosedJaxpr:
+    """A split body as one to be run again: what is known happened in the first run already, so
+    that its effects do not happen again."""
+    if not body.effects:
+        return body
+    known = without_effects(split.known)
+
+    def fun(*args: Any) -> list[Any]:
+        given = [x for x, u in zip(args, unknown, strict=True) if not u]
+        rest = [x for x, u in zip(args, unknown, strict=True) if u]
+        outs = eval_jaxpr(known.jaxpr, known.consts, *given)
+        n = len(outs) - split.num_residuals
+        more = eval_jaxpr(split.unknown.jaxpr, split.unknown.consts, *outs[n:], *rest)
+        return merge(split.out_unknown, outs[:n], more)
+
+    info = body.jaxpr.debug_info
+    return stage(fun, body.in_avals, description=info.func_src_info, debug_info=info)
 
 
 def without_residuals(split: Split) -> ClosedJaxpr:

@@ -11,8 +11,14 @@ from typing import Any
 
 from pullback.control.checkpointing import INDEX, bind_backwards
 from pullback.control.checkpointing_sweep import slots_of
-from pullback.control.jit import split_list
-from pullback.control.loop_parts import bind_while, lanes_going, masked, without_residuals
+from pullback.control.jit import open_consts, split_list
+from pullback.control.loop_parts import (
+    bind_while,
+    for_second_run,
+    lanes_going,
+    masked,
+    without_residuals,
+)
 from pullback.core.avals import aval_of
 from pullback.core.effects import has_io
 from pullback.core.jaxpr import ClosedJaxpr, JaxprEqn, eval_jaxpr
@@ -25,6 +31,7 @@ from pullback.core.primitive import (
     instantiate,
 )
 from pullback.transforms.batching import batch_jaxpr, move_batch_axis
+from pullback.transforms.dce import without_effects
 from pullback.transforms.jvp import jvp_jaxpr
 from pullback.transforms.linearize import (
     HigherOrder,
@@ -123,7 +130,7 @@ def _transpose(
     if has_io(cond_jaxpr.effects | body_jaxpr.effects):
         raise NotImplementedError(
             "reverse-mode differentiation of while_loop: its steps are computed again for the "
-            "backward pass, and they have an io_callback, which must not run again."
+            "backward pass, and they need the results of an io_callback, which must not run again."
         )
     cond_consts, body_consts, init = split_list(args, cond_nconsts, body_nconsts)
     const_u = [type(x) is Linear for x in body_consts]
@@ -204,10 +211,21 @@ def _split(trace: PartialTrace, args: Sequence[Any], params: dict[str, Any]) -> 
     cond_u, body_u, carry_u = split_list(unknown, cond_nconsts, body_nconsts)
     split, carry_u = _split_body(params["body_jaxpr"], body_u, carry_u)
     cond_split = partial_eval_jaxpr(params["cond_jaxpr"], cond_u + carry_u)
-    recorded: list[Any] = trace.record(while_, args, params)
     if any(cond_split.out_unknown) or all(carry_u):
-        return recorded
+        outs: list[Any] = trace.record(while_, args, params)
+        return outs
     cond_consts, body_consts, init = split_list(args, cond_nconsts, body_nconsts)
+    body, more = open_consts(for_second_run(params["body_jaxpr"], split, body_u + carry_u))
+    recorded = trace.record(
+        while_,
+        [*cond_consts, *more, *body_consts, *init],
+        params
+        | {
+            "body_nconsts": len(more) + body_nconsts,
+            "body_jaxpr": body,
+            "cond_jaxpr": without_effects(params["cond_jaxpr"]),
+        },
+    )
     known_outs = bind_while(
         without_residuals(cond_split),
         without_residuals(split),

@@ -10,7 +10,7 @@ import numpy as np
 from pullback.control.checkpointing import INDEX, bind_backwards
 from pullback.control.checkpointing_sweep import read_row, slots_of, write_row
 from pullback.control.jit import open_consts, split_list
-from pullback.control.loop_parts import without_residuals
+from pullback.control.loop_parts import for_second_run, without_residuals
 from pullback.control.policies import Binomial
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.jaxpr import ClosedJaxpr, JaxprEqn, eval_jaxpr
@@ -252,9 +252,20 @@ def _split_whole(
     unknown: Sequence[bool],
 ) -> list[Any]:
     """With a binomial policy: no residuals; what is recorded is the whole loop."""
-    recorded: list[Any] = trace.record(scan, args, params)
     if all(split.out_unknown):
-        return recorded
+        outs: list[Any] = trace.record(scan, args, params)
+        return outs
+    body, more = open_consts(for_second_run(params["jaxpr"], split, unknown))
+    recorded = trace.record(
+        scan,
+        [*more, *args],
+        params
+        | {
+            "jaxpr": body,
+            "num_consts": len(more) + params["num_consts"],
+            "linear": (False,) * (len(more) + len(args)),
+        },
+    )
     known = [
         [x for x, u in zip(part, flags, strict=True) if not u]
         for part, flags in zip(_parts(args, params), _parts(unknown, params), strict=True)

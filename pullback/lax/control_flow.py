@@ -240,7 +240,7 @@ def while_loop(
     no more than `max_steps`, if enough of them to compute each step at most about twice again.
     With n steps and s slots each step is computed again about r times, where C(s + r, s) = n: not
     at all more for n <= s / 2, and a number that grows like log n. Steps are counted in 32 bits.
-    Callbacks for debugging run again with their steps.
+    Effects of a step happen once: computed again, it calls back no more.
 
     >>> from pullback import grad, lax
     >>> int(lax.while_loop(lambda n: n < 10, lambda n: 2 * n, 1))

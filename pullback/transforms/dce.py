@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from pullback.core.axes import NamedAxisEffect
-from pullback.core.jaxpr import Jaxpr, JaxprEqn, Literal, join_effects
+from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, join_effects
 from pullback.core.primitive import FIRST_ORDER
 
-__all__ = ["dce_jaxpr"]
+__all__ = ["dce_jaxpr", "without_effects"]
 
 
 def dce_jaxpr(
@@ -45,6 +45,39 @@ def dce_jaxpr(
         effects=join_effects(eqns),
     )
     return pruned, used_invars
+
+
+def without_effects(closed: ClosedJaxpr) -> ClosedJaxpr:
+    """What the results need, for a second computation: effects happened in the first.
+
+    An equation with effects stays only where its results are needed.
+    """
+    return ClosedJaxpr(_without_effects(closed.jaxpr), closed.consts)
+
+
+def _without_effects(jaxpr: Jaxpr) -> Jaxpr:
+    live = {v for v in jaxpr.outvars if type(v) is not Literal}
+    eqns: list[JaxprEqn] = []
+    for eqn in reversed(jaxpr.eqns):
+        if not any(v in live for v in eqn.outvars):
+            continue
+        if eqn.effects and eqn.primitive.partial_eval is not FIRST_ORDER:
+            params = {name: _in_parameter(value) for name, value in eqn.params.items()}
+            eqn = eqn.replace(params=params, effects=eqn.primitive.effects(**params))
+        eqns.append(eqn)
+        live.update(v for v in eqn.invars if type(v) is not Literal)
+    eqns.reverse()
+    return jaxpr.replace(eqns=eqns, effects=join_effects(eqns))
+
+
+def _in_parameter(value: Any) -> Any:
+    if isinstance(value, ClosedJaxpr):
+        return without_effects(value)
+    if isinstance(value, Jaxpr):
+        return _without_effects(value)
+    if isinstance(value, tuple):
+        return tuple(map(_in_parameter, value))
+    return value
 
 
 def _must_run(eqn: JaxprEqn) -> bool:

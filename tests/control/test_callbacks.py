@@ -437,3 +437,59 @@ def test_code_with_callbacks_is_shared_between_functions() -> None:
     assert float(make(lambda v: np.float32(2) + np.asarray(v))(2.0)) == 26.0
     if cache.stats().directory is not None:
         assert cache.stats().hits > before
+
+
+# --------------------------------------------------------------------------- reverse mode
+
+
+def _while(body: Any, x: Any) -> Any:
+    step = lambda c: (c[0] + 1, body(*c))  # noqa: E731
+    return lax.while_loop(lambda c: c[0] < 3, step, (0, x))[1]
+
+
+def _scan(body: Any, x: Any) -> Any:
+    policy = pb.checkpoint_policies.binomial(2)
+    return lax.scan(lambda c, i: (body(i, c), None), x, jnp.arange(3), remat=policy)[0]
+
+
+@pytest.mark.parametrize("loop", [_while, _scan])
+@pytest.mark.parametrize("kind", ["debug", "io", "inner"])
+def test_effects_of_loops_happen_once_under_reverse_mode(loop: Any, kind: str) -> None:
+    """The backward pass computes steps again, and the linear map runs the loop again."""
+    seen: list[int] = []
+
+    def note(i: Any) -> None:
+        seen.append(int(i))
+
+    def body(i: Any, y: Any) -> Any:
+        if kind == "debug":
+            pb.debug.callback(note, i, ordered=True)
+        elif kind == "io":
+            io_callback(note, None, i, ordered=True)
+        else:
+            lax.cond(i >= 0, lambda: pb.debug.callback(note, i), lambda: None)
+        return y * y * 0.5
+
+    def f(x: Any) -> Any:
+        return loop(body, x)
+
+    for run in (f, pb.jit(f), pb.grad(f), pb.jit(pb.grad(f)), pb.value_and_grad(pb.jit(f))):
+        seen.clear()
+        pb.block_until_ready(run(1.5))
+        assert seen == [0, 1, 2]
+    seen.clear()
+    _, push = pb.linearize(f, 1.5)
+    push(1.0), push(2.0)
+    assert seen == [0, 1, 2]
+    x, h = 1.5, 1e-3
+    slope = (float(f(x + h)) - float(f(x - h))) / (2 * h)
+    np.testing.assert_allclose(pb.grad(f)(x), slope, rtol=1e-3)
+
+
+def test_results_of_io_that_reverse_mode_needs_again_are_refused() -> None:
+    def body(c: Any) -> Any:
+        z = io_callback(lambda v: np.float32(v), F32, lax.stop_gradient(c[1]))
+        return c[0] + 1, c[1] * z
+
+    with pytest.raises(NotImplementedError, match="results of an io_callback"):
+        pb.grad(lambda x: lax.while_loop(lambda c: c[0] < 3, body, (0, x))[1])(1.5)
