@@ -7,6 +7,7 @@ import json
 import platform
 import subprocess
 import sys
+import tempfile
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any, Final
 from tqdm import tqdm
 
 from benchmarks import peers, plot, report, session
-from benchmarks.registry import select
+from benchmarks.registry import Workload, select
 
 __all__ = ["main"]
 
@@ -105,12 +106,28 @@ def main(argv: list[str] | None = None) -> int:
         print("\n".join(f"{t.family:16}{t.name:28}{t.title}" for t in tasks))
         return 0
     rounds, seconds = (2, 0.1) if given.quick else (given.rounds, given.seconds)
-    options = session.Options(_available(given.peers), rounds, seconds, given.timeout)
-    session.pin(options.threads)
-    machine = _machine(options)
-    limits = session.limits(options.threads)
-    print(report.describe(machine, limits), file=sys.stderr)
-    found = _kept(RECORDS) if given.update else {}
+    with tempfile.TemporaryDirectory(prefix="pullback-library-") as folder:
+        library = Path(folder)
+        options = session.Options(
+            _available(given.peers), rounds, seconds, given.timeout, library=library
+        )
+        session.pin(options.threads)
+        machine = _machine(options) | {"library": session.prepare(library, options.threads)}
+        limits = session.limits(options.threads)
+        print(report.describe(machine, limits), file=sys.stderr)
+        return _run(tasks, options, machine, limits, update=given.update)
+
+
+def _run(
+    tasks: list[Workload],
+    options: session.Options,
+    machine: dict[str, Any],
+    limits: dict[str, float],
+    *,
+    update: bool,
+) -> int:
+    rounds = options.rounds
+    found = _kept(RECORDS) if update else {}
     fresh = []
     children = sum(rounds * sum(t.form(p) is not None for p in options.peers) for t in tasks)
     with tqdm(total=children, unit="process", disable=None) as bar:
@@ -120,9 +137,9 @@ def main(argv: list[str] | None = None) -> int:
             found[task.name] = record | {"commit": machine["commit"], "limits": limits}
             fresh.append(found[task.name])
             bar.write(report.line(task.name, found[task.name]))
-            if given.update:  # after each, so that an interrupted run keeps what it has
+            if update:  # after each, so that an interrupted run keeps what it has
                 _keep(machine, limits, found)
-    if not given.update:
+    if not update:
         print(report.document(machine, limits, found))
     return int(any(report.is_wrong(record) for record in fresh))
 

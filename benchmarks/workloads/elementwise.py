@@ -45,7 +45,7 @@ def _(x: Any) -> Any:
     return np.exp(x)
 
 
-@workload("sin·tanh + log1p, 4 M", lambda: [uniform(LARGE, high=4.0)], bytes=2 * 4 * LARGE)
+@workload("sin·tanh + log1p, 4 M", lambda: [uniform(LARGE, high=4.0)])
 def chain(x: Any) -> Any:
     return jnp.sin(x) * jnp.tanh(x) + jnp.log1p(x)
 
@@ -72,7 +72,7 @@ def _price(spot: Any, years: Any) -> Any:
     return spot * cdf(d1) - strike * jnp.exp(-rate * years) * cdf(d1 - spread)
 
 
-@workload("Black–Scholes, 1 M", _options, bytes=3 * 4 * MILLION)
+@workload("Black–Scholes, 1 M", _options)
 def black_scholes(spot: Any, years: Any) -> Any:
     return _price(spot, years)
 
@@ -97,7 +97,7 @@ def _vanilla(spot: Any, years: Any, sigma: Any, rate: Any) -> Any:
     return spot * cdf(d1) - 100.0 * jnp.exp(-rate * years) * cdf(d1 - spread)
 
 
-@workload("Black–Scholes, three derivatives, 1 M", _three_parameters, bytes=5 * 4 * MILLION)
+@workload("Black–Scholes, three derivatives, 1 M", _three_parameters)
 def black_scholes_greeks(spot: Any, years: Any, sigma: Any, rate: Any) -> Any:
     greeks = jax.grad(_vanilla, argnums=(0, 1, 2))
     return jax.vmap(greeks, in_axes=(0, 0, None, None))(spot, years, sigma, rate)
@@ -116,7 +116,7 @@ def _(spot: Any, years: Any, sigma: Any, rate: Any) -> Any:
     return torch.autograd.grad(price.sum(), leaves)
 
 
-@workload("GELU and its derivative, 4 M", lambda: [normal(LARGE)], bytes=2 * 4 * LARGE)
+@workload("GELU and its derivative, 4 M", lambda: [normal(LARGE)])
 def gelu_derivative(x: Any) -> Any:
     return jax.vmap(jax.grad(jax.nn.gelu))(x)
 

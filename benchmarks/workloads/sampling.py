@@ -16,7 +16,7 @@ def _seed() -> list[Any]:
     return [np.uint32(7)]
 
 
-@workload("Threefry normals, 1 M", _seed, bytes=4 * MILLION, same_as=("jax",))
+@workload("Threefry normals, 1 M", _seed, same_as=("jax",))
 def normals(seed: Any) -> Any:
     return jax.random.normal(jax.random.key(seed), (MILLION,))
 
@@ -31,7 +31,7 @@ def _(rng: Any) -> Any:
     return rng.standard_normal(MILLION, np.float32)
 
 
-@workload("uniforms, 4 M", _seed, bytes=16 * MILLION, same_as=("jax",))
+@workload("uniforms, 4 M", _seed, same_as=("jax",))
 def uniforms(seed: Any) -> Any:
     return jax.random.uniform(jax.random.key(seed), (4 * MILLION,))
 

@@ -59,6 +59,7 @@ def test_the_command_keeps_what_it_measured(tmp_path: Path, monkeypatch, capsys)
     monkeypatch.setattr(command, "RECORDS", tmp_path / "results.json")
     monkeypatch.setattr(session, "limits", lambda threads: limits)
     monkeypatch.setattr(session, "pin", lambda threads: None)
+    monkeypatch.setattr(session, "prepare", lambda cache, threads: 1.5)
     for name in ("scalar_add", "eager_add"):
         arguments = [name, "--peers", *PEERS, "--rounds", "1", "--seconds", "0.01", "--update"]
         assert command.main(arguments) == 0
@@ -67,6 +68,7 @@ def test_the_command_keeps_what_it_measured(tmp_path: Path, monkeypatch, capsys)
     text = (tmp_path / "results.md").read_text()
     assert "jitted scalar add" in text
     assert "10.0 GB/s" in text
+    assert "1.50 s" in text
     assert (tmp_path / "results.png").stat().st_size > 1000
 
 
