@@ -184,9 +184,9 @@ class Jaxpr:
         fields = {n: getattr(self, n) for n in self.__slots__ if n != "__weakref__"} | changes
         return Jaxpr(**fields)
 
-    def pretty_print(self, **_: Any) -> str:
-        """The text of the program."""
-        return printer.jaxpr_text(self)
+    def pretty_print(self, *, source_info: bool = False, name_stack: bool = False, **_: Any) -> str:
+        """The text of the program; on request with the lines and name scopes of equations."""
+        return printer.jaxpr_text(self, source_info, name_stack)
 
     def __str__(self) -> str:
         return printer.jaxpr_text(self)
@@ -233,9 +233,9 @@ class ClosedJaxpr:
         """This closed jaxpr with another jaxpr or other constants."""
         return ClosedJaxpr(jaxpr or self.jaxpr, self.consts if consts is None else consts)
 
-    def pretty_print(self, **_: Any) -> str:
-        """The text of the program."""
-        return printer.jaxpr_text(self.jaxpr)
+    def pretty_print(self, *, source_info: bool = False, name_stack: bool = False, **_: Any) -> str:
+        """The text of the program; on request with the lines and name scopes of equations."""
+        return printer.jaxpr_text(self.jaxpr, source_info, name_stack)
 
     def __str__(self) -> str:
         return printer.jaxpr_text(self.jaxpr)

@@ -39,9 +39,17 @@ _ORDER: Final = {
 class _Names:
     """Letters for variables in order of appearance: a ... z, ba, bb, ..."""
 
-    def __init__(self) -> None:
+    def __init__(self, source_info: bool = False, name_stack: bool = False) -> None:
         self.names: dict[Any, str] = {}
         self.used = 0
+        self.source_info, self.name_stack = source_info, name_stack
+
+    def comment(self, eqn: Any) -> str:
+        """What is written after an equation."""
+        info = eqn.source_info
+        parts = [f"[{info.name_stack}]"] if self.name_stack else []
+        parts += [str(info)] if self.source_info else []
+        return f"  # {' '.join(parts)}" if parts else ""
 
     def __call__(self, var: Any) -> str:
         name = self.names.get(var)
@@ -86,9 +94,9 @@ def _binder(var: Any, names: _Names) -> str:
     return f"{'_' if _is_drop(var) else names(var)}:{var.aval.str_short()}"
 
 
-def jaxpr_text(jaxpr: Any) -> str:
-    """The text of a jaxpr."""
-    return _jaxpr(jaxpr, _Names(), 0)
+def jaxpr_text(jaxpr: Any, source_info: bool = False, name_stack: bool = False) -> str:
+    """The text of a jaxpr; on request with the user's line and the name scopes of equations."""
+    return _jaxpr(jaxpr, _Names(source_info, name_stack), 0)
 
 
 def _jaxpr(jaxpr: Any, names: _Names, indent: int, prefix: int = 0) -> str:
@@ -99,7 +107,9 @@ def _jaxpr(jaxpr: Any, names: _Names, indent: int, prefix: int = 0) -> str:
     body = [list(_eqn_lines(eqn, names, indent + 4)) for eqn in jaxpr.eqns]
     outs = ", ".join(_atom(v, names) for v in jaxpr.outvars)
     outs += "," if len(jaxpr.outvars) == 1 else ""
-    if all(len(lines) == 1 for lines in body):
+    for lines, eqn in zip(body, jaxpr.eqns, strict=True):
+        lines[-1] += names.comment(eqn)
+    if all(len(lines) == 1 for lines in body) and not names.source_info and not names.name_stack:
         flat = f"{head} {'; '.join(lines[0].lstrip() for lines in body)} in ({outs}) }}"
         if indent + prefix + len(flat) <= _WIDTH:
             return flat
@@ -170,7 +180,7 @@ def _ref_line(eqn: Any, names: _Names) -> str:
 
 def _inlined_names(eqn: Any, names: _Names) -> _Names:
     """Names for the inner jaxpr of a call: its arguments and results are named as the operands."""
-    inner = _Names()
+    inner = _Names(names.source_info, names.name_stack)
     inner.names, inner.used = dict(names.names), names.used
     jaxpr = eqn.params["jaxpr"].jaxpr
     for mine, outer in zip(jaxpr.invars, eqn.invars, strict=True):

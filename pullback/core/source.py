@@ -16,9 +16,12 @@ from typing import Any, Final
 
 __all__ = [
     "Description",
+    "NameStack",
     "SourceInfo",
+    "Transform",
     "at_user_line",
     "current_source",
+    "fresh_names",
     "hidden_paths",
     "hide_path",
     "is_ours",
@@ -47,13 +50,51 @@ class _Scopes(threading.local):
 _scopes = _Scopes()
 
 
+class Transform(str):
+    """The name of a transformation among name scopes: it is written around the next scope."""
+
+    __slots__ = ()
+
+
+class NameStack(tuple[str, ...]):
+    """Name scopes, the outermost first.
+
+    >>> str(NameStack(("model", Transform("jvp"), "layer", "inner")))
+    'model/jvp(layer)/inner'
+    """
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        parts: list[str] = []
+        around: list[str] = []
+        for name in self:
+            if isinstance(name, Transform):
+                around.append(name)
+            else:
+                parts.append(_wrapped(name, around))
+                around = []
+        return "/".join([*parts, _wrapped("", around)] if around else parts)
+
+
+def _wrapped(name: str, around: list[str]) -> str:
+    for transform in reversed(around):
+        name = f"{transform}({name})"
+    return name
+
+
 class SourceInfo:
     """The user's line and the name scopes of an equation."""
 
-    __slots__ = ("code", "lasti", "name_stack")
+    __slots__ = ("code", "lasti", "names")
 
     def __init__(self, code: CodeType | None, lasti: int, names: tuple[str, ...]) -> None:
-        self.code, self.lasti, self.name_stack = code, lasti, names
+        self.code, self.lasti, self.names = code, lasti, names
+
+    @property
+    def name_stack(self) -> NameStack:
+        """The name scopes, and the transformations among them."""
+        return NameStack(self.names)
 
     @property
     def line(self) -> int:
@@ -158,6 +199,21 @@ class name_scope:
         return scoped
 
 
+class fresh_names:
+    """A `with` block without name scopes: a program of its own is recorded in it.
+
+    Such programs are kept, and used under other scopes than the ones they were traced under.
+    """
+
+    __slots__ = ("before",)
+
+    def __enter__(self) -> None:
+        self.before, _scopes.names = _scopes.names, ()
+
+    def __exit__(self, *exc: object) -> None:
+        _scopes.names = self.before
+
+
 class Description:
     """`f at file.py:12 for grad`: what is being traced, put into words when an error needs it."""
 
@@ -180,7 +236,7 @@ class replaying:
 
     def __enter__(self) -> None:
         self.names, self.replayed = _scopes.names, _scopes.replayed
-        _scopes.names = self.names + self.source.name_stack
+        _scopes.names = self.names + self.source.names
         _scopes.replayed = self.source
 
     def __exit__(self, *exc: object) -> None:

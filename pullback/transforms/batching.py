@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from pullback.core import refs
 from pullback.core.avals import aval_of
 from pullback.core.axes import NamedAxisEffect, batching_axis, batching_over, bound
 from pullback.core.jaxpr import ClosedJaxpr, eval_jaxpr
+from pullback.core.source import Transform, name_scope
 from pullback.core.trace import Trace, Tracer, check_not_leaked, current_trace, set_trace
 from pullback.ops import structural
 from pullback.transforms.staging import stage
 
 __all__ = ["BatchTrace", "BatchTracer", "batch_flat", "batch_jaxpr", "move_batch_axis"]
+
+_VMAP: Final = (Transform("vmap"),)
 
 
 class BatchTracer(Tracer):
@@ -97,15 +100,17 @@ def batch_flat(
     *,
     axis_name: Any = None,
     description: Any = "vmap",
+    named: bool = True,
 ) -> tuple[list[Any], list[int | None]]:
     """Results of `fun` for all lanes, and where their lanes are.
 
-    Within `fun` the name of the axis is bound.
+    Within `fun` the name of the axis is bound. `named` puts the transformation among the name
+    scopes: not where the equation has it already.
     """
     trace = BatchTrace(current_trace(), size, axis_name, description)
     tracers = [trace.lift(x, d) for x, d in zip(args, dims, strict=True)]
     try:
-        with set_trace(trace), bound([(axis_name, size)]):
+        with set_trace(trace), bound([(axis_name, size)]), name_scope(*_VMAP if named else ()):
             outs = fun(*tracers)
         pairs = [trace.pair(x) for x in outs]
     finally:
@@ -133,6 +138,7 @@ def batch_jaxpr(
             args,
             dims,
             axis_name=axis_name,
+            named=False,
         )
         out_batched[:] = [f or d is not None for f, d in zip(forced, out_dims, strict=True)]
         return [

@@ -19,6 +19,7 @@ from pullback.core import dtypes
 from pullback.core.avals import aval_of
 from pullback.core.jaxpr import ClosedJaxpr, eval_jaxpr
 from pullback.core.primitive import NotApplicable, Primitive, Zero, instantiate
+from pullback.core.source import Transform, name_scope
 from pullback.core.trace import Trace, Tracer, check_not_leaked, current_trace, set_trace
 from pullback.errors import UnsupportedError
 from pullback.ops import elementwise
@@ -35,6 +36,8 @@ __all__ = [
     "scaled",
     "zero_series",
 ]
+
+_JET: Final = (Transform("jet"),)
 
 Series = list[Any]
 """The coefficients of t, t², ..., one for each order."""
@@ -183,7 +186,7 @@ def by_derivative(
     points = [primals[i] for i in active] + [series[i][0] for i in active]
     moves = [series[i][: order - 1] for i in active]
     moves += [[scaled(series[i][k], k + 1) for k in range(1, order)] for i in active]
-    values, rates = jet_flat(velocity, points, moves, order - 1, parent=current_trace())
+    values, rates = jet_flat(velocity, points, moves, order - 1, named=False)
     found = iter(zip(values, rates, strict=True))
     out_series = [_integrated(*next(found), order) if nz else None for nz in nonzero]
     return out, out_series if several else out_series[0]
@@ -219,12 +222,13 @@ def jet_flat(
     *,
     parent: Trace | None = None,
     description: Any = "jet",
+    named: bool = True,
 ) -> tuple[list[Any], list[Series | None]]:
     """Values and series of `fun` on flat values."""
     trace = JetTrace(parent or current_trace(), order, description)
     args = [x if order == 0 else trace.lift(x, s) for x, s in zip(primals, series, strict=True)]
     try:
-        with set_trace(trace):
+        with set_trace(trace), name_scope(*_JET if named else ()):
             outs = fun(*args)
         pairs = [trace.pair(x) for x in outs]
     finally:
@@ -250,7 +254,11 @@ def jet_jaxpr(
         terms = iter(args[n:])
         series = [[next(terms) for _ in range(order)] if g else None for g in given]
         outs, out_series = jet_flat(
-            lambda *xs: eval_jaxpr(closed.jaxpr, closed.consts, *xs), args[:n], series, order
+            lambda *xs: eval_jaxpr(closed.jaxpr, closed.consts, *xs),
+            args[:n],
+            series,
+            order,
+            named=False,
         )
         found[:] = [s is not None or f for s, f in zip(out_series, forced, strict=True)]
         full = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -11,10 +11,13 @@ from pullback.core import dtypes, refs
 from pullback.core.avals import aval_of
 from pullback.core.jaxpr import ClosedJaxpr, eval_jaxpr
 from pullback.core.primitive import Zero, instantiate
+from pullback.core.source import Transform, name_scope
 from pullback.core.trace import Trace, Tracer, check_not_leaked, current_trace, set_trace
 from pullback.transforms.staging import stage
 
 __all__ = ["JVPTrace", "JVPTracer", "jvp_flat", "jvp_jaxpr", "zero_tangent"]
+
+_JVP: Final = (Transform("jvp"),)
 
 
 class JVPTracer(Tracer):
@@ -86,12 +89,16 @@ def jvp_flat(
     *,
     parent: Trace | None = None,
     description: Any = "jvp",
+    named: bool = True,
 ) -> tuple[list[Any], list[Any]]:
-    """Values and tangents of `fun` on flat values; tangents may be `Zero` on both sides."""
+    """Values and tangents of `fun` on flat values; tangents may be `Zero` on both sides.
+
+    `named` puts the transformation among the name scopes: not where the equation has it already.
+    """
     trace = JVPTrace(parent or current_trace(), description)
     args = [trace.lift(p, t) for p, t in zip(primals, tangents, strict=True)]
     try:
-        with set_trace(trace):
+        with set_trace(trace), name_scope(*_JVP if named else ()):
             outs = fun(*args)
         pairs = [trace.pair(x) for x in outs]
     finally:
@@ -120,7 +127,10 @@ def jvp_jaxpr(
             for nz, a in zip(nonzero, in_avals, strict=True)
         ]
         outs, out_tangents = jvp_flat(
-            lambda *xs: eval_jaxpr(closed.jaxpr, closed.consts, *xs), args[:n], tangents
+            lambda *xs: eval_jaxpr(closed.jaxpr, closed.consts, *xs),
+            args[:n],
+            tangents,
+            named=False,
         )
         wanted = [
             type(t) is not Zero or (f and t.aval.dtype != dtypes.float0)

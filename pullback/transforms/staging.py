@@ -25,7 +25,7 @@ from pullback.core.jaxpr import (
     no_effects,
 )
 from pullback.core.primitive import Primitive
-from pullback.core.source import current_source
+from pullback.core.source import current_source, fresh_names
 from pullback.core.trace import (
     Trace,
     Tracer,
@@ -178,7 +178,7 @@ def _stage(
     traces.append(weakref.ref(trace))
     args = [trace.argument(aval) for aval in in_avals]
     try:
-        with set_trace(trace):
+        with set_trace(trace), fresh_names():
             outs = fun(*args)
         outvars = [trace.atom(x) for x in outs]
         if isinstance(fun, FlatFunction):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from pullback.core import refs
 from pullback.core.effects import CREATED
 from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 from pullback.core.primitive import Linear, Zero
-from pullback.core.source import name_scope, replaying
+from pullback.core.source import Transform, name_scope, replaying
 from pullback.errors import PullbackError
 from pullback.ops import elementwise
 from pullback.transforms.staging import stage
 
 __all__ = ["add_cotangents", "backward_pass", "transpose_jaxpr"]
+
+_TRANSPOSE: Final = Transform("transpose")
 
 
 def add_cotangents(x: Any, y: Any) -> Any:
@@ -101,7 +103,7 @@ def _transpose_eqn(
         Linear(v.aval) if type(v) is not Literal and v in linear else _value(v, known)
         for v in eqn.invars
     ]
-    with replaying(eqn.source_info), name_scope("transpose"):
+    with name_scope(_TRANSPOSE), replaying(eqn.source_info):
         ct = cts if eqn.primitive.multiple_results else cts[0]
         out = eqn.primitive.transpose(ct, *args, **eqn.params)
     if len(out) != len(args):
