@@ -354,7 +354,10 @@ class _VjpRules:
         in_tree: Any,
         out_tree: Any,
     ) -> None:
-        self.owner, self.full, self.nondiff = owner, list(full), list(nondiff)
+        self.owner, self.nondiff = owner, list(nondiff)
+        self.positions = {i % len(full) for i in owner._nondiff_positions()}
+        # The others come with each call: kept here they would outlive their trace.
+        self.full = [x if i in self.positions else None for i, x in enumerate(full)]
         self.in_tree, self.out_tree = in_tree, out_tree
         self.residual_tree: Any = None
 
@@ -365,11 +368,10 @@ class _VjpRules:
         if perturbed:
             leaves = tuple(map(CustomVJPPrimal, leaves, perturbed))
         diff, _ = self.in_tree.unflatten(wrapped(leaves))
-        positions = [i % len(self.full) for i in self.owner._nondiff_positions()]
         values = list(self.full)
         given = iter(diff)
         for i in range(len(values)):
-            if i not in positions:
+            if i not in self.positions:
                 values[i] = next(given)
         assert self.owner.fwd is not None
         pair = self.owner.fwd(*values)

@@ -60,8 +60,13 @@ class Trace:
         self.alive = False
 
 
-def check_leaks(trace: weakref.ref[Trace], description: str) -> None:
-    """Raise if a trace that has ended is still referred to, which only its tracers do."""
+def check_leaks(trace: weakref.ref[Trace], description: Any) -> None:
+    """Raise if a trace that has ended is still referred to, which only its tracers do.
+
+    Nothing is looked for unless the setting `check_tracer_leaks` is on.
+    """
+    if not config.check_tracer_leaks():
+        return
     gc.collect()
     leaked = trace()
     if leaked is not None:
@@ -165,6 +170,20 @@ def eager_where_known() -> _TraceContext:
     return _TraceContext(EagerTrace(current_trace(), "eager evaluation of what is known"))
 
 
+_keeping_sources: Final[list[Any]] = []
+"""Not empty while leaks are looked for: every tracer then knows the line that made it."""
+
+
+def _keep_sources() -> None:
+    setting = config.check_tracer_leaks
+    wanted = setting() or any(x is setting for x in config.ACTIVE)
+    _keeping_sources[:] = [setting] if wanted else []
+
+
+config.check_tracer_leaks.watchers.append(_keep_sources)
+_keep_sources()
+
+
 class Tracer(Array):
     """A value known by its aval only.  It belongs to one trace."""
 
@@ -173,7 +192,7 @@ class Tracer(Array):
     def __init__(self, trace: Trace, aval: Any) -> None:
         self._trace = trace
         self.aval = aval
-        self._source: SourceInfo | None = None
+        self._source: SourceInfo | None = current_source() if _keeping_sources else None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}<{self.aval}>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -10,7 +11,14 @@ from pullback.core.avals import aval_of
 from pullback.core.axes import NamedAxisEffect, batching_axis, batching_over, bound
 from pullback.core.jaxpr import ClosedJaxpr, eval_jaxpr
 from pullback.core.source import Transform, name_scope
-from pullback.core.trace import Trace, Tracer, check_not_leaked, current_trace, set_trace
+from pullback.core.trace import (
+    Trace,
+    Tracer,
+    check_leaks,
+    check_not_leaked,
+    current_trace,
+    set_trace,
+)
 from pullback.ops import structural
 from pullback.transforms.staging import stage
 
@@ -107,6 +115,21 @@ def batch_flat(
     Within `fun` the name of the axis is bound. `named` puts the transformation among the name
     scopes: not where the equation has it already.
     """
+    results, trace = _batch_flat(fun, size, args, dims, axis_name, description, named)
+    if named:
+        check_leaks(trace, description)
+    return results
+
+
+def _batch_flat(
+    fun: Callable[..., Sequence[Any]],
+    size: int,
+    args: Sequence[Any],
+    dims: Sequence[int | None],
+    axis_name: Any,
+    description: Any,
+    named: bool,
+) -> tuple[tuple[list[Any], list[int | None]], weakref.ref[Trace]]:
     trace = BatchTrace(current_trace(), size, axis_name, description)
     tracers = [trace.lift(x, d) for x, d in zip(args, dims, strict=True)]
     try:
@@ -115,7 +138,7 @@ def batch_flat(
         pairs = [trace.pair(x) for x in outs]
     finally:
         trace.close()
-    return [v for v, _ in pairs], [d for _, d in pairs]
+    return ([v for v, _ in pairs], [d for _, d in pairs]), weakref.ref(trace)
 
 
 def batch_jaxpr(

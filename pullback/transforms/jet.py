@@ -12,6 +12,7 @@ x(t) = x₀ + x₁t + ... + xₙtⁿ.  A primitive has one of three kinds of rul
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -20,7 +21,14 @@ from pullback.core.avals import aval_of
 from pullback.core.jaxpr import ClosedJaxpr, eval_jaxpr
 from pullback.core.primitive import NotApplicable, Primitive, Zero, instantiate
 from pullback.core.source import Transform, name_scope
-from pullback.core.trace import Trace, Tracer, check_not_leaked, current_trace, set_trace
+from pullback.core.trace import (
+    Trace,
+    Tracer,
+    check_leaks,
+    check_not_leaked,
+    current_trace,
+    set_trace,
+)
 from pullback.errors import UnsupportedError
 from pullback.ops import elementwise
 from pullback.transforms.staging import stage
@@ -225,6 +233,21 @@ def jet_flat(
     named: bool = True,
 ) -> tuple[list[Any], list[Series | None]]:
     """Values and series of `fun` on flat values."""
+    results, trace = _jet_flat(fun, primals, series, order, parent, description, named)
+    if named:
+        check_leaks(trace, description)
+    return results
+
+
+def _jet_flat(
+    fun: Callable[..., Sequence[Any]],
+    primals: Sequence[Any],
+    series: Sequence[Series | None],
+    order: int,
+    parent: Trace | None,
+    description: Any,
+    named: bool,
+) -> tuple[tuple[list[Any], list[Series | None]], weakref.ref[Trace]]:
     trace = JetTrace(parent or current_trace(), order, description)
     args = [x if order == 0 else trace.lift(x, s) for x, s in zip(primals, series, strict=True)]
     try:
@@ -233,7 +256,7 @@ def jet_flat(
         pairs = [trace.pair(x) for x in outs]
     finally:
         trace.close()
-    return [p for p, _ in pairs], [s for _, s in pairs]
+    return ([p for p, _ in pairs], [s for _, s in pairs]), weakref.ref(trace)
 
 
 def jet_jaxpr(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -12,7 +13,14 @@ from pullback.core.avals import aval_of
 from pullback.core.jaxpr import ClosedJaxpr, eval_jaxpr
 from pullback.core.primitive import Zero, instantiate
 from pullback.core.source import Transform, name_scope
-from pullback.core.trace import Trace, Tracer, check_not_leaked, current_trace, set_trace
+from pullback.core.trace import (
+    Trace,
+    Tracer,
+    check_leaks,
+    check_not_leaked,
+    current_trace,
+    set_trace,
+)
 from pullback.transforms.staging import stage
 
 __all__ = ["JVPTrace", "JVPTracer", "jvp_flat", "jvp_jaxpr", "zero_tangent"]
@@ -95,6 +103,20 @@ def jvp_flat(
 
     `named` puts the transformation among the name scopes: not where the equation has it already.
     """
+    results, trace = _jvp_flat(fun, primals, tangents, parent, description, named)
+    if named:
+        check_leaks(trace, description)
+    return results
+
+
+def _jvp_flat(
+    fun: Callable[..., Sequence[Any]],
+    primals: Sequence[Any],
+    tangents: Sequence[Any],
+    parent: Trace | None,
+    description: Any,
+    named: bool,
+) -> tuple[tuple[list[Any], list[Any]], weakref.ref[Trace]]:
     trace = JVPTrace(parent or current_trace(), description)
     args = [trace.lift(p, t) for p, t in zip(primals, tangents, strict=True)]
     try:
@@ -103,7 +125,8 @@ def jvp_flat(
         pairs = [trace.pair(x) for x in outs]
     finally:
         trace.close()
-    return [p for p, _ in pairs], [zero_tangent(p) if t is None else t for p, t in pairs]
+    dots = [zero_tangent(p) if t is None else t for p, t in pairs]
+    return ([p for p, _ in pairs], dots), weakref.ref(trace)
 
 
 def jvp_jaxpr(
