@@ -7,12 +7,10 @@ see values, under vmap one lane after the other.
 from __future__ import annotations
 
 import builtins
-import cmd
-import linecache
-import pprint
+import functools
+import logging
 import re
 import string
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
@@ -23,24 +21,24 @@ from pullback.control.callbacks import HostFunction, array_hook, debug_callback
 from pullback.core.array import Array
 from pullback.core.avals import aval_of
 from pullback.core.effects import DEBUG, ORDERED_DEBUG
-from pullback.core.source import user_frame
 from pullback.core.trace import EVAL, Tracer, current_trace
 from pullback.transforms.arguments import check_callable
 
-__all__ = ["breakpoint", "callback", "print"]
+__all__ = ["callback", "log", "print"]
 
 # --------------------------------------------------------------------------- callback
 
 
 def callback(
-    callback: Callable[..., Any],
+    callback: Callable[..., Any] | None = None,
     *args: Any,
     ordered: bool = False,
     partitioned: bool = False,
     **kwargs: Any,
-) -> None:
+) -> Any:
     """Call `callback(*args, **kwargs)` when the program gets there; its result is ignored.
 
+    Without a function, a decorator with these options: calls of what it decorates are callbacks.
     Arrays among the leaves of the arguments arrive with their values, everything else as it is.
     Ordered calls keep their order among each other.
 
@@ -53,6 +51,8 @@ def callback(
     >>> float(f(1.5)), seen
     (1.5, [3.0])
     """
+    if callback is None:
+        return _decorator(ordered, partitioned)
     check_callable(callback, "debug.callback")
     leaves, in_tree = tree.flatten((args, kwargs))
     dynamic = [x for x in leaves if _is_operand(x)]
@@ -62,9 +62,18 @@ def callback(
         host = HostFunction(_WithStatic(host, fixed), tree.structure((tuple(dynamic), {})))
     if current_trace() is EVAL and not any(isinstance(x, Tracer) for x in dynamic):
         host(*[array_hook[0](x, aval_of(x)) for x in dynamic])
-        return
+        return None
     effect = ORDERED_DEBUG if ordered else DEBUG
     debug_callback.bind(*dynamic, callback=host, effect=effect, partitioned=bool(partitioned))
+    return None
+
+
+def _decorator(ordered: bool, partitioned: bool) -> Callable[..., Any]:
+    def decorated(fun: Callable[..., Any]) -> Callable[..., Any]:
+        check_callable(fun, "debug.callback")
+        return functools.partial(callback, fun, ordered=ordered, partitioned=partitioned)
+
+    return decorated
 
 
 _SCALARS: Final = (bool, int, float, complex)
@@ -95,25 +104,32 @@ class _WithStatic:
 # --------------------------------------------------------------------------- print
 
 
+_logger: Final = logging.getLogger("pullback.debug")
+
+
 class _Printer:
     """Formats and prints; equal to another one that prints alike, so that programs can be found."""
 
-    __slots__ = ("fmt", "options")
+    __slots__ = ("fmt", "options", "to_log")
 
-    def __init__(self, fmt: str, options: dict[str, Any]) -> None:
+    def __init__(self, fmt: str, options: dict[str, Any], to_log: bool) -> None:
         self.fmt = fmt
         self.options = options
+        self.to_log = to_log
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
         with np.printoptions(**self.options):
             text = self.fmt.format(*args, **kwargs)
-        builtins.print(text)
+        if self.to_log:
+            _logger.info(text)
+        else:
+            builtins.print(text)
+
+    def _key(self) -> tuple[Any, ...]:
+        return self.fmt, repr(self.options), self.to_log
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Printer) and (self.fmt, repr(self.options)) == (
-            other.fmt,
-            repr(other.options),
-        )
+        return isinstance(other, _Printer) and self._key() == other._key()
 
     def __hash__(self) -> int:
         return hash(self.fmt)
@@ -123,14 +139,14 @@ class _Printer:
 
 
 def print(  # the name in jax.debug
-    fmt: str,
+    fmt: str | None = None,
     *args: Any,
     ordered: bool = False,
     partitioned: bool = False,
     skip_format_check: bool = False,
     _use_logging: bool = False,
     **kwargs: Any,
-) -> None:
+) -> Any:
     """Print `fmt.format(*args, **kwargs)` when the program gets there.
 
     Works in jitted functions, loops, branches, and under grad and vmap. Raises where `fmt` and
@@ -144,17 +160,30 @@ def print(  # the name in jax.debug
     >>> _ = f(1.5)
     x = 1.5, twice 3.0
     """
+    if fmt is None:
+        return functools.partial(
+            print,
+            ordered=ordered,
+            partitioned=partitioned,
+            skip_format_check=skip_format_check,
+            _use_logging=_use_logging,
+        )
     if not isinstance(fmt, str):
         raise TypeError(f"debug.print: the first argument is a format string, got {fmt!r}")
     if not skip_format_check:
         _check_format(fmt, args, kwargs)
     callback(
-        _Printer(fmt, dict(np.get_printoptions())),
+        _Printer(fmt, dict(np.get_printoptions()), _use_logging),
         *args,
         ordered=ordered,
         partitioned=partitioned,
         **kwargs,
     )
+    return None
+
+
+log: Final = functools.partial(print, _use_logging=True)
+"""`print` to the logger `pullback.debug`, at level INFO."""
 
 
 _parse: Final = string.Formatter().parse
@@ -191,104 +220,3 @@ def _check_format(fmt: str, args: Sequence[Any], kwargs: dict[str, Any]) -> None
             f"debug.print: {fmt!r} does not use the arguments {unused}. Perhaps it is an f-string, "
             "which formats traced values too early: write '{x}' in a plain string and pass x=x."
         )
-
-
-# --------------------------------------------------------------------------- breakpoint
-
-
-def breakpoint(
-    *,
-    backend: str | None = None,
-    filter_frames: bool = True,
-    num_frames: int | None = None,
-    ordered: bool = False,
-    token: Any = None,
-    **kwargs: Any,
-) -> Any:
-    """Stop when the program gets here, and look at the local variables by a prompt.
-
-    Commands: `p`/`pp` an expression of the variables, `locals`, `l` (the source), `w` (where),
-    `c` continue, `q` quit. Returns `token`.
-    """
-    frame = user_frame(sys._getframe(1))
-    if frame is None:
-        return token
-    place = frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name
-    names = dict(frame.f_locals) if frame.f_locals is not frame.f_globals else {}
-    prompt = _Prompt(*place, frame.f_globals)
-    callback(prompt.enter, names, ordered=ordered)
-    return token
-
-
-class _Prompt(cmd.Cmd):
-    """The prompt of `breakpoint`."""
-
-    prompt = "(jdb) "
-
-    def __init__(self, file: str, line: int, function: str, names: dict[str, Any]) -> None:
-        super().__init__()
-        self.place = file, line, function
-        self.globals = names
-        self.locals: dict[str, Any] = {}
-
-    def enter(self, names: dict[str, Any]) -> None:
-        """Read commands until one of them goes on."""
-        self.locals = names
-        self.stdin, self.stdout = sys.stdin, sys.stdout
-        self.use_rawinput = sys.stdin.isatty()
-        self.cmdloop("Entering jdb:")
-
-    def say(self, text: str) -> None:
-        """Write a line."""
-        builtins.print(text, file=self.stdout)
-
-    def _evaluated(self, text: str, show: Callable[[Any], str]) -> None:
-        try:
-            self.say(show(eval(text, self.globals, self.locals)))
-        except Exception as error:
-            self.say(f"*** {type(error).__name__}: {error}")
-
-    def do_p(self, text: str) -> None:
-        """p EXPRESSION: its value."""
-        self._evaluated(text, repr)
-
-    def do_pp(self, text: str) -> None:
-        """pp EXPRESSION: its value, over several lines."""
-        self._evaluated(text, pprint.pformat)
-
-    def do_locals(self, _: str) -> None:
-        """All local variables."""
-        for name, value in self.locals.items():
-            self.say(f"{name} = {value!r}")
-
-    def do_w(self, _: str) -> None:
-        """Where the program is."""
-        file, line, function = self.place
-        self.say(f"{file}:{line} in {function}")
-
-    def do_l(self, _: str) -> None:
-        """The source around the breakpoint."""
-        file, line, _name = self.place
-        for n in range(max(1, line - 5), line + 6):
-            text = linecache.getline(file, n).rstrip()
-            self.say(f"{'->' if n == line else '  '} {n:4d} {text}")
-
-    def do_c(self, _: str) -> bool:
-        """Go on."""
-        return True
-
-    def do_q(self, _: str) -> bool:
-        """Stop the program."""
-        raise KeyboardInterrupt("stopped at a breakpoint")
-
-    def do_EOF(self, _: str) -> bool:
-        """Go on: there is no input."""
-        return True
-
-    def default(self, line: str) -> None:
-        """Anything else is an expression."""
-        self._evaluated(line, repr)
-
-    def emptyline(self) -> bool:
-        """Nothing."""
-        return False

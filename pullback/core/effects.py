@@ -18,7 +18,9 @@ __all__ = [
     "ORDERED_IO",
     "AccumEffect",
     "CreationEffect",
+    "DebugEffect",
     "Effect",
+    "OrderedDebugEffect",
     "ReadEffect",
     "RefEffect",
     "WriteEffect",
@@ -38,8 +40,26 @@ class Effect:
         return self.name
 
 
-DEBUG: Final = Effect("Debug", False, False)
-ORDERED_DEBUG: Final = Effect("OrderedDebug", True, False)
+@dataclass(frozen=True, repr=False)
+class DebugEffect(Effect):
+    """Something is reported."""
+
+    name: str = "Debug"
+    ordered: bool = False
+    io: bool = False
+
+
+@dataclass(frozen=True, repr=False)
+class OrderedDebugEffect(Effect):
+    """Something is reported, in order with others of the kind."""
+
+    name: str = "OrderedDebug"
+    ordered: bool = True
+    io: bool = False
+
+
+DEBUG: Final = DebugEffect()
+ORDERED_DEBUG: Final = OrderedDebugEffect()
 IO: Final = Effect("IO", False, True)
 ORDERED_IO: Final = Effect("OrderedIO", True, True)
 
