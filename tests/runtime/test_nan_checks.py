@@ -33,6 +33,21 @@ CASES = {
 }
 
 
+CASES |= {
+    "while": lambda: lax.while_loop(lambda c: c < 3, lambda c: c + 1 + 0 * shifted_log(c), 1.0),
+    "jit of while": lambda: pb.jit(
+        lambda x: lax.while_loop(lambda c: c < 3, lambda c: c + 1 + 0 * shifted_log(c), x)
+    )(1.0),
+    "checkpoint": lambda: pb.grad(pb.checkpoint(shifted_log))(1.0),
+    "scan of scan": lambda: lax.scan(
+        lambda c, _: (lax.scan(lambda d, _: (shifted_log(d), d), c, None, length=2)[0], c),
+        1.0,
+        None,
+        length=2,
+    ),
+}
+
+
 @pytest.mark.parametrize("case", sorted(CASES))
 def test_the_operation_and_the_line_are_named(case: str) -> None:
     with pb.debug_nans(True), pytest.raises(FloatingPointError) as caught:
@@ -42,6 +57,33 @@ def test_the_operation_and_the_line_are_named(case: str) -> None:
     assert "encountered in log" in text
     assert f"{__file__}:{LINE}" in text
     CASES[case]()
+
+
+def overflow(x: Any) -> Any:
+    y = x + 80
+    return jnp.exp(y)  # the line that errors name
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: overflow(jnp.float32(20)),
+        lambda: pb.jit(overflow)(20.0),
+        lambda: pb.jit(lambda x: lax.scan(lambda c, _: (c + 20, overflow(c)), x, None, length=2))(
+            0.0
+        ),
+        lambda: lax.fori_loop(0, 2, lambda i, c: overflow(c) / 1e30 + 20, jnp.float32(0)),
+    ],
+)
+def test_infinities_name_the_operation_and_the_line(call: Any) -> None:
+    call()
+    with pb.debug_infs(True), pytest.raises(FloatingPointError) as caught:
+        call()
+    line = overflow.__code__.co_firstlineno + 2
+    assert "(inf) encountered in exp" in str(caught.value)
+    assert f"{__file__}:{line}" in str(caught.value)
+    with pb.debug_nans(True):
+        call()
 
 
 def test_good_values_pass() -> None:
