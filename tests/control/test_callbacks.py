@@ -493,3 +493,131 @@ def test_results_of_io_that_reverse_mode_needs_again_are_refused() -> None:
 
     with pytest.raises(NotImplementedError, match="results of an io_callback"):
         pb.grad(lambda x: lax.while_loop(lambda c: c[0] < 3, body, (0, x))[1])(1.5)
+
+
+# --------------------------------------------------------------------------- calls back into us
+
+
+@pb.jit
+def _inner(x: Any) -> Any:
+    return lax.scan(lambda c, r: (c + r * x, None), x, jnp.arange(4.0))[0]
+
+
+def _reentrant(x: Any) -> Any:
+    """A host function that traces, compiles, differentiates, maps and calls back again."""
+    nested = pb.jit(lambda y: pb.pure_callback(lambda z: np.float32(_inner(z)), F32, y))
+    total = nested(x) + pb.grad(_inner)(x) + pb.vmap(_inner)(jnp.stack([x, x])).sum()
+    return np.float32(total)
+
+
+def _called_again(x: Any) -> Any:
+    return pb.pure_callback(_reentrant, F32, lax.stop_gradient(x), vmap_method="sequential")
+
+
+PROGRAMS: dict[str, Callable[[Any], Any]] = {
+    "plain": _called_again,
+    "scan": lambda x: lax.scan(lambda c, _: (c + _called_again(c), None), x, None, length=2)[0],
+    "while": lambda x: lax.while_loop(
+        lambda c: c[0] + 0 * _called_again(c[1]) < 2,
+        lambda c: (c[0] + 1, c[1] + _called_again(c[1])),
+        (0, x),
+    )[1],
+    "cond": lambda x: lax.cond(x > 0, lambda y: y + _called_again(y), lambda y: y, x),
+    "vmap": lambda x: pb.vmap(lambda y: y * _called_again(y))(jnp.stack([x, 2 * x])).sum(),
+    "grad": lambda x: pb.grad(lambda y: y * _called_again(y))(x),
+    "remat": lambda x: pb.grad(pb.checkpoint(lambda y: jnp.sin(y * _called_again(y))))(x),
+}
+
+
+def _by_hand(name: str, x: float) -> float:
+    """The same in Python: `_inner(x)` is `7 x`, and `_reentrant` adds `7 + 2 * 7 x` to it."""
+
+    def again(y: float) -> float:
+        return 21 * y + 7
+
+    if name == "plain":
+        return again(x)
+    if name in ("scan", "while"):
+        y = x + again(x)
+        return y + again(y)
+    if name == "cond":
+        return x + again(x)
+    if name == "vmap":
+        return x * again(x) + 2 * x * again(2 * x)
+    slope = again(x)
+    return slope if name == "grad" else float(np.cos(x * slope) * slope)
+
+
+@pytest.mark.parametrize("name", list(PROGRAMS))
+def test_a_callback_may_call_us_again(name: str, mode: Any) -> None:
+    np.testing.assert_allclose(mode(PROGRAMS[name])(0.25), _by_hand(name, 0.25), rtol=1e-4)
+
+
+def test_a_callback_that_calls_the_program_it_is_called_from() -> None:
+    depth: list[int] = []
+
+    @pb.jit
+    def f(n: Any) -> Any:
+        def body(c: Any, i: Any) -> Any:
+            return c + pb.pure_callback(host, pb.ShapeDtypeStruct((), "int32"), n - 1 - i), None
+
+        return lax.scan(body, n, jnp.arange(2))[0]
+
+    def host(n: Any) -> Any:
+        depth.append(int(n))
+        return np.int32(f(n) if n > 0 else 0)
+
+    def plain(n: int) -> int:
+        return n + sum(plain(n - 1 - i) if n - 1 - i > 0 else 0 for i in range(2))
+
+    assert int(f(4)) == plain(4)
+    assert len(depth) > 4
+
+
+def test_ordered_io_keeps_its_order_through_loops_and_branches(mode: Any) -> None:
+    log = Log()
+
+    def note(*xs: Any) -> None:
+        io_callback(log, None, *xs, ordered=True)
+
+    def f(n: Any) -> Any:
+        note(100)
+
+        def step(c: Any, i: Any) -> Any:
+            note(1, i)
+            lax.cond(i % 2 == 0, lambda: note(2, i), lambda: note(3, i, c))
+            inner = lax.while_loop(
+                lambda k: k < i, lambda k: (note(4, i, k), k + 1)[1], jnp.int32(0)
+            )
+            note(5, inner)
+            return c + 1, None
+
+        c, _ = lax.scan(step, 0, jnp.arange(3))
+        note(200)
+        lax.fori_loop(0, n, lambda i, _: note(6, i), None)
+        lax.switch(n, [lambda: note(7), lambda: note(8), lambda: note(9)])
+        return c
+
+    want: list[Any] = [(100,)]
+    for i in range(3):
+        want += [(1, i), (2, i) if i % 2 == 0 else (3, i, i)]
+        want += [(4, i, k) for k in range(i)] + [(5, i)]
+    want += [(200,), (6, 0), (6, 1), (9,)]
+    assert int(mode(f)(2)) == 3
+    assert log.seen == want
+
+
+@pytest.mark.parametrize("wrap", [pb.grad, lambda f: pb.jit(pb.grad(f)), pb.checkpoint])
+def test_ordered_io_under_derivatives(wrap: Any) -> None:
+    """Once for each step, in order; also where the backward pass computes again."""
+    log = Log()
+
+    def f(x: Any) -> Any:
+        def step(c: Any, i: Any) -> Any:
+            io_callback(log, None, i, ordered=True)
+            return jnp.sin(c), None
+
+        return lax.scan(step, x, jnp.arange(4))[0]
+
+    pb.block_until_ready(wrap(f)(0.5))
+    assert log.seen == [(i,) for i in range(4)]
