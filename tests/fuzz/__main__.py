@@ -41,6 +41,8 @@ def main() -> int:
         if failures and not options.keep_going:
             break
         seed += 1
+        if options.keep_going and not seed % 10:
+            print(f"# {count[0]} programs", flush=True)
         pullback.clear_caches()
         jax.clear_caches()
     print(f"{count[0]} programs, {failures} failures, seeds {options.seed} to {seed}")

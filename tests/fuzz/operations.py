@@ -498,7 +498,7 @@ def product(b: Block) -> None:
 
 def _contract(b: Block, text: str, operands: list[Var], numpy: Callable[..., Any]) -> None:
     t = promoted([x.type.at(()) for x in operands], b.names.wide)
-    shape = numpy(*(np.empty(x.type.shape) for x in operands)).shape
+    shape = numpy(*(np.zeros(x.type.shape) for x in operands)).shape
     if int(np.prod(shape, dtype=int)) <= 1 << 18:
         b.emit(text, operands, t.at(shape), lambda *vs: numpy(*map(_wide, vs)))
 
@@ -562,7 +562,7 @@ def take(b: Block) -> None:
     size = x.type.shape[axis]
     if size == 0:
         return
-    mode = b.one_of(["clip", "wrap", "fill"])
+    mode = b.one_of(["clip", "wrap"] if b.names.smooth else ["clip", "wrap", "fill"])
     if mode == "fill" and x.type.kind not in "f":
         mode = "clip"
     i = _indices(b, size, outside=True)
@@ -599,7 +599,8 @@ def update_at(b: Block) -> None:
     row = x.type.at(x.type.shape[1:])
     y = b.literal(x.type, x.type.kind)
     found = [v for v in b.scope if v.type == row]
-    update = b.one_of(found[::-1]) if found and b.flag() else y
+    alike = found and name != "multiply"  # no gradient of factors that may meet, in JAX either
+    update = b.one_of(found[::-1]) if alike and b.flag() else y
     ufunc = {"add": np.add, "min": np.minimum, "max": np.maximum, "multiply": np.multiply}[name]
 
     def meaning(v: Any, i: Any, u: Any) -> Any:
@@ -684,8 +685,7 @@ SMOOTH: list[Operation] = [
     update_at,
     update_slice,
 ]
-ANY: list[Operation] = [
-    *SMOOTH,
+_ROUGH: list[Operation] = [
     float_unary,
     complex_operation,
     unary,
@@ -697,3 +697,4 @@ ANY: list[Operation] = [
     sort,
     random_numbers,
 ]
+ANY: list[Operation] = [*SMOOTH, *_ROUGH, *_ROUGH]

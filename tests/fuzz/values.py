@@ -19,7 +19,9 @@ def array(shape: tuple[int, ...], dtype: str, seed: int = 0, edges: bool = False
     rng = np.random.default_rng(seed)
     if kind(dtype) == "c":
         parts = [array(shape, real(dtype), s, edges) for s in (seed, seed + 1000)]
-        return (parts[0] + 1j * parts[1].astype(dtype)).astype(dtype)
+        x = np.empty(shape, dtype)
+        x.real, x.imag = parts
+        return x
     plain = np.linspace(-1.0, 2.0, max(int(np.prod(shape, dtype=int)), 1))[
         : int(np.prod(shape, dtype=int))
     ].reshape(shape)
