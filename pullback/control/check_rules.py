@@ -20,11 +20,13 @@ from pullback.control.checks import (
     OOBError,
     Signature,
     State,
+    UnexpectedOOBError,
     site,
 )
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.jaxpr import JaxprEqn
+from pullback.core.source import OUTSIDE_ALLOWED
 from pullback.ops import conversion, elementwise, reductions, slicing, structural
 from pullback.ops.windows import as_gather, window_sizes
 from pullback.transforms.shaping import reshape_to
@@ -54,7 +56,7 @@ def can_fail(eqn: JaxprEqn, errors: frozenset[Category]) -> list[Signature]:
     """The types of the values of each failure that is looked for in an equation."""
     found: list[Signature] = []
     name = eqn.primitive.name
-    if OOBError in errors and name in INDEXED:
+    if name in INDEXED and _category(eqn, errors) is not None:
         found.append(_index_values())
     if DivisionByZeroError in errors and name == "div":
         found.append(())
@@ -72,12 +74,22 @@ def record_failures(
 ) -> None:
     """Add to `state` what went wrong in an equation that was applied."""
     name = eqn.primitive.name
-    if OOBError in errors and name in INDEXED:
-        _check_indices(state, name, args, eqn.params)
+    category = _category(eqn, errors) if name in INDEXED else None
+    if category is not None:
+        _check_indices(state, category, name, args, eqn.params)
     if DivisionByZeroError in errors and name == "div":
         _check_divisor(state, args[1])
     if NaNError in errors and name not in _MOVES:
         _check_nan(state, name, outs)
+
+
+def _category(eqn: JaxprEqn, errors: frozenset[Category]) -> Category | None:
+    """As what an index of this equation that is out of bounds is reported; None if it is not."""
+    if OOBError in errors:
+        return OOBError
+    if UnexpectedOOBError in errors and not eqn.source_info.marked(OUTSIDE_ALLOWED):
+        return UnexpectedOOBError
+    return None
 
 
 # --------------------------------------------------------------------------- NaN, division
@@ -142,7 +154,9 @@ def _index_message(shape: tuple[int, ...], axes: tuple[int, ...]) -> Any:
     return message
 
 
-def _check_indices(state: State, name: str, args: Sequence[Any], params: dict[str, Any]) -> None:
+def _check_indices(
+    state: State, category: Category, name: str, args: Sequence[Any], params: dict[str, Any]
+) -> None:
     shape, positions, axes, sizes = _positions(name, args, params)
     if not axes or prod(aval_of(positions).shape) == 0:
         return
@@ -159,7 +173,7 @@ def _check_indices(state: State, name: str, args: Sequence[Any], params: dict[st
     index = slicing.dynamic_slice(reshape_to(at, (prod(full),)), first, slice_sizes=(1,))
     entry = reshape_to(elementwise.rem(first, dtype.type(len(axes))), (1,))
     values = structural.concatenate(index, entry, dimension=0)
-    place = site(OOBError, (shape, axes), _index_message(shape, axes), _index_values())
+    place = site(category, (shape, axes), _index_message(shape, axes), _index_values())
     state.fail(place, _any(flat), [values])
 
 

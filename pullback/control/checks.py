@@ -44,6 +44,7 @@ __all__ = [
     "Signature",
     "Site",
     "State",
+    "UnexpectedOOBError",
     "check",
     "check_error",
     "check_primitive",
@@ -69,6 +70,10 @@ class DivisionByZeroError(JaxException):
 
 class OOBError(JaxException):
     """An index was out of bounds."""
+
+
+class UnexpectedOOBError(OOBError):
+    """An index was out of bounds where nobody chose what is to happen then."""
 
 
 class JaxRuntimeError(ValueError):

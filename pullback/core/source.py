@@ -15,7 +15,9 @@ from types import CodeType, FrameType
 from typing import Any, Final
 
 __all__ = [
+    "OUTSIDE_ALLOWED",
     "Description",
+    "Mark",
     "NameStack",
     "SourceInfo",
     "Transform",
@@ -25,9 +27,11 @@ __all__ = [
     "hidden_paths",
     "hide_path",
     "is_ours",
+    "marked",
     "name_scope",
     "name_stack",
     "of_package",
+    "outside_as_chosen",
     "replaying",
 ]
 
@@ -54,6 +58,16 @@ class Transform(str):
     """The name of a transformation among name scopes: it is written around the next scope."""
 
     __slots__ = ()
+
+
+class Mark(str):
+    """Something to know about equations that is no name; it travels with the name scopes."""
+
+    __slots__ = ()
+
+
+OUTSIDE_ALLOWED: Final = Mark("outside allowed")
+"""Around operations for which somebody chose what happens to indices out of bounds."""
 
 
 class NameStack(tuple[str, ...]):
@@ -94,7 +108,11 @@ class SourceInfo:
     @property
     def name_stack(self) -> NameStack:
         """The name scopes, and the transformations among them."""
-        return NameStack(self.names)
+        return NameStack(n for n in self.names if not isinstance(n, Mark))
+
+    def marked(self, mark: Mark) -> bool:
+        """Whether the equation was made in a scope with this mark."""
+        return mark in self.names
 
     @property
     def line(self) -> int:
@@ -172,6 +190,11 @@ def name_stack() -> tuple[str, ...]:
     return _scopes.names
 
 
+def marked(mark: Mark) -> bool:
+    """Whether what runs now is in a scope with this mark."""
+    return mark in _scopes.names
+
+
 class name_scope:
     """Put names on the name stack of the equations made in a `with` block."""
 
@@ -197,6 +220,11 @@ class name_scope:
                 return fun(*args, **kwargs)
 
         return scoped
+
+
+def outside_as_chosen(mode: Any) -> name_scope:
+    """A `with` block of operations whose mode for indices out of bounds was chosen, unless None."""
+    return name_scope() if mode is None else name_scope(OUTSIDE_ALLOWED)
 
 
 class fresh_names:

@@ -10,6 +10,7 @@ import numpy as np
 
 from pullback import lax
 from pullback.core import dtypes
+from pullback.core.source import outside_as_chosen
 from pullback.core.trace import EVAL, current_trace
 from pullback.numpy.arrays import as_array, broadcast_to_shape, convert_with_weak_type
 from pullback.numpy.indexing import (
@@ -87,15 +88,16 @@ class IndexUpdateRef:
         Array([ 0., nan], dtype=float32)
         """
         plan = parse(self.array.shape, self.index)
-        return take_plan(
-            self.array,
-            plan,
-            mode,
-            fill_value,
-            indices_are_sorted,
-            unique_indices,
-            wrap_negative_indices,
-        )
+        with outside_as_chosen(mode):
+            return take_plan(
+                self.array,
+                plan,
+                mode,
+                fill_value,
+                indices_are_sorted,
+                unique_indices,
+                wrap_negative_indices,
+            )
 
     def set(self, values: Any, **options: Any) -> Any:
         """`x[index] = values` on a copy.
@@ -180,16 +182,17 @@ def scatter_update(
     if scatter is lax.scatter and _is_window(plan, picked):
         out = _set_window(x, values, plan, picked)
     else:
-        out = _scattered(
-            x,
-            values,
-            plan,
-            picked,
-            scatter,
-            indices_are_sorted=indices_are_sorted,
-            unique_indices=unique_indices,
-            mode="fill" if mode is None else mode,
-        )
+        with outside_as_chosen(mode):
+            out = _scattered(
+                x,
+                values,
+                plan,
+                picked,
+                scatter,
+                indices_are_sorted=indices_are_sorted,
+                unique_indices=unique_indices,
+                mode="fill" if mode is None else mode,
+            )
     return convert_with_weak_type(out, x_aval.dtype, x_aval.weak_type)
 
 

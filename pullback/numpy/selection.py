@@ -9,6 +9,7 @@ import numpy as np
 
 from pullback import lax
 from pullback.core import dtypes
+from pullback.core.source import outside_as_chosen
 from pullback.core.trace import concrete_or_error
 from pullback.numpy.arrays import as_array, broadcast_to_shape, convert_with_weak_type
 from pullback.numpy.creation import asarray
@@ -220,7 +221,9 @@ def take(
     if n == 0 and indices.size:
         raise IndexError("cannot do a non-empty take from an empty axis")
     plan = parse(a.shape, (*(slice(None),) * axis, indices))
-    return take_plan(a, plan, mode or "fill", fill_value, indices_are_sorted, unique_indices, wrap)
+    flags = indices_are_sorted, unique_indices, wrap
+    with outside_as_chosen(mode):
+        return take_plan(a, plan, mode or "fill", fill_value, *flags)
 
 
 def take_along_axis(
@@ -259,7 +262,8 @@ def take_along_axis(
     shape[axis] = arr.shape[axis]
     arr = broadcast_to_shape(arr, tuple(shape))
     plan = parse(arr.shape, _along(arr.shape, indices, axis))
-    return take_plan(arr, plan, mode or "fill", fill_value, wrap_negative_indices=wrap)
+    with outside_as_chosen(mode):
+        return take_plan(arr, plan, mode or "fill", fill_value, wrap_negative_indices=wrap)
 
 
 def _row_shape(arr: Any, indices: Any, axis: int) -> tuple[int, ...]:

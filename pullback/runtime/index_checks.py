@@ -1,7 +1,8 @@
 """`check_indices`: an index out of bounds is an error, eagerly and in compiled programs.
 
 While the setting is on, operations with indices, and programs that hold such operations, are run in
-the form that `checkify` gives them, which returns an error beside the results.
+the form that `checkify` gives them, which returns an error beside the results.  Where a mode was
+chosen (`mode="drop"`, ...), an index out of bounds is what it asks for, and no error.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pullback import config
 from pullback.core.jaxpr import ClosedJaxpr
 from pullback.core.primitive import FIRST_ORDER, Primitive
 from pullback.core.refs import Ref
+from pullback.core.source import OUTSIDE_ALLOWED, marked
 from pullback.core.trace import eager
 from pullback.lazy import LazyModule
 from pullback.runtime import programs
@@ -36,11 +38,13 @@ def applies(primitive: Primitive, args: Sequence[Any]) -> bool:
     """Whether there may be an index in an operation on concrete operands."""
     if any(type(x) is Ref for x in args):
         return False
-    return primitive.partial_eval is not FIRST_ORDER or primitive.name in _rules.INDEXED
+    if primitive.partial_eval is not FIRST_ORDER:
+        return True
+    return primitive.name in _rules.INDEXED and not marked(OUTSIDE_ALLOWED)
 
 
 def _errors() -> frozenset[Any]:
-    return frozenset((_checks.OOBError,))
+    return frozenset((_checks.UnexpectedOOBError,))
 
 
 def _raise_for(error: Any) -> None:

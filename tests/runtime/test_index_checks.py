@@ -90,6 +90,34 @@ def test_what_is_inside_is_computed() -> None:
         assert X[jnp.array([-4, 3])].tolist() == [0.0, 3.0]
 
 
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: x.at[5].set(1.0, mode="drop"),
+        lambda x: x.at[jnp.array([1, 6])].get(mode="fill"),
+        lambda x: x.at[jnp.array([1, 6])].get(mode="clip"),
+        lambda x: jnp.take(x, jnp.array([1, 6]), mode="clip"),
+        lambda x: pb.vmap(lambda v: v.at[7].add(1.0, mode="drop"))(x[None]),
+        lambda x: pb.grad(lambda v: jnp.sum(v.at[jnp.array([1, 6])].get(mode="fill")))(x),
+        lambda x: jnp.nonzero(x, size=6)[0],
+        lambda x: jnp.bincount(x.astype(jnp.int32), length=2),
+        lambda x: jnp.unique(x, size=6),
+        lambda x: jnp.histogram(x, bins=2, range=(1, 2))[0],
+        lambda x: jnp.sort(x)[jnp.argsort(x)],
+        lambda x: pb.random.permutation(pb.random.key(0), x),
+        lambda x: pb.random.choice(pb.random.key(0), x, (3,)),
+        lambda x: jnp.interp(x, x, x),
+        lambda x: jnp.median(x) + jnp.quantile(x, 0.3),
+        lambda x: jnp.linalg.solve(jnp.diag(x + 1), x),
+    ],
+)
+def test_what_was_chosen_is_no_error(f: Callable[[Any], Any]) -> None:
+    expected = np.asarray(f(X))
+    with pb.check_indices(True):
+        np.testing.assert_array_equal(f(X), expected)
+        np.testing.assert_allclose(pb.jit(f)(X), expected, rtol=1e-6)
+
+
 def test_for_the_whole_process() -> None:
     f = pb.jit(picks)
     f(X, 9)
