@@ -23,7 +23,8 @@ import itertools
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
@@ -125,14 +126,39 @@ def vector_bits() -> int:
     return 256 if "+avx2" in features else 128
 
 
-class _ThreadState(threading.local):
-    """Target machines are not safe to share between threads."""
+class _Tools:
+    """What one compilation at a time uses; it is used again, by any thread.
+
+    llvmlite never frees a pass manager, nor all of what a builder makes for it, so that making them
+    anew for each module would leak.
+    """
 
     def __init__(self) -> None:
-        self.machine: Any = None
+        self.machine = _new_target_machine()
+        self._passes: dict[str, tuple[Any, Any]] = {}
+
+    def passes(self, level: str) -> tuple[Any, Any]:
+        """The manager and the builder of a level."""
+        if level not in self._passes:
+            manager = binding.create_new_module_pass_manager()
+            for add in LEVELS[level]:
+                getattr(manager, add)()
+            options = binding.create_pipeline_tuning_options(speed_level=1)
+            self._passes[level] = manager, binding.create_pass_builder(self.machine, options)
+        return self._passes[level]
 
 
-_threads = _ThreadState()
+_free_tools: Final[list[_Tools]] = []
+
+
+@contextmanager
+def _borrowed_tools() -> Iterator[_Tools]:
+    try:
+        tools = _free_tools.pop()
+    except IndexError:
+        tools = _Tools()
+    yield tools
+    _free_tools.append(tools)  # not after an error, whatever state they are in
 
 
 def _new_target_machine() -> Any:
@@ -143,12 +169,6 @@ def _new_target_machine() -> Any:
     return target.create_target_machine(
         cpu=host_cpu(), features=host_features(), opt=2, reloc="pic", codemodel="small"
     )
-
-
-def _target_machine() -> Any:
-    if _threads.machine is None:
-        _threads.machine = _new_target_machine()
-    return _threads.machine
 
 
 # ------------------------------------------------------------------------------------- compilation
@@ -189,15 +209,10 @@ def _verify(module: Any, name: str, text: str) -> None:
         raise LoweringError(_diagnosis(name, str(error), text)) from None
 
 
-def _run_passes(module: Any, machine: Any, level: str) -> None:
-    if not LEVELS[level]:
-        return
-    options = binding.create_pipeline_tuning_options(speed_level=1)
-    builder = binding.create_pass_builder(machine, options)
-    manager = binding.create_new_module_pass_manager()
-    for add in LEVELS[level]:
-        getattr(manager, add)()
-    _unlocked("LLVMPY_RunNewModulePassManager")(manager, module, builder)
+def _run_passes(module: Any, tools: _Tools, level: str) -> None:
+    if LEVELS[level]:
+        manager, builder = tools.passes(level)
+        _unlocked("LLVMPY_RunNewModulePassManager")(manager, module, builder)
 
 
 def _emit(module: Any, machine: Any, *, assembly: bool = False) -> bytes:
@@ -213,12 +228,11 @@ def _emit(module: Any, machine: Any, *, assembly: bool = False) -> bytes:
         ffi.lib.LLVMPY_DisposeMemoryBuffer(buffer)
 
 
-def _optimised(text: str, name: str, level: str) -> tuple[Any, Any]:
-    machine = _target_machine()
+def _optimised(text: str, name: str, level: str, tools: _Tools) -> Any:
     module = _parse(text, name)
     _verify(module, name, text)
-    _run_passes(module, machine, level)
-    return module, machine
+    _run_passes(module, tools, level)
+    return module
 
 
 def compile_object(text: str, *, name: str, level: str = "light") -> bytes:
@@ -231,15 +245,17 @@ def compile_object(text: str, *, name: str, level: str = "light") -> bytes:
     >>> load(code, {}).address("one") != 0
     True
     """
-    if not dump_directory():
-        return _emit(*_optimised(text, name, level))
-    # Programs of the same name (a function, for several signatures) must not overwrite each other.
+    # Programs of the same name (for several signatures) must not overwrite each other.
     stem = f"{name[:100]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-    dump(stem, ".ll", text)
-    module, machine = _optimised(text, name, level)
-    dump(stem, ".opt.ll", str(module))
-    dump(stem, ".s", _emit(module, machine, assembly=True).decode())
-    return _emit(module, machine)
+    dumped = bool(dump_directory())
+    if dumped:
+        dump(stem, ".ll", text)
+    with _borrowed_tools() as tools:
+        module = _optimised(text, name, level, tools)
+        if dumped:
+            dump(stem, ".opt.ll", str(module))
+            dump(stem, ".s", _emit(module, tools.machine, assembly=True).decode())
+        return _emit(module, tools.machine)
 
 
 def compile_objects(texts: Sequence[str], *, name: str, threads: int = 1) -> list[bytes]:
@@ -324,8 +340,8 @@ def disassemble(text: str, *, name: str = "module", level: str = "light") -> str
     >>> "ret" in disassemble("define i32 @one() { ret i32 1 }")
     True
     """
-    module, machine = _optimised(text, name, level)
-    return _emit(module, machine, assembly=True).decode()
+    with _borrowed_tools() as tools:
+        return _emit(_optimised(text, name, level, tools), tools.machine, assembly=True).decode()
 
 
 def dump_directory() -> str:
