@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import jax.errors
 import numpy as np
 import pytest
 
 import pullback as pb
 import pullback.numpy as jnp
 from pullback import config, lax
+from pullback.core.jaxpr import verify
 from pullback.core.trace import EVAL, current_trace
 
 HERE = r"test_errors\.py:\d+"
@@ -226,3 +228,18 @@ def test_array_is_not_hashable_and_not_assignable() -> None:
         x[0] = 1.0
     with pytest.raises(ValueError, match=r"any\(\)"):
         bool(x)
+
+
+@pytest.mark.parametrize("name", [n for n in dir(jax.errors) if n[0].isupper()])
+def test_classes_are_those_of_jax(name: str) -> None:
+    ours, theirs = getattr(pb.errors, name), getattr(jax.errors, name)
+    builtin = next(c for c in theirs.__mro__ if c.__module__ == "builtins")
+    assert issubclass(ours, builtin)
+    assert ours.__name__ == name
+
+
+def test_an_ill_typed_jaxpr() -> None:
+    closed = pb.make_jaxpr(lambda x: jnp.sin(x) + 1)(1.0)
+    closed.jaxpr.eqns.pop(0)
+    with pytest.raises(pb.errors.JaxprTypeError, match="before it is defined"):
+        verify(closed.jaxpr)
