@@ -21,11 +21,20 @@ class prng_key(extended):
     """Category of the dtypes of random keys; never instantiated."""
 
 
+GENERATORS: Final = {
+    "fry": ("threefry2x32", 2),
+    "rbg": ("rbg", 4),
+    "urbg": ("unsafe_rbg", 4),
+}
+"""Generators by the tags of their keys' dtypes: names, and how many words a key has."""
+
+
 class KeyDtype:
     """Dtype of arrays of random keys: interned, so equal ones are the same object.
 
-    One Threefry key is one 8-byte element, hence structural operations work unchanged on the
-    physical dtype.
+    A Threefry key is one 8-byte element, and a key of four words one of 16 bytes, for which NumPy
+    has complex128: structural operations, which only move elements, work unchanged on the physical
+    dtype.
 
     >>> KeyDtype("fry")
     key<fry>
@@ -33,16 +42,20 @@ class KeyDtype:
     (True, 8)
     """
 
-    __slots__ = ("name", "tag")
+    __slots__ = ("impl", "itemsize", "name", "physical", "tag", "words")
 
     name: str
     tag: str
+    impl: str
+    """The name of the generator."""
+    words: int
+    """Of 32 bits."""
+    physical: np.dtype[Any]
+    itemsize: int
 
     _interned: Final[dict[str, KeyDtype]] = {}
     type: Final = prng_key
     kind: Final = "V"
-    itemsize: Final = 8
-    physical: Final = np.dtype("uint64")
     alignment: Final = 8
     fields: Final = None
 
@@ -51,7 +64,16 @@ class KeyDtype:
         if found is None:
             found = object.__new__(cls)
             object.__setattr__(found, "tag", tag)
-            object.__setattr__(found, "name", f"key<{tag}>")
+            impl, words = GENERATORS[tag]
+            values = {
+                "name": f"key<{tag}>",
+                "impl": impl,
+                "words": words,
+                "physical": np.dtype(np.uint64 if words == 2 else np.complex128),
+                "itemsize": 4 * words,
+            }
+            for attribute, value in values.items():
+                object.__setattr__(found, attribute, value)
             found = cls._interned.setdefault(tag, found)
         return found
 

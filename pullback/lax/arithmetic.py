@@ -17,7 +17,7 @@ from pullback.core.array import Array
 from pullback.core.avals import aval_of
 from pullback.errors import shapes_text
 from pullback.lax.operands import broadcast_operands, operands
-from pullback.ops import barrier
+from pullback.ops import barrier, reductions, rng, structural
 from pullback.ops import elementwise as ops
 from pullback.ops.elementwise import RoundingMethod
 
@@ -125,13 +125,32 @@ def div(x: Any, y: Any) -> Array:
     return ops.div.bind(*operands("div", x, y))  # type: ignore[no-any-return]
 
 
+def _are_keys(x: Any, y: Any) -> bool:
+    dtype = aval_of(x).dtype
+    return dtypes.is_extended(dtype) and dtype is aval_of(y).dtype
+
+
+def same_keys(x: Any, y: Any) -> Any:
+    """Whether keys have the same bits, element by element."""
+    shape = aval_of(x).shape or aval_of(y).shape
+    x, y = (
+        v
+        if aval_of(v).shape == shape
+        else structural.broadcast_in_dim(v, shape=shape, broadcast_dimensions=(), sharding=None)
+        for v in (x, y)
+    )
+    bits = ops.eq.bind(rng.random_unwrap(x), rng.random_unwrap(y))
+    return reductions.reduce_and(bits, axes=(len(shape),))
+
+
 def eq(x: Any, y: Any) -> Array:
     """x == y.
 
     >>> bool(eq(1.0, 1.0))
     True
     """
-    return ops.eq.bind(*operands("eq", x, y))  # type: ignore[no-any-return]
+    x, y = operands("eq", x, y)
+    return same_keys(x, y) if _are_keys(x, y) else ops.eq.bind(x, y)  # type: ignore[no-any-return]
 
 
 def ge(x: Any, y: Any) -> Array:
@@ -214,7 +233,8 @@ def ne(x: Any, y: Any) -> Array:
     >>> bool(ne(1.0, 1.0))
     False
     """
-    return ops.ne.bind(*operands("ne", x, y))  # type: ignore[no-any-return]
+    x, y = operands("ne", x, y)
+    return ops.not_(same_keys(x, y)) if _are_keys(x, y) else ops.ne.bind(x, y)  # type: ignore[no-any-return]
 
 
 def nextafter(x1: Any, x2: Any) -> Array:

@@ -277,6 +277,14 @@ def _comparison(operation: Function) -> Function:
     return function
 
 
+def _equality(operation: Function, of_keys: Function) -> Function:
+    def compare(x: Any, y: Any) -> Any:
+        keys = dtypes.is_extended(dtypes.dtype_of(x)) and dtypes.dtype_of(x) is dtypes.dtype_of(y)
+        return (of_keys if keys else operation)(x, y)
+
+    return _comparison(compare)
+
+
 def _next_after(x: Any, y: Any, /) -> Any:
     return ops.nextafter.bind(*promote_args_inexact("nextafter", x, y))
 
@@ -308,13 +316,13 @@ _COMPARISONS: Final[tuple[Row, ...]] = (
     ),
     (
         "equal",
-        _comparison(ops.eq.bind),
+        _equality(ops.eq.bind, lax.eq),
         "Whether `x == y`, element by element.",
         "equal(jnp.arange(3), 1) -> Array([False,  True, False], dtype=bool)",
     ),
     (
         "not_equal",
-        _comparison(ops.ne.bind),
+        _equality(ops.ne.bind, lax.ne),
         "Whether `x != y`, element by element.",
         "not_equal(jnp.arange(3), 1) -> Array([ True, False,  True], dtype=bool)",
     ),

@@ -276,13 +276,27 @@ def _prepared(name: str, args: Sequence[Any]) -> Sequence[Any]:
     return [unwrap(x) for x in args]
 
 
+def _refuse_keys(name: str, args: Any) -> None:
+    """Raise TypeError for keys among other dtypes, which have no common one."""
+    found = [dtypes.dtype_of(x) for x in args]
+    if any(map(dtypes.is_extended, found)):
+        names = ", ".join(d.name for d in found)
+        raise TypeError(f"{name} does not accept dtypes {names}.") from None
+
+
 def promote_args(name: str, *args: Any) -> list[Any]:
     """Check operands, convert them to their common dtype and broadcast them."""
     if len(args) == 2 and isinstance(args[0], Array) and isinstance(args[1], Array):
         first, second = args
         if first.aval is second.aval:
             return [first, second]
-    return promote_shapes(name, *promote_dtypes(*_prepared(name, args)))
+    prepared = _prepared(name, args)
+    try:
+        converted = promote_dtypes(*prepared)
+    except ValueError:
+        _refuse_keys(name, prepared)
+        raise
+    return promote_shapes(name, *converted)
 
 
 def promote_args_inexact(name: str, *args: Any) -> list[Any]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, aval_of
-from pullback.core.dtypes import KEY
+from pullback.core.dtypes import KEY, KeyDtype
 from pullback.core.primitive import (
     FIRST_ORDER,
     PURE,
@@ -426,19 +426,36 @@ random_seed: Final[Primitive] = _random(
 
 
 def _wrap_abstract(bits: Any, *, impl: Any) -> ShapedArray:
-    if bits.dtype != _U32 or bits.ndim < 1 or bits.shape[-1] != 2:
-        raise TypeError(f"random_wrap: keys are made of uint32[..., 2], got {bits}")
-    return ShapedArray(bits.shape[:-1], KEY)
+    dtype = KeyDtype(impl)
+    if bits.dtype != _U32 or bits.ndim < 1 or bits.shape[-1] != dtype.words:
+        raise TypeError(f"random_wrap: keys are made of uint32[..., {dtype.words}], got {bits}")
+    return ShapedArray(bits.shape[:-1], dtype)
+
+
+def _wrap_reference(bits: Any, *, impl: Any) -> Any:
+    dtype = KeyDtype(impl).physical
+    return np.ascontiguousarray(bits).view(dtype).reshape(bits.shape[:-1])
 
 
 def _wrap_lower(b: Any, bits: Any, *, impl: Any) -> Any:
-    return b.view(bits.shape[:-1], lambda i: compiled_join(b.s, bits.at([*i, 0]), bits.at([*i, 1])))
+    s = b.s
+
+    def pair(i: Any, k: int) -> Any:
+        return compiled_join(s, bits.at([*i, k]), bits.at([*i, k + 1]))
+
+    if KeyDtype(impl).words == 2:
+        return b.view(bits.shape[:-1], lambda i: pair(i, 0))
+    half = np.dtype(np.float64)
+    return b.view(
+        bits.shape[:-1],
+        lambda i: s.complex(s.bitcast(pair(i, 0), half), s.bitcast(pair(i, 2), half)),
+    )
 
 
 random_wrap: Final[Primitive] = _random(
     "random_wrap",
     abstract=_wrap_abstract,
-    reference=lambda bits, *, impl: _join(bits[..., 0], bits[..., 1]),
+    reference=_wrap_reference,
     batch=_batch_first("random_wrap"),
     lower=_wrap_lower,
     samples=list,
@@ -446,24 +463,36 @@ random_wrap: Final[Primitive] = _random(
 
 
 def _unwrap_abstract(keys: Any) -> ShapedArray:
-    _check_key("random_unwrap", keys)
-    return ShapedArray((*keys.shape, 2), _U32)
+    if not isinstance(keys.dtype, KeyDtype):
+        raise TypeError(f"random_unwrap needs an array of keys, got {keys}; random.key makes one")
+    return ShapedArray((*keys.shape, keys.dtype.words), _U32)
 
 
 def _unwrap_lower(b: Any, keys: Any) -> Any:
-    s = b.s
+    s, words = b.s, keys.dtype.itemsize // 4
 
     def element(i: Any) -> Any:
-        low, high = _compiled_words(s, keys.at(i[:-1]))
-        return s.select(i[-1] <= 0, low, high)
+        key = keys.at(i[:-1])
+        if words == 2:
+            low, high = _compiled_words(s, key)
+            return s.select(i[-1] <= 0, low, high)
+        first, second = (
+            _compiled_words(s, s.bitcast(half, _U64)) for half in (s.real(key), s.imag(key))
+        )
+        return s.select(i[-1] <= 1, s.select(i[-1] <= 0, *first), s.select(i[-1] <= 2, *second))
 
-    return b.view((*keys.shape, 2), element)
+    return b.view((*keys.shape, words), element)
+
+
+def _unwrap_reference(keys: Any) -> Any:
+    words = keys.dtype.itemsize // 4
+    return np.ascontiguousarray(keys)[..., None].view(_U32).reshape(*keys.shape, words)
 
 
 random_unwrap: Final[Primitive] = _random(
     "random_unwrap",
     abstract=_unwrap_abstract,
-    reference=lambda keys: np.stack(_words(keys), -1),
+    reference=_unwrap_reference,
     batch=_batch_first("random_unwrap"),
     lower=_unwrap_lower,
     samples=list,
@@ -471,7 +500,8 @@ random_unwrap: Final[Primitive] = _random(
 
 
 def _clone_abstract(keys: Any) -> ShapedArray:
-    _check_key("random_clone", keys)
+    if not isinstance(keys.dtype, KeyDtype):
+        raise TypeError(f"random_clone needs an array of keys, got {keys}; random.key makes one")
     return keys  # type: ignore[no-any-return]
 
 

@@ -13,7 +13,8 @@ from pullback.core.avals import aval_of
 from pullback.core.dtypes import check_user_dtype
 from pullback.core.trace import Tracer
 from pullback.lax.structural import broadcast_shapes, canonical_shape
-from pullback.ops import conversion, elementwise, rearrange, rng, sampling, slicing
+from pullback.ops import conversion, elementwise, rearrange, sampling, slicing
+from pullback.random.engines import bits_of
 from pullback.random.keys import one_key, split_into
 
 __all__ = [
@@ -100,7 +101,7 @@ def bits(key: Any, shape: Any = (), dtype: Any = None, *, out_sharding: Any = No
 
 def random_bits(key: Any, width: int, shape: tuple[int, ...]) -> Any:
     """Bits of a checked key."""
-    return rng.random_bits(key, bit_width=width, shape=shape)
+    return bits_of(key, width, shape)
 
 
 # --------------------------------------------------------------------------- uniform

@@ -16,9 +16,10 @@ from pullback.core import dtypes
 from pullback.core.avals import aval_of
 from pullback.core.dtypes import check_user_dtype
 from pullback.lax.control_flow import scan, while_loop
-from pullback.ops import conversion, cumulative, elementwise, rearrange, reductions, rng, special
+from pullback.ops import conversion, cumulative, elementwise, rearrange, reductions, special
 from pullback.random.basic import broadcast_parameter, float_dtype, parameter_shape, uniform_of
 from pullback.random.discrete import take
+from pullback.random.engines import split_keys
 from pullback.random.keys import one_key, split_into
 
 __all__ = ["binomial", "geometric", "multinomial", "poisson"]
@@ -325,7 +326,7 @@ def multinomial(
     p = rearrange.moveaxis(p, rank, 0)
     rest = cumulative.cumsum(p, axis=0, reverse=True)
     ratios = e.div(p, e.where(e.eq(rest, 0.0), 1.0, rest))
-    keys = rng.random_split(one_key("multinomial", key), shape=(outcomes,))
+    keys = split_keys(one_key("multinomial", key), (outcomes,))
 
     def draw(remaining: Any, x: Any) -> Any:
         ratio, subkey = x

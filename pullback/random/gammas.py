@@ -15,6 +15,7 @@ from pullback.random.basic import (
     parameter_shape,
     rademacher,
 )
+from pullback.random.engines import as_threefry
 from pullback.random.keys import one_key, split_into
 from pullback.random.normals import normal_of
 from pullback.random.transformed import exponential_of
@@ -34,7 +35,10 @@ __all__ = [
 
 def gamma_of(key: Any, a: Any, shape: tuple[int, ...], dtype: Any, log_space: bool = False) -> Any:
     """Gamma numbers, or their logarithms, of a checked key."""
-    return sampling.random_gamma(key, broadcast_parameter(a, dtype, shape), log_space=log_space)
+    threefry = as_threefry(key)
+    return sampling.random_gamma(
+        threefry, broadcast_parameter(a, dtype, shape), log_space=log_space
+    )
 
 
 def gamma(

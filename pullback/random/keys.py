@@ -15,10 +15,11 @@ from pullback import config
 from pullback.core import dtypes
 from pullback.core.array import Array
 from pullback.core.avals import aval_of
-from pullback.core.dtypes import KEY
-from pullback.errors import UnsupportedError
+from pullback.core.dtypes import KEY, KeyDtype
+from pullback.core.element_types import GENERATORS
 from pullback.lax.structural import canonical_shape
 from pullback.ops import conversion, elementwise, rearrange, rng, slicing
+from pullback.random.engines import fold_keys, seeded, split_keys
 
 __all__ = [
     "PRNGKey",
@@ -35,23 +36,25 @@ __all__ = [
     "wrap_key_data",
 ]
 
-_IMPL: Final = "threefry2x32"
-_KNOWN_IMPLS: Final = (_IMPL, "fry")
-_OTHER_IMPLS: Final = ("rbg", "unsafe_rbg", "philox2x32", "philox4x32", "threefry4x32")
-_TAG: Final = "fry"
+_TAGS: Final = {impl: tag for tag, (impl, _) in GENERATORS.items()}
 
 
-def _check_impl(impl: Any, dtype: Any = None) -> None:
+def _tag(impl: Any, dtype: Any = None) -> str:
+    """The tag of the dtype of keys of a generator; the default one's for None."""
     if impl is not None and dtype is not None:
         raise ValueError("only one of impl and dtype may be given")
-    name = getattr(impl, "name", impl)
-    if dtype is not None and dtype is not KEY:
-        raise TypeError(f"keys have dtype {KEY}, got {dtype}")
-    if name is None or name in _KNOWN_IMPLS or impl is KEY:
-        return
-    if name in _OTHER_IMPLS:
-        raise UnsupportedError(f"the generator {name!r} is not supported; there is {_IMPL!r}")
-    raise ValueError(f"unrecognized PRNG implementation {name!r}; there is {_IMPL!r}")
+    wanted = dtype if impl is None else impl
+    if isinstance(wanted, KeyDtype):
+        return wanted.tag
+    if dtype is not None:
+        raise TypeError(f"keys have dtypes such as {KEY}, got {dtype}")
+    name = config.default_prng_impl() if impl is None else getattr(impl, "name", impl)
+    tag = _TAGS.get(name, name)
+    if tag not in GENERATORS:
+        raise ValueError(
+            f"unrecognized PRNG implementation {name!r}; there are {', '.join(map(repr, _TAGS))}"
+        )
+    return str(tag)
 
 
 def _seed_operand(seed: Any) -> Any:
@@ -75,17 +78,20 @@ def _seed_operand(seed: Any) -> Any:
 
 
 def key(seed: Any, *, impl: Any = None, dtype: Any = None) -> Any:
-    """The key of a seed: an array of rank 0 and dtype `key<fry>`.
+    """The key of a seed: an array of rank 0 and dtype `key<fry>`, or that of another generator.
+
+    `impl` is "threefry2x32", "rbg" or "unsafe_rbg" (see `random/engines.py`); the default is the
+    setting `jax_default_prng_impl`.
 
     >>> key(0)
     Array((), dtype=key<fry>) overlaying:
     [0 0]
     """
-    _check_impl(impl, dtype)
+    tag = _tag(impl, dtype)
     operand = _seed_operand(seed)
     if offset := config.random_seed_offset():
         operand = elementwise.add(operand, dtypes.physical(aval_of(operand).dtype).type(offset))
-    return rng.random_seed(operand, impl=_TAG)
+    return seeded(operand, tag)
 
 
 def PRNGKey(seed: Any, *, impl: Any = None) -> Any:
@@ -100,7 +106,7 @@ def PRNGKey(seed: Any, *, impl: Any = None) -> Any:
 
 def is_typed(x: Any) -> bool:
     """Whether `x` is an array of keys of the new style."""
-    return isinstance(x, Array) and x.dtype is KEY
+    return isinstance(x, Array) and isinstance(x.dtype, KeyDtype)
 
 
 def many_keys(x: Any) -> tuple[Any, bool]:
@@ -109,12 +115,19 @@ def many_keys(x: Any) -> tuple[Any, bool]:
         return x, True
     if not isinstance(x, (Array, np.ndarray)):
         raise TypeError(f"a random key is needed, got {x!r}; jax.random.key(seed) makes one")
-    aval = aval_of(x)
-    if aval.ndim < 1 or aval.shape[-1] != 2:
-        raise TypeError(f"the data of a key is uint32[..., 2], got an array of shape {aval.shape}")
+    return _wrapped(x, _tag(None)), False
+
+
+def _wrapped(bits: Any, tag: str) -> Any:
+    """Keys of the new style from their bits."""
+    aval, words = aval_of(bits), KeyDtype(tag).words
+    if aval.ndim < 1 or aval.shape[-1] != words:
+        raise TypeError(
+            f"the data of a key is uint32[..., {words}], got an array of shape {aval.shape}"
+        )
     if aval.dtype != np.uint32:
-        raise TypeError(f"the data of a key is uint32[..., 2], got dtype {aval.dtype.name}")
-    return rng.random_wrap(x, impl=_TAG), False
+        raise TypeError(f"the data of a key is uint32[..., {words}], got dtype {aval.dtype.name}")
+    return rng.random_wrap(bits, impl=tag)
 
 
 def _refuse_legacy(name: str) -> None:
@@ -152,13 +165,13 @@ def split(key: Any, num: Any = 2) -> Any:
             f"split accepts a single key, but was given a key array of shape {keys.shape} != (). "
             "Use jax.vmap for batching."
         )
-    out = rng.random_split(keys, shape=canonical_shape(num))
+    out = split_keys(keys, canonical_shape(num))
     return out if typed else rng.random_unwrap(out)
 
 
 def split_into(key: Any, num: int) -> list[Any]:
     """`num` new keys one by one, for samplers that need several."""
-    keys = rng.random_split(key, shape=(num,))
+    keys = split_keys(key, (num,))
     return [pick(keys, k) for k in range(num)]
 
 
@@ -180,7 +193,7 @@ def fold_in(key: Any, data: Any) -> Any:
             f"fold_in accepts a single key, but was given a key array of shape {keys.shape} != (). "
             "Use jax.vmap for batching."
         )
-    out = rng.random_fold_in(keys, _fold_operand(data))
+    out = fold_keys(keys, _fold_operand(data))
     return out if typed else rng.random_unwrap(out)
 
 
@@ -199,7 +212,7 @@ def _fold_operand(data: Any) -> Any:
 
 
 def key_data(keys: Any) -> Any:
-    """The bits of keys: uint32[..., 2].
+    """The bits of keys: uint32[..., 2], or [..., 4] for the generators of four words.
 
     >>> key_data(key(3))
     Array([0, 3], dtype=uint32)
@@ -208,15 +221,17 @@ def key_data(keys: Any) -> Any:
 
 
 def wrap_key_data(key_bits_array: Any, *, impl: Any = None, dtype: Any = None) -> Any:
-    """Keys of the new style from their bits, uint32[..., 2].
+    """Keys of the new style from their bits, uint32 with 2 or 4 words on the last axis.
 
     >>> wrap_key_data(np.array([0, 3], np.uint32)).dtype
     key<fry>
     """
-    _check_impl(impl, dtype)
+    tag = _tag(impl, dtype)
     if is_typed(key_bits_array):
         raise TypeError("wrap_key_data takes uint32 bits, got keys")
-    return many_keys(key_bits_array)[0]
+    if not isinstance(key_bits_array, (Array, np.ndarray)):
+        raise TypeError(f"wrap_key_data takes an array of bits, got {key_bits_array!r}")
+    return _wrapped(key_bits_array, tag)
 
 
 def key_impl(keys: Any) -> str:
@@ -225,8 +240,8 @@ def key_impl(keys: Any) -> str:
     >>> key_impl(key(0))
     'threefry2x32'
     """
-    many_keys(keys)
-    return _IMPL
+    dtype = aval_of(many_keys(keys)[0]).dtype
+    return dtype.impl if isinstance(dtype, KeyDtype) else ""
 
 
 def key_dtype(impl_spec: Any = None) -> Any:
@@ -235,8 +250,7 @@ def key_dtype(impl_spec: Any = None) -> Any:
     >>> key_dtype()
     key<fry>
     """
-    _check_impl(impl_spec)
-    return KEY
+    return KeyDtype(_tag(impl_spec))
 
 
 def clone(key: Any) -> Any:
