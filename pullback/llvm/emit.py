@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -24,6 +24,7 @@ import numpy as np
 from pullback.llvm.emit_scopes import Module, Value
 from pullback.llvm.emit_statements import StatementWriter, turns
 from pullback.llvm.emit_types import register_type
+from pullback.llvm.interrupts import POLL_WORK_NS
 from pullback.loops.expr import Axis, Expr, Load, Local, Read
 from pullback.loops.ir import (
     Address,
@@ -36,6 +37,7 @@ from pullback.loops.ir import (
     If,
     Let,
     Loop,
+    Poll,
     Program,
     Stmt,
     Store,
@@ -61,6 +63,8 @@ INLINED_USES: Final = 12
 WHILE_NS: Final = 1e6
 """A loop of unknown length is taken to be long: other Python threads run meanwhile."""
 CALL_NS: Final = 2000.0
+LONG_NS: Final = 1e7
+"""Loops of more work look for signals, such as that of Ctrl-C."""
 DATA_BYTES: Final = 4096
 """Larger constants are not part of the text."""
 DATA_ALIGNMENT: Final = 64
@@ -296,6 +300,8 @@ class _Main(StatementWriter):
         if self.lanes == 1 and _is_kernel(stmt, self.depth):
             self._kernel_call(stmt)
             return
+        if self.lanes == 1 and _work(stmt) > LONG_NS:
+            stmt = replace(stmt, body=(*stmt.body, _poll(stmt.body)))
         self.depth += 1
         super().loop(stmt)
         self.depth -= 1
@@ -303,7 +309,8 @@ class _Main(StatementWriter):
     def while_(self, stmt: While) -> None:
         """The body of a loop of unknown length."""
         self.depth += 1
-        super().while_(stmt)
+        body = (*stmt.body, _poll((*stmt.before, *stmt.body)))
+        super().while_(replace(stmt, body=body))
         self.depth -= 1
 
     def _kernel_call(self, stmt: Loop) -> None:
@@ -337,6 +344,11 @@ class _Main(StatementWriter):
 
     def _slot(self, k: int) -> str:
         return f"%env.{k}"
+
+
+def _poll(turn: Block) -> Poll:
+    """What ends a turn of a loop that may run long."""
+    return Poll(max(1, int(POLL_WORK_NS / max(block_work(turn), 1.0))))
 
 
 def _is_kernel(stmt: Loop, depth: int) -> bool:

@@ -16,6 +16,7 @@ from pullback.llvm import emit_operations as operations
 from pullback.llvm.emit_memory import MemoryWriter, storage_bytes
 from pullback.llvm.emit_scopes import Instructions, Scope, Value
 from pullback.llvm.emit_types import lanes_type, register_type, storage_type
+from pullback.llvm.interrupts import declare_poll
 from pullback.loops.expr import Affine, Expr, Op
 from pullback.loops.ir import (
     Address,
@@ -29,6 +30,7 @@ from pullback.loops.ir import (
     If,
     Let,
     Loop,
+    Poll,
     Reference,
     Stmt,
     Store,
@@ -440,6 +442,28 @@ class StatementWriter(MemoryWriter):
         self.scope.lines += [f"{failed}:", f"  ret i32 {status}", f"{fine}:"]
         self.scope.label = fine
 
+    def poll(self, stmt: Poll) -> None:
+        """Every so many turns, let signals be handled; the program ends if a handler raises."""
+        declare_poll(self.module)
+        counter, last = self.fresh(), "%poll.last"
+        self.entry += [f"  {counter} = alloca i64", f"  store i64 {stmt.every}, ptr {counter}"]
+        if not self.polls:
+            self.entry += [f"  {last} = alloca i64", f"  store i64 0, ptr {last}"]
+        self.polls = True
+        level = self.scope.level
+        before = self.put(f"load i64, ptr {counter}", level)
+        left = self.put(f"sub i64 {before}, 1", level)
+        self.do(f"store i64 {left}, ptr {counter}")
+        due = self.put(f"icmp eq i64 {left}, 0", level)
+        look, on = self.label("look"), self.label("on")
+        self.do(f"br i1 {due}, label %{look}, label %{on}")
+        self.scope.lines.append(f"{look}:")
+        self.do(f"store i64 {stmt.every}, ptr {counter}")
+        self._leave_unless_zero(self.put(f"call i32 @pb_poll(ptr {last})", level))
+        self.do(f"br label %{on}")
+        self.scope.lines.append(f"{on}:")
+        self.scope.label = on
+
     def _argument(self, arg: Expr | Reference | Address) -> tuple[str, str]:
         if isinstance(arg, Address):
             return "ptr", self._byte_address(arg)
@@ -504,8 +528,9 @@ _WRITERS: Final[dict[type, Any]] = {
     Loop: lambda writer, stmt: writer.loop(stmt),
     Fold: StatementWriter.fold,
     If: StatementWriter.if_,
-    While: StatementWriter.while_,
+    While: lambda writer, stmt: writer.while_(stmt),
     Call: lambda writer, stmt: writer.call(stmt),
     Copy: StatementWriter.copy,
     Swap: StatementWriter.swap,
+    Poll: StatementWriter.poll,
 }

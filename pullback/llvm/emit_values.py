@@ -55,6 +55,8 @@ class ValueWriter:
         self.pointers: dict[Buffer, str] = {}
         self.moving: dict[Buffer, str] = {}
         """Variables with the addresses of buffers that exchange their memory."""
+        self.polls = False
+        """Whether signals are looked for."""
         self.vars: dict[Var, tuple[str, int]] = {}
         self.lanes = 1
         self.vector_axis: Axis | None = None

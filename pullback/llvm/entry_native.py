@@ -340,6 +340,8 @@ class _Try:
         f.label(done)
         with f.when(f.compare("ne", f.load("i32", status), 0)):
             f.call("void", "pb_report", self.table, f.load("i32", status))
+            # The program may have written to arguments that were given away.
+            self.delete_inputs()
             f.goto(self.cleanup)
         _write_report(m)
 

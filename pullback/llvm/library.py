@@ -23,7 +23,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from pullback.llvm import gemm, pool
+from pullback.llvm import gemm, interrupts, pool
 
 __all__ = ["address", "has", "set_num_threads", "signature"]
 
@@ -41,7 +41,7 @@ def address(name: str) -> int:
     >>> address("dgemm") != 0 and address("gammaln") != 0 and address("cos") != 0
     True
     """
-    for find in (_kernel, _special, _linear_algebra, _c_library):
+    for find in (_kernel, interrupts.address, _special, _linear_algebra, _c_library):
         found = find(name)
         if found:
             return found

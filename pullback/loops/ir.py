@@ -11,6 +11,7 @@
             | Call(symbol, args, result)               a C function
             | Copy(target, source, count)              contiguous elements
             | Swap(first, second)                      two buffers exchange their memory
+            | Poll(every)                              each so many times, look for signals
     Address   buffer + offset
     Expr      see loops/expr.py; none is an `At` any more
 
@@ -45,6 +46,7 @@ __all__ = [
     "If",
     "Let",
     "Loop",
+    "Poll",
     "Program",
     "Stmt",
     "Store",
@@ -222,7 +224,16 @@ class Swap:
     second: Buffer
 
 
-Stmt: TypeAlias = "Let | Declare | Assign | Store | Loop | Fold | If | While | Call | Copy | Swap"
+@dataclass(frozen=True, slots=True, eq=False)
+class Poll:
+    """Put at the end of loops that may run long, when they are emitted."""
+
+    every: int
+
+
+Stmt: TypeAlias = (
+    "Let | Declare | Assign | Store | Loop | Fold | If | While | Call | Copy | Swap | Poll"
+)
 Block: TypeAlias = "tuple[Stmt, ...]"
 
 

@@ -26,10 +26,10 @@ from pullback.control import refs_discharge
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray
 from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, Literal
-from pullback.errors import LoweringError
+from pullback.errors import JaxRuntimeError, LoweringError
 from pullback.lazy import LazyModule
 from pullback.llvm import jit as native
-from pullback.llvm import library, pool
+from pullback.llvm import interrupts, library, pool
 from pullback.llvm.entry import (
     EntrySpec,
     FastCallable,
@@ -202,8 +202,10 @@ class Executable:
         )
 
     def _on_error(self, status: int) -> None:
+        if status == interrupts.INTERRUPTED:
+            interrupts.raise_interrupt()
         raise_pending()
-        raise RuntimeError(f"the compiled program {self.name} failed with status {status}")
+        raise JaxRuntimeError(f"the compiled program {self.name} failed with status {status}")
 
     def __call__(self, arrays: Sequence[Any]) -> list[ArrayImpl]:
         """Run on arrays of exactly the types it was compiled for."""
