@@ -53,6 +53,10 @@ class JAXTypeError(TypeError):
     """Base of the type errors that concern traced values."""
 
 
+class KeyReuseError(JAXTypeError):
+    """A random key was consumed twice."""
+
+
 class JAXIndexError(IndexError):
     """Base of the index errors that concern traced values."""
 
@@ -67,10 +71,6 @@ class InconclusiveDimensionOperation(Exception):
 
 class TypePromotionError(ValueError):
     """Two dtypes have no common type under the promotion rules in force."""
-
-
-class KeyReuseError(RuntimeError):
-    """A random key was consumed twice."""
 
 
 class ConcretizationTypeError(JAXTypeError):

@@ -155,14 +155,6 @@ def test_grad_without_arguments_and_bad_argnums() -> None:
         pb.grad(lambda x: x, argnums=2)(1.0)
 
 
-def test_missing_gradient_says_what_to_use() -> None:
-    def f(x: Any) -> Any:
-        return lax.while_loop(lambda v: v < 10.0, lambda v: v * 2.0, x)
-
-    with pytest.raises(ValueError, match=r"while_loop.*scan"):
-        pb.grad(f)(1.0)
-
-
 def test_forward_mode_through_custom_vjp() -> None:
     @pb.custom_vjp
     def f(x: Any) -> Any:
