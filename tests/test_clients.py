@@ -83,3 +83,27 @@ def test_zeros_of_the_tangents_of_a_tree() -> None:
     assert zeros["b"].dtype == pb.dtypes.float0
     symbolic = pb.custom_derivatives.zero_from_primal([1.0], symbolic_zeros=True)
     assert symbolic[0].shape == ()
+
+
+def test_branches_that_return_numbers() -> None:
+    f = pb.jit(lambda x: pb.lax.cond(x > 0, lambda: (1, 2.5), lambda: (-1, 0.5)))
+    assert [tuple(map(float, f(x))) for x in (1.0, -1.0)] == [(1, 2.5), (-1, 0.5)]
+    assert f(1.0)[0].dtype == np.int32
+
+
+def test_cond_with_an_operand_for_each_branch() -> None:
+    def f(x: Any) -> Any:
+        return pb.lax.cond(x > 0, x, lambda v: 2 * v, 3 * x, lambda v: v + 1)
+
+    assert [float(pb.jit(f)(x)) for x in (1.0, -1.0)] == [2.0, -2.0]
+    assert float(pb.grad(f)(-1.0)) == 3.0
+
+
+def test_types_say_that_values_are_not_spread() -> None:
+    sharding = pb.typeof(jnp.ones((2, 3))).sharding
+    assert tuple(sharding.spec) == (None, None)
+    assert sharding.mesh.empty
+    key = pb.random.key(0)
+    np.testing.assert_array_equal(
+        pb.random.normal(key, (2, 3), out_sharding=sharding), pb.random.normal(key, (2, 3))
+    )

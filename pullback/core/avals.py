@@ -77,6 +77,11 @@ class ShapedArray(AbstractValue):
         """Number of axes."""
         return len(self.shape)
 
+    @property
+    def sharding(self) -> Any:
+        """How values are spread over the axes of a mesh: not at all."""
+        return sharding_hook[0](len(self.shape))
+
     def update(self, **changes: Any) -> ShapedArray:
         """This aval with some of `shape`, `dtype`, `weak_type` replaced."""
         now = {"shape": self.shape, "dtype": self.dtype, "weak_type": self.weak_type} | changes
@@ -106,6 +111,10 @@ class ShapedArray(AbstractValue):
     def __repr__(self) -> str:
         weak = ", weak_type=True" if self.weak_type else ""
         return f"ShapedArray({self.str_short(short_dtypes=False)}{weak})"
+
+
+sharding_hook: list[Any] = []
+"""Filled by `core.sharding`: the sharding of types with so many axes."""
 
 
 def _intern(shape: tuple[Any, ...], dtype: Any, weak_type: bool) -> ShapedArray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import functools
 import math
 import threading
 from collections import OrderedDict
@@ -17,6 +18,7 @@ from typing import Any, Final, final
 
 import numpy as np
 
+from pullback.core.avals import sharding_hook
 from pullback.core.devices import CPU, Device, devices
 
 __all__ = [
@@ -531,6 +533,11 @@ class NamedSharding(Sharding):
         check_names(mesh, spec)
         self.mesh, self.spec, self.memory_kind = mesh, spec, memory_kind
 
+    def update(self, **changes: Any) -> NamedSharding:
+        """This sharding with some of `mesh`, `spec`, `memory_kind` replaced."""
+        fields = {"mesh": self.mesh, "spec": self.spec, "memory_kind": self.memory_kind} | changes
+        return NamedSharding(fields["mesh"], fields["spec"], memory_kind=fields["memory_kind"])
+
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, NamedSharding) and self.mesh == other.mesh and self.spec == other.spec
@@ -587,3 +594,11 @@ def check_fits(sharding: Sharding, shape: tuple[int, ...], what: str) -> None:
                 f"{what}: axis {axis} of an array of shape {shape} cannot be split into {parts} "
                 f"equal parts, as {sharding.spec} says"
             )
+
+
+@functools.cache
+def _of_types(ndim: int) -> NamedSharding:
+    return NamedSharding(AbstractMesh((), ()), PartitionSpec(*[None] * ndim))
+
+
+sharding_hook.append(_of_types)

@@ -392,7 +392,14 @@ def cond(
     >>> from pullback import lax
     >>> float(lax.cond(True, lambda x: x + 1.0, lambda x: x - 1.0, 3.0))
     4.0
+
+    The older form `cond(pred, true_operand, true_fun, false_operand, false_fun)` gives each
+    function an operand of its own.
     """
+    if not callable(true_fun) and len(operands) == 2 and callable(operands[1]):
+        own = (true_fun, operands[0])
+        true_fun, false_fun = _of_one(0, false_fun), _of_one(1, operands[1])
+        return cond(pred, true_fun, false_fun, own)
     check_callable(true_fun, "cond")
     check_callable(false_fun, "cond")
     operands = _given_operands(operands, operand, "cond")
@@ -409,6 +416,12 @@ def cond(
         pred = elementwise.ne(pred, np.zeros((), aval.dtype))
     index = _with_aval(pred, ShapedArray((), np.int32))
     return _switch(index, [false_fun, true_fun], operands, "cond")
+
+
+def _of_one(i: int, fun: Callable[..., Any]) -> Callable[..., Any]:
+    """`fun` of one of several operands."""
+    check_callable(fun, "cond")
+    return lambda operands: fun(operands[i])
 
 
 def _given_operands(operands: tuple[Any, ...], operand: Any, name: str) -> tuple[Any, ...]:

@@ -45,7 +45,7 @@ class LoopBuilder(NestBuilder):
         return [self._atom(v, env) for v in jaxpr.outvars]
 
     def _atom(self, atom: Any, env: dict[Any, Tensor]) -> Tensor:
-        return self.constant(atom.val) if type(atom) is Literal else env[atom]
+        return self._literal(atom) if type(atom) is Literal else env[atom]
 
     def _equation(self, eqn: Any, env: dict[Any, Tensor]) -> None:
         xs = [self._literal(v) if type(v) is Literal else env[v] for v in eqn.invars]

@@ -114,6 +114,8 @@ class Code:
 _PROGRAM: Final = "pb_program"
 
 cache.connect()
+before_compile: Final[list[Callable[[], None]]] = []
+"""Called before a program is compiled; what raises forbids it."""
 
 
 class _Runner(FastCallable):
@@ -357,6 +359,8 @@ def program_jaxpr(closed: ClosedJaxpr) -> ClosedJaxpr:
 
 def compile_jaxpr(closed: ClosedJaxpr, *, name: str, donated: Sequence[bool] = ()) -> Executable:
     """Compile a jaxpr for arguments of its types; results may take the place of `donated` ones."""
+    for hook in before_compile:
+        hook()
     simple = simplify.simplify(closed)
     specs, computed = _outputs(simple, closed.out_avals)
     needed, params = _needed(simple, computed)

@@ -9,6 +9,9 @@ import blackjax
 import jax
 import jax.numpy as jnp
 import numpy as np
+from blackjax.mcmc.random_walk import normal
+
+jax.config.update("jax_enable_x64", True)  # so that draws do not hang on rounding
 
 MEAN = jnp.array([1.0, -2.0, 0.5])
 FACTOR = jnp.array([[1.0, 0.0, 0.0], [0.8, 0.6, 0.0], [-0.3, 0.2, 0.5]])
@@ -53,10 +56,10 @@ def others() -> dict[str, Any]:
     for name, algorithm in (
         ("hmc", blackjax.hmc(logdensity, 0.2, jnp.ones(3), 5)),
         ("mala", blackjax.mala(logdensity, 0.1)),
-        ("rmh", blackjax.additive_step_random_walk(logdensity, blackjax.mcmc.random_walk.normal(0.5))),
+        ("rmh", blackjax.additive_step_random_walk(logdensity, normal(0.5))),
         ("barker", blackjax.barker_proposal(logdensity, 0.3)),
     ):
-        draws, info = chain(key, algorithm.step, algorithm.init(start), 20)
+        draws, _ = chain(key, algorithm.step, algorithm.init(start), 20)
         results[name] = draws[:6]
     keys = jax.random.split(key, 4)
     kernel = blackjax.hmc(logdensity, 0.2, jnp.ones(3), 5)

@@ -1,4 +1,4 @@
-"""chex: assertions, dataclasses, variants, counts of traces, fake jit and pmap, checks of values."""
+"""chex: assertions, dataclasses, variants, counts of traces, fakes, checks of values."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Variants(chex.TestCase):
     @parameterized.parameters(1.0, -2.0)
     def test_sum(self, scale: float) -> None:
         fn = self.variant(lambda x, y: scale * x + y)
-        self.assertAlmostEqual(float(fn(3.0, 1.0)), scale * 3 + 1)
+        assert abs(float(fn(3.0, 1.0)) - (scale * 3 + 1)) < 1e-6
 
     @chex.variants(with_jit=True, without_jit=True)
     def test_static(self) -> None:

@@ -125,9 +125,7 @@ def events_and_dense() -> dict[str, Any]:
 
 
 def stochastic() -> dict[str, Any]:
-    path = diffrax.VirtualBrownianTree(
-        0.0, 1.0, tol=1e-2, shape=(), key=jax.random.key(3)
-    )
+    path = diffrax.VirtualBrownianTree(0.0, 1.0, tol=1e-2, shape=(), key=jax.random.key(3))
     terms = diffrax.MultiTerm(
         diffrax.ODETerm(lambda t, y, args: 0.2 * y),
         diffrax.ControlTerm(lambda t, y, args: 0.4 * y, path),

@@ -47,9 +47,7 @@ def least_squares() -> dict[str, Any]:
 
     def fit(target: Any, solver: Any, adjoint: Any) -> Any:
         y0 = {"scale": jnp.array(1.0), "rate": jnp.array(0.5), "offset": jnp.array(0.0)}
-        sol = optx.least_squares(
-            residuals, solver, y0, target, adjoint=adjoint, max_steps=100
-        )
+        sol = optx.least_squares(residuals, solver, y0, target, adjoint=adjoint, max_steps=100)
         return jnp.stack([sol.value["scale"], sol.value["rate"], sol.value["offset"]])
 
     results = {}
