@@ -204,7 +204,7 @@ enable_checks: Final = Setting(
     "jax_enable_checks", False, _boolean, "Check our own invariants more often.", False
 )
 debug_key_reuse: Final = Setting(
-    "jax_debug_key_reuse", False, _boolean, "Accepted; keys are not tracked.", False
+    "jax_debug_key_reuse", False, _boolean, "A key that is consumed twice is a KeyReuseError.", False
 )
 enable_custom_prng: Final = Setting(
     "jax_enable_custom_prng", False, _boolean, "`random.PRNGKey` makes keys of the new style.", True
@@ -262,7 +262,7 @@ check_static_indices: Final = Setting(
 )
 executables_bytes: Final = Setting(
     "pullback_executables_bytes",
-    4 << 30,
+    2 << 30,
     _byte_count,
     "How much code, constants and scratch memory of compiled programs is kept for further calls.",
     False,

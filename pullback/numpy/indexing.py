@@ -277,7 +277,7 @@ _CLAMPING: Final = (None, "clip", "promise_in_bounds")
 
 def getitem(x: Any, index: Any) -> Any:
     """`x[index]`."""
-    if type(x) is ArrayImpl and current_trace() is EVAL:
+    if type(x) is ArrayImpl and current_trace() is EVAL and not _is_followed(x):
         found = _eager_basic(x, index)
         if found is not None:
             return found
@@ -285,6 +285,11 @@ def getitem(x: Any, index: Any) -> Any:
         where = numpy_index(plan, clamp=not config.check_indices())
         return take_plan(x, plan) if where is None else _eager_take(x, plan, where)
     return take_plan(x, parse(x.shape, index))
+
+
+def _is_followed(x: ArrayImpl) -> bool:
+    """Whether these are keys whose use is watched, which operations alone do."""
+    return type(x.aval.dtype) is dtypes.KeyDtype and bool(config.debug_key_reuse())
 
 
 def _check_static(plan: Plan) -> None:

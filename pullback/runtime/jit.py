@@ -37,7 +37,7 @@ from pullback.llvm.entry import (
     trim_memory,
 )
 from pullback.llvm.entry_spec import Out
-from pullback.runtime import executables, index_checks, nan_checks, stages
+from pullback.runtime import executables, index_checks, key_reuse, nan_checks, stages
 from pullback.runtime.array import ArrayImpl
 from pullback.runtime.compile import Executable, compile_jaxpr
 from pullback.runtime.dispatch import forget_types, to_array
@@ -220,11 +220,13 @@ class JitFunction(FastCallable):
             return traced.out_tree.unflatten(traced.ref_program(_with_arrays(call.leaves)))
         executable = traced.compiled()
         arrays = [x if type(x) is ArrayImpl else to_array(x) for x in call.leaves]
+        if config.debug_key_reuse():
+            key_reuse.check_program(traced.closed, arrays)
         with monitoring.timed(monitoring.EXECUTE, fun_name=traced.name):
             outs = (traced.checked if index_checks.wanted() else executable)(arrays)
         if nan_checks.wanted():
             nan_checks.check_program(traced.closed, traced.name, arrays, outs)
-        elif not config.ACTIVE and not index_checks.wanted():
+        elif not (config.ACTIVE or index_checks.wanted() or config.debug_key_reuse()):
             self._add_entry(call, traced, executable)
         for i in _deleted(traced, executable, call.leaves):
             call.leaves[i].delete()

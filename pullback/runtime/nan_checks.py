@@ -21,7 +21,7 @@ from pullback.core.jaxpr import ClosedJaxpr, eval_jaxpr
 from pullback.core.primitive import FIRST_ORDER, Primitive
 from pullback.core.source import current_source
 from pullback.core.trace import EVAL, eager
-from pullback.runtime import index_checks
+from pullback.runtime import index_checks, key_reuse
 from pullback.runtime.array import ArrayImpl
 from pullback.runtime.dispatch import evaluate, to_array
 
@@ -54,6 +54,8 @@ def _evaluate_checked(primitive: Primitive, args: Sequence[Any], params: dict[st
         raise RuntimeError(f"{primitive} would be executed, but 'no_execution' is set")
     if index_checks.wanted() and index_checks.applies(primitive, args):
         out = index_checks.evaluate(primitive, args, params)
+    elif config.debug_key_reuse():
+        out = key_reuse.evaluate_followed(evaluate, primitive, args, params)
     else:
         out = evaluate(primitive, args, params)
     if not wanted():
@@ -97,6 +99,7 @@ _WATCHED: Final = (
     config.debug_infs,
     config.no_execution,
     config.check_indices,
+    config.debug_key_reuse,
 )
 
 
