@@ -5,7 +5,7 @@ operations in `operations`; `ad` differentiates with respect to sparse arrays.
 """
 
 from pullback.experimental.sparse.ad import grad, jacfwd, jacobian, jacrev, value_and_grad
-from pullback.experimental.sparse.api import empty, eye, random_bcoo, todense
+from pullback.experimental.sparse.api import empty, eye, random_bcoo
 from pullback.experimental.sparse.base import (
     CuSparseEfficiencyWarning,
     JAXSparse,
@@ -32,6 +32,7 @@ from pullback.experimental.sparse.bcsr import (
     bcsr_sum_duplicates,
     bcsr_todense,
 )
+from pullback.experimental.sparse.dense import todense, todense_p
 from pullback.experimental.sparse.matrices import (
     COO,
     CSC,
@@ -63,6 +64,7 @@ from pullback.experimental.sparse.products import (
     bcoo_dot_general_sampled,
     bcoo_multiply_sparse,
 )
+from pullback.experimental.sparse.transform import SparseTracer, sparsify
 
 __all__ = [
     "BCOO",
@@ -74,6 +76,7 @@ __all__ = [
     "JAXSparse",
     "SparseEfficiencyError",
     "SparseEfficiencyWarning",
+    "SparseTracer",
     "bcoo_broadcast_in_dim",
     "bcoo_concatenate",
     "bcoo_conv_general_dilated",
@@ -117,6 +120,8 @@ __all__ = [
     "jacobian",
     "jacrev",
     "random_bcoo",
+    "sparsify",
     "todense",
+    "todense_p",
     "value_and_grad",
 ]

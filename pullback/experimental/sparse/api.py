@@ -9,26 +9,14 @@ from typing import Any, Final
 
 from pullback import numpy as jnp
 from pullback import random
-from pullback.experimental.sparse.base import JAXSparse
 from pullback.experimental.sparse.bcoo import BCOO
 from pullback.experimental.sparse.bcsr import BCSR
 from pullback.experimental.sparse.matrices import COO, CSC, CSR
 from pullback.transforms.mapping import vmap
 
-__all__ = ["empty", "eye", "random_bcoo", "todense"]
+__all__ = ["empty", "eye", "random_bcoo"]
 
 _FORMATS: Final[dict[str, Any]] = {"bcsr": BCSR, "bcoo": BCOO, "coo": COO, "csr": CSR, "csc": CSC}
-
-
-def todense(arr: Any) -> Any:
-    """The dense array of a sparse one; a dense one as it is.
-
-    >>> import pullback.numpy as jnp
-    >>> todense(eye(2))
-    Array([[1., 0.],
-           [0., 1.]], dtype=float32)
-    """
-    return arr.todense() if isinstance(arr, JAXSparse) else jnp.asarray(arr)
 
 
 def _format(name: str) -> Any:
