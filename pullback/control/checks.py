@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -125,6 +126,8 @@ class Site:
 _sites: weakref.WeakValueDictionary[Any, Site] = weakref.WeakValueDictionary()
 _by_code: weakref.WeakValueDictionary[int, Site] = weakref.WeakValueDictionary()
 """Finds sites of rules that were traced after their program; who traced them keeps them alive."""
+_lately: Final[deque[Site]] = deque(maxlen=4096)
+"""Keeps places alive for a while: a program that is made again has the same codes again."""
 _codes: list[int] = [0]
 _lock: Final = threading.Lock()
 
@@ -142,6 +145,7 @@ def site(category: Category, kind: Any, message: Message, signature: Signature) 
             found.code = _codes[0]
             _codes[0] += 1
             _sites[key] = _by_code[found.code] = found
+            _lately.append(found)
     return found
 
 

@@ -30,14 +30,18 @@ class _Kept:
     forget: Callable[[], Any]
 
 
+DESCRIPTION_BYTES: Final = 48 << 10
+"""What a small program takes beside its code, as measured: pages, jaxpr, tables of calls."""
+
 _kept: Final[OrderedDict[int, _Kept]] = OrderedDict()
 _total: list[int] = [0]
 _lock: Final = threading.RLock()
 
 
 def size_of(executable: Any) -> int:
-    """Bytes of a program: code, constants and scratch memory."""
-    return int(executable.code.nbytes) + sum(int(c.nbytes) for c in executable.constants)
+    """Bytes of a program: code, constants, scratch memory, and what describes it."""
+    constants = sum(int(c.nbytes) for c in executable.constants)
+    return int(executable.code.nbytes) + constants + DESCRIPTION_BYTES
 
 
 def total_bytes() -> int:

@@ -37,7 +37,7 @@ from pullback.llvm.entry import (
     trim_memory,
 )
 from pullback.llvm.entry_spec import Out
-from pullback.runtime import executables, index_checks, key_reuse, nan_checks, stages
+from pullback.runtime import executables, index_checks, key_reuse, nan_checks, programs, stages
 from pullback.runtime.array import ArrayImpl
 from pullback.runtime.compile import Executable, compile_jaxpr
 from pullback.runtime.dispatch import forget_types, to_array
@@ -99,9 +99,11 @@ class Program:
     def forget(self) -> None:
         """Leave the machine code, and the dictionary of the function."""
         self.executable = None
-        programs = None if self.home is None else self.home[0]()
-        if programs is not None and self.home is not None:
-            programs.pop(self.home[1], None)
+        if self.home is not None:
+            where, key = self.home
+            kept = where()
+            if kept is not None:
+                kept.pop(key, None)
 
     @functools.cached_property
     def checked(self) -> index_checks.CheckedProgram:
@@ -398,6 +400,7 @@ def clear_caches() -> None:
         function.clear_cache()
     _by_function.clear()
     executables.forget_all()
+    programs.forget_structures()
     forget_types()
     trim_memory()
 

@@ -1,11 +1,12 @@
 """Programs that the runtime makes for itself: a large eager operation, an eager scan or cond.
 
-Each is a jaxpr of one equation, compiled once per type of operands.
+Each is a jaxpr of one equation, compiled once per structure and type of operands.
 """
 
 from __future__ import annotations
 
 import functools
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -13,15 +14,21 @@ from pullback.control.callbacks import callback_primitives
 from pullback.core.jaxpr import ClosedJaxpr
 from pullback.core.primitive import Primitive
 from pullback.core.trace import EVAL, set_trace
+from pullback.passes import simplify
 from pullback.runtime import executables
 from pullback.runtime.array import ArrayImpl
 from pullback.runtime.compile import Executable, compile_jaxpr
+from pullback.runtime.fingerprint import Uncacheable, fingerprint
 from pullback.transforms.staging import stage
 
-__all__ = ["one_equation", "run_primitive", "worth_compiling"]
+__all__ = ["forget_structures", "one_equation", "run_primitive", "worth_compiling"]
 
 _compiled: Final[dict[Any, Executable]] = {}
-"""What is here is counted, and forgotten, by `runtime.executables`."""
+"""Programs by their structure. What is here is counted, and forgotten, by `runtime.executables`."""
+
+_known: Final[OrderedDict[Any, Any]] = OrderedDict()
+"""The structures of equations met lately: writing one down takes longer than looking it up."""
+_KNOWN_LIMIT: Final = 512
 
 
 def worth_compiling(primitive: Primitive) -> bool:
@@ -43,14 +50,39 @@ def _executable(
 ) -> Executable:
     avals = tuple(x.aval for x in arrays)
     key = (primitive, avals, tuple(map(_hashable, params.items())))
-    found = _compiled.get(key)
+    structure = _known.get(key)
+    closed = None
+    if structure is None:
+        closed = one_equation(primitive, avals, params)
+        structure = _known[key] = _structure(closed, key)
+        if len(_known) > _KNOWN_LIMIT:
+            _known.popitem(last=False)
+    else:
+        _known.move_to_end(key)
+    found = _compiled.get(structure)
     if found is None:
-        found = compile_jaxpr(one_equation(primitive, avals, params), name=primitive.name)
-        _compiled[key] = found
-        executables.keep(found, functools.partial(_compiled.pop, key, None))
+        closed = closed or one_equation(primitive, avals, params)
+        found = _compiled[structure] = compile_jaxpr(closed, name=primitive.name)
+        executables.keep(found, functools.partial(_compiled.pop, structure, None))
     else:
         executables.used(found)
     return found
+
+
+def _structure(closed: ClosedJaxpr, key: Any) -> Any:
+    """What tells a program apart; `key` where it cannot be written down.
+
+    An eager scan whose body is a new function at each call, or the backward program of a jitted
+    function, is another jaxpr each time, but not another program.
+    """
+    simple = simplify.simplify(closed)
+    if simple.consts:
+        return key
+    try:
+        digest = fingerprint(simple.jaxpr)
+    except Uncacheable:
+        return key
+    return digest, tuple(closed.in_avals), tuple(closed.out_avals)
 
 
 def _hashable(item: tuple[str, Any]) -> Any:
@@ -87,3 +119,8 @@ def one_equation(primitive: Primitive, avals: Sequence[Any], params: dict[str, A
 
     with set_trace(EVAL):
         return stage(fun, avals, description=primitive.name)
+
+
+def forget_structures() -> None:
+    """Forget how equations met lately look."""
+    _known.clear()
