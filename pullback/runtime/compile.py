@@ -21,15 +21,15 @@ from typing import Any, Final
 import numpy as np
 
 from pullback import config, monitoring
-from pullback.control.foreign import address_of_symbol
 from pullback.control import refs_discharge
+from pullback.control.foreign import address_of_symbol
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray
 from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, Literal
 from pullback.errors import JaxRuntimeError, LoweringError
 from pullback.lazy import LazyModule
-from pullback.llvm import jit as native
 from pullback.llvm import interrupts, library, pool
+from pullback.llvm import jit as native
 from pullback.llvm.entry import (
     EntrySpec,
     FastCallable,
