@@ -12,7 +12,8 @@ from pullback import lax
 from pullback import numpy as jnp
 from pullback.control.custom_jvp import custom_jvp
 from pullback.core import dtypes
-from pullback.nn.normalization import log_softmax, logsumexp, softmax
+from pullback.nn import normalization
+from pullback.nn.normalization import logsumexp
 from pullback.scipy.integrals import (
     bessel_jn,
     dawsn,
@@ -502,3 +503,21 @@ def i1(x: Any) -> Any:
     """
     x = one("i1", x)
     return lax.exp(lax.abs(x)) * lax.bessel_i1e(x)
+
+
+def softmax(x: Any, /, *, axis: Any = None) -> Any:
+    """exp(x) divided by its sum over `axis`, by default over all elements.
+
+    >>> softmax(jnp.zeros((2, 2))).tolist()
+    [[0.25, 0.25], [0.25, 0.25]]
+    """
+    return normalization.softmax(x, axis)
+
+
+def log_softmax(x: Any, /, *, axis: Any = None) -> Any:
+    """log(softmax(x)) over `axis`, by default over all elements.
+
+    >>> float(jnp.exp(log_softmax(jnp.zeros(4))[0]))
+    0.25
+    """
+    return normalization.log_softmax(x, axis)
