@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
@@ -69,6 +70,16 @@ def test_finite_differences() -> None:
             difference = float(newton(a * (1 + 1e-5)) - newton(a * (1 - 1e-5))) / (2e-5 * a)
             np.testing.assert_allclose(slope, difference, rtol=1e-6)
             np.testing.assert_allclose(slope, 0.5 / np.sqrt(a), rtol=1e-6)
+
+
+def test_the_gradient_of_a_scan_of_jax() -> None:
+    def theirs(x: Any, w: Any) -> Any:
+        body = lambda c, _: (jax.numpy.sin(c @ w) * 1.1 + c, None)  # noqa: E731
+        return jax.lax.scan(body, x, None, length=23)[0].sum()
+
+    expected = jax.jit(jax.grad(theirs, (0, 1)))(X, W)
+    for slots in (2, 5, None):
+        assert_close(gradient_by_slots(slots)(X, W, 23), expected, rtol=2e-3)
 
 
 def test_fori_loop_with_traced_bounds() -> None:

@@ -40,7 +40,7 @@ from tests.transforms.wrappers import (
 
 
 def _has_meaning(chain: Chain) -> bool:
-    """Reverse mode does not pass a while loop, forward mode no custom_vjp; chain[0] is outer."""
+    """In JAX reverse mode does not pass a while loop; forward mode passes no custom_vjp."""
     for k, outer in enumerate(chain):
         inner = chain[k + 1 :]
         if outer in (w_vjp, w_grad, w_custom_vjp) and w_while in inner:
@@ -82,6 +82,47 @@ def test_composition(chain: Chain, function: Any) -> None:
     """Compiled in double precision: value and derivative are JAX's, the derivative a slope."""
     _check_against_jax(chain, function)
     _check_against_differences(chain, function)
+
+
+def _unrolled(sys: System, f: Any) -> Any:
+    """What `w_while` does, without a loop."""
+
+    def g(x: Any) -> Any:
+        v = x
+        for _ in range(3):
+            v = 0.5 * f(v)
+        return v + 3
+
+    return g
+
+
+def _is_reverse_through_while(chain: Chain) -> bool:
+    """What JAX cannot do, and we can."""
+    without = tuple(w for w in chain if w is not w_while)
+    return not _has_meaning(chain) and _has_meaning(without)
+
+
+REVERSED: list[Chain] = [
+    *filter(_is_reverse_through_while, itertools.product(WRAPPERS, repeat=2)),
+    *random.Random(1).sample(
+        [*filter(_is_reverse_through_while, itertools.product(WRAPPERS, repeat=3))], 12
+    ),
+]
+
+
+@pytest.mark.parametrize("chain", REVERSED, ids=_name)
+def test_reverse_mode_through_while(chain: Chain) -> None:
+    """As if the loop had been written out."""
+    system = System(pullback)
+    function = FUNCTIONS[len(_name(chain)) % len(FUNCTIONS)]
+    unrolled = tuple(_unrolled if w is w_while else w for w in chain)
+    ours = derivative(system, chain, compose(system, chain, function), through_while=True)
+    expected = derivative(system, unrolled, compose(system, unrolled, function))
+    assert ours is not None
+    assert expected is not None
+    x = pullback.numpy.asarray(X)
+    for a, b in zip(pullback.jit(ours)(x), expected(x), strict=True):
+        _close(a, b, 1e-9)
 
 
 def _check_against_jax(chain: Chain, function: Any) -> None:

@@ -258,11 +258,14 @@ def compose(sys: System, chain: Chain, function: Any) -> Fun:
     return f
 
 
-def derivative(sys: System, chain: Chain, f: Fun) -> Fun | None:
-    """f(x) and its derivative along DIRECTION, or its pullback of DIRECTION; None has neither."""
+def derivative(sys: System, chain: Chain, f: Fun, *, through_while: bool = False) -> Fun | None:
+    """f(x) and its derivative along DIRECTION, or its pullback of DIRECTION.
+
+    None in JAX for a pullback through a while loop.
+    """
     if w_custom_vjp not in chain:
         return lambda x: sys.jvp(f, (x,), (sys.numpy.asarray(DIRECTION),))
-    if w_while in chain:
+    if w_while in chain and not through_while:
         return None
 
     def back(x: Any) -> Any:
