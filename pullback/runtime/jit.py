@@ -108,7 +108,9 @@ class Program:
     @functools.cached_property
     def checked(self) -> index_checks.CheckedProgram:
         """The machine code that looks at indices."""
-        return index_checks.CheckedProgram(self.closed, self.name)
+        made = index_checks.CheckedProgram(self.closed, self.name)
+        executables.keep(made.executable, *_weakly(self))
+        return made
 
     def loaded(self) -> Executable | RefProgram:
         """What runs the machine code."""
@@ -122,7 +124,9 @@ class Program:
     @functools.cached_property
     def ref_program(self) -> RefProgram:
         """The machine code, and how it reads and writes references."""
-        return RefProgram(self.closed, name=self.name)
+        made = RefProgram(self.closed, name=self.name)
+        executables.keep(made.executable, *_weakly(self))
+        return made
 
     @functools.cached_property
     def call_jaxpr(self) -> tuple[ClosedJaxpr, list[Any]]:
