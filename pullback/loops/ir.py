@@ -90,10 +90,14 @@ class Buffer:
 
     def root(self) -> Buffer:
         """The buffer whose memory this is."""
+        root = self
+        while root.alias is not None:
+            root = root.alias
         buffer = self
-        while buffer.alias is not None:
-            buffer = buffer.alias
-        return buffer
+        while buffer.alias is not None:  # the way is short from now on
+            buffer.alias, buffer = root, buffer.alias
+        root.alias = None
+        return root
 
 
 @dataclass(eq=False, slots=True)

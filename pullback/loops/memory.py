@@ -16,8 +16,11 @@ contains all of these.
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from heapq import heappop, heappush
 from typing import Final
 
 from pullback.loops.expr import Affine, Load, Local, Op
@@ -121,13 +124,45 @@ def _own_buffers(stmt: Stmt) -> Iterator[Buffer]:
         yield from (a.buffer.root() for a in stmt.args if isinstance(a, Address))
 
 
-@dataclass(slots=True)
 class _Uses:
-    """What the statements of one block touch."""
+    """Which statements of one block read and write a buffer, by ascending number."""
 
-    reads: list[set[Buffer]]
-    writes: list[set[Buffer]]
-    counts: dict[Buffer, int]
+    def __init__(self, stmts: Sequence[Stmt]) -> None:
+        self.reads: dict[Buffer, list[int]] = {}
+        self.writes: dict[Buffer, list[int]] = {}
+        self.touches: dict[Buffer, list[int]] = {}
+        self.counts: dict[Buffer, int] = {}
+        for k, stmt in enumerate(stmts):
+            reads, writes = accesses(stmt)
+            for table, found in (
+                (self.reads, reads),
+                (self.writes, writes),
+                (self.touches, reads | writes),
+            ):
+                for buffer in found:
+                    table.setdefault(buffer, []).append(k)
+        for stmt in _walk(tuple(stmts)):
+            for buffer in _own_buffers(stmt):
+                self.counts[buffer] = self.counts.get(buffer, 0) + 1
+
+    def merge(self, source: Buffer, target: Buffer) -> None:
+        """What touches the source touches the target."""
+        for table in (self.reads, self.writes, self.touches):
+            table[target] = _merged(table.get(target, []), table.pop(source, []))
+        self.counts[target] = self.counts.get(target, 0) + self.counts.pop(source, 0)
+
+
+def _merged(left: list[int], right: list[int]) -> list[int]:
+    if left and right and left[-1] < right[0]:
+        left.extend(right)
+        return left
+    return sorted({*left, *right})
+
+
+def _has_between(numbers: Sequence[int], low: int, high: int) -> bool:
+    """Whether one of the ascending numbers is in [low, high)."""
+    at = bisect_left(numbers, low)
+    return at < len(numbers) and numbers[at] < high
 
 
 class _Sharing:
@@ -135,17 +170,17 @@ class _Sharing:
 
     def __init__(self, counts: dict[Buffer, int], registers: Sequence[Buffer]) -> None:
         self.counts = counts
-        self.registers = registers
+        self.registers = {b.root() for b in registers}
         self.swapped: set[Buffer] = set()
 
     def block(self, block: Block) -> Block:
         stmts = [self._inner(s) for s in block]
         if not any(isinstance(s, Copy) for s in stmts):
             return tuple(stmts)
-        uses = self._uses(stmts)
+        uses = _Uses(stmts)
         for k, stmt in enumerate(stmts):
-            if isinstance(stmt, Copy) and self._unite(stmts, k, stmt, uses):
-                uses = self._uses(stmts)
+            if isinstance(stmt, Copy):
+                self._unite(stmts, k, stmt, uses)
         return tuple(s for s in stmts if not self._dropped(s))
 
     def _dropped(self, stmt: Stmt) -> bool:
@@ -170,7 +205,7 @@ class _Sharing:
         if not any(isinstance(s, Copy) for s in body):
             return body
         stmts = list(body)
-        uses = self._uses(stmts)
+        uses = _Uses(stmts)
         for k, stmt in enumerate(stmts):
             if isinstance(stmt, Copy) and self._swaps(k, stmt, uses):
                 carry, new = stmt.target.buffer.root(), stmt.source.buffer.root()
@@ -185,23 +220,14 @@ class _Sharing:
             return False
         return carry is not new and carry.dtype == new.dtype and self._dies(new, k, uses)
 
-    def _uses(self, stmts: Sequence[Stmt]) -> _Uses:
-        pairs = [accesses(s) for s in stmts]
-        counts: dict[Buffer, int] = {}
-        for stmt in _walk(tuple(stmts)):
-            for buffer in _own_buffers(stmt):
-                counts[buffer] = counts.get(buffer, 0) + 1
-        return _Uses([p[0] for p in pairs], [p[1] for p in pairs], counts)
-
-    def _unite(self, stmts: list[Stmt], k: int, copy: Copy, uses: _Uses) -> bool:
+    def _unite(self, stmts: list[Stmt], k: int, copy: Copy, uses: _Uses) -> None:
         target, source = copy.target.buffer.root(), copy.source.buffer.root()
         if target is source or not _whole(copy):
-            return False
-        if self._dies(source, k, uses) and self._born(target, k, uses):
-            return self._merge(source, target)
-        if self._born_here(source, uses) and self._updates(stmts, k, target, source, uses):
-            return self._merge(source, target)
-        return False
+            return
+        if (self._dies(source, k, uses) and self._born(target, k, uses)) or (
+            self._local(source, uses) and self._updates(stmts, k, target, source, uses)
+        ):
+            self._merge(source, target, uses)
 
     def _local(self, buffer: Buffer, uses: _Uses) -> bool:
         """Whether a buffer is touched in this block alone."""
@@ -209,10 +235,7 @@ class _Sharing:
 
     def _dies(self, source: Buffer, k: int, uses: _Uses) -> bool:
         """Whether the source is a temporary of this block that nothing touches after the copy."""
-        later = range(k + 1, len(uses.reads))
-        return self._local(source, uses) and not any(
-            source in uses.reads[j] or source in uses.writes[j] for j in later
-        )
+        return self._local(source, uses) and uses.touches[source][-1] <= k
 
     def _born(self, target: Buffer, k: int, uses: _Uses) -> bool:
         """Whether nothing touches the target before the copy, and all of it is in this block."""
@@ -220,42 +243,39 @@ class _Sharing:
             return False
         if target.kind not in ("temp", "out"):
             return False
-        return not any(target in uses.reads[j] or target in uses.writes[j] for j in range(k))
-
-    def _born_here(self, source: Buffer, uses: _Uses) -> bool:
-        return self._local(source, uses)
+        return uses.touches[target][0] >= k
 
     def _updates(self, stmts: list[Stmt], k: int, carry: Buffer, new: Buffer, uses: _Uses) -> bool:
         """Whether `new`, copied to `carry` at k, can be computed in the carry's own memory."""
         if carry.kind not in ("temp", "out"):
             return False
-        touched = [j for j in range(len(stmts)) if new in uses.reads[j] or new in uses.writes[j]]
-        first, last = touched[0], touched[-1]
+        first, last = uses.touches[new][0], uses.touches[new][-1]
         if last != k:
             return False
-        for j in range(first + 1, k):
-            if carry in uses.reads[j] or carry in uses.writes[j]:
-                return False
-        if carry in uses.writes[first]:
+        if _has_between(uses.touches[carry], first + 1, k):
             return False
-        if carry in uses.reads[first]:
+        if _has_between(uses.writes[carry], first, first + 1):
+            return False
+        if _has_between(uses.reads.get(carry, ()), first, first + 1):
             made = in_place(stmts[first], carry, new)
             if made is None:
                 return False
             stmts[first] = made
         return True
 
-    def _merge(self, source: Buffer, target: Buffer) -> bool:
+    def _merge(self, source: Buffer, target: Buffer, uses: _Uses) -> None:
         """Let the memory of `source` be that of `target`, unless one is not ours to exchange."""
-        if target.kind == "out" and any(b.root() is source for b in self.registers):
-            return False
+        if target.kind == "out" and source in self.registers:
+            return
         if source in self.swapped:
             if target.kind != "temp":
-                return False
+                return
             self.swapped.add(target)
+        if source in self.registers:
+            self.registers.add(target)
         source.alias = target
+        uses.merge(source, target)
         self.counts[target] = self.counts.get(target, 0) + self.counts.get(source, 0)
-        return True
 
 
 def _whole(copy: Copy) -> bool:
@@ -372,12 +392,16 @@ def _lifetimes(body: Block) -> dict[Buffer, tuple[int, int]]:
 
 def _live_together(body: Block, spans: dict[Buffer, tuple[int, int]]) -> None:
     """Buffers that exchange their memory both live as long as one of them."""
-    pairs = [(s.first.root(), s.second.root()) for s in _walk(body) if isinstance(s, Swap)]
-    for _ in pairs:
-        for pair in pairs:
-            first = min(spans[b][0] for b in pair)
-            last = max(spans[b][1] for b in pair)
-            spans.update((b, (first, last)) for b in pair)
+    together: dict[Buffer, set[Buffer]] = {}
+    for s in _walk(body):
+        if isinstance(s, Swap):
+            pair = (s.first.root(), s.second.root())
+            both = set().union(*(together.get(b, {b}) for b in pair))
+            together.update(dict.fromkeys(both, both))
+    for both in {id(both): both for both in together.values()}.values():
+        first = min(spans[b][0] for b in both)
+        last = max(spans[b][1] for b in both)
+        spans.update((b, (first, last)) for b in both)
 
 
 def _visit(block: Block, lives: _Lifetimes) -> dict[Buffer, int]:
@@ -412,24 +436,33 @@ def _visit(block: Block, lives: _Lifetimes) -> dict[Buffer, int]:
 def _assign(spans: dict[Buffer, tuple[int, int]]) -> int:
     """First-fit offsets by time of birth; the size of the arena."""
     order = sorted(spans, key=lambda b: (spans[b][0], -b.nbytes))
-    live: list[tuple[int, int, int]] = []  # offset, end of memory, end of life
+    live: list[tuple[int, int, int]] = []  # a heap of end of life, offset, end of memory
+    gaps: list[tuple[float, float]] = [(0, math.inf)]  # free memory in order, no two adjacent
     top = 0
     for buffer in order:
         start, last = spans[buffer]
-        live = [x for x in live if x[2] >= start]
+        while live and live[0][0] < start:
+            _free(gaps, *heappop(live)[1:])
         size = -(-max(buffer.nbytes, 1) // ALIGNMENT) * ALIGNMENT
-        offset = _first_gap(live, size)
-        buffer.offset = offset
-        live.append((offset, offset + size, last))
-        live.sort()
-        top = max(top, offset + size)
+        buffer.offset = _take(gaps, size)
+        heappush(live, (last, buffer.offset, buffer.offset + size))
+        top = max(top, buffer.offset + size)
     return top
 
 
-def _first_gap(live: Sequence[tuple[int, int, int]], size: int) -> int:
-    at = 0
-    for offset, end, _ in live:
-        if offset - at >= size:
-            return at
-        at = max(at, end)
-    return at
+def _take(gaps: list[tuple[float, float]], size: int) -> int:
+    """The start of the first gap of this size, which is taken."""
+    k = next(k for k, (start, end) in enumerate(gaps) if end - start >= size)
+    start, end = gaps[k]
+    gaps[k : k + 1] = [(start + size, end)] if start + size < end else []
+    return int(start)
+
+
+def _free(gaps: list[tuple[float, float]], start: float, end: float) -> None:
+    k = bisect_left(gaps, (start, end))
+    low, high = k, k
+    if k < len(gaps) and gaps[k][0] == end:
+        high, end = k + 1, gaps[k][1]
+    if k > 0 and gaps[k - 1][1] == start:
+        low, start = k - 1, gaps[k - 1][0]
+    gaps[low:high] = [(start, end)]
