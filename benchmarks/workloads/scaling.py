@@ -43,7 +43,7 @@ def _nested(n: int) -> Workload:
     def nested(x: Any) -> Any:
         inner = jax.jit(lambda x, k: jnp.cos(x) * k + 0.5)
         for i in range(n):
-            x = inner(x, 1.0 + i / n)
+            x = inner(x, 0.5 + 0.4 * i / n)
         return x
 
     nested.__name__ = f"nested_jit_{n}"
