@@ -53,6 +53,7 @@ from pullback.core.sharding import (
     set_mesh,
 )
 from pullback.core.sharding import PartitionSpec as P
+from pullback.runtime import logs as _logs  # noqa: F401  (watches its settings)
 from pullback.runtime.array import Shard
 from pullback.runtime.jit import clear_caches, jit
 from pullback.runtime.placement import (

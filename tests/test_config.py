@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -217,3 +218,28 @@ def test_every_setting_of_jax_is_known() -> None:
         names = [row[0] for row in csv.reader(file, delimiter="\t")]
     assert len(names) > 100
     assert [n for n in names if n not in config.values] == []
+
+
+def _bad_rule() -> Any:
+    f = pb.custom_vjp(lambda x: x * 2)
+    f.defvjp(lambda x: (f(x), None), lambda _, ct: (jnp.ones(5),))
+    return lambda x: f(x).sum()
+
+
+def test_cotangents_of_users_rules_are_checked(setting: Any) -> None:
+    with pytest.raises(ValueError, match=r"f32\[5\] for an argument of shape \(3,\)"):
+        pb.grad(_bad_rule())(jnp.ones(3))
+    setting("jax_disable_bwd_checks", True)
+    assert pb.grad(_bad_rule())(jnp.ones(3)).shape == (5,)
+
+
+def test_loggers(setting: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    logger = logging.getLogger("pullback.examples")
+    setting("jax_logging_level", "ERROR")
+    assert logger.getEffectiveLevel() == logging.ERROR
+    setting("jax_debug_log_modules", "jax.examples")
+    logger.debug("a detail")
+    assert "a detail" in capsys.readouterr().err
+    setting("jax_debug_log_modules", "")
+    logger.debug("another")
+    assert "another" not in capsys.readouterr().err

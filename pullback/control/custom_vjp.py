@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pullback import tree
+from pullback import config, tree
 from pullback.control.custom import (
     CustomFunction,
     Rule,
@@ -360,11 +360,13 @@ class _VjpRules:
         self.full = [x if i in self.positions else None for i, x in enumerate(full)]
         self.in_tree, self.out_tree = in_tree, out_tree
         self.residual_tree: Any = None
+        self.in_shapes: list[tuple[int, ...]] = []
 
     def fwd(self, *operands: Any) -> list[Any]:
         """Results followed by residuals; with symbolic zeros, flags follow the operands."""
         n_leaves = self.in_tree.num_leaves
         leaves, perturbed = operands[:n_leaves], operands[n_leaves:]
+        self.in_shapes = [aval_of(x).shape for x in leaves]
         if perturbed:
             leaves = tuple(map(CustomVJPPrimal, leaves, perturbed))
         diff, _ = self.in_tree.unflatten(wrapped(leaves))
@@ -407,4 +409,19 @@ class _VjpRules:
                 f"{n_args} cotangents, one for each differentiated argument, got {cts!r}"
             )
         flat = tree.flatten_axes(f"cotangents of {where}", self.in_tree.children()[0], cts)
-        return [None if isinstance(ct, SymbolicZero) else ct for ct in flat]
+        flat = [None if isinstance(ct, SymbolicZero) else ct for ct in flat]
+        if not config.disable_bwd_checks():
+            self._check_cotangents(flat, where)
+        return flat
+
+    def _check_cotangents(self, cts: Sequence[Any], where: str) -> None:
+        for k, (ct, shape) in enumerate(zip(cts, self.in_shapes, strict=True)):
+            if ct is None:
+                continue
+            aval = aval_of(ct)
+            if aval.dtype != dtypes.float0 and aval.shape != shape:
+                raise ValueError(
+                    f"the backward rule of the custom_vjp function {where} must return cotangents "
+                    f"of the shapes of its arguments, but number {k} is {aval.str_short()} for an "
+                    f"argument of shape {shape}"
+                )

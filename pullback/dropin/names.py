@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-OBJECTS: Final = frozenset(["jax.checkpoint_policies", "jax.config", "jax.memory"])
+OBJECTS: Final = frozenset(
+    ["jax.ad_checkpoint.checkpoint_policies", "jax.checkpoint_policies", "jax.config", "jax.memory"]
+)
 """Objects there that may be modules here."""
 
 _TEXT = """

@@ -1,0 +1,1 @@
+"""The namespace `jax.experimental.compilation_cache`."""
