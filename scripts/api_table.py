@@ -6,7 +6,8 @@
     python scripts/api_table.py --import F  take a new list of names from F (module, name, kind,
                                             signature, separated by tabs)
 
-`docs/api/names.tsv` is the list, `docs/api/notes.tsv` says what is known to be missing.  A name is
+`docs/api/names.tsv` is the list, `docs/api/notes.tsv` says what is known to be missing, by name or
+by module (`=`: that the parameters differ).  A name is
 complete if it is there and, where it can be called, takes the same parameters: names, kinds and
 defaults. A name that is absent, or whose parameters differ, needs a line in the notes.
 """
@@ -35,8 +36,18 @@ TABLE: Final = ROOT / "docs" / "api.md"
 
 _INTERNAL: Final = {
     "jax.Array",
+    "jax.Ref",
     "jax.core.Trace",
+    "jax.debug.DebugEffect",
+    "jax.debug.OrderedDebugEffect",
+    "jax.experimental.checkify.Error",
+    "jax.experimental.sparse.SparseTracer",
+    "jax.interpreters.ad.JVPTrace",
+    "jax.interpreters.mlir.LoweringRuleContext",
+    "jax.interpreters.partial_eval.DynamicJaxprTracer",
+    "jax.interpreters.partial_eval.JaxprTracer",
     "jax.numpy.ndarray",
+    "jax.ref.Ref",
     "jax.stages.ArgInfo",
     "jax.stages.Compiled",
     "jax.stages.Lowered",
@@ -154,8 +165,18 @@ class _Shown:
 
 
 def same_signature(theirs: str, ours: str) -> bool:
-    """Whether two plain signatures agree; a default without a literal agrees with any default."""
+    """Whether two plain signatures agree; a default without a literal agrees with any default.
+
+    Ours may have more parameters by keyword, with defaults.
+    """
     left, right = list(split_parameters(theirs)), list(split_parameters(ours))
+    if "*" not in left and "*" in right:
+        left.append("*")
+    names = {p.partition("=")[0] for p in left}
+    more = {p for p in right if "=" in p and p.partition("=")[0] not in names}
+    if "*" in right:
+        more &= set(right[right.index("*") :])
+        right = [p for p in right if p not in more]
     return len(left) == len(right) and all(map(_same_parameter, left, right))
 
 
@@ -210,15 +231,18 @@ def read_notes() -> dict[str, str]:
 
 def _find(name: Name) -> tuple[bool, Any]:
     try:
-        module = importlib.import_module(name.module)
-    except ModuleNotFoundError:
+        return True, getattr(_namespace(name.module), name.name)
+    except (AttributeError, ImportError):
         return False, None
-    except ImportError:
-        return False, None
+
+
+def _namespace(path: str) -> Any:
+    """A module, or an object that stands for one."""
     try:
-        return True, getattr(module, name.name)
-    except AttributeError:
-        return False, None
+        return importlib.import_module(path)
+    except ModuleNotFoundError:
+        parent, _, last = path.rpartition(".")
+        return getattr(importlib.import_module(parent), last)
 
 
 def _difference(name: Name, value: Any) -> str:
@@ -244,8 +268,8 @@ def entry_of(name: Name, notes: dict[str, str]) -> Entry:
     if not found:
         return Entry(name, "absent", note or notes.get(name.module, ""))
     difference = _difference(name, value)
-    if difference or note:
-        return Entry(name, "partial", note or difference)
+    if difference or note not in ("", "="):
+        return Entry(name, "partial", difference if note in ("", "=") else note)
     return Entry(name, "complete", "")
 
 
@@ -258,8 +282,9 @@ def problems(entries: Iterable[Entry], notes: dict[str, str]) -> list[str]:
         if (e.status == "absent" and not e.note)
         or (e.status == "partial" and e.name.full not in notes)
     ]
-    known = {e.name.full for e in entries} | {e.name.module for e in entries}
-    return found + [f"the note on {full} is about no listed name" for full in notes.keys() - known]
+    useful = {e.name.full for e in entries if e.status != "complete"}
+    useful |= {e.name.module for e in entries if e.status == "absent"}
+    return found + [f"the note on {n} has nothing to say" for n in sorted(notes.keys() - useful)]
 
 
 # --------------------------------------------------------------------------- the table
