@@ -16,6 +16,7 @@ from pullback.lax.structural import broadcast_shapes, canonical_shape
 from pullback.ops import conversion, elementwise, rearrange, sampling, slicing
 from pullback.random.engines import bits_of
 from pullback.random.keys import one_key, split_into
+from pullback.runtime.composites import compiled_when_eager
 
 __all__ = [
     "bernoulli",
@@ -84,6 +85,7 @@ def operand(x: Any, dtype: Any, shape: Sequence[int]) -> Any:
 # --------------------------------------------------------------------------- bits
 
 
+@compiled_when_eager("shape", "dtype", "out_sharding")
 def bits(key: Any, shape: Any = (), dtype: Any = None, *, out_sharding: Any = None) -> Any:
     """Uniform unsigned integers: uint32 (uint64 with 64-bit types) unless `dtype` says otherwise.
 
@@ -107,6 +109,7 @@ def random_bits(key: Any, width: int, shape: tuple[int, ...]) -> Any:
 # --------------------------------------------------------------------------- uniform
 
 
+@compiled_when_eager("shape", "dtype", "out_sharding")
 def uniform(
     key: Any,
     shape: Any = (),
@@ -155,6 +158,7 @@ def _is_number(x: Any, value: float) -> bool:
 # --------------------------------------------------------------------------- randint
 
 
+@compiled_when_eager("shape", "dtype", "out_sharding")
 def randint(
     key: Any,
     shape: Any,
@@ -229,6 +233,7 @@ def _integers(
 # --------------------------------------------------------------------------- coin tosses
 
 
+@compiled_when_eager("shape", "mode", "out_sharding")
 def bernoulli(
     key: Any, p: Any = 0.5, shape: Any = None, mode: str = "low", *, out_sharding: Any = None
 ) -> Any:
@@ -270,6 +275,7 @@ def two_uniforms(key: Any, shape: tuple[int, ...], dtype: Any) -> tuple[Any, Any
     return half(0), half(1)
 
 
+@compiled_when_eager("shape", "dtype", "out_sharding")
 def rademacher(key: Any, shape: Any = (), dtype: Any = None, *, out_sharding: Any = None) -> Any:
     """-1 or 1 with equal probability, of an int or float dtype.
 

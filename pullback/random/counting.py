@@ -21,6 +21,7 @@ from pullback.random.basic import broadcast_parameter, float_dtype, parameter_sh
 from pullback.random.discrete import take
 from pullback.random.engines import split_keys
 from pullback.random.keys import one_key, split_into
+from pullback.runtime.composites import compiled_when_eager
 
 __all__ = ["binomial", "geometric", "multinomial", "poisson"]
 
@@ -47,6 +48,7 @@ def _const(x: Any, value: Any) -> Any:
 # --------------------------------------------------------------------------- geometric
 
 
+@compiled_when_eager("shape", "dtype", "out_sharding")
 def geometric(
     key: Any, p: Any, shape: Any = None, dtype: Any = None, *, out_sharding: Any = None
 ) -> Any:
@@ -68,6 +70,7 @@ def geometric(
 # --------------------------------------------------------------------------- poisson
 
 
+@compiled_when_eager("shape", "dtype", "out_sharding")
 def poisson(
     key: Any, lam: Any, shape: Any = None, dtype: Any = None, *, out_sharding: Any = None
 ) -> Any:
@@ -165,6 +168,7 @@ def _scaled(v: Any, alpha: Any, a: Any, b: Any, u_shifted: Any) -> Any:
 # --------------------------------------------------------------------------- binomial
 
 
+@compiled_when_eager("shape", "dtype")
 def binomial(key: Any, n: Any, p: Any, shape: Any = None, dtype: Any = None) -> Any:
     """How many of `n` coins show heads, each with probability `p`; a float dtype.
 
@@ -299,6 +303,7 @@ def _log_ratio(count: Any, k: Any, m: Any, r: Any) -> Any:
 # --------------------------------------------------------------------------- multinomial
 
 
+@compiled_when_eager("shape", "dtype", "unroll")
 def multinomial(
     key: Any,
     n: Any,

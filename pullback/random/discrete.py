@@ -32,6 +32,7 @@ from pullback.ops.windows import GatherDimensionNumbers, GatherScatterMode
 from pullback.random.basic import randint, random_bits, uniform_of
 from pullback.random.keys import one_key, split_into
 from pullback.random.transformed import gumbel_of
+from pullback.runtime.composites import compiled_when_eager
 
 __all__ = ["categorical", "choice", "permutation"]
 
@@ -105,6 +106,7 @@ def _range(n: int) -> Any:
     return rearrange.iota(dtype=dtypes.default_int(), shape=(n,), dimension=0, sharding=None)
 
 
+@compiled_when_eager("axis")
 def _shuffle(key: Any, x: Any, axis: int) -> Any:
     """`x` sorted by random keys, often enough that equal keys do not bias the result."""
     aval = aval_of(x)
@@ -223,6 +225,7 @@ def _search(ordered: Any, values: Any, n: int) -> Any:
 # --------------------------------------------------------------------------- categorical
 
 
+@compiled_when_eager("axis", "shape", "replace", "mode", "out_sharding")
 def categorical(
     key: Any,
     logits: Any,

@@ -19,6 +19,7 @@ from pullback.random.engines import as_threefry
 from pullback.random.keys import one_key, split_into
 from pullback.random.normals import normal_of
 from pullback.random.transformed import exponential_of
+from pullback.runtime.composites import compiled_when_eager
 
 __all__ = [
     "ball",
@@ -41,6 +42,7 @@ def gamma_of(key: Any, a: Any, shape: tuple[int, ...], dtype: Any, log_space: bo
     )
 
 
+@compiled_when_eager("shape", "dtype", "out_sharding")
 def gamma(
     key: Any, a: Any, shape: Any = None, dtype: Any = None, *, out_sharding: Any = None
 ) -> Any:
@@ -54,6 +56,7 @@ def gamma(
     return gamma_of(one_key("gamma", key), a, shape, found)
 
 
+@compiled_when_eager("shape", "dtype", "out_sharding")
 def loggamma(
     key: Any, a: Any, shape: Any = None, dtype: Any = None, *, out_sharding: Any = None
 ) -> Any:
@@ -67,6 +70,7 @@ def loggamma(
     return gamma_of(one_key("loggamma", key), a, shape, found, log_space=True)
 
 
+@compiled_when_eager("shape", "dtype", "out_sharding")
 def beta(
     key: Any,
     a: Any,
@@ -91,6 +95,7 @@ def beta(
     return e.div(part_a, e.add(part_a, part_b))
 
 
+@compiled_when_eager("shape", "dtype", "out_sharding")
 def dirichlet(
     key: Any, alpha: Any, shape: Any = None, dtype: Any = None, *, out_sharding: Any = None
 ) -> Any:
@@ -125,6 +130,7 @@ def softmax(x: Any, axis: int) -> Any:
     return e.div(powers, spread(reductions.reduce_sum(powers, axes=(axis,), out_sharding=None)))
 
 
+@compiled_when_eager("shape", "dtype", "out_sharding")
 def chisquare(
     key: Any, df: Any, shape: Any = None, dtype: Any = None, *, out_sharding: Any = None
 ) -> Any:
@@ -144,6 +150,7 @@ def _chisquare(key: Any, df: Any, shape: tuple[int, ...], dtype: Any) -> Any:
     return e.mul(e.exp(logs), dtype.type(2))
 
 
+@compiled_when_eager("shape", "dtype", "out_sharding")
 def f(
     key: Any,
     dfnum: Any,
@@ -167,6 +174,7 @@ def f(
     return e.div(e.div(above, dfnum), e.div(below, dfden))
 
 
+@compiled_when_eager("shape", "dtype", "out_sharding")
 def t(key: Any, df: Any, shape: Any = None, dtype: Any = None, *, out_sharding: Any = None) -> Any:
     """Numbers of Student's distribution with `df` degrees of freedom.
 
@@ -181,6 +189,7 @@ def t(key: Any, df: Any, shape: Any = None, dtype: Any = None, *, out_sharding: 
     return e.mul(normal_of(first, shape, found), e.sqrt(e.div(half, g)))
 
 
+@compiled_when_eager("shape", "dtype", "out_sharding")
 def generalized_normal(
     key: Any, p: Any, shape: Any = (), dtype: Any = None, *, out_sharding: Any = None
 ) -> Any:
@@ -197,6 +206,7 @@ def generalized_normal(
     return e.mul(rademacher(second, shape, found), size)
 
 
+@compiled_when_eager("d", "shape", "dtype", "out_sharding")
 def ball(
     key: Any,
     d: int,

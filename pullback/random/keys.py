@@ -20,6 +20,7 @@ from pullback.core.element_types import GENERATORS
 from pullback.lax.structural import canonical_shape
 from pullback.ops import conversion, elementwise, rearrange, rng, slicing
 from pullback.random.engines import fold_keys, seeded, split_keys
+from pullback.runtime.composites import compiled_when_eager
 
 __all__ = [
     "PRNGKey",
@@ -113,7 +114,7 @@ def many_keys(x: Any) -> tuple[Any, bool]:
     """Keys of the new style, and whether they came as such; raises TypeError on anything else."""
     if is_typed(x):
         return x, True
-    if not isinstance(x, (Array, np.ndarray)):
+    if not isinstance(x, (Array, np.ndarray)) or x.shape == ():
         raise TypeError(f"a random key is needed, got {x!r}; jax.random.key(seed) makes one")
     return _wrapped(x, _tag(None)), False
 
@@ -153,6 +154,7 @@ def one_key(name: str, x: Any) -> Any:
     return keys
 
 
+@compiled_when_eager("num")
 def split(key: Any, num: Any = 2) -> Any:
     """`num` (a number or a shape) new keys; the old one should not be used again.
 
@@ -187,6 +189,15 @@ def fold_in(key: Any, data: Any) -> Any:
     >>> fold_in(PRNGKey(0), 1).shape
     (2,)
     """
+    if isinstance(data, (bool, int)):
+        if not 0 <= data < 2**32:
+            raise OverflowError(f"Python integer {data} out of bounds for uint32")
+        data = np.uint32(data)
+    return _folded(key, data)
+
+
+@compiled_when_eager()
+def _folded(key: Any, data: Any) -> Any:
     keys, typed = many_keys(key)
     if keys.shape != ():
         raise TypeError(
@@ -198,10 +209,6 @@ def fold_in(key: Any, data: Any) -> Any:
 
 
 def _fold_operand(data: Any) -> Any:
-    if isinstance(data, (bool, int)):
-        if not 0 <= data < 2**32:
-            raise OverflowError(f"Python integer {data} out of bounds for uint32")
-        return np.uint32(data)
     aval = aval_of(data)
     if aval.shape != ():
         raise TypeError(

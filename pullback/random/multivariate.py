@@ -17,6 +17,7 @@ from pullback.random.basic import broadcast_parameter, float_dtype, parameter_sh
 from pullback.random.discrete import take
 from pullback.random.keys import one_key
 from pullback.random.normals import normal_of
+from pullback.runtime.composites import compiled_when_eager
 
 __all__ = ["multivariate_normal", "orthogonal"]
 
@@ -69,6 +70,7 @@ def _lower_triangle(x: Any) -> Any:
     return e.select_n(e.ge(rows, columns), rearrange.full_like(x, 0), x)
 
 
+@compiled_when_eager("shape", "dtype", "method", "out_sharding")
 def multivariate_normal(
     key: Any,
     mean: Any,
@@ -115,6 +117,7 @@ def _product(factor: Any, z: Any, batch: tuple[int, ...], n: int) -> Any:
     return dot(factor, z, dimension_numbers=(((rank + 1,), (rank,)), (axes, axes)), **params)
 
 
+@compiled_when_eager("n", "shape", "dtype", "m", "out_sharding")
 def orthogonal(
     key: Any,
     n: int,

@@ -20,10 +20,12 @@ from pullback.random.basic import (
     uniform_of,
 )
 from pullback.random.keys import one_key, split_into
+from pullback.runtime.composites import compiled_when_eager
 
 __all__ = ["double_sided_maxwell", "lognormal", "maxwell", "normal", "truncated_normal", "wald"]
 
 
+@compiled_when_eager("shape", "dtype", "out_sharding")
 def normal(key: Any, shape: Any = (), dtype: Any = None, *, out_sharding: Any = None) -> Any:
     """Standard normal numbers; complex ones have independent parts of variance 1/2.
 
@@ -56,6 +58,7 @@ def _complex_normal(key: Any, shape: tuple[int, ...], dtype: Any) -> Any:
     return elementwise.div(whole, dtype.type(part.type(math.sqrt(2))))
 
 
+@compiled_when_eager("shape", "dtype", "out_sharding")
 def truncated_normal(
     key: Any,
     lower: Any,
@@ -86,6 +89,7 @@ def truncated_normal(
     return e.min_(most, e.max_(least, out))
 
 
+@compiled_when_eager("shape", "dtype", "out_sharding")
 def lognormal(
     key: Any,
     sigma: Any = np.float32(1.0),  # noqa: B008 (a NumPy scalar is immutable)
@@ -105,6 +109,7 @@ def lognormal(
     return elementwise.exp(elementwise.mul(z, operand(sigma, found, shape)))
 
 
+@compiled_when_eager("shape", "dtype", "out_sharding")
 def maxwell(key: Any, shape: Any = (), dtype: Any = None, *, out_sharding: Any = None) -> Any:
     """Lengths of three-dimensional standard normal vectors.
 
@@ -118,6 +123,7 @@ def maxwell(key: Any, shape: Any = (), dtype: Any = None, *, out_sharding: Any =
     return elementwise.sqrt(reductions.reduce_sum(squares, axes=(len(shape),), out_sharding=None))
 
 
+@compiled_when_eager("shape", "dtype")
 def double_sided_maxwell(key: Any, loc: Any, scale: Any, shape: Any = (), dtype: Any = None) -> Any:
     """Maxwell numbers with a random sign, scaled and moved.
 
@@ -136,6 +142,7 @@ def double_sided_maxwell(key: Any, loc: Any, scale: Any, shape: Any = (), dtype:
     return e.add(scaled, operand(loc, found, shape))
 
 
+@compiled_when_eager("shape", "dtype", "out_sharding")
 def wald(
     key: Any, mean: Any, shape: Any = None, dtype: Any = None, *, out_sharding: Any = None
 ) -> Any:

@@ -18,6 +18,7 @@ from pullback.random.basic import (
     uniform_of,
 )
 from pullback.random.keys import one_key
+from pullback.runtime.composites import compiled_when_eager
 
 __all__ = [
     "cauchy",
@@ -36,6 +37,7 @@ def _info(dtype: Any) -> Any:
     return dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
 
 
+@compiled_when_eager("shape", "dtype", "out_sharding")
 def exponential(key: Any, shape: Any = (), dtype: Any = None, *, out_sharding: Any = None) -> Any:
     """Numbers with density exp(-x) for x >= 0.
 
@@ -53,6 +55,7 @@ def exponential_of(key: Any, shape: tuple[int, ...], dtype: Any) -> Any:
     return e.neg(e.log1p(e.neg(uniform_of(key, shape, dtype))))
 
 
+@compiled_when_eager("shape", "dtype", "mode", "out_sharding")
 def gumbel(
     key: Any,
     shape: Any = (),
@@ -87,6 +90,7 @@ def gumbel_of(key: Any, shape: tuple[int, ...], dtype: Any, mode: str | None = N
     return e.neg(e.log(e.neg(e.log1p(e.neg(u)))))
 
 
+@compiled_when_eager("shape", "dtype", "out_sharding")
 def laplace(key: Any, shape: Any = (), dtype: Any = None, *, out_sharding: Any = None) -> Any:
     """Numbers with density exp(-|x|) / 2.
 
@@ -100,6 +104,7 @@ def laplace(key: Any, shape: Any = (), dtype: Any = None, *, out_sharding: Any =
     return e.mul(e.sign(u), e.log1p(e.neg(e.abs_(u))))
 
 
+@compiled_when_eager("shape", "dtype", "out_sharding")
 def logistic(key: Any, shape: Any = (), dtype: Any = None, *, out_sharding: Any = None) -> Any:
     """Numbers with distribution function 1 / (1 + exp(-x)).
 
@@ -113,6 +118,7 @@ def logistic(key: Any, shape: Any = (), dtype: Any = None, *, out_sharding: Any 
     return e.sub(e.log(u), e.log1p(e.neg(u)))
 
 
+@compiled_when_eager("shape", "dtype", "out_sharding")
 def cauchy(key: Any, shape: Any = (), dtype: Any = None, *, out_sharding: Any = None) -> Any:
     """Numbers with density 1 / (pi (1 + x^2)).
 
@@ -126,6 +132,7 @@ def cauchy(key: Any, shape: Any = (), dtype: Any = None, *, out_sharding: Any = 
     return e.tan(e.mul(found.type(math.pi), e.sub(u, found.type(0.5))))
 
 
+@compiled_when_eager("shape", "dtype", "out_sharding")
 def pareto(
     key: Any, b: Any, shape: Any = None, dtype: Any = None, *, out_sharding: Any = None
 ) -> Any:
@@ -140,6 +147,7 @@ def pareto(
     return elementwise.exp(elementwise.div(x, operand(b, found, shape)))
 
 
+@compiled_when_eager("shape", "dtype", "out_sharding")
 def rayleigh(
     key: Any, scale: Any, shape: Any = None, dtype: Any = None, *, out_sharding: Any = None
 ) -> Any:
@@ -155,6 +163,7 @@ def rayleigh(
     return e.mul(operand(scale, found, shape), length)
 
 
+@compiled_when_eager("shape", "dtype")
 def weibull_min(
     key: Any, scale: Any, concentration: Any, shape: Any = (), dtype: Any = None
 ) -> Any:
@@ -172,6 +181,7 @@ def weibull_min(
     return e.mul(e.pow_(x, power), operand(scale, found, wide))
 
 
+@compiled_when_eager("shape", "dtype", "out_sharding")
 def triangular(
     key: Any,
     left: Any,

@@ -422,11 +422,15 @@ def _with_arrays(leaves: Sequence[Any]) -> list[Any]:
     return [x if is_concrete_ref(x) else to_array(x) for x in unwrapped(list(leaves))]
 
 
+class UnhashableStatic(ValueError):
+    """A static argument that cannot be compared with those of earlier calls."""
+
+
 def _hashable(fun: Any, value: Any, where: Hashable) -> Any:
     try:
         hash(value)
     except TypeError:
-        raise ValueError(
+        raise UnhashableStatic(
             f"jit of {describe_function(fun)}: the static argument {where!r} is not hashable: "
             f"{value!r} of type {type(value).__name__}. Static arguments are compared to find "
             "compiled programs: use a tuple instead of a list, or pass an array as a normal one."
