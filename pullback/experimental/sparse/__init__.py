@@ -33,6 +33,12 @@ from pullback.experimental.sparse.bcsr import (
     bcsr_todense,
 )
 from pullback.experimental.sparse.dense import todense, todense_p
+from pullback.experimental.sparse.jacobians import (
+    hessian_sparsity,
+    jacobian_sparsity,
+    sparse_hessian,
+    sparse_jacobian,
+)
 from pullback.experimental.sparse.matrices import (
     COO,
     CSC,
@@ -116,10 +122,14 @@ __all__ = [
     "empty",
     "eye",
     "grad",
+    "hessian_sparsity",
     "jacfwd",
     "jacobian",
+    "jacobian_sparsity",
     "jacrev",
     "random_bcoo",
+    "sparse_hessian",
+    "sparse_jacobian",
     "sparsify",
     "todense",
     "todense_p",
