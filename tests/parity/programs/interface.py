@@ -276,7 +276,6 @@ def errors_users_meet(jax: Any) -> Any:
         kind(lambda: jnp.zeros(3).at[0].set(jnp.ones(2))),
         kind(lambda: jax.jit(lambda x: np_asarray(x))(x)),
         kind(lambda: lax.while_loop(lambda s: s, lambda s: s, x)),
-        kind(lambda: jax.grad(lambda x: lax.while_loop(lambda s: s < 3, lambda s: s * 2, x))(1.0)),
         kind(lambda: jnp.linspace(0, 1, 3)(2)),
     ]
 
