@@ -20,7 +20,7 @@ from pullback import tree
 from pullback.core import dtypes
 from pullback.core.array import Array
 from pullback.core.avals import ShapedArray, aval_of
-from pullback.core.effects import Effect
+from pullback.core.effects import CHECK, DEBUG_CHECK
 from pullback.core.primitive import FIRST_ORDER, NO_SAMPLES, NotApplicable, Primitive, Zero
 from pullback.core.source import SourceInfo, current_source
 from pullback.core.trace import EVAL, Tracer, current_trace
@@ -31,7 +31,6 @@ from pullback.transforms.batching import move_batch_axis
 from pullback.transforms.shaping import reshape_to
 
 __all__ = [
-    "CHECK",
     "NO_ERROR",
     "Category",
     "DivisionByZeroError",
@@ -343,8 +342,8 @@ init_error: Final = Error(NO_ERROR, (), (), ())
 
 # --------------------------------------------------------------------------- the primitive
 
-CHECK: Final = Effect("Check", False, False)
 _EFFECTS: Final = frozenset((CHECK,))
+_DEBUG_EFFECTS: Final = frozenset((DEBUG_CHECK,))
 
 
 def _error_of(leaves: Sequence[Any], signatures: Any, sites: Any) -> Error:
@@ -407,7 +406,7 @@ check_primitive: Final = Primitive(
     hlo=NotApplicable("hlo of check", "checkify removes it"),
     samples=NO_SAMPLES,
     multiple_results=True,
-    effects=lambda **_: _EFFECTS,
+    effects=lambda *, debug, **_: _DEBUG_EFFECTS if debug else _EFFECTS,
     literals=False,
 )
 

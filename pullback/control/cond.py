@@ -11,7 +11,7 @@ from pullback.control.jit import open_consts
 from pullback.control.loop_parts import select_lanes
 from pullback.core.avals import aval_of
 from pullback.core.axes import NamedAxisEffect
-from pullback.core.effects import has_io
+from pullback.core.effects import CHECK, DEBUG_CHECK, has_io
 from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, JaxprEqn, Var, eval_jaxpr, subjaxprs
 from pullback.core.primitive import (
     NO_SAMPLES,
@@ -326,6 +326,9 @@ def is_cheap(jaxpr: Jaxpr) -> bool:
     )
 
 
+_CHECKS: Final = frozenset((CHECK, DEBUG_CHECK))
+
+
 def _if_needed(
     number: Any, index: Any, branch: ClosedJaxpr, args: Sequence[Any], batched: Sequence[bool]
 ) -> list[Any]:
@@ -337,7 +340,7 @@ def _if_needed(
     """
 
     def run(index: Any, *args: Any) -> list[Any]:
-        if not branch.effects:
+        if not branch.effects - _CHECKS:
             needed = elementwise.eq(index, number)
             first = reductions.argmax(needed, axes=(0,), index_dtype=np.dtype(np.int32))
             args = tuple(

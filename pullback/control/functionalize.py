@@ -16,7 +16,6 @@ from typing import Any, Final
 from pullback import tree
 from pullback.control.check_rules import can_fail, record_failures
 from pullback.control.checks import (
-    CHECK,
     Category,
     Error,
     FailedCheckError,
@@ -33,9 +32,10 @@ from pullback.control.loop_parts import bind_while
 from pullback.control.remat import bind_remat
 from pullback.control.scan import bind_scan
 from pullback.core.avals import aval_of
+from pullback.core.effects import CHECK, DEBUG_CHECK
 from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, eval_jaxpr, subjaxprs
 from pullback.core.primitive import Zero
-from pullback.core.source import Description, replaying
+from pullback.core.source import MASKED, Description, replaying
 from pullback.core.tracebacks import api_boundary
 from pullback.errors import UnsupportedError
 from pullback.transforms.arguments import FlatFunction, check_callable
@@ -129,11 +129,18 @@ def run(state: State, errors: Categories, closed: ClosedJaxpr, args: Sequence[An
 
 def _apply(state: State, errors: Categories, eqn: JaxprEqn, inputs: Sequence[Any]) -> list[Any]:
     name = eqn.primitive.name
+    if eqn.source_info.marked(MASKED) and _eqn_may_fail(eqn, errors):
+        raise ValueError(
+            f"checkify of vmap of while_loop: {name} is in a loop whose lanes stop at different "
+            "times. Lanes that have stopped go on computing, and would fail for nothing. Map the "
+            "checked function instead: vmap(checkify(f)).\n"
+            f"  At: {eqn.source_info}"
+        )
     if name == "check":
         return _user_check(state, errors, inputs, eqn.params)
     if name in _PROGRAMS and _eqn_may_fail(eqn, errors):
         return _PROGRAMS[name](state, errors, inputs, eqn.params)
-    if CHECK in eqn.effects:
+    if CHECK in eqn.effects or DEBUG_CHECK in eqn.effects:
         raise UnsupportedError(
             f"checkify: there is a check inside {name}, for which there is no rule\n"
             f"  At: {eqn.source_info}"

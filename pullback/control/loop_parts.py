@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from pullback.control.jit import open_consts, split_list
 from pullback.core.jaxpr import ClosedJaxpr, eval_jaxpr
+from pullback.core.source import MASKED, name_scope
 from pullback.ops import elementwise, reductions, structural
 from pullback.ops.kinds import late
 from pullback.transforms.dce import dce_jaxpr, without_effects
@@ -80,7 +81,8 @@ def masked(
     def fun(*args: Any) -> list[Any]:
         consts, before, state, result = split_list(args, n_cond_consts, n_before, n_state)
         (pred,) = eval_jaxpr(cond.jaxpr, cond.consts, *consts, *state)
-        new = eval_jaxpr(step.jaxpr, step.consts, *before, *state, *result)
+        with name_scope(MASKED):
+            new = eval_jaxpr(step.jaxpr, step.consts, *before, *state, *result)
         old = result if n_result else state
         return [select_lanes(pred, n, o) for n, o in zip(new, old, strict=True)]
 

@@ -20,7 +20,7 @@ from pullback.control.loop_parts import (
     without_residuals,
 )
 from pullback.core.avals import aval_of
-from pullback.core.effects import has_io
+from pullback.core.effects import CHECK, has_io
 from pullback.core.jaxpr import ClosedJaxpr, JaxprEqn, eval_jaxpr
 from pullback.core.primitive import (
     NO_SAMPLES,
@@ -275,6 +275,12 @@ def _batch(
             "vmap of while_loop: lanes stop at different times, so that the loop goes on for "
             "finished lanes, and it has an io_callback, which must not run for them. Use lax.map "
             "over the lanes."
+        )
+    if pred_batched[0] and CHECK in cond_jaxpr.effects | body_jaxpr.effects:
+        raise NotImplementedError(
+            "vmap of while_loop: lanes stop at different times, so that the loop goes on for "
+            "finished lanes, and it has a checkify.check, which would fail for nothing there. Map "
+            "the checked function instead: vmap(checkify(f))."
         )
     if not pred_batched[0]:
         outs = bind_while(new_cond, new_body, cond_consts, body_consts, init, **options)

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 __all__ = [
+    "CHECK",
     "CREATED",
     "DEBUG",
+    "DEBUG_CHECK",
     "IO",
     "ORDERED_DEBUG",
     "ORDERED_IO",
@@ -62,6 +64,10 @@ DEBUG: Final = DebugEffect()
 ORDERED_DEBUG: Final = OrderedDebugEffect()
 IO: Final = Effect("IO", False, True)
 ORDERED_IO: Final = Effect("OrderedIO", True, True)
+CHECK: Final = Effect("Check", False, False)
+"""A check of the user's; see `control.checks`."""
+DEBUG_CHECK: Final = Effect("DebugCheck", False, False)
+"""One that only `checkify` makes."""
 
 
 def has_io(effects: Iterable[Any]) -> bool:

@@ -15,6 +15,7 @@ from types import CodeType, FrameType
 from typing import Any, Final
 
 __all__ = [
+    "MASKED",
     "OUTSIDE_ALLOWED",
     "Description",
     "Mark",
@@ -68,6 +69,10 @@ class Mark(str):
 
 OUTSIDE_ALLOWED: Final = Mark("outside allowed")
 """Around operations for which somebody chose what happens to indices out of bounds."""
+
+
+MASKED: Final = Mark("masked")
+"""Around operations that also run for lanes whose results are thrown away."""
 
 
 class NameStack(tuple[str, ...]):

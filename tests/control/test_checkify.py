@@ -263,6 +263,33 @@ def test_one_error_for_each_lane():
     assert error.get().startswith("at mapped index 1, 1: -5.0")
 
 
+def test_lanes_that_do_not_run_do_not_fail():
+    def branch(x):
+        return lax.cond(x > 0, positive, lambda v: v, x)
+
+    x = jnp.array([1.0, -2.0, 4.0])
+    assert found(pb.vmap(branch), x) is None
+    assert found(pb.vmap(lambda v: lax.cond(v > 0, jnp.log, jnp.exp, v)), x) is None
+
+    def loop(x):
+        def body(v):
+            checkify.debug_check(v < 3, "past the end: {v}", v=v)
+            return v + 1
+
+        return lax.while_loop(lambda v: v < 3, body, x)
+
+    error, out = pb.vmap(checkify.checkify(loop))(x)
+    assert (error.get(), out.tolist()) == (None, [3.0, 3.0, 4.0])
+    with pytest.raises(ValueError, match=r"vmap\(checkify\(f\)\)"):
+        checkify.checkify(pb.vmap(loop))(x)
+    assert pb.vmap(loop)(x).tolist() == [3.0, 3.0, 4.0]
+    with pytest.raises(NotImplementedError, match=r"vmap\(checkify\(f\)\)"):
+        pb.vmap(lambda v: lax.while_loop(lambda v: v < 3, lambda v: positive(v) + 1, v))(x)
+    logs = pb.vmap(lambda v: lax.while_loop(lambda v: v < 3, lambda v: v + 1 + 0 * jnp.log(v), v))
+    with pytest.raises(ValueError, match="whose lanes stop at different"):
+        checkify.checkify(logs, errors=checkify.float_checks)(x)
+
+
 # --------------------------------------------------------------------------- without checkify
 
 
