@@ -23,6 +23,8 @@ from pullback.core.primitive import (
     instantiate,
     is_linear,
 )
+from pullback.core.trace import Tracer
+from pullback.ops.barrier import optimization_barrier
 from pullback.ops.gather import gather_slices
 from pullback.ops.kinds import late
 from pullback.ops.rearrange import (
@@ -283,8 +285,13 @@ def _update_jvp(primals: Any, tangents: Any) -> Any:
 
 def _update_transpose(ct: Any, x: Any, update: Any, *indices: Any) -> Any:
     aval = update.aval if is_linear(update) else aval_of(update)
+    ct_update = None
+    if is_linear(update):
+        ct_update = dynamic_slice(ct, *indices, slice_sizes=aval.shape)
+        if any(isinstance(i, Tracer) for i in indices):
+            # Read now: in a loop, what is left of `ct` is then written in place.
+            (ct_update,) = optimization_barrier(ct_update)
     ct_x = dynamic_update_slice(ct, zeros(aval), *indices) if is_linear(x) else None
-    ct_update = dynamic_slice(ct, *indices, slice_sizes=aval.shape) if is_linear(update) else None
     return [ct_x, ct_update, *[None] * len(indices)]
 
 

@@ -25,6 +25,7 @@ from pullback.core.jaxpr import (
 )
 from pullback.core.primitive import FIRST_ORDER
 from pullback.core.refs import has_ref_effects
+from pullback.ops import scatter, slicing, structural
 from pullback.transforms.dce import dce_jaxpr
 
 __all__ = ["simplify"]
@@ -274,9 +275,50 @@ def _passes_through(walk: _Walk, eqn: JaxprEqn, inputs: Sequence[Atom]) -> Atom 
     return inputs[0]
 
 
+def _is_zero(walk: _Walk, x: Atom) -> bool:
+    """Whether an array is known to be zeros."""
+    made = walk.made.get(x)
+    if made is None or made.primitive is not structural.broadcast_in_dim:
+        return False
+    value = made.invars[0]
+    return type(value) is Literal and not _literal_array(value).any()
+
+
+def _sum(walk: _Walk, eqn: JaxprEqn, inputs: Sequence[Atom]) -> Atom | None:
+    """`x` plus an array that is zero but for a part: the part of `x` is updated.
+
+    Such sums come from reads of a part under reverse mode. In a loop that carries `x` the update is
+    made in place, and costs what the part costs.
+    """
+    for x, y in (inputs, inputs[::-1]):
+        made = walk.made.get(y)
+        if made is None or not _same_type(eqn, x) or not _is_zero(walk, made.invars[0]):
+            continue
+        if made.primitive is scatter.scatter_add:
+            return walk.shared(made, [x, *made.invars[1:]])[0]
+        if made.primitive is slicing.dynamic_update_slice:
+            return _part_added(walk, eqn, x, made)
+    return None
+
+
+def _part_added(walk: _Walk, eqn: JaxprEqn, x: Atom, made: JaxprEqn) -> Atom:
+    _, part, *starts = made.invars
+    shape = part.aval.shape
+
+    def new(primitive: Any, like: JaxprEqn, inputs: list[Atom], aval: Any, **params: Any) -> Atom:
+        fresh = like.replace(primitive=primitive, params=params, invars=inputs, outvars=[Var(aval)])
+        return walk.shared(fresh, inputs)[0]
+
+    aval = x.aval.update(shape=shape)
+    now = new(slicing.dynamic_slice, made, [x, *starts], aval, slice_sizes=shape)
+    total = new(eqn.primitive, eqn, [now, part], aval)
+    return walk.shared(made, [x, total, *starts])[0]
+
+
 _Rule = Callable[[_Walk, JaxprEqn, Sequence[Atom]], "Atom | None"]
 
 _RULES: Final[dict[str, _Rule]] = {
+    "add_any": _sum,
     "broadcast_in_dim": _broadcast,
     "convert_element_type": _if_same_type,
     "copy": _passes_through,

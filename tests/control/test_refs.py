@@ -521,9 +521,9 @@ def test_branches(mode: str) -> None:
 
 
 def inside(fun: Any, header: str, *args: Any) -> str:
-    """What the program does in the loop with this header."""
+    """What the program does in the last loop with this header."""
     lines = str(pb.jit(fun).lower(*args).as_text()).split("\n")
-    start = next(i for i, line in enumerate(lines) if header in line)
+    start = max(i for i, line in enumerate(lines) if header in line)
     depth = len(lines[start]) - len(lines[start].lstrip())
     body = []
     for line in lines[start + 1 :]:
@@ -564,6 +564,38 @@ def test_a_loop_writes_in_place() -> None:
     for i in range(1, 400):
         want[i] = want[i - 1] * 0.5 + i
     np.testing.assert_allclose(r[...], want)
+
+
+def test_the_backward_pass_of_a_loop_writes_in_place() -> None:
+    """Cotangents of what is read and written step by step cost what the steps cost."""
+
+    def by_elements(x: Any) -> Any:
+        r = pb.new_ref(jnp.zeros(1000) + x[0])
+
+        def step(_: Any, i: Any) -> Any:
+            r[i] = jnp.sin(r[i - 1]) * x[1]
+            return (), None
+
+        lax.scan(step, (), jnp.arange(1, 400))
+        return r[399] + r[7]
+
+    def by_arrays_of_indices(x: Any) -> Any:
+        r = pb.new_ref(jnp.zeros(1000) + x[0])
+
+        def step(c: Any, i: Any) -> Any:
+            return c + (jnp.sin(r[i]) * x[1]).sum(), None
+
+        where = jnp.arange(800).reshape(400, 2)[:399]
+        return lax.scan(step, 0.0, where)[0]
+
+    x = np.array([0.7, 1.1], np.float32)
+    for f in (by_elements, by_arrays_of_indices):
+        body = inside(pb.grad(f), "in 399", x)
+        assert "[" in body
+        assert not re.search(r"in 1000\b|, 1000$", body, re.MULTILINE), body
+        with pb.enable_x64(True):
+            wide = np.asarray(x, np.float64)
+            np.testing.assert_allclose(pb.jit(pb.grad(f))(wide), slopes(f, x), rtol=1e-5)
 
 
 # --------------------------------------------------------------------------- derivatives
