@@ -72,21 +72,25 @@ _ENUM: Final = "(value, names=None, *, module=None"
 
 def split_parameters(text: str) -> Iterator[str]:
     """The parts of `(a, b=(1, 2), *, c: 'x | y' = None) -> d` between the outer commas."""
-    depth, quote, start = 0, "", 1
+    depth, angles, quote, start = 0, 0, "", 1
     for i, c in enumerate(text):
         if quote:
             quote = "" if c == quote else quote
         elif c in "'\"":
             quote = c
-        elif c in "([{" or (c == "<" and text[i + 1 : i + 2].isalpha()):
+        elif c == "<" and text[i + 1 : i + 2].isalpha():
+            angles += 1
+        elif c == ">" and angles:
+            angles -= 1
+        elif c in "([{":
             depth += 1
-        elif c in ")]}" or (c == ">" and text[i - 1] != "-"):
+        elif c in ")]}":
             depth -= 1
             if depth == 0:
                 if part := text[start:i].strip():
                     yield part
                 return
-        elif c == "," and depth == 1:
+        elif c == "," and depth == 1 and not angles:
             yield text[start:i].strip()
             start = i + 1
 

@@ -159,7 +159,7 @@ class DotsSaveable:
 
     only_if_no_batch_dims: bool
 
-    def __call__(self, prim: Primitive, *_: Any, **params: Any) -> bool:
+    def __call__(self, prim: Primitive, *args: Any, **params: Any) -> bool:
         if prim is registry.get("dot_general"):
             _, (lhs_batch, rhs_batch) = params["dimension_numbers"]
             return not self.only_if_no_batch_dims or not (lhs_batch or rhs_batch)
@@ -176,7 +176,7 @@ class SaveOnlyTheseNames:
 
     saveable_names: frozenset[str]
 
-    def __call__(self, prim: Primitive, *_: Any, **params: Any) -> bool:
+    def __call__(self, prim: Primitive, *args: Any, **params: Any) -> bool:
         return prim is name and params["name"] in self.saveable_names
 
 
@@ -186,7 +186,7 @@ class SaveAnyNamesButThese:
 
     names: frozenset[str]
 
-    def __call__(self, prim: Primitive, *_: Any, **params: Any) -> bool:
+    def __call__(self, prim: Primitive, *args: Any, **params: Any) -> bool:
         return prim is name and params["name"] not in self.names
 
 
@@ -251,7 +251,7 @@ def save_anything_except_these_names(*names_not_to_save: str) -> Policy:
     """
     names = frozenset(names_not_to_save)
 
-    def policy(prim: Primitive, *_: Any, **params: Any) -> bool:
+    def policy(prim: Primitive, *args: Any, **params: Any) -> bool:
         return prim is not name or params["name"] not in names
 
     return policy

@@ -202,6 +202,6 @@ zeros_hook: list[Callable[[Any], Any]] = []
 """Filled by `ops.structural`: makes an array of zeros of an aval under the current trace."""
 
 
-def instantiate(x: Any) -> Any:
+def instantiate(tangent: Any) -> Any:
     """The value of a tangent: a `Zero` becomes an array of zeros."""
-    return zeros_hook[0](x.aval) if type(x) is Zero else x
+    return zeros_hook[0](tangent.aval) if type(tangent) is Zero else tangent

@@ -290,18 +290,18 @@ def is_concrete(x: Any) -> bool:
     return not isinstance(x, Tracer) or x._concrete() is not None
 
 
-def concrete_or_error(force: Any, x: Any, context: str = "") -> Any:
-    """`force(x)` for a concrete `x`; otherwise an error that says why a concrete one is needed."""
-    if isinstance(x, Tracer):
-        value = x._concrete()
+def concrete_or_error(force: Any, val: Any, context: str = "") -> Any:
+    """`force(val)` for a concrete `val`; otherwise an error that says why one is needed."""
+    if isinstance(val, Tracer):
+        value = val._concrete()
         if value is None:
-            check_not_leaked(x)
+            check_not_leaked(val)
             raise ConcretizationTypeError(
-                f"a concrete value is needed but {x.aval} is traced. {context}\n"
-                f"  Traced: {x._trace.description}\n  At:     {current_source()}\n  {_INDEX_HINT}"
+                f"a concrete value is needed but {val.aval} is traced. {context}\n"
+                f"  Traced: {val._trace.description}\n  At:     {current_source()}\n  {_INDEX_HINT}"
             )
-        x = value
-    return x if force is None else force(x)
+        val = value
+    return val if force is None else force(val)
 
 
 avals.register_aval(Tracer, lambda x: x.aval)

@@ -402,14 +402,17 @@ def make_schedule(scalar_or_schedule: Any) -> Schedule:
 # --------------------------------------------------------------------------- gradients, states
 
 
-def l2_norm(tree_: Any) -> Any:
+_leaves = tree.leaves
+
+
+def l2_norm(tree: Any) -> Any:
     """The Euclidean norm of all leaves together.
 
     >>> import pullback.numpy as jnp
     >>> l2_norm((jnp.array([3.0]), jnp.array([4.0])))
     Array(5., dtype=float32)
     """
-    return jnp.sqrt(sum(jnp.vdot(x, x) for x in tree.leaves(tree_)))
+    return jnp.sqrt(sum(jnp.vdot(x, x) for x in _leaves(tree)))
 
 
 def clip_grads(grad_tree: Any, max_norm: Any) -> Any:

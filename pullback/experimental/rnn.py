@@ -241,7 +241,7 @@ def lstm_fwd(
     num_layers: int,
     dropout: float,
     bidirectional: bool,
-    precision: Any = None,
+    precision: Any,
 ) -> tuple[Any, Any]:
     """The results of `lstm`, and what `lstm_bwd` needs."""
 

@@ -36,7 +36,6 @@ __all__ = [
 UndefinedPrimal = Linear
 primitive_jvps: Final = Jvps()
 primitive_transposes: Final = Transposes()
-add_jaxvals: Final = elementwise.add_any
 add_jaxvals_p: Final = elementwise.add_any
 add_tangents = add_cotangents
 instantiate_zeros = instantiate
@@ -52,11 +51,16 @@ def zeros_like_aval(aval: Any) -> Any:
     return instantiate(Zero(aval))
 
 
-def get_primitive_transpose(primitive: Any) -> Callable[..., Any]:
+def add_jaxvals(x: Any, y: Any) -> Any:
+    """The sum of two cotangents."""
+    return add_jaxvals_p.bind(x, y)
+
+
+def get_primitive_transpose(p: Any) -> Callable[..., Any]:
     """The transpose rule of a primitive; NotImplementedError if it has none."""
-    rule = primitive_transposes.get_rule(primitive)
+    rule = primitive_transposes.get_rule(p)
     if rule is None:
-        raise NotImplementedError(f"the primitive {primitive} has no transpose rule")
+        raise NotImplementedError(f"the primitive {p} has no transpose rule")
     return rule
 
 
@@ -126,16 +130,16 @@ def deflinear2(primitive: Any, transpose_rule: Callable[..., Any]) -> None:
     primitive_transposes[primitive] = transpose_rule
 
 
-def defbilinear(primitive: Any, lhs_rule: Callable[..., Any], rhs_rule: Callable[..., Any]) -> None:
+def defbilinear(prim: Any, lhs_rule: Callable[..., Any], rhs_rule: Callable[..., Any]) -> None:
     """A primitive that is linear in each of two operands.
 
     `lhs_rule(cotangent, x, y, **params)` gives the cotangent of the first, `rhs_rule` that of the
     second.
     """
     defjvp(
-        primitive,
-        lambda t, x, y, **params: primitive.bind(t, y, **params),
-        lambda t, x, y, **params: primitive.bind(x, t, **params),
+        prim,
+        lambda t, x, y, **params: prim.bind(t, y, **params),
+        lambda t, x, y, **params: prim.bind(x, t, **params),
     )
 
     def transpose(ct: Any, x: Any, y: Any, **params: Any) -> Any:
@@ -143,4 +147,4 @@ def defbilinear(primitive: Any, lhs_rule: Callable[..., Any], rhs_rule: Callable
             return (Zero(x.aval) if type(ct) is Zero else lhs_rule(ct, x, y, **params)), None
         return None, (Zero(y.aval) if type(ct) is Zero else rhs_rule(ct, x, y, **params))
 
-    primitive_transposes[primitive] = transpose
+    primitive_transposes[prim] = transpose

@@ -42,30 +42,30 @@ def bdim_at_front(x: Any, bdim: int | None, size: int, mesh_axis: Any = None) ->
     return move_batch_axis(x, size, bdim, 0)
 
 
-def defvectorized(primitive: Any) -> None:
+def defvectorized(prim: Any) -> None:
     """The lanes of all operands are on the same axis, and so are those of the result."""
 
     def batch(args: Sequence[Any], dims: Sequence[int | None], **params: Any) -> Any:
-        out = primitive.bind(*args, **params)
+        out = prim.bind(*args, **params)
         dim = dims[0]
-        return out, [dim] * len(out) if primitive.multiple_results else dim
+        return out, [dim] * len(out) if prim.multiple_results else dim
 
-    primitive_batchers[primitive] = batch
+    primitive_batchers[prim] = batch
 
 
-def defbroadcasting(primitive: Any) -> None:
+def defbroadcasting(prim: Any) -> None:
     """An elementwise primitive on operands of equal or no rank."""
 
     def batch(args: Sequence[Any], dims: Sequence[int | None], **params: Any) -> Any:
         size = next(aval_of(x).shape[d] for x, d in zip(args, dims, strict=True) if d is not None)
         moved = [move_batch_axis(x, size, d, 0) for x, d in zip(args, dims, strict=True)]
-        out = primitive.bind(*moved, **params)
-        return out, [0] * len(out) if primitive.multiple_results else 0
+        out = prim.bind(*moved, **params)
+        return out, [0] * len(out) if prim.multiple_results else 0
 
-    primitive_batchers[primitive] = batch
+    primitive_batchers[prim] = batch
 
 
-def defreducer(primitive: Any) -> None:
+def defreducer(prim: Any) -> None:
     """A reduction over the parameter `axes`."""
 
     def batch(
@@ -74,7 +74,7 @@ def defreducer(primitive: Any) -> None:
         (x,), (dim,) = args, dims
         assert dim is not None
         moved = tuple(a + (a >= dim) for a in axes)
-        out = primitive.bind(x, axes=moved, **params)
+        out = prim.bind(x, axes=moved, **params)
         return out, dim - sum(a < dim for a in moved)
 
-    primitive_batchers[primitive] = batch
+    primitive_batchers[prim] = batch
