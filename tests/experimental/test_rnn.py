@@ -49,7 +49,7 @@ def test_results_and_gradients(bidirectional: bool) -> None:
     found = slopes(pb, ours)
     for a, b in zip(found, slopes(real_jax, theirs), strict=True):
         np.testing.assert_allclose(a, b, atol=2e-5)
-    out, residuals = rnn.lstm_fwd(x, h, c, w, lengths, *SIZES, 0.0, bidirectional)
+    out, residuals = rnn.lstm_fwd(x, h, c, w, lengths, *SIZES, 0.0, bidirectional, None)
     grads = (jnp.asarray(ct), jnp.ones_like(h), 2 * out[2])
     back = rnn.lstm_bwd(*SIZES, 0.0, bidirectional, None, residuals, grads)
     for a, b in zip(back, found, strict=False):
