@@ -21,6 +21,7 @@ from pullback.core.source import describe_function
 from pullback.core.trace import is_concrete
 from pullback.core.tracebacks import api_boundary
 from pullback.errors import shapes_text
+from pullback.lax.arithmetic import add
 from pullback.ops import conversion, elementwise
 from pullback.runtime.dispatch import to_array
 from pullback.transforms.arguments import FlatFunction, check_callable, check_operand, function_name
@@ -325,8 +326,9 @@ def fori_loop(
 ) -> Any:
     """Run `val = body_fun(i, val)` for i from `lower` to `upper - 1`; the final value.
 
-    With bounds that are Python numbers it is a `scan`, with traced ones a `while_loop`; reverse
-    mode works through both, and `remat` is passed on. It ends after `max_steps` at the latest.
+    With bounds that are known it is a `scan`, and i is weakly typed as a Python int is; with traced
+    ones it is a `while_loop` and i has their type. Reverse mode works through both, and `remat` is
+    passed on. It ends after `max_steps` at the latest.
 
     >>> from pullback import lax
     >>> int(lax.fori_loop(0, 5, lambda i, total: total + i, 0))
@@ -337,35 +339,35 @@ def fori_loop(
         check_operand(bound, "fori_loop", "bound")
         if aval_of(bound).shape != () or not dtypes.issubdtype(aval_of(bound).dtype, np.integer):
             raise TypeError(f"fori_loop: bounds must be integer scalars, got {aval_of(bound)}")
-    dtype = dtypes.result_type(lower, upper)
     if is_concrete(lower) and is_concrete(upper):
         first, count = int(lower), max(int(upper) - int(lower), 0)
         count = count if max_steps is None else min(count, max_steps)
 
         def step(carry: Any, _: Any) -> Any:
             i, value = carry
-            return (elementwise.add(i, dtype.type(1)), body_fun(i, value)), None
+            return (add(i, 1), body_fun(i, value)), None
 
-        start = dtype.type(first)
         (_, result), _ = scan(
             step,
-            (np.asarray(start), init_val),
+            (to_array(first), init_val),
             None,
             length=count,
             unroll=1 if unroll is None else unroll,
             remat=remat,
         )
         return result
+    dtype = dtypes.result_type(lower, upper)
     lower, upper = (
         x if aval_of(x).dtype == dtype else _with_aval(x, ShapedArray((), dtype))
         for x in (lower, upper)
     )
+    one = 1 if aval_of(lower).weak_type else dtype.type(1)
     if max_steps is not None:
         upper = elementwise.min_(upper, elementwise.add(lower, dtype.type(max_steps)))
     result = _while_loop(
         lambda carry: elementwise.lt(carry[0], carry[1]),
         lambda carry: (
-            elementwise.add(carry[0], dtype.type(1)),
+            add(carry[0], one),
             carry[1],
             body_fun(carry[0], carry[2]),
         ),

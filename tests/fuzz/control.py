@@ -10,7 +10,7 @@ import numpy as np
 
 from tests.fuzz import operations
 from tests.fuzz.block import Block
-from tests.fuzz.lattice import Type
+from tests.fuzz.lattice import Type, canonical
 from tests.fuzz.program import Function, NotInterpretedError, Operand, Var
 
 DEPTH = 2
@@ -216,11 +216,12 @@ def fori_loop(b: Block) -> None:
     init = _carries(b)
     types = [x.type for x in init]
     text, operands = f"{b.integer(-1, 1)}, {b.integer(0, 3)}", []
+    index = Type((), canonical("int64", b.names.wide), True)
     if b.flag():
         text, operands = "0, {0}", [b.integer_scalar(0, 3)]
+        index = Type((), "int32")
         b.names.reversible = False
     header = f"(i, carry):\n({', '.join(f'{{{k + 1}}}' for k in range(len(types)))},) = carry"
-    index = Type((), "int32", True)
     header = header.replace("(i, carry):", "({0}, carry)")
     f = body(b, "a", header, [index, *types], _coerced(types))
     slots = "".join(f"{{{k + len(operands)}}}, " for k in range(len(init)))

@@ -90,7 +90,7 @@ def complex_operation(b: Block) -> None:
             "jax.lax.complex({0}, jnp.cos({0}))",
             [x],
             Type(x.type.shape, dtype),
-            lambda v: v + 1j * np.cos(v),
+            lambda v: _complex(v, np.cos(v)),
         )
         return
     x = b.pick("c")
@@ -101,6 +101,12 @@ def complex_operation(b: Block) -> None:
     else:
         name = b.one_of(sorted(_COMPLEX))
         b.elementwise(f"{name}({{0}})", [x], _COMPLEX[name])
+
+
+def _complex(re: Any, im: Any) -> Any:
+    out = np.empty(re.shape, np.complex128)
+    out.real, out.imag = re, im
+    return out
 
 
 def unary(b: Block) -> None:

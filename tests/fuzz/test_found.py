@@ -15,3 +15,19 @@ def test_lanes_choose_a_branch_that_returns_an_argument() -> None:
         return (jax.lax.cond(x.sum() > 0.0, jax.numpy.sin, lambda v: v, x),)
 
     obey("lanes", Case(program, [array((2,), "float32")]))
+
+
+def test_the_index_of_a_loop_is_weak() -> None:
+    """With known bounds it yields to other dtypes, as a Python int does."""
+
+    def known(jax: Any, x: Any) -> Any:
+        added = jax.lax.fori_loop(0, 3, lambda i, v: v + i, x)
+        return added, jax.lax.fori_loop(0, 2, lambda i, c: i, jax.numpy.asarray(0))
+
+    def traced(jax: Any, n: Any) -> Any:
+        return (jax.lax.fori_loop(0, n, lambda i, v: i, jax.numpy.asarray(5)),)
+
+    for wide in (False, True):
+        obey("values", Case(known, [array((2,), "int8", 2)], wide))
+        obey("against_jax", Case(known, [array((2,), "int8", 2)], wide))
+        obey("against_jax", Case(traced, [array((), "int32", 2)], wide))
