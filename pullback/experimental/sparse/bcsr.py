@@ -41,14 +41,14 @@ __all__ = [
 
 def _row_numbers(indptr: Any, nse: int) -> Any:
     """The row of every entry; beyond the last pointer, the number of rows."""
-    found = jnp.searchsorted(indptr, jnp.arange(nse, dtype=indptr.dtype), side="right")
-    return (found - 1).astype(indptr.dtype)
+    steps = jnp.zeros(nse, indptr.dtype).at[indptr[1:]].add(1, mode="drop")
+    return jnp.cumsum(steps, dtype=indptr.dtype)
 
 
 def _pointers(rows: Any, count: int) -> Any:
-    """Row pointers of sorted row numbers."""
-    steps = jnp.arange(count + 1, dtype=rows.dtype)
-    return jnp.searchsorted(rows, steps, side="left").astype(rows.dtype)
+    """Row pointers of sorted row numbers; those that are out of bounds are not counted."""
+    counts = jnp.zeros(count + 1, rows.dtype).at[rows + 1].add(1, mode="drop")
+    return jnp.cumsum(counts, dtype=rows.dtype)
 
 
 @register_pytree_node_class
