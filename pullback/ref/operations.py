@@ -11,10 +11,11 @@ from pullback.control import refs
 from pullback.core import dtypes
 from pullback.core.array import Array
 from pullback.core.avals import ShapedArray, aval_of
-from pullback.core.refs import Ref
-from pullback.core.trace import current_trace
+from pullback.core.refs import Ref, is_concrete_ref
+from pullback.core.trace import EVAL, current_trace
 from pullback.numpy.arrays import as_array, convert_with_weak_type
 from pullback.ref.transforms import Reshape, Transpose, index_of
+from pullback.runtime.refs import read_now, write_now
 from pullback.transforms.arguments import check_operand, shaped
 from pullback.transforms.staging import StagingTrace
 
@@ -287,6 +288,10 @@ def get(ref: Any, idx: Any = None) -> Any:
     >>> pb.ref.get(pb.new_ref(jnp.arange(5)), slice(1, 3))
     Array([1, 2], dtype=int32)
     """
+    if is_concrete_ref(ref) and current_trace() is EVAL:
+        found = read_now(ref, idx)
+        if found is not None:
+            return found
     target, chain, operands = _part(ref, idx, "get")
     return refs.get.bind(target, *operands, transforms=chain)
 
@@ -318,6 +323,10 @@ def set(ref: Any, idx: Any, value: Any) -> None:
     >>> r
     Ref([ 0., 10.,  0.], dtype=float32)
     """
+    if is_concrete_ref(ref) and current_trace() is EVAL:
+        value = _value(ref, value, "set")
+        if write_now(ref, idx, value):
+            return
     swap(ref, idx, value)
 
 

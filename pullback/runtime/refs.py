@@ -25,7 +25,7 @@ from pullback.llvm.entry_spec import Out
 from pullback.runtime.array import ArrayImpl, from_numpy, make_array
 from pullback.runtime.compile import Code, Executable, compile_jaxpr
 
-__all__ = ["RefProgram", "evaluate"]
+__all__ = ["RefProgram", "evaluate", "read_now", "write_now"]
 
 
 def _own(array: ArrayImpl, aval: ShapedArray) -> ArrayImpl:
@@ -101,6 +101,11 @@ def _written_in_place(
     if where is None:
         return False
     index, new = where
+    _store(ref, index, new)
+    return True
+
+
+def _store(ref: Ref, index: Any, new: Any) -> None:
     if not _exclusive(ref._array):
         ref._array = make_array(ref._array._data.copy(), ref.aval.inner_aval)
     data = ref._array._data
@@ -109,6 +114,44 @@ def _written_in_place(
         data[index] = new
     finally:
         data.setflags(write=False)
+
+
+_BASIC: Final = frozenset((int, slice, type(Ellipsis)))
+
+
+def _is_basic(index: Any) -> bool:
+    if type(index) is tuple:
+        return all(type(e) in _BASIC for e in index)
+    return type(index) in _BASIC
+
+
+def read_now(ref: Ref, index: Any) -> ArrayImpl | None:
+    """`ref[index]` of a concrete reference by NumPy; None where the index needs more care."""
+    ref.check_alive()
+    if index is Ellipsis or index is None:
+        return current_value(ref)
+    if not _is_basic(index):
+        return None
+    try:
+        data = np.array(ref._array._data[index], order="C")
+    except (IndexError, TypeError):
+        return None  # the general route says what is wrong
+    return make_array(data, ref.aval.inner_aval.update(shape=data.shape))
+
+
+def write_now(ref: Ref, index: Any, value: Any) -> bool:
+    """`ref[index] = value` of a concrete reference by NumPy; False where that needs more care."""
+    ref.check_alive()
+    new = value._data if type(value) is ArrayImpl else value
+    if not _is_basic(index) or type(new) is not np.ndarray or value.dtype != ref.dtype:
+        return False
+    try:
+        shape = np.shape(ref._array._data[index])
+    except (IndexError, TypeError):
+        return False
+    if shape != new.shape:
+        return False
+    _store(ref, index, new)
     return True
 
 
