@@ -8,6 +8,7 @@ from typing import Any, Final
 import pullback.numpy as jnp
 from pullback import lax
 from pullback.control.custom_jvp import custom_jvp
+from pullback.runtime.composites import compiled_when_eager
 
 __all__ = [
     "celu",
@@ -108,6 +109,7 @@ def sigmoid(x: Any) -> Any:
     return lax.logistic(x)
 
 
+@compiled_when_eager()
 def log_sigmoid(x: Any) -> Any:
     """log(sigmoid(x)), exact for large negative x.
 
@@ -117,6 +119,7 @@ def log_sigmoid(x: Any) -> Any:
     return -softplus(-_array(x))
 
 
+@compiled_when_eager()
 def softplus(x: Any) -> Any:
     """log(1 + exp(x)).
 
@@ -126,6 +129,7 @@ def softplus(x: Any) -> Any:
     return jnp.logaddexp(x, 0)
 
 
+@compiled_when_eager()
 def soft_sign(x: Any) -> Any:
     """x / (1 + |x|).
 
@@ -136,6 +140,7 @@ def soft_sign(x: Any) -> Any:
     return x / (jnp.abs(x) + 1)
 
 
+@compiled_when_eager()
 def silu(x: Any) -> Any:
     """x sigmoid(x), also called swish.
 
@@ -146,6 +151,7 @@ def silu(x: Any) -> Any:
     return x * sigmoid(x)
 
 
+@compiled_when_eager()
 def swish(x: Any) -> Any:
     """x sigmoid(x): another name of `silu`.
 
@@ -155,6 +161,7 @@ def swish(x: Any) -> Any:
     return silu(x)
 
 
+@compiled_when_eager()
 def mish(x: Any) -> Any:
     """x tanh(softplus(x)).
 
@@ -165,6 +172,7 @@ def mish(x: Any) -> Any:
     return x * jnp.tanh(softplus(x))
 
 
+@compiled_when_eager("approximate")
 def gelu(x: Any, approximate: bool = True) -> Any:
     """x times the normal distribution function of x, or the usual tanh approximation of it.
 
@@ -178,6 +186,7 @@ def gelu(x: Any, approximate: bool = True) -> Any:
     return x * (0.5 * (1.0 + jnp.tanh(inner)))
 
 
+@compiled_when_eager()
 def elu(x: Any, alpha: Any = 1.0) -> Any:
     """x where positive, alpha (exp(x) - 1) elsewhere.
 
@@ -193,6 +202,7 @@ _SELU_ALPHA: Final = 1.6732632423543772848170429916717
 _SELU_SCALE: Final = 1.0507009873554804934193349852946
 
 
+@compiled_when_eager()
 def selu(x: Any) -> Any:
     """The scaled `elu` of self-normalising networks (Klambauer et al., 2017).
 
@@ -202,6 +212,7 @@ def selu(x: Any) -> Any:
     return _SELU_SCALE * elu(x, _SELU_ALPHA)
 
 
+@compiled_when_eager()
 def celu(x: Any, alpha: Any = 1.0) -> Any:
     """max(x, 0) + alpha (exp(min(x, 0) / alpha) - 1), continuously differentiable.
 
@@ -211,6 +222,7 @@ def celu(x: Any, alpha: Any = 1.0) -> Any:
     return jnp.maximum(x, 0.0) + alpha * jnp.expm1(jnp.minimum(x, 0.0) / alpha)
 
 
+@compiled_when_eager()
 def leaky_relu(x: Any, negative_slope: Any = 1e-2) -> Any:
     """x where it is not negative, a small multiple of it elsewhere.
 
@@ -221,6 +233,7 @@ def leaky_relu(x: Any, negative_slope: Any = 1e-2) -> Any:
     return jnp.where(x >= 0, x, negative_slope * x)
 
 
+@compiled_when_eager()
 def hard_tanh(x: Any) -> Any:
     """x clipped to [-1, 1].
 
@@ -231,6 +244,7 @@ def hard_tanh(x: Any) -> Any:
     return jnp.where(x > 1, 1, jnp.where(x < -1, -1, x))
 
 
+@compiled_when_eager()
 def hard_sigmoid(x: Any) -> Any:
     """relu6(x + 3) / 6.
 
@@ -240,6 +254,7 @@ def hard_sigmoid(x: Any) -> Any:
     return relu6(_array(x) + 3.0) / 6.0
 
 
+@compiled_when_eager()
 def hard_silu(x: Any) -> Any:
     """x hard_sigmoid(x), also called hard swish.
 
@@ -250,6 +265,7 @@ def hard_silu(x: Any) -> Any:
     return x * hard_sigmoid(x)
 
 
+@compiled_when_eager()
 def hard_swish(x: Any) -> Any:
     """x hard_sigmoid(x): another name of `hard_silu`.
 
@@ -259,6 +275,7 @@ def hard_swish(x: Any) -> Any:
     return hard_silu(x)
 
 
+@compiled_when_eager()
 def squareplus(x: Any, b: Any = 4) -> Any:
     """(x + sqrt(x² + b)) / 2 (Barron, 2021).
 
@@ -269,6 +286,7 @@ def squareplus(x: Any, b: Any = 4) -> Any:
     return (x + jnp.sqrt(jnp.square(x) + b)) / 2.0
 
 
+@compiled_when_eager()
 def sparse_plus(x: Any) -> Any:
     """0 below -1, x above 1, (x + 1)² / 4 between.
 
@@ -279,6 +297,7 @@ def sparse_plus(x: Any) -> Any:
     return jnp.where(x <= -1.0, 0.0, jnp.where(x >= 1.0, x, (x + 1.0) ** 2 / 4))
 
 
+@compiled_when_eager()
 def sparse_sigmoid(x: Any) -> Any:
     """0 below -1, 1 above 1, (x + 1) / 2 between.
 
@@ -288,6 +307,7 @@ def sparse_sigmoid(x: Any) -> Any:
     return 0.5 * jnp.clip(_array(x) + 1.0, 0.0, 2.0)
 
 
+@compiled_when_eager("axis")
 def glu(x: Any, axis: int = -1) -> Any:
     """The first half of an axis times the sigmoid of its second half.
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 import pullback.numpy as jnp
 from pullback import config, lax
 from pullback.control.custom_jvp import custom_jvp
+from pullback.runtime.composites import compiled_when_eager
 
 __all__ = [
     "log_softmax",
@@ -37,6 +38,7 @@ def _shifted(x: Any, axis: Any, where: Any) -> tuple[Any, Any]:
     return shifted, powers if where is None else jnp.where(where, powers, 0.0)
 
 
+@compiled_when_eager("axis")
 def softmax(x: Any, axis: Any = -1, where: Any = None) -> Any:
     """exp(x) divided by its sum over `axis`; elements where `where` is false give 0.
 
@@ -65,6 +67,7 @@ def _softmax_jvp(axis: Any, primals: Any, tangents: Any) -> tuple[Any, Any]:
     return y, slope - y * slope.sum(axis, where=where, keepdims=True)
 
 
+@compiled_when_eager("axis")
 def log_softmax(x: Any, axis: Any = -1, where: Any = None) -> Any:
     """log(softmax(x)), exact where that is tiny; -inf where `where` is false.
 
@@ -77,6 +80,7 @@ def log_softmax(x: Any, axis: Any = -1, where: Any = None) -> Any:
     return result if where is None else jnp.where(where, result, -jnp.inf)
 
 
+@compiled_when_eager("axis", "keepdims", "return_sign")
 def logsumexp(
     a: Any,
     axis: Any = None,
@@ -116,6 +120,7 @@ def logsumexp(
     return result if b is None else jnp.where(total < 0, jnp.nan, result)
 
 
+@compiled_when_eager("axis", "keepdims")
 def logmeanexp(x: Any, axis: Any = None, where: Any = None, keepdims: bool = False) -> Any:
     """log(mean(exp(x))) over `axis`, without overflow.
 
@@ -133,6 +138,7 @@ def logmeanexp(x: Any, axis: Any = None, where: Any = None, keepdims: bool = Fal
     return total - jnp.log(jnp.asarray(count, total.dtype))
 
 
+@compiled_when_eager("num_classes", "dtype", "axis")
 def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: Any = -1) -> Any:
     """1 at the position that `x` names along a new axis, 0 elsewhere; all 0 if out of range.
 
@@ -150,6 +156,7 @@ def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: Any = -1) -> A
     return hot.astype(jnp.result_type(float) if dtype is None else dtype)
 
 
+@compiled_when_eager("axis")
 def standardize(
     x: Any,
     axis: Any = -1,
