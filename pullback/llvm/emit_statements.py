@@ -16,7 +16,6 @@ from pullback.llvm import emit_operations as operations
 from pullback.llvm.emit_memory import MemoryWriter, storage_bytes
 from pullback.llvm.emit_scopes import Instructions, Scope, Value
 from pullback.llvm.emit_types import lanes_type, register_type, storage_type
-from pullback.llvm.interrupts import declare_poll
 from pullback.loops.expr import Affine, Expr, Op
 from pullback.loops.ir import (
     Address,
@@ -444,7 +443,7 @@ class StatementWriter(MemoryWriter):
 
     def poll(self, stmt: Poll) -> None:
         """Every so many turns, let signals be handled; the program ends if a handler raises."""
-        declare_poll(self.module)
+        self.module.external("pb_poll", "declare i32 @pb_poll(ptr)")
         counter, last = self.fresh(), "%poll.last"
         self.entry += [f"  {counter} = alloca i64", f"  store i64 {stmt.every}, ptr {counter}"]
         if not self.polls:

@@ -12,32 +12,36 @@ caller raises the exception by `raise_interrupt`.
 from __future__ import annotations
 
 import ctypes
+import sys
 import time
+from functools import cache
 from typing import Final
 
-from pullback.llvm.emit_scopes import Module
+from pullback.llvm import jit
 
-__all__ = ["INTERRUPTED", "POLL_WORK_NS", "address", "declare_poll", "raise_interrupt"]
+__all__ = ["INTERRUPTED", "POLL_WORK_NS", "address", "raise_interrupt"]
 
 INTERRUPTED: Final = 2
 POLL_WORK_NS: Final = 20_000.0
 """Estimated work between two looks at the clock."""
 PERIOD_NS: Final = 50_000_000
-_FETCHED: Final = "pb_fetched_exception"
-_API: Final = frozenset(
-    ("PyGILState_Ensure", "PyGILState_Release", "PyErr_CheckSignals", "PyErr_Fetch")
-)
 _fetched: Final = (ctypes.c_void_p * 3)()
 """Type, value and traceback of the exception; only the main thread handles signals."""
 
 
+@cache
+def _module() -> jit.LoadedModule:
+    found = jit.stored_object(
+        lambda: (_TEXT, list(_SYMBOLS)), name="pullback_poll", variant=(sys.platform, PERIOD_NS)
+    )
+    symbols = {name: jit.process_address(name) for name in _SYMBOLS if name != _FETCHED}
+    symbols[_FETCHED] = ctypes.addressof(_fetched)
+    return jit.load(found.code, symbols, exports=[_POLL])
+
+
 def address(symbol: str) -> int:
-    """The address of a symbol that `pb_poll` needs; 0 for other symbols."""
-    if symbol == _FETCHED:
-        return ctypes.addressof(_fetched)
-    if symbol in _API:
-        return ctypes.cast(getattr(ctypes.pythonapi, symbol), ctypes.c_void_p).value or 0
-    return 0
+    """The address of `pb_poll`; 0 for other symbols."""
+    return _module().address(_POLL) if symbol == _POLL else 0
 
 
 def raise_interrupt() -> None:
@@ -50,20 +54,26 @@ def raise_interrupt() -> None:
     restore(*values)  # ctypes raises what is set
 
 
-def declare_poll(module: Module) -> None:
-    """Add `pb_poll` to a module."""
-    if _POLL in module.functions:
-        return
-    module.functions.append(_POLL)
-    module.external("clock_gettime", "declare i32 @clock_gettime(i32, ptr)")
-    module.external("PyGILState_Ensure", "declare i32 @PyGILState_Ensure()")
-    module.external("PyGILState_Release", "declare void @PyGILState_Release(i32)")
-    module.external("PyErr_CheckSignals", "declare i32 @PyErr_CheckSignals()")
-    module.external("PyErr_Fetch", "declare void @PyErr_Fetch(ptr, ptr, ptr)")
-    module.external(_FETCHED, f"@{_FETCHED} = external global [3 x ptr]")
+_POLL: Final = "pb_poll"
+_FETCHED: Final = "pb_fetched_exception"
+_SYMBOLS: Final = (
+    "clock_gettime",
+    "PyGILState_Ensure",
+    "PyGILState_Release",
+    "PyErr_CheckSignals",
+    "PyErr_Fetch",
+    _FETCHED,
+)
+_TEXT: Final = f"""
+@{_FETCHED} = external global [3 x ptr]
 
+declare i32 @clock_gettime(i32, ptr)
+declare i32 @PyGILState_Ensure()
+declare void @PyGILState_Release(i32)
+declare i32 @PyErr_CheckSignals()
+declare void @PyErr_Fetch(ptr, ptr, ptr)
 
-_POLL: Final = f"""define internal i32 @pb_poll(ptr %last) noinline {{
+define i32 @{_POLL}(ptr %last) {{
 entry:
   %time = alloca [2 x i64], align 8
   %none = call i32 @clock_gettime(i32 {time.CLOCK_MONOTONIC}, ptr %time)
@@ -99,4 +109,5 @@ stop:
   call void @PyErr_Fetch(ptr @{_FETCHED}, ptr %value, ptr %traceback)
   call void @PyGILState_Release(i32 %state)
   ret i32 {INTERRUPTED}
-}}"""
+}}
+"""
