@@ -42,22 +42,18 @@ class Effect:
         return self.name
 
 
-@dataclass(frozen=True, repr=False)
 class DebugEffect(Effect):
     """Something is reported."""
 
-    name: str = "Debug"
-    ordered: bool = False
-    io: bool = False
+    def __init__(self) -> None:
+        super().__init__("Debug", False, False)
 
 
-@dataclass(frozen=True, repr=False)
 class OrderedDebugEffect(Effect):
     """Something is reported, in order with others of the kind."""
 
-    name: str = "OrderedDebug"
-    ordered: bool = True
-    io: bool = False
+    def __init__(self) -> None:
+        super().__init__("OrderedDebug", True, False)
 
 
 DEBUG: Final = DebugEffect()
