@@ -8,6 +8,7 @@ compiled program belongs to one configuration (`fingerprint`).
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import threading
@@ -204,7 +205,11 @@ enable_checks: Final = Setting(
     "jax_enable_checks", False, _boolean, "Check our own invariants more often.", False
 )
 debug_key_reuse: Final = Setting(
-    "jax_debug_key_reuse", False, _boolean, "A key that is consumed twice is a KeyReuseError.", False
+    "jax_debug_key_reuse",
+    False,
+    _boolean,
+    "A key that is consumed twice is a KeyReuseError.",
+    False,
 )
 enable_custom_prng: Final = Setting(
     "jax_enable_custom_prng", False, _boolean, "`random.PRNGKey` makes keys of the new style.", True
@@ -482,8 +487,25 @@ def parse_flags_with_absl() -> None:
             update(name, _number_like(setting(name).value, text) if given else not negated)
 
 
-config_with_absl = parse_flags_with_absl
-"""The same: settings are flags already."""
+def config_with_absl() -> None:
+    """Define a flag of `absl` for each setting, which sets it when the program parses its flags.
+
+    Raises ImportError without the library `absl`.
+    """
+    flags = importlib.import_module("absl.flags")
+    app = importlib.import_module("absl.app")
+    mine = [name for name in _settings if name not in flags.FLAGS]
+    for name in mine:
+        kind = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float}
+        define = kind.get(type(_settings[name].value), flags.DEFINE_string)
+        define(name, _settings[name].value, _settings[name].doc)
+
+    def take_over() -> None:
+        for name in mine:
+            if flags.FLAGS[name].present:
+                update(name, getattr(flags.FLAGS, name))
+
+    app.call_after_init(take_over)
 
 
 def __getattr__(name: str) -> Any:

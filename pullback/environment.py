@@ -130,7 +130,7 @@ def default_device(new_val: Any = None) -> AbstractContextManager[None]:
     return manager
 
 
-def ensure_compile_time_eval() -> AbstractContextManager[None]:
+def ensure_compile_time_eval() -> AbstractContextManager[Any]:
     """In a `with` block operations on concrete values run now, even in a function being traced.
 
     >>> import pullback as pb, pullback.numpy as jnp

@@ -37,12 +37,11 @@ def _real_bytes(values: Any) -> int:
 
 
 def _wide(x: Any) -> np.ndarray[Any, Any]:
-    x = np.asarray(x)
-    kind = dtypes.kind_of(x.dtype)
+    array: np.ndarray[Any, Any] = np.asarray(x)
+    kind = dtypes.kind_of(array.dtype)
     if kind not in "fc":
-        return x
-    wide: np.ndarray[Any, Any] = x.astype(np.complex128 if kind == "c" else np.float64)
-    return wide
+        return array
+    return array.astype(np.complex128 if kind == "c" else np.float64)
 
 
 def _direction(rng: np.random.Generator, x: Any) -> Any:

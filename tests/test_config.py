@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import logging
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -243,3 +245,38 @@ def test_loggers(setting: Any, capsys: pytest.CaptureFixture[str]) -> None:
     setting("jax_debug_log_modules", "")
     logger.debug("another")
     assert "another" not in capsys.readouterr().err
+
+
+FLAGS_PROGRAM = """
+import sys
+from absl import app
+import pullback.dropin
+pullback.dropin.install()
+import jax
+
+if sys.argv[1] == "absl":
+    del sys.argv[1]
+    jax.config.config_with_absl()
+else:
+    jax.config.parse_flags_with_absl()
+
+def main(argv):
+    print(jax.config.jax_enable_x64, jax.config.jax_log_compiles, jax.config.jax_random_seed_offset)
+
+if sys.argv[1] == "plain":
+    main(sys.argv)
+else:
+    app.run(main)
+"""
+
+
+@pytest.mark.parametrize("how", ["absl", "plain"])
+def test_flags_of_the_command_line(how: str, tmp_path: Path) -> None:
+    pytest.importorskip("absl")
+    path = tmp_path / "program.py"
+    path.write_text(FLAGS_PROGRAM)
+    options = ["--jax_enable_x64", "--nojax_log_compiles", "--jax_random_seed_offset=7"]
+    done = subprocess.run(
+        [sys.executable, str(path), how, *options], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "True False 7\n", done.stderr
