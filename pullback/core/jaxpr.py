@@ -303,7 +303,9 @@ def verify(jaxpr: Jaxpr) -> None:
     _verify_uses(jaxpr.outvars, defined, "the results")
     missing = join_effects(jaxpr.eqns) - jaxpr.effects
     arguments = [*jaxpr.constvars, *jaxpr.invars]
-    missing = {e for e in missing if not isinstance(e, RefEffect) or e.input_index in arguments}
+    missing = frozenset(
+        e for e in missing if not isinstance(e, RefEffect) or e.input_index in arguments
+    )
     if missing:
         raise VerifyError(f"the jaxpr does not declare the effects {set(missing)}")
 

@@ -18,11 +18,9 @@ import numpy as np
 
 from pullback import config, monitoring, tree
 from pullback.control.jit import jit as jit_primitive
-from pullback.control.jit import open_consts
-from pullback.control.refs_discharge import holds_refs
 from pullback.core import axes, dtypes
 from pullback.core.avals import aval_of
-from pullback.core.jaxpr import ClosedJaxpr, DebugInfo
+from pullback.core.jaxpr import DebugInfo
 from pullback.core.refs import check_aliases, is_concrete_ref, unwrapped
 from pullback.core.source import Description, describe_function
 from pullback.core.trace import EVAL, Tracer, current_trace
@@ -39,11 +37,11 @@ from pullback.llvm.entry import (
 from pullback.llvm.entry_spec import Out
 from pullback.runtime import executables, index_checks, key_reuse, nan_checks, programs, stages
 from pullback.runtime.array import ArrayImpl
-from pullback.runtime.compile import Executable, compile_jaxpr
+from pullback.runtime.compile import Executable
 from pullback.runtime.dispatch import forget_types, to_array
 from pullback.runtime.explain import log_new_program, warn_of_constants
-from pullback.runtime.refs import RefProgram
 from pullback.runtime.stages import is_simple
+from pullback.runtime.traced import Program
 from pullback.transforms.arguments import (
     FlatFunction,
     check_callable,
@@ -58,96 +56,6 @@ __all__ = ["JitFunction", "jit"]
 PROGRAMS_PER_FUNCTION: Final = 512
 ENTRIES_PER_FUNCTION: Final = 32
 _PYTHON_SCALARS: Final = (bool, int, float, complex)
-
-
-@dataclass
-class Program:
-    """One traced signature of a jitted function."""
-
-    name: str
-    closed: ClosedJaxpr
-    in_tree: Any
-    out_tree: Any
-    donated: tuple[bool, ...]
-    executable: Executable | None = None
-    entries: list[tuple[Any, Any]] = field(default_factory=list)
-    """Weak references to functions and the native entries of this program in them."""
-    home: tuple[Any, Any] | None = None
-    """Where the function keeps it: a weak reference to the dictionary, and the key."""
-
-    def compiled(self) -> Executable:
-        """The machine code, made at the first need."""
-        if self.executable is None:
-            made = compile_jaxpr(self.closed, name=self.name, donated=self.donated)
-            self.executable = made
-            executables.keep(made, *_weakly(self))
-            return made
-        executables.used(self.executable)
-        return self.executable
-
-    def cool(self) -> bool:
-        """Take its native entries away; says whether there were any."""
-        pairs = [(function(), entry()) for function, entry in self.entries]
-        self.entries.clear()
-        hot = False
-        for function, entry in pairs:
-            if function is not None and entry in function.entries:
-                function.remove_entry(entry)
-                hot = True
-        return hot
-
-    def forget(self) -> None:
-        """Leave the machine code, and the dictionary of the function."""
-        self.executable = None
-        if self.home is not None:
-            where, key = self.home
-            kept = where()
-            if kept is not None:
-                kept.pop(key, None)
-
-    @functools.cached_property
-    def checked(self) -> index_checks.CheckedProgram:
-        """The machine code that looks at indices."""
-        made = index_checks.CheckedProgram(self.closed, self.name)
-        executables.keep(made.executable, *_weakly(self))
-        return made
-
-    def loaded(self) -> Executable | RefProgram:
-        """What runs the machine code."""
-        return self.ref_program if self.with_refs else self.compiled()
-
-    @functools.cached_property
-    def with_refs(self) -> bool:
-        """Whether it takes references, or closes over some."""
-        return holds_refs(self.closed)
-
-    @functools.cached_property
-    def ref_program(self) -> RefProgram:
-        """The machine code, and how it reads and writes references."""
-        made = RefProgram(self.closed, name=self.name)
-        executables.keep(made.executable, *_weakly(self))
-        return made
-
-    @functools.cached_property
-    def call_jaxpr(self) -> tuple[ClosedJaxpr, list[Any]]:
-        """The jaxpr with its constants as operands, for the jit equation."""
-        return open_consts(self.closed)
-
-
-def _weakly(program: Program) -> tuple[Callable[[], None], Callable[[], bool]]:
-    """`forget` and `cool` of a program, which do not keep it alive."""
-    ref = weakref.ref(program)
-
-    def forget() -> None:
-        found = ref()
-        if found is not None:
-            found.forget()
-
-    def cool() -> bool:
-        found = ref()
-        return found is not None and found.cool()
-
-    return forget, cool
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,108 @@
+"""One traced signature of a jitted function: its jaxpr, and the machine code made of it."""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pullback.control.jit import open_consts
+from pullback.control.refs_discharge import holds_refs
+from pullback.core.jaxpr import ClosedJaxpr
+from pullback.runtime import executables, index_checks
+from pullback.runtime.compile import Executable, compile_jaxpr
+from pullback.runtime.refs import RefProgram
+
+__all__ = ["Program"]
+
+
+@dataclass
+class Program:
+    """One traced signature of a jitted function."""
+
+    name: str
+    closed: ClosedJaxpr
+    in_tree: Any
+    out_tree: Any
+    donated: tuple[bool, ...]
+    executable: Executable | None = None
+    entries: list[tuple[Any, Any]] = field(default_factory=list)
+    """Weak references to functions and the native entries of this program in them."""
+    home: tuple[Any, Any] | None = None
+    """Where the function keeps it: a weak reference to the dictionary, and the key."""
+
+    def compiled(self) -> Executable:
+        """The machine code, made at the first need."""
+        if self.executable is None:
+            made = compile_jaxpr(self.closed, name=self.name, donated=self.donated)
+            self.executable = made
+            executables.keep(made, *_weakly(self))
+            return made
+        executables.used(self.executable)
+        return self.executable
+
+    def cool(self) -> bool:
+        """Take its native entries away; says whether there were any."""
+        pairs = [(function(), entry()) for function, entry in self.entries]
+        self.entries.clear()
+        hot = False
+        for function, entry in pairs:
+            if function is not None and entry in function.entries:
+                function.remove_entry(entry)
+                hot = True
+        return hot
+
+    def forget(self) -> None:
+        """Leave the machine code, and the dictionary of the function."""
+        self.executable = None
+        if self.home is not None:
+            where, key = self.home
+            kept = where()
+            if kept is not None:
+                kept.pop(key, None)
+
+    @functools.cached_property
+    def checked(self) -> index_checks.CheckedProgram:
+        """The machine code that looks at indices."""
+        made = index_checks.CheckedProgram(self.closed, self.name)
+        executables.keep(made.executable, *_weakly(self))
+        return made
+
+    def loaded(self) -> Executable | RefProgram:
+        """What runs the machine code."""
+        return self.ref_program if self.with_refs else self.compiled()
+
+    @functools.cached_property
+    def with_refs(self) -> bool:
+        """Whether it takes references, or closes over some."""
+        return holds_refs(self.closed)
+
+    @functools.cached_property
+    def ref_program(self) -> RefProgram:
+        """The machine code, and how it reads and writes references."""
+        made = RefProgram(self.closed, name=self.name)
+        executables.keep(made.executable, *_weakly(self))
+        return made
+
+    @functools.cached_property
+    def call_jaxpr(self) -> tuple[ClosedJaxpr, list[Any]]:
+        """The jaxpr with its constants as operands, for the jit equation."""
+        return open_consts(self.closed)
+
+
+def _weakly(program: Program) -> tuple[Callable[[], None], Callable[[], bool]]:
+    """`forget` and `cool` of a program, which do not keep it alive."""
+    ref = weakref.ref(program)
+
+    def forget() -> None:
+        found = ref()
+        if found is not None:
+            found.forget()
+
+    def cool() -> bool:
+        found = ref()
+        return found is not None and found.cool()
+
+    return forget, cool
