@@ -54,7 +54,8 @@ def bind_backwards(
     result: Sequence[Any],
     *,
     length: int | None,
-    slots: int,
+    slots: int | None,
+    max_steps: int | None = None,
 ) -> list[Any]:
     """Apply it, without the parts of the state that nothing needs.
 
@@ -78,6 +79,7 @@ def bind_backwards(
         "num_state": len(state),
         "length": length,
         "slots": slots,
+        "max_steps": max_steps,
     }
     used, _, params = _pruned(params, [True] * len(result))
     args = [*going_consts, *step_consts, *back_consts, *state, *result]
@@ -185,6 +187,7 @@ def _sweep(*args: Any, **params: Any) -> list[Any]:
         result,
         length=params["length"],
         slots=params["slots"],
+        max_steps=params["max_steps"],
     )
 
 
@@ -244,6 +247,7 @@ def _jvp(
         new_result,
         length=params["length"],
         slots=params["slots"],
+        max_steps=params["max_steps"],
     )
     rest = iter(outs[m:])
     return outs[:m], [
@@ -310,6 +314,7 @@ def _split(trace: PartialTrace, args: Sequence[Any], params: dict[str, Any]) -> 
         known[4],
         length=params["length"],
         slots=params["slots"],
+        max_steps=params["max_steps"],
     )
     return merge(result_u, known_outs, [x for x, u in zip(recorded, result_u, strict=True) if u])
 
@@ -387,6 +392,7 @@ def _batch(
         result,
         length=params["length"],
         slots=params["slots"],
+        max_steps=params["max_steps"],
     )
     return outs, [0 if b else None for b in result_b]
 

@@ -31,7 +31,7 @@ import numpy as np
 from pullback.control.jit import split_list
 from pullback.control.loop_parts import bind_while
 from pullback.control.policies import Binomial
-from pullback.core.avals import ShapedArray, aval_of
+from pullback.core.avals import aval_of
 from pullback.ops import elementwise, slicing, structural
 from pullback.transforms.shaping import concatenate_rows, reshape_to
 from pullback.transforms.shaping import rows as rows_of
@@ -54,19 +54,20 @@ def slots_for(steps: int) -> int:
     >>> slots_for(1000), slots_for(3)
     (44, 1)
     """
-    slots = 1
-    while math.comb(slots + 2, 2) < steps:
-        slots += 1
-    return slots
+    slots = max((math.isqrt(8 * steps + 1) - 3) // 2, 1)
+    return slots if math.comb(slots + 2, 2) >= steps else slots + 1
 
 
-def slots_of(policy: Binomial | None, state: Sequence[ShapedArray], most_steps: int | None) -> int:
-    """How many states are stored: what the policy says, else all of them if they are small."""
-    if policy is not None and policy.slots is not None:
-        return policy.slots
-    if policy is not None and most_steps is not None:
-        return slots_for(most_steps)
-    nbytes = sum(a.size * a.dtype.itemsize for a in state)
+def slots_of(policy: Binomial | None, most_steps: int | None) -> int | None:
+    """How many states a policy wants to be stored; None if that depends on their size."""
+    if policy is None or (policy.slots is None and most_steps is None):
+        return None
+    return slots_for(most_steps or 1) if policy.slots is None else policy.slots
+
+
+def _default_slots(state: Sequence[Any], most_steps: int | None) -> int:
+    """How many states are stored if nobody says: all of them if they are small."""
+    nbytes = sum(a.size * a.dtype.itemsize for a in map(aval_of, state))
     slots = min(max(SMALL // max(nbytes, 1), FEWEST), MOST)
     if most_steps is None:
         return slots
@@ -81,16 +82,20 @@ def run_backwards(
     result: Sequence[Any],
     *,
     length: int | None,
-    slots: int,
+    slots: int | None,
+    max_steps: int | None,
 ) -> list[Any]:
     """`result = back(i, state_i, result)` for i = n - 1, ..., 0.
 
     `state_0` is `state`, and `state_{i+1}` is `step(i, state_i)`. The number of steps n is
-    `length`, or if that is None the number until `going(state_i)` is false.
+    `length`, or if that is None the number until `going(state_i)` is false, which is known to be
+    `max_steps` at most. Without `slots`, there are as many as seem reasonable.
     """
     if not state:
         assert length is not None, "a loop whose end is not known has a state"
         return _without_states(back, result, length)
+    if slots is None:
+        slots = _default_slots(state, max_steps)
     sweep = _Sweep(step, state, max(slots, 1 if going is None else 2))
     if going is None:
         assert length is not None, "the number of steps or when they end"

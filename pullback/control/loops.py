@@ -174,7 +174,8 @@ def _transpose(
             *[instantiate(ct) for ct, u in zip(cts, carry_u, strict=True) if u],
         ],
         length=None,
-        slots=slots_of(remat, state_avals, max_steps),
+        slots=slots_of(remat, max_steps),
+        max_steps=max_steps,
     )
     accs, ct_init = iter(outs[:n_acc]), iter(outs[n_acc:])
     by_carry = [next(ct_init) if u else None for u in carry_u]

@@ -459,7 +459,7 @@ def _transpose_sweep(cts: Sequence[Any], *args: Any, **params: Any) -> list[Any]
         given[1],
         [*acc, *ct_carry, *out_rows],
         length=length,
-        slots=slots_of(params["remat"], state_avals, length),
+        slots=slots_of(params["remat"], length),
     )
     accs, cts_init, cts_xs = map(iter, split_list(outs, n_acc, n_ct))
     by_carry = [next(cts_init) if u else None for u in carry_u]

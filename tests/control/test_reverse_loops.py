@@ -304,6 +304,18 @@ def test_memory_is_slots_states_and_not_steps() -> None:
     assert more == few
 
 
+def test_memory_of_many_lanes() -> None:
+    def newton(a: Any) -> Any:
+        return lax.while_loop(lambda x: abs(x * x - a) > 1e-3, lambda x: (x + a / x) / 2, a)
+
+    lanes = np.linspace(1.0, 50.0, 100_000, dtype=np.float32)
+    compiled = pb.jit(pb.vmap(pb.grad(newton))).lower(lanes).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < 64 * lanes.nbytes
+    some = [0, 10, 5_000, 99_999]
+    expected = [pb.grad(newton)(lanes[k]) for k in some]
+    np.testing.assert_allclose(compiled(lanes)[np.array(some)], expected, rtol=1e-5)
+
+
 def test_checkpoint_gives_the_policy_to_its_loops() -> None:
     f = lambda x, w, xs: scanned(x, w, xs, None)  # noqa: E731
     g = pb.checkpoint(lambda *args: pb.jit(f)(*args), policy=binomial(3))
