@@ -22,6 +22,7 @@ from typing import Any, Final
 import numpy as np
 
 from pullback.llvm.emit_scopes import Module, Value
+from pullback.llvm.emit_shapes import shape_of
 from pullback.llvm.emit_statements import StatementWriter, turns
 from pullback.llvm.emit_types import register_type
 from pullback.llvm.interrupts import POLL_WORK_NS
@@ -216,6 +217,7 @@ class _Main(StatementWriter):
         super().__init__(module)
         self.program = program
         self.depth = 0
+        self.shapes: dict[Any, tuple[str, list[int], int]] = {}
         self.cost = block_work(program.body)
         if any(isinstance(s, While) for s in walk(program.body)):
             self.cost += WHILE_NS
@@ -314,14 +316,9 @@ class _Main(StatementWriter):
         self.depth -= 1
 
     def _kernel_call(self, stmt: Loop) -> None:
-        kernel = _Kernel(self.module)
-        text = kernel.write(stmt)
-        name = self.module.kernels.get(text)
-        if name is None:
-            name = self.module.kernels[text] = f"kernel{len(self.module.kernels)}"
-        slots = len(kernel.buffers) + len(kernel.outside)
-        self.env_slots = max(self.env_slots, slots, 1)
-        self._fill_env(kernel)
+        name, buffers, outside = self._kernel(stmt)
+        self.env_slots = max(self.env_slots, len(buffers) + len(outside), 1)
+        self._fill_env(buffers, outside)
         count = turns(stmt)
         end = self.index(stmt.extent).name if count is None else str(count)
         total = _work(stmt)
@@ -335,10 +332,28 @@ class _Main(StatementWriter):
         else:
             self.do(f"call void @{name}(ptr %env, i64 0, i64 {end})")
 
-    def _fill_env(self, kernel: _Kernel) -> None:
-        for k, buffer in enumerate(kernel.buffers):
+    def _kernel(self, stmt: Loop) -> tuple[str, list[Buffer], list[Expr]]:
+        """The function of a nest, and what its environment holds; nests of one shape share it."""
+        shape = shape_of(stmt)
+        found = None if shape is None else self.shapes.get(shape.key)
+        if shape is not None and found is not None:
+            name, numbers, split = found
+            things = [shape.named[n] for n in numbers]
+            return name, things[:split], things[split:]
+        kernel = _Kernel(self.module)
+        text = kernel.write(stmt)
+        known = self.module.kernels.get(text)
+        if known is None:
+            known = self.module.kernels[text] = f"kernel{len(self.module.kernels)}"
+        if shape is not None:
+            numbers = [shape.numbers[id(x)] for x in (*kernel.buffers, *kernel.outside)]
+            self.shapes[shape.key] = known, numbers, len(kernel.buffers)
+        return known, kernel.buffers, kernel.outside
+
+    def _fill_env(self, buffers: Sequence[Buffer], outside: Sequence[Expr]) -> None:
+        for k, buffer in enumerate(buffers):
             self.do(f"store ptr {self.pointer(buffer)}, ptr {self._slot(k)}, align 8")
-        for k, e in enumerate(kernel.outside, len(kernel.buffers)):
+        for k, e in enumerate(outside, len(buffers)):
             value = self.value(e) if not isinstance(e, Axis) else self.atom(e)
             self.do(f"store {register_type(e.dtype)} {value.name}, ptr {self._slot(k)}, align 8")
 

@@ -39,7 +39,7 @@ from pullback.loops.ir import (
     subexpressions,
     walk,
 )
-from pullback.loops.memory import accesses
+from pullback.loops.memory import written
 
 __all__ = ["StatementWriter", "turns"]
 
@@ -257,7 +257,7 @@ class StatementWriter(MemoryWriter):
         self._append(scope)
 
     def _stored(self, stmt: Stmt) -> frozenset[Buffer]:
-        return frozenset(accesses(stmt)[1])
+        return frozenset(written(stmt))
 
     def _loop(self, stmt: Loop, begin: str, end: str, count: int | None) -> None:
         """A loop over the steps [begin, end)."""

@@ -45,7 +45,7 @@ from pullback.loops.ir import (
 )
 from pullback.loops.scalars import joined, parts_of
 
-__all__ = ["STACK_BYTES", "accesses", "in_place", "place_buffers"]
+__all__ = ["STACK_BYTES", "accesses", "in_place", "place_buffers", "written"]
 
 ALIGNMENT: Final = 64
 STACK_BYTES: Final = 512
@@ -68,24 +68,33 @@ def place_buffers(program: Program, carried: Collection[Buffer] = ()) -> None:
 def accesses(stmt: Stmt) -> tuple[set[Buffer], set[Buffer]]:
     """Buffers that a statement reads and writes, inner blocks included."""
     reads: set[Buffer] = set()
-    writes: set[Buffer] = set()
     seen: set[int] = set()
     for s in _walk((stmt,)):
         for e in subexpressions(list(expressions(s)), seen):
             if type(e) is Load:
                 reads.add(e.buffer.root())
+        if isinstance(s, Copy):
+            reads.add(s.source.buffer.root())
+        elif isinstance(s, Swap):
+            reads |= {s.first.root(), s.second.root()}
+        elif isinstance(s, Call):
+            reads |= {a.buffer.root() for a in s.args if isinstance(a, Address)}
+    return reads, written(stmt)
+
+
+def written(stmt: Stmt) -> set[Buffer]:
+    """Buffers that a statement writes, inner blocks included."""
+    writes: set[Buffer] = set()
+    for s in _walk((stmt,)):
         if isinstance(s, Store):
             writes.add(s.buffer.root())
         elif isinstance(s, Copy):
-            reads.add(s.source.buffer.root())
             writes.add(s.target.buffer.root())
         elif isinstance(s, Swap):
-            reads |= {s.first.root(), s.second.root()}
             writes |= {s.first.root(), s.second.root()}
         elif isinstance(s, Call):
-            reads |= {a.buffer.root() for a in s.args if isinstance(a, Address)}
             writes |= {b.root() for b in s.writes}
-    return reads, writes
+    return writes
 
 
 def _walk(block: Block) -> Iterator[Stmt]:
