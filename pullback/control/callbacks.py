@@ -26,6 +26,7 @@ from pullback.core.primitive import (
     NotApplicable,
     Primitive,
 )
+from pullback.core.refs import is_ref
 from pullback.core.source import describe_function
 from pullback.core.trace import EVAL, current_trace, set_trace
 from pullback.errors import LoweringError
@@ -362,6 +363,11 @@ def _operands(name: str, callback: Any, args: Any, kwargs: Any) -> tuple[list[An
     leaves, in_tree = tree.flatten((args, kwargs))
     for x in leaves:
         check_operand(x, f"{name} of {describe_function(callback)}")
+        if is_ref(x):
+            raise TypeError(
+                f"{name} of {describe_function(callback)}: a reference of type {aval_of(x)} cannot "
+                "be passed to Python code; pass its value, `ref[...]`"
+            )
     return leaves, in_tree
 
 

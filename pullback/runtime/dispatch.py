@@ -48,6 +48,10 @@ def to_array(x: Any) -> ArrayImpl:
             f"a traced value of type {x.aval} reached eager evaluation: it is used outside the "
             f"function whose tracing made it ({x._trace.description})"
         )
+    if type(x) is Ref:
+        raise TypeError(
+            f"a reference of type {x.aval} where an array is needed; read its value by `ref[...]`"
+        )
     return from_numpy(x, aval_of(x))
 
 

@@ -9,7 +9,7 @@ that a program that changes few elements copies nothing.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -31,6 +31,10 @@ __all__ = ["RefProgram", "evaluate", "read_now", "write_now"]
 def _own(array: ArrayImpl, aval: ShapedArray) -> ArrayImpl:
     """An array that nobody else holds, of the same buffer."""
     return make_array(array._data, aval)
+
+
+def _own_copy(array: ArrayImpl) -> ArrayImpl:
+    return make_array(array._data.copy(), array.aval)
 
 
 def current_value(ref: Ref) -> ArrayImpl:
@@ -247,16 +251,24 @@ class RefProgram:
         """The program that was compiled."""
         return self.executable.jaxpr
 
-    def __call__(self, leaves: Sequence[Any]) -> list[Any]:
-        """The results; references among the arguments and constants take their new values."""
+    def __call__(
+        self, leaves: Sequence[Any], check: Callable[..., None] | None = None
+    ) -> list[Any]:
+        """The results; references among the arguments and constants take their new values.
+
+        `check(jaxpr, name, arguments, results)` is called with what there was before.
+        """
         everything = [*self.consts, *leaves]
         arrays = [x._array if type(x) is Ref else x for x in everything]
         arrays = [
             x if type(x) is ArrayImpl and x.aval is a else _own(x, a)
             for x, a in zip(arrays, self.pure.in_avals, strict=True)
         ]
+        before = [] if check is None else [_own_copy(x) for x in arrays]
         outs = self._run(*arrays)
         for i, new in zip(self.written, outs[self.n_results :], strict=True):
             ref = everything[i]
             ref._array = _own(new, ref.aval.inner_aval)
+        if check is not None:
+            check(self.pure, self.name, before, outs)
         return list(outs[: self.n_results])

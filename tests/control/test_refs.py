@@ -230,6 +230,7 @@ def test_copies_and_pickles_have_a_buffer_of_their_own() -> None:
         (lambda r: jnp.sin(r), TypeError, "Ref"),
         (lambda r: r + 1, TypeError, "unsupported operand"),
         (lambda r: list(r), TypeError, "iterated"),
+        (lambda r: pb.pure_callback(np.sin, pb.typeof(r[...]), r), TypeError, "eference"),
         (lambda r: ref_get(jnp.ones(3), 0), ValueError, "only be called on a Ref"),
         (lambda r: pb.freeze(jnp.ones(3)), TypeError, "freeze"),
     ],
@@ -334,6 +335,12 @@ def test_stages() -> None:
     assert float(compiled(r, jnp.float32(2.0))) == 9.0
     assert r[...].tolist() == [1, 3, 2, 3]
     assert "->" in pb.jit(update).lower(r, 1.0).as_text()
+
+
+def test_debug_nans_looks_at_what_references_hold() -> None:
+    r = ref(3)
+    with pb.debug_nans(True), pytest.raises(FloatingPointError, match="log"):
+        pb.jit(lambda r: ref_set(r, 0, jnp.log(r[1] - 5.0)))(r)
 
 
 def aliasing_cases() -> Iterator[tuple[str, Callable[[Any], Any]]]:
