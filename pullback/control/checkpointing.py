@@ -39,7 +39,7 @@ from pullback.transforms.linearize import HigherOrder, PartialTrace, merge, part
 from pullback.transforms.staging import stage
 from pullback.transforms.transpose import backward_pass
 
-__all__ = ["INDEX", "backwards", "bind_backwards"]
+__all__ = ["INDEX", "backwards", "bind_backwards", "sweep_jaxpr"]
 
 INDEX: Final = ShapedArray((), np.dtype(np.int32))
 """The type of the number of a step."""
@@ -334,8 +334,7 @@ def _transpose(cts: Sequence[Any], *args: Any, **params: Any) -> list[Any]:
     """Through the loops of the sweep: their own transposes go backwards over the backward steps."""
     linear = [type(x) is Linear for x in args]
     avals = [x.aval if lin else aval_of(x) for x, lin in zip(args, linear, strict=True)]
-    whole = stage(lambda *xs: _sweep(*xs, **params), avals, description="a sweep backwards")
-    split = partial_eval_jaxpr(whole, linear, force_unknown=True)
+    split = partial_eval_jaxpr(sweep_jaxpr(params), linear, force_unknown=True)
     known = [x for x, lin in zip(args, linear, strict=True) if not lin]
     residuals = eval_jaxpr(split.known.jaxpr, split.known.consts, *known)
     operands = [*residuals, *[Linear(a) for a, lin in zip(avals, linear, strict=True) if lin]]
@@ -398,6 +397,12 @@ def _batch(
 
 
 def _lower(b: Any, *xs: Any, **params: Any) -> list[Any]:
+    results: list[Any] = b.inline(sweep_jaxpr(params), *xs)
+    return results
+
+
+def sweep_jaxpr(params: dict[str, Any]) -> ClosedJaxpr:
+    """The equation written out as loops: a function of its operands."""
     avals = [
         a
         for name in ("going", "step", "back")
@@ -407,9 +412,7 @@ def _lower(b: Any, *xs: Any, **params: Any) -> list[Any]:
     n = params["num_state"]
     avals += params["step_jaxpr"].in_avals[params["step_nconsts"] + 1 :]
     avals += params["back_jaxpr"].in_avals[params["back_nconsts"] + 1 + n :]
-    closed = stage(lambda *args: _sweep(*args, **params), avals, description="a sweep backwards")
-    results: list[Any] = b.inline(closed, *xs)
-    return results
+    return stage(lambda *args: _sweep(*args, **params), avals, description="a sweep backwards")
 
 
 def _effects(*, going_jaxpr: Any, step_jaxpr: Any, back_jaxpr: Any, **_: Any) -> frozenset[Any]:

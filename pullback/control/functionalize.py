@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from pullback import tree
 from pullback.control.check_rules import can_fail, record_failures
+from pullback.control.checkpointing import backwards, sweep_jaxpr
 from pullback.control.checks import (
     Category,
     Error,
@@ -88,7 +89,7 @@ def _slots(jaxpr: Jaxpr, errors: Categories) -> list[Signature]:
             if FailedCheckError in errors:
                 found += eqn.params["signatures"]
         elif eqn.primitive.name in _PROGRAMS:
-            for inner in subjaxprs(eqn):
+            for inner in _inner(eqn):
                 found += signatures_of(inner, errors)
         else:
             found += can_fail(eqn, errors)
@@ -103,11 +104,24 @@ def _may_fail(jaxpr: Jaxpr, errors: Categories) -> bool:
     return answer
 
 
+def _inner(eqn: JaxprEqn) -> list[Jaxpr]:
+    """The programs that an equation runs."""
+    return [_sweep(eqn.params).jaxpr] if eqn.primitive is backwards else list(subjaxprs(eqn))
+
+
+def _sweep(params: dict[str, Any]) -> ClosedJaxpr:
+    """The loops of an equation `backwards`; they have no constants."""
+    back: ClosedJaxpr = params["back_jaxpr"]
+    sizes = tuple(v for v in params.values() if not isinstance(v, ClosedJaxpr))
+    closed: ClosedJaxpr = _remembered(back.jaxpr, ("sweep", sizes), lambda: sweep_jaxpr(params))
+    return closed
+
+
 def _eqn_may_fail(eqn: JaxprEqn, errors: Categories) -> bool:
     if eqn.primitive.name == "check":
         return True  # to be taken out, whether it is enabled or not
     if eqn.primitive.name in _PROGRAMS:
-        return any(_may_fail(inner, errors) for inner in subjaxprs(eqn))
+        return any(_may_fail(inner, errors) for inner in _inner(eqn))
     return bool(can_fail(eqn, errors))
 
 
@@ -397,6 +411,7 @@ _PROGRAMS: Final[dict[str, Callable[..., list[Any]]]] = {
     "cond": _cond,
     "scan": _scan,
     "while": _while,
+    "backwards": lambda state, errors, inputs, params: run(state, errors, _sweep(params), inputs),
     "custom_jvp_call": _custom_jvp,
     "custom_vjp_call": _custom_vjp,
     "custom_vmap_call": _called("call"),

@@ -8,6 +8,7 @@ from math import factorial
 from typing import Any, Final
 
 from pullback import tree
+from pullback.control.checkpointing import sweep_jaxpr
 from pullback.control.cond import bind_cond
 from pullback.control.jit import bind_jit, split_list
 from pullback.control.loop_parts import bind_while
@@ -85,6 +86,12 @@ def _called(parameter: str) -> Callable[..., tuple[Any, Any]]:
         return _split_results(outs, len(found), found, order)
 
     return rule
+
+
+def _backwards(order: int, primals: Any, series: Any, params: dict[str, Any]) -> tuple[Any, Any]:
+    closed, found = jet_jaxpr(sweep_jaxpr(params), order, _given(series), force=False)
+    outs = eval_jaxpr(closed.jaxpr, closed.consts, *primals, *_terms(series))
+    return _split_results(outs, len(found), found, order)
 
 
 def _full(x: Any, series: Series | None, order: int) -> Series:
@@ -179,6 +186,7 @@ rules.update(
         "cond": _cond,
         "scan": _scan,
         "while": _while,
+        "backwards": _backwards,
         "custom_vjp_call": _called("call_jaxpr"),
         "custom_vmap_call": _called("call"),
     }

@@ -13,6 +13,7 @@ import pullback as pb
 import pullback.numpy as jnp
 from pullback import lax
 from pullback.checkpoint_policies import binomial
+from pullback.experimental import checkify, jet
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=3).astype(np.float32)
@@ -302,6 +303,19 @@ def test_memory_is_slots_states_and_not_steps() -> None:
     few, more = temporary(binomial(8), 512), temporary(binomial(8), 4096)
     assert 9 * state <= few <= 16 * state
     assert more == few
+
+
+def test_checks_and_taylor_series_of_gradients() -> None:
+    def f(x: Any) -> Any:
+        body = lambda s: (s[0] + 1, jnp.sqrt(s[1]) * 0.0 + 1.0)  # noqa: E731
+        return lax.while_loop(lambda s: s[0] < 1, body, (0, x))[1]
+
+    checked = checkify.checkify(pb.grad(f), errors=checkify.nan_checks)
+    assert "nan" in checked(0.0)[0].get()  # zero times infinity, on the way back only
+    assert checked(1.0)[0].get() is None
+    slope = pb.grad(lambda x: lax.fori_loop(0, jnp.array(3), lambda i, c: jnp.sin(c), x))
+    _, (first,) = jet.jet(slope, (0.5,), ([1.0],))
+    np.testing.assert_allclose(first, pb.grad(slope)(0.5), rtol=1e-5)
 
 
 def test_memory_of_many_lanes() -> None:
