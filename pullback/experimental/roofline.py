@@ -20,9 +20,10 @@ from pullback import tree
 from pullback.core import dtypes
 from pullback.core.jaxpr import Jaxpr, JaxprEqn, Literal, subjaxprs
 from pullback.core.primitive import Primitive
-from pullback.core.shapes import ShapeDtypeStruct
+from pullback.core.structs import ShapeDtypeStruct
 from pullback.passes.costs import FREE, nbytes
 from pullback.transforms.arguments import FlatFunction, shaped
+from pullback.transforms.dce import dce_jaxpr
 from pullback.transforms.derivatives import vjp as reverse
 from pullback.transforms.staging import stage
 
@@ -147,13 +148,13 @@ def register_standard_roofline(prim: Primitive) -> None:
 def _products(eqn: JaxprEqn) -> int:
     (contracted, _), _ = eqn.params["dimension_numbers"]
     depth = math.prod(eqn.invars[0].aval.shape[d] for d in contracted)
-    return 2 * int(eqn.outvars[0].aval.size) * depth
+    return int(2 * eqn.outvars[0].aval.size * depth)
 
 
 def _convolution(eqn: JaxprEqn) -> int:
     kernel = eqn.invars[1].aval
     features = kernel.shape[eqn.params["dimension_numbers"].rhs_spec[0]]
-    return 2 * int(eqn.outvars[0].aval.size) * int(kernel.size) // max(1, features)
+    return int(2 * eqn.outvars[0].aval.size * kernel.size // max(1, features))
 
 
 def _operations(eqn: JaxprEqn) -> int:
@@ -226,7 +227,8 @@ def _counted(f: Callable[..., Any], args: Any, settings: dict[str, Any]) -> tupl
     flat = FlatFunction(f, in_tree)
     closed = stage(flat, [shaped(x) for x in leaves], description="roofline")
     shapes = [ShapeDtypeStruct(a.shape, a.dtype) for a in closed.out_avals]
-    return (closed, tree.unflatten(flat.out_tree, shapes)), _program(closed.jaxpr, settings)
+    needed, _ = dce_jaxpr(closed.jaxpr, [True] * len(shapes), keep_invars=True)
+    return (closed, tree.unflatten(flat.out_tree, shapes)), _program(needed, settings)
 
 
 def roofline(

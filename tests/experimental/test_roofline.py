@@ -15,7 +15,10 @@ from pullback.experimental import roofline as ours
 X, Y = (np.ones(s, np.float32) for s in ((4, 5), (5, 6)))
 SAME: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "products": (lambda np, x, y: np.sin(x @ y) + 1, (X, Y)),
-    "batches": (lambda np, x, y: np.einsum("bij,bjk->bik", x, y), (X.reshape(2, 2, 5), Y.reshape(2, 5, 3))),
+    "batches": (
+        lambda np, x, y: np.einsum("bij,bjk->bik", x, y),
+        (X.reshape(2, 2, 5), Y.reshape(2, 5, 3)),
+    ),
     "sums": (lambda np, x: np.sum(x * x), (np.ones(100, np.float32),)),
     "element-wise": (lambda np, x: np.exp(x), (X,)),
 }
@@ -39,10 +42,14 @@ def test_loops_branches_and_convolutions() -> None:
     square = np.ones((3, 3), np.float32)
     _, found = ours.roofline(lambda x: lax.scan(body, x, None, length=7)[0])(square)
     assert found.flops == 7 * 2 * 27
-    _, found = ours.roofline(lambda x: lax.cond(x[0, 0] > 0, lambda x: x @ x, lambda x: x, x))(square)
+    _, found = ours.roofline(lambda x: lax.cond(x[0, 0] > 0, lambda x: x @ x, lambda x: x, x))(
+        square
+    )
     assert found.flops == 54
     image, kernel = np.ones((1, 2, 5, 5), np.float32), np.ones((3, 2, 2, 2), np.float32)
-    _, found = ours.roofline(lambda x, k: lax.conv_general_dilated(x, k, (1, 1), "VALID"))(image, kernel)
+    _, found = ours.roofline(lambda x, k: lax.conv_general_dilated(x, k, (1, 1), "VALID"))(
+        image, kernel
+    )
     assert found.unfused_flops == 2 * 3 * 16 * 8
 
 
