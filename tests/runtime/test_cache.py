@@ -130,6 +130,7 @@ def test_directory_removed_under_way(disk: DiskCache) -> None:
     path = only_file(disk)
     path.unlink()
     path.parent.rmdir()
+    (path.parent.parent / cache.LOOKED).unlink()
     path.parent.parent.rmdir()
     assert disk.get(b"key") is None
     disk.put(b"key", ENTRY)
@@ -163,6 +164,7 @@ def test_abandoned_files_are_removed(disk: DiskCache, tmp_path: Path) -> None:
     old = only_file(disk).parent / "left.tmp"
     old.write_bytes(b"")
     os.utime(old, (1000, 1000))
+    os.utime(old.parent.parent / cache.LOOKED, (1000, 1000))
     DiskCache(tmp_path / "cache").put(b"other", ENTRY)
     assert not old.exists()
 
@@ -263,3 +265,21 @@ def test_support_modules_come_from_the_store(disk: DiskCache) -> None:
         assert jit.stored_object(write, name="f", variant=2).code != first.code
     finally:
         jit.use_store(None)
+
+
+def test_the_first_write_looks_at_the_size_once_for_all_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = []
+    evict = DiskCache._evict
+    monkeypatch.setattr(DiskCache, "_evict", lambda self: (looked.append(self), evict(self)))
+    for _ in range(3):  # as if each were a process of its own
+        DiskCache(tmp_path / "cache", limit=1 << 20).put(b"key", CacheEntry(b"code"))
+    assert len(looked) == 1
+    (stamp,) = (tmp_path / "cache").glob(f"*/{cache.LOOKED}")
+    os.utime(stamp, (0, 0))
+    last = DiskCache(tmp_path / "cache", limit=1 << 20)
+    last.put(b"key", CacheEntry(b"code"))
+    assert len(looked) == 2
+    last.put(b"large", CacheEntry(b"x" * (1 << 17)))  # an eighth of the limit: looks by itself
+    assert len(looked) == 3
