@@ -17,7 +17,7 @@ import functools
 import math
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from pullback import lax, random
 from pullback import numpy as jnp
@@ -94,9 +94,13 @@ randn = normal
 logsoftmax = log_softmax
 
 
-def Dense(out_dim: int, W_init: Any = None, b_init: Any = None) -> Layer:
+_GLOROT: Final = glorot_normal()
+_NORMAL: Final = normal()
+_SMALL: Final = normal(1e-6)
+
+
+def Dense(out_dim: int, W_init: Any = _GLOROT, b_init: Any = _NORMAL) -> Layer:
     """A matrix of weights and a bias on the last axis."""
-    W_init, b_init = W_init or glorot_normal(), b_init or normal()
 
     def init_fun(rng: Any, input_shape: Sequence[int]) -> Any:
         k1, k2 = random.split(rng)
@@ -135,13 +139,12 @@ def _convolution(
     lhs_spec, rhs_spec, out_spec = dimension_numbers
     steps = tuple(strides or (1,) * len(filter_shape))
     weights_init = W_init or glorot_normal(rhs_spec.index("I"), rhs_spec.index("O"))
-    bias_init = b_init or normal(1e-6)
 
     def init_fun(rng: Any, input_shape: Sequence[int]) -> Any:
         kernel = _kernel_shape(rhs_spec, out_chan, input_shape[lhs_spec.index("C")], filter_shape)
         bias = tuple(out_chan if c == "C" else 1 for c in out_spec)
         k1, k2 = random.split(rng)
-        params = weights_init(k1, kernel), bias_init(k2, bias)
+        params = weights_init(k1, kernel), b_init(k2, bias)
         shape = out_shape(tuple(input_shape), kernel, steps, padding, dimension_numbers)
         return tuple(operator.index(n) for n in shape), params
 
@@ -159,7 +162,7 @@ def GeneralConv(
     strides: Any = None,
     padding: Any = "VALID",
     W_init: Any = None,
-    b_init: Any = None,
+    b_init: Any = _SMALL,
 ) -> Layer:
     """A convolution with layouts such as ("NHWC", "HWIO", "NHWC"), and a bias."""
     return _convolution(
@@ -185,7 +188,7 @@ def GeneralConvTranspose(
     strides: Any = None,
     padding: Any = "VALID",
     W_init: Any = None,
-    b_init: Any = None,
+    b_init: Any = _SMALL,
 ) -> Layer:
     """A transposed convolution, and a bias."""
     return _convolution(

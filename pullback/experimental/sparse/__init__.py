@@ -71,7 +71,7 @@ from pullback.experimental.sparse.products import (
     bcoo_dot_general_sampled,
     bcoo_multiply_sparse,
 )
-from pullback.experimental.sparse.transform import SparseTracer, sparsify
+from pullback.experimental.sparse.transform import sparsify
 
 __all__ = [
     "BCOO",
@@ -83,7 +83,6 @@ __all__ = [
     "JAXSparse",
     "SparseEfficiencyError",
     "SparseEfficiencyWarning",
-    "SparseTracer",
     "bcoo_broadcast_in_dim",
     "bcoo_concatenate",
     "bcoo_conv_general_dilated",

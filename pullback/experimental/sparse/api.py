@@ -64,7 +64,7 @@ def random_bcoo(
     key: Any,
     shape: Sequence[int],
     *,
-    dtype: Any = None,
+    dtype: Any = float,
     indices_dtype: Any = None,
     nse: float = 0.2,
     n_batch: int = 0,
@@ -104,7 +104,7 @@ def random_bcoo(
 
     keys = random.split(index_key, math.prod(lead))
     indices = vmap(places)(keys).reshape(*lead, count, len(sparse))
-    data = generator(data_key, shape=(*lead, count, *shape[stop:]), dtype=dtype or float, **kwds)
+    data = generator(data_key, shape=(*lead, count, *shape[stop:]), dtype=dtype, **kwds)
     return BCOO(
         (data, indices),
         shape=shape,

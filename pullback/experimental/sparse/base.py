@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import math
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -39,6 +40,9 @@ class JAXSparse(abc.ABC):
     shape: tuple[int, ...]
     __array_priority__ = 100
     __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, args: tuple[Any, ...], *, shape: Sequence[int]) -> None:
+        self.shape = tuple(operator.index(n) for n in shape)
 
     @property
     @abc.abstractmethod

@@ -25,14 +25,10 @@ from pullback.experimental.sparse.products import bcoo_dot_general, bcoo_multipl
 from pullback.transforms.arguments import FlatFunction
 from pullback.transforms.staging import stage
 
-__all__ = ["SparseTracer", "sparse_rule", "sparsify"]
+__all__ = ["sparse_rule", "sparsify"]
 
 Rule = Callable[..., Any]
 _RULES: Final[dict[str, Rule]] = {}
-
-
-class SparseTracer:
-    """Stands for JAX's tracer of this transformation, which is not needed here: see `sparsify`."""
 
 
 def sparse_rule(*names: str) -> Callable[[Rule], Rule]:
