@@ -107,3 +107,42 @@ def test_types_say_that_values_are_not_spread() -> None:
     np.testing.assert_array_equal(
         pb.random.normal(key, (2, 3), out_sharding=sharding), pb.random.normal(key, (2, 3))
     )
+
+
+def test_keys_go_through_branches_that_lanes_choose() -> None:
+    keys = pb.random.split(pb.random.key(0), 3)
+    choose = jnp.array([True, False, True])
+
+    def f(choice: Any, key: Any) -> Any:
+        return pb.lax.cond(choice, lambda k: pb.random.split(k)[0], lambda k: k, key)
+
+    found = pb.random.key_data(pb.jit(pb.vmap(f))(choose, keys))
+    wanted = [pb.random.key_data(f(c, k)) for c, k in zip(choose, keys, strict=True)]
+    np.testing.assert_array_equal(found, np.stack(wanted))
+
+
+@pytest.mark.parametrize("axes", [range(2), [0, 1], {0, 1}, np.array([0, 1]), (np.int32(0), 1)])
+def test_axes_may_be_any_sequence(axes: Any) -> None:
+    x = jnp.ones((2, 3))
+    assert jnp.expand_dims(x, axes).shape == (1, 1, 2, 3)
+    assert jnp.sum(x, axes).shape == ()
+    assert jnp.squeeze(x[None, None], axes).shape == (2, 3)
+    assert jnp.flip(x, axes).shape == jnp.roll(x, (1, 1), axes).shape == (2, 3)
+
+
+def test_shapes_of_what_is_no_array() -> None:
+    for value, wanted in (([1, 2], (2,)), (None, ())):
+        with pytest.warns(DeprecationWarning, match="shape requires"):
+            assert jnp.shape(value) == wanted
+        with pytest.warns(DeprecationWarning, match="ndim requires"):
+            assert jnp.ndim(value) == len(wanted)
+        with pytest.warns(DeprecationWarning, match="size requires"):
+            assert jnp.size(value) == max([1, *wanted])
+
+
+def test_shapes_of_samples_may_be_arrays() -> None:
+    key = pb.random.key(0)
+    wanted = pb.random.truncated_normal(key, -1.0, 1.0, (3,))
+    for shape in (np.array([3]), [3]):
+        found = pb.random.truncated_normal(key, -1.0, 1.0, shape)
+        np.testing.assert_array_equal(found, wanted)

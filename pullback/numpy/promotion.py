@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -333,13 +333,27 @@ def canonical_axes(axis: Any, ndim: int) -> tuple[int, ...]:
     """
     if axis is None:
         return tuple(range(ndim))
+    given = axes_given(axis)
+    axes = tuple(
+        canonical_axis(concrete_or_error(None, a, "Axes must be static."), ndim) for a in given
+    )
+    if len(set(axes)) != len(axes):
+        raise ValueError(f"duplicate value in 'axis': {given}")
+    return axes
+
+
+def axes_given(axis: Any) -> tuple[Any, ...]:
+    """One axis, or any sequence of axes, as a tuple.
+
+    >>> axes_given(1), axes_given(range(2))
+    ((1,), (0, 1))
+    """
     if isinstance(axis, (tuple, list)):
-        axes = tuple(canonical_axis(a, ndim) for a in axis)
-        if len(set(axes)) != len(axes):
-            raise ValueError(f"duplicate value in 'axis': {tuple(axis)}")
-        return axes
-    axis = concrete_or_error(None, axis, "Axes must be static.")
-    return (canonical_axis(axis, ndim),)
+        return tuple(axis)
+    if isinstance(axis, np.ndarray):
+        return tuple(axis.ravel())
+    several = isinstance(axis, Iterable) and not isinstance(axis, Array)
+    return tuple(axis) if several else (axis,)
 
 
 def static_shape(shape: Any, context: str = "Shapes must be static.") -> tuple[int, ...]:

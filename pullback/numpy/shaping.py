@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,8 +14,8 @@ from pullback import lax
 from pullback.core.trace import concrete_or_error, is_concrete
 from pullback.numpy.arrays import as_array, broadcast_to_shape
 from pullback.numpy.creation import asarray
-from pullback.numpy.promotion import broadcast_shapes as _broadcast_shapes
 from pullback.numpy.promotion import (
+    axes_given,
     canonical_axes,
     canonical_axis,
     check_arraylike,
@@ -22,6 +23,7 @@ from pullback.numpy.promotion import (
     shape_of,
     static_shape,
 )
+from pullback.numpy.promotion import broadcast_shapes as _broadcast_shapes
 
 __all__ = [
     "atleast_1d",
@@ -61,8 +63,7 @@ def shape(a: Any) -> tuple[int, ...]:
     >>> jnp.shape(jnp.ones((2, 3)))
     (2, 3)
     """
-    _check_shaped("shape", a)
-    return shape_of(a)
+    return _shape_of_any("shape", a)
 
 
 def ndim(a: Any) -> int:
@@ -72,8 +73,7 @@ def ndim(a: Any) -> int:
     >>> jnp.ndim(jnp.ones((2, 3)))
     2
     """
-    _check_shaped("ndim", a)
-    return len(shape_of(a))
+    return len(_shape_of_any("ndim", a))
 
 
 def size(a: Any, axis: Any = None) -> int:
@@ -83,14 +83,20 @@ def size(a: Any, axis: Any = None) -> int:
     >>> jnp.size(jnp.ones((2, 3))), jnp.size(jnp.ones((2, 3)), 1)
     (6, 3)
     """
-    _check_shaped("size", a)
-    lengths = shape_of(a)
+    lengths = _shape_of_any("size", a)
     return math.prod(lengths[k] for k in canonical_axes(axis, len(lengths)))
 
 
-def _check_shaped(name: str, a: Any) -> None:
+def _shape_of_any(name: str, a: Any) -> tuple[int, ...]:
+    """The shape of an array or a scalar; of anything else, with a warning, what NumPy says."""
     if getattr(a, "shape", None) is None:
-        check_arraylike(name, a)
+        try:
+            check_arraylike(name, a)
+        except TypeError as error:
+            if not isinstance(a, str):
+                warnings.warn(f"{error} Later this will be an error.", DeprecationWarning, 3)
+            return np.shape(a)
+    return shape_of(a)
 
 
 # --------------------------------------------------------------------------- reshape
@@ -184,8 +190,8 @@ def expand_dims(a: Any, axis: Any) -> Any:
     (1, 3, 1)
     """
     a = ensure_arraylike("expand_dims", a)
-    axes = axis if isinstance(axis, (tuple, list)) else (axis,)
-    return lax.expand_dims(a, canonical_axes(tuple(axes), a.ndim + len(axes)))
+    axes = axes_given(axis)
+    return lax.expand_dims(a, canonical_axes(axes, a.ndim + len(axes)))
 
 
 def squeeze(a: Any, axis: Any = None) -> Any:
@@ -465,7 +471,7 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Any:
     a = ensure_arraylike("roll", a)
     if axis is None:
         return lax.reshape(roll(lax.reshape(a, (a.size,)), shift, 0), a.shape)
-    axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
+    axes = axes_given(axis)
     shifts, axes = _paired(shift, tuple(canonical_axis(k, a.ndim) for k in axes))
     for s, k in zip(shifts, axes, strict=True):
         a = _rolled(a, s, k)

@@ -49,6 +49,7 @@ __all__ = [
 NO_HLO: Final = NotApplicable("hlo", "the operation has attributes that only an emitter can write")
 
 _reduce_sum: Final = late("reduce_sum")
+_random_wrap: Final = late("random_wrap")
 
 
 # --------------------------------------------------------------------------- helpers for rules
@@ -89,9 +90,12 @@ def full_like(x: Any, value: Any) -> Any:
 
 
 def zeros(aval: Any) -> Any:
-    """Zeros of an aval; those of `float0`, which carry nothing, are NumPy's."""
+    """Zeros of an aval, of keys as well; those of `float0`, which carry nothing, are NumPy's."""
     if aval.dtype == dtypes.float0:
         return np.zeros(aval.shape, dtypes.float0)
+    if isinstance(aval.dtype, dtypes.KeyDtype):
+        words = full((*aval.shape, aval.dtype.words), 0, np.dtype(np.uint32))
+        return _random_wrap(words, impl=aval.dtype.tag)
     return full(aval.shape, 0, aval.dtype)
 
 

@@ -8,8 +8,11 @@ operations take part one by one, so that transformations see them.
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
 
 from pullback import config
 from pullback.runtime.jit import UnhashableStatic, jit
@@ -20,11 +23,15 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+def _comparable(x: Any) -> Any:
+    return tuple(x) if isinstance(x, (list, np.ndarray)) else x
+
+
 def compiled_when_eager(*static: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Compile a function for eager calls; the parameters named `static` are Python values.
 
-    Lists become tuples, which can be compared. A Python integer that no array element holds is
-    left to the function itself.
+    Lists and NumPy arrays among them become tuples, which can be compared. A Python integer that
+    no array element holds is left to the function itself.
 
     >>> import pullback.numpy as jnp
     >>> @compiled_when_eager("shape")
@@ -36,6 +43,7 @@ def compiled_when_eager(*static: str) -> Callable[[Callable[P, R]], Callable[P, 
 
     def decorate(fun: Callable[P, R]) -> Callable[P, R]:
         program: Any = jit(fun, static_argnames=static)
+        names = tuple(inspect.signature(fun).parameters)
 
         @functools.wraps(fun)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -44,9 +52,12 @@ def compiled_when_eager(*static: str) -> Callable[[Callable[P, R]], Callable[P, 
             try:
                 return program(*args, **kwargs)  # type: ignore[no-any-return]
             except UnhashableStatic:
-                lists: Any = [tuple(x) if type(x) is list else x for x in args]
-                named = {k: tuple(x) if type(x) is list else x for k, x in kwargs.items()}
-                return program(*lists, **named)  # type: ignore[no-any-return]
+                plain = [
+                    _comparable(x) if name in static else x
+                    for name, x in zip(names, args, strict=False)
+                ]
+                named = {k: _comparable(x) if k in static else x for k, x in kwargs.items()}
+                return program(*plain, **named)  # type: ignore[no-any-return]
             except OverflowError:
                 return fun(*args, **kwargs)
 
