@@ -74,8 +74,13 @@ def _search(law: str, seed: int, count: list[int]) -> bool:
     @hypothesis.given(programs(smooth=LAWS[law][0]))
     def search(p: Program) -> None:
         count[0] += 1
-        last[:] = [p]
-        obey(law, case_of(p))
+        try:
+            obey(law, case_of(p))
+        except Exception:
+            if not last:
+                print(f"law {law!r} fails with seed {seed}; looking for a small one", flush=True)
+            last[:] = [p]
+            raise
 
     try:
         search()
