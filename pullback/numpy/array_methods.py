@@ -37,6 +37,7 @@ from pullback.numpy import (
 from pullback.numpy.index_update import IndexUpdateHelper
 from pullback.numpy.promotion import is_arraylike, literal_operand
 from pullback.ops import elementwise as ops
+from pullback.runtime import shortcuts
 
 __all__ = ["install"]
 
@@ -54,6 +55,10 @@ def _forward(primitive: Any, function: Function, kinds: str) -> Function:
         if isinstance(other, Array):
             if other.aval is aval and kind_of(aval.dtype) in kinds:
                 return current_trace().process(primitive, (self, other), {})
+            if kind_of(aval.dtype) in kinds:
+                found = shortcuts.broadcast(primitive, self, other)
+                if found is not None:
+                    return found
             return function(self, other)
         if not aval.weak_type and kind_of(aval.dtype) in kinds:
             trace = current_trace()
@@ -99,6 +104,11 @@ def _plain_reflected(function: Function) -> Function:
     return method
 
 
+def _matmul(x: Any, y: Any) -> Any:
+    found = shortcuts.product(x, y)
+    return products.matmul(x, y) if found is None else found
+
+
 _functions: Final = elementwise.FUNCTIONS
 _ufuncs: Final = ufunc_table.UFUNCS
 
@@ -123,7 +133,7 @@ _GENERAL: Final[tuple[tuple[str, Function], ...]] = (
     ("floordiv", arithmetic.floor_divide),
     ("mod", arithmetic.remainder),
     ("divmod", arithmetic.divmod),
-    ("matmul", products.matmul),
+    ("matmul", _matmul),
     ("lshift", predicates.left_shift),
     ("rshift", predicates.right_shift),
 )

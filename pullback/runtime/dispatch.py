@@ -25,7 +25,7 @@ from pullback.runtime import programs, refs
 from pullback.runtime.array import ArrayImpl, from_numpy, make_array
 from pullback.transforms.staging import abstract_results
 
-__all__ = ["evaluate", "forget_types", "to_array"]
+__all__ = ["evaluate", "forget_types", "quietly", "to_array"]
 
 LARGE: Final = 1 << 18
 """Elements from which an eager operation is compiled."""
@@ -67,6 +67,15 @@ def _result_types(primitive: Primitive, avals: tuple[Any, ...], params: dict[str
             _types.clear()
         _types[key] = found
     return found
+
+
+def quietly(function: Any, *values: Any) -> Any:
+    """`function` of NumPy values without warnings of overflow, of division by zero, ..."""
+    token = _set_errors(_IGNORE)
+    try:
+        return function(*values)
+    finally:
+        _reset_errors(token)
 
 
 def forget_types() -> None:
