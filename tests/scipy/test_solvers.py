@@ -9,6 +9,7 @@ import scipy.optimize
 import pullback as pb
 import pullback.numpy as jnp
 import pullback.scipy.sparse.linalg as sla
+from pullback.experimental import sparse
 from pullback.scipy import optimize
 
 RNG = np.random.default_rng(0)
@@ -88,6 +89,20 @@ def test_pytrees_and_lanes() -> None:
     many = RNG.normal(size=(3, 4)).astype(np.float32)
     found = pb.vmap(lambda b: sla.cg(a, b, tol=1e-7)[0])(many)
     np.testing.assert_allclose(found, np.linalg.solve(a, many.T).T, atol=1e-5)
+
+
+def test_sparse_matrices() -> None:
+    with pb.enable_x64(True):
+        dense = np.where(abs(definite(8)) > 5, definite(8), 0) + 400 * np.eye(8)
+        dense, b = dense + dense.T, RNG.normal(size=8)
+        mat = sparse.BCOO.fromdense(dense)
+        for solve in (sla.cg, sla.gmres):
+            found = pb.jit(lambda m, b, solve=solve: solve(m, b, tol=1e-12)[0])(mat, b)
+            np.testing.assert_allclose(found, np.linalg.solve(dense, b), rtol=1e-9)
+        slope = sparse.grad(lambda m: jnp.sum(sla.cg(m, b, tol=1e-12)[0]))(mat)
+        inverse = np.linalg.inv(dense)
+        expected = -np.outer(inverse.sum(0), inverse @ b) * (dense != 0)
+        np.testing.assert_allclose(slope.todense(), expected, rtol=1e-8, atol=1e-12)
 
 
 def test_errors_of_solvers() -> None:

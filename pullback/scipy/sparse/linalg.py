@@ -15,7 +15,6 @@ from pullback.core.array import Array
 from pullback.core.avals import aval_of
 from pullback.core.dtypes import kind_of
 from pullback.flatten_util import ravel_pytree
-from pullback.numpy.promotion import is_arraylike
 from pullback.transforms.derivatives import linear_transpose
 
 __all__ = ["bicgstab", "cg", "gmres"]
@@ -26,15 +25,14 @@ _Solver = Callable[[_Map, _Map, Any, Any], Any]
 
 
 def _operator(a: Any) -> _Map:
-    """A linear function from a function or a square matrix."""
+    """A linear function from a function or a square matrix, dense or sparse."""
     if callable(a) and not isinstance(a, Array):
         return lambda x: a(x)
-    if is_arraylike(a) and jnp.ndim(a) == 2:
-        if jnp.shape(a)[0] != jnp.shape(a)[1]:
-            raise ValueError(
-                f"linear operator must be a square matrix, but has shape: {jnp.shape(a)}"
-            )
-        return lambda x: jnp.matmul(a, x)
+    shape: tuple[int, ...] = getattr(a, "shape", ())
+    if len(shape) == 2 and getattr(type(a), "__matmul__", None) is not None:
+        if shape[0] != shape[1]:
+            raise ValueError(f"linear operator must be a square matrix, but has shape: {shape}")
+        return lambda x: a @ x
     raise TypeError(f"linear operator must be either a function or ndarray: {a!r}")
 
 
@@ -157,8 +155,8 @@ def cg(
 ) -> tuple[Any, None]:
     """x with A x = b by conjugate gradients; A is hermitian and positive definite.
 
-    `A` is a matrix or a linear function of pytrees like `b`, `M` an approximate inverse of it, also
-    hermitian.  The iterations end when |b - A x| <= max(tol |b|, atol), or after `maxiter`, by
+    `A` is a matrix, dense or sparse, or a linear function of pytrees like `b`, `M` an approximate
+    inverse of it, also hermitian.  The iterations end when |b - A x| <= max(tol |b|, atol), or after `maxiter`, by
     default ten times the number of unknowns.  The second result is None.  (Hestenes and Stiefel, J.
     Res. NBS 49, 1952.)
 
