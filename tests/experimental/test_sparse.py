@@ -143,8 +143,20 @@ def test_indexing() -> None:
         np.testing.assert_array_equal(mat[index].todense(), x[index])
     np.testing.assert_array_equal(pb.jit(lambda m, i: m[i])(mat, 2).todense(), x[2])
     assert len(list(mat)) == 4
-    with pytest.raises(NotImplementedError, match="by arrays"):
-        mat[jnp.array([0, 1])]
+    picked = np.array([2, 0, -1, 2])
+    for index in (
+        picked,
+        (slice(None), picked),
+        (slice(1, 3), None, picked, 0),
+        (0, picked),
+        (..., picked % 3),
+    ):
+        np.testing.assert_array_equal(mat[index].todense(), x[index])
+    batch = sparse.BCOO.fromdense(x, n_batch=1)
+    np.testing.assert_array_equal(pb.jit(lambda m, i: m[i])(batch, picked).todense(), x[picked])
+    for index in (x > 0, (picked, picked), np.array([[0, 1]]), (0, slice(None), picked)):
+        with pytest.raises(NotImplementedError, match="by arrays"):
+            mat[index]
 
 
 # --------------------------------------------------------------------------- products

@@ -636,9 +636,41 @@ def _expanded(index: Any, ndim: int) -> list[Any]:
     return [*index[:at], *[slice(None)] * (ndim - used), *index[at + 1 :]]
 
 
+def _is_list(i: Any) -> bool:
+    return i is not None and i is not Ellipsis and not isinstance(i, slice) and jnp.ndim(i) == 1
+
+
+def _rows_taken(mat: BCOO, items: list[Any]) -> tuple[BCOO, list[Any]]:
+    """The array with the rows that a vector of indices picks along one axis.
+
+    A product with a matrix that has one entry a row; only entries that are picked are made.
+    """
+    at = next(k for k, i in enumerate(items) if _is_list(i))
+    axis = sum(i is not None for i in items[:at])
+    picked = jnp.asarray(items[at])
+    numbers = [k for k, i in enumerate(items) if i is not None and not isinstance(i, slice)]
+    if numbers != list(range(numbers[0], numbers[-1] + 1)):  # the axis would move to the front
+        raise NotImplementedError("indexing of a BCOO array by arrays and numbers apart from them")
+    if dtypes.kind_of(picked.dtype) not in "iu" or mat.n_dense or sum(map(_is_list, items)) > 1:
+        raise NotImplementedError(
+            "indexing of a BCOO array by arrays: one vector of whole numbers, and no dense axes"
+        )
+    size, n = mat.shape[axis], picked.shape[0]
+    picked = jnp.where(picked < 0, picked + size, picked).astype(mat.indices.dtype)
+    row = jnp.arange(n, dtype=mat.indices.dtype)
+    choice = BCOO((jnp.ones(n, mat.dtype), jnp.stack([row, picked], axis=1)), shape=(n, size))
+    plain = mat.update_layout(n_batch=0)
+    found = bcoo_dot_general(choice, plain, dimension_numbers=(((1,), (axis,)), ((), ())))
+    order = [*range(1, axis + 1), 0, *range(axis + 1, mat.ndim)]
+    rest = [slice(None) if k == at else i for k, i in enumerate(items)]
+    return bcoo_transpose(found, permutation=order), rest
+
+
 def _getitem(mat: BCOO, index: Any) -> BCOO:
-    """Indices that are whole numbers (also traced), slices, None and Ellipsis."""
+    """Whole numbers (also traced), slices, None, Ellipsis, and one vector of whole numbers."""
     items = _expanded(index, mat.ndim)
+    if any(map(_is_list, items)):
+        mat, items = _rows_taken(mat, items)
     axes = [i for i in items if i is not None]
     windows, gone = [], []
     for k, (i, n) in enumerate(zip(axes, mat.shape, strict=True)):
@@ -647,8 +679,7 @@ def _getitem(mat: BCOO, index: Any) -> BCOO:
             continue
         if jnp.ndim(i) != 0 or dtypes.kind_of(jnp.asarray(i).dtype) not in "iu":
             raise NotImplementedError(
-                "indexing of a BCOO array by arrays; only whole numbers, slices, None and ... are "
-                "supported"
+                "indexing of a BCOO array by arrays of several axes, or by masks"
             )
         gone.append(k)
         if is_concrete(i):

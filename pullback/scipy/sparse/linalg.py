@@ -156,8 +156,8 @@ def cg(
     """x with A x = b by conjugate gradients; A is hermitian and positive definite.
 
     `A` is a matrix, dense or sparse, or a linear function of pytrees like `b`, `M` an approximate
-    inverse of it, also hermitian.  The iterations end when |b - A x| <= max(tol |b|, atol), or after `maxiter`, by
-    default ten times the number of unknowns.  The second result is None.  (Hestenes and Stiefel, J.
+    inverse of it, also hermitian.  The iterations end when |b - A x| <= max(tol |b|, atol), or after
+    `maxiter`, by default ten times the number of unknowns.  The second result is None.  (Hestenes and Stiefel, J.
     Res. NBS 49, 1952.)
 
     >>> import pullback.numpy as jnp, pullback.scipy.sparse.linalg as sla
