@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -11,13 +10,10 @@ import numpy as np
 import pytest
 
 from pullback import config
+from pullback import lax as ours
 from pullback.core.avals import aval_of
 from pullback.core.trace import EVAL
-from pullback.lax import contractions, convolutions
 
-ours = SimpleNamespace(
-    **vars(contractions), **{n: getattr(convolutions, n) for n in convolutions.__all__}
-)
 rng = np.random.default_rng(5)
 
 
