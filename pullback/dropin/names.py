@@ -24,7 +24,9 @@ experimental.key_reuse experimental.layout experimental.mesh_utils
 experimental.multihost_utils experimental.ode experimental.pallas experimental.pallas.ops
 experimental.pallas.tpu experimental.pallas.triton experimental.pjit experimental.rnn
 experimental.roofline experimental.scheduling_groups experimental.serialize_executable
-experimental.shard_map experimental.sparse experimental.sparse.linalg experimental.topologies
+experimental.shard_map experimental.sparse experimental.sparse.ad experimental.sparse.api
+experimental.sparse.bcoo experimental.sparse.bcsr experimental.sparse.linalg
+experimental.sparse.transform experimental.topologies
 experimental.transfer experimental.xla_metadata
 
 extend.backend extend.core extend.core.primitives extend.ifrt_programs extend.linear_util

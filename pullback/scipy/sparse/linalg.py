@@ -155,10 +155,10 @@ def cg(
 ) -> tuple[Any, None]:
     """x with A x = b by conjugate gradients; A is hermitian and positive definite.
 
-    `A` is a matrix, dense or sparse, or a linear function of pytrees like `b`, `M` an approximate
-    inverse of it, also hermitian.  The iterations end when |b - A x| <= max(tol |b|, atol), or after
-    `maxiter`, by default ten times the number of unknowns.  The second result is None.  (Hestenes and Stiefel, J.
-    Res. NBS 49, 1952.)
+    `A` is a matrix, dense or sparse, or a linear function of pytrees like `b`; `M` approximates
+    its inverse, and is hermitian too.  The iterations end when |b - A x| <= max(tol |b|, atol), or
+    after `maxiter`, by default ten times the number of unknowns.  The second result is None.
+    (Hestenes and Stiefel, J. Res. NBS 49, 1952.)
 
     >>> import pullback.numpy as jnp, pullback.scipy.sparse.linalg as sla
     >>> x, _ = sla.cg(jnp.array([[4.0, 1.0], [1.0, 3.0]]), jnp.array([1.0, 2.0]))
