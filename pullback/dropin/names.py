@@ -25,7 +25,8 @@ experimental.multihost_utils experimental.ode experimental.pallas experimental.p
 experimental.pallas.tpu experimental.pallas.triton experimental.pjit experimental.rnn
 experimental.roofline experimental.scheduling_groups experimental.serialize_executable
 experimental.shard_map experimental.sparse experimental.sparse.ad experimental.sparse.api
-experimental.sparse.bcoo experimental.sparse.bcsr experimental.sparse.linalg
+experimental.sparse.bcoo experimental.sparse.bcsr experimental.sparse.coo experimental.sparse.csr
+experimental.sparse.linalg experimental.sparse.random experimental.sparse.util
 experimental.sparse.transform experimental.topologies
 experimental.transfer experimental.xla_metadata
 
