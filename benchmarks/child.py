@@ -37,6 +37,7 @@ def _save(out: Any, path: str | None) -> str:
 
 def _measure(options: argparse.Namespace) -> dict[str, Any]:
     imported = _import_time(options.peer, options.threads)
+    peers.import_the_rest(options.peer)
     task = load()[options.workload]
     form = task.form(options.peer)
     if form is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ __all__ = [
     "TITLES",
     "WITH_CACHE",
     "environment",
+    "import_the_rest",
     "leaves",
     "make_call",
     "start",
@@ -70,7 +72,16 @@ def environment(cache: Path, threads: int, *, x64: bool) -> dict[str, str]:
 WITH_CACHE: Final = ("pullback", "jax", "compile")
 """Peers that keep compiled code on disk."""
 
-_MODULES: Final = ("jax", "jax.numpy", "jax.lax", "jax.nn", "jax.random")
+_MODULES: Final = ("jax", "jax.numpy")
+_USED_BY_WORKLOADS: Final = (
+    "jax.image",
+    "jax.lax",
+    "jax.nn",
+    "jax.random",
+    "jax.scipy.linalg",
+    "jax.scipy.ndimage",
+    "jax.scipy.stats",
+)
 
 
 def start(peer: str, threads: int) -> None:
@@ -85,6 +96,14 @@ def start(peer: str, threads: int) -> None:
         importlib.import_module("pullback.dropin").install()
     for name in _MODULES:
         importlib.import_module(name)
+
+
+def import_the_rest(peer: str) -> None:
+    """What a program imports at its top, so that no first call waits for it."""
+    if peer in ("pullback", "jax"):
+        for name in _USED_BY_WORKLOADS:
+            with suppress(ModuleNotFoundError):  # the workloads that need it will say so
+                importlib.import_module(name)
 
 
 def leaves(tree: Any) -> list[Any]:

@@ -129,8 +129,9 @@ def describe(machine: Record, limits: Record) -> str:
         f"{machine['threads']} threads; {machine['system']}; Python {machine['python']}, "
         f"{packages}. Limits of the machine: triad {limits['bandwidth'] / 1e9:.1f} GB/s, "
         f"multiply-adds {limits['float32'] / 1e9:.0f} GFLOP/s in float32, "
-        f"{limits['float64'] / 1e9:.0f} in float64. Its own library (call path, "
-        f"thread pool, matrix kernels) Pullback compiled once, in {seconds_text(machine['library'])}."
+        f"{limits['float64'] / 1e9:.0f} in float64. "
+        f"Pullback's own library (call path, thread pool, matrix kernels) was compiled once, in "
+        f"{seconds_text(machine['library'])}."
     )
 
 
