@@ -31,6 +31,7 @@ from pullback.core.primitive import (
     registry,
 )
 from pullback.errors import UnsupportedError
+from pullback.experimental.sparse import dense  # noqa: F401
 from pullback.ops import (
     cumulative,
     elementwise,
