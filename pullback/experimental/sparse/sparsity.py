@@ -276,6 +276,36 @@ def _dot_general(eqn: JaxprEqn, values: Sequence[Value]) -> list[Value]:
     return [Value(shape, _union(patterns))]
 
 
+def _convolved(eqn: JaxprEqn, values: Sequence[Value]) -> list[Value]:
+    """A convolution with a kernel that depends on nothing: row numbers moved by each tap."""
+    x, kernel = values
+    (shape,) = _shapes(eqn)
+    exact = x.size < 2**24  # row numbers are float32
+    if kernel.pattern is not None or not exact:
+        return _everything(eqn, values)
+    spec = eqn.params["dimension_numbers"].rhs_spec
+    taps = [kernel.shape[k] for k in spec[1:]]
+    ids = np.arange(1, x.size + 1, dtype=np.float32).reshape(x.shape)
+    params = {**eqn.params, "preferred_element_type": None}
+    rows, columns = [], []
+    for tap in np.ndindex(*taps):
+        place = [slice(None)] * len(kernel.shape)
+        for axis, at in zip(spec[1:], tap, strict=True):
+            place[axis] = slice(at, at + 1)
+        weights = np.zeros(kernel.shape, np.float32)
+        weights[tuple(place)] = (
+            1.0 if kernel.known is None else np.asarray(kernel.known)[tuple(place)] != 0
+        )
+        (found,) = _evaluated(eqn.primitive, [ids, weights], params)
+        source = np.rint(np.asarray(found)).astype(np.int64).reshape(-1)
+        (hit,) = np.nonzero(source)
+        rows.append(hit)
+        columns.append(source[hit] - 1)
+    size = int(np.prod(shape, dtype=np.int64))
+    matrix = _select(np.concatenate(rows), np.concatenate(columns), (size, x.size))
+    return [Value(shape, _applied(matrix, x.pattern))]
+
+
 def _flat(grid: list[int], labels: list[int], mine: list[int], shape: tuple[int, ...]) -> Any:
     """For every point of a grid over labels, the row number of an operand with labels `mine`."""
     strides = np.concatenate([np.cumprod(np.array(shape[::-1], np.int64))[::-1][1:], [1]])
@@ -394,6 +424,7 @@ _RULES: Final[dict[str, _Rule]] = {
     **dict.fromkeys(_RUNNING.split(), lambda eqn, values: _along(eqn, values, triangle=True)),
     "sort": lambda eqn, values: _along(eqn, values, triangle=False),
     "dot_general": _dot_general,
+    "conv_general_dilated": _convolved,
     "select_n": _cases,
 }
 _FLAT: Final = frozenset(("floor", "ceil", "round", "sign", "stop_gradient", "nextafter"))
