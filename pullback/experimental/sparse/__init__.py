@@ -5,6 +5,7 @@ operations in `operations`; `ad` differentiates with respect to sparse arrays.
 """
 
 from pullback.experimental.sparse import linalg as linalg
+from pullback.experimental.sparse import operators as operators
 from pullback.experimental.sparse.ad import grad, jacfwd, jacobian, jacrev, value_and_grad
 from pullback.experimental.sparse.api import empty, eye, random_bcoo
 from pullback.experimental.sparse.base import (
