@@ -246,10 +246,6 @@ class _ModuleContext:
         self.keepalives.append(keepalive)
 
 
-# Libraries ask every primitive of a jaxpr what it is.
-for _kind in ("call_primitive", "map_primitive"):
-    setattr(Record, _kind, False)
-
 _installed: Final[list[Any]] = []
 
 

@@ -12,6 +12,7 @@ from pullback import tree
 from pullback.core import dlpack, dtypes
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.devices import CPU, Device, check_device
+from pullback.core.layout import Format, check_layout
 from pullback.core.sharding import (
     NamedSharding,
     PartitionSpec,
@@ -38,10 +39,14 @@ __all__ = [
 
 
 def _is_place(x: Any) -> bool:
-    return x is None or isinstance(x, (Device, Sharding, PartitionSpec))
+    return x is None or isinstance(x, (Device, Format, Sharding, PartitionSpec))
 
 
 def _sharding_of(where: Any, name: str) -> Sharding | None:
+    if isinstance(where, Format):
+        if where.layout is not None:
+            check_layout(where.layout, len(where.layout.major_to_minor), name)
+        return _sharding_of(where.sharding, name)
     if isinstance(where, PartitionSpec):
         mesh = current_mesh()
         if mesh is None:

@@ -46,7 +46,9 @@ def nuts() -> dict[str, Any]:
     assert jnp.all(jnp.abs(covariance - COVARIANCE) < 0.25), covariance
     assert not jnp.any(info.is_divergent)
     rhat = blackjax.diagnostics.potential_scale_reduction(draws.reshape(3, 1000, 3))
-    return {"nuts_first": draws[:5], "step_size": parameters["step_size"], "rhat": rhat < 1.05}
+    fixed = blackjax.nuts(logdensity, 0.4, jnp.ones(3))
+    few, few_info = chain(key_run, fixed.step, fixed.init({"a": jnp.zeros(3)}), 12)
+    return {"nuts": few, "leapfrog": few_info.num_integration_steps, "rhat": rhat < 1.05}
 
 
 def others() -> dict[str, Any]:

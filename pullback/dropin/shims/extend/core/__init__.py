@@ -104,10 +104,6 @@ def get_opaque_trace_state(convention: str | None = None) -> Any:
     return _TraceState(current_trace())
 
 
-# Libraries ask whether two tracers belong together by `tracer._trace.main`.
-setattr(Trace, "main", property(lambda trace: trace))  # noqa: B010
-
-
 def find_top_trace(_: Any) -> Trace:
     """The trace that operations go to, whatever the operands."""
     return current_trace()

@@ -1,0 +1,29 @@
+"""Private attributes of JAX's classes that libraries read, on ours; imported with `jax`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pullback.core.primitive import Primitive
+from pullback.core.sharding import Mesh, NamedSharding, Sharding
+from pullback.core.trace import Trace
+
+__all__: list[str] = []
+
+
+def _devices_of(sharding: Sharding) -> tuple[Any, ...]:
+    """The devices in order."""
+    if isinstance(sharding, NamedSharding) and isinstance(sharding.mesh, Mesh):
+        return tuple(sharding.mesh.devices.flat)
+    return tuple(sharding.device_set)
+
+
+# What kind of primitive an equation has: none of ours calls a function outside a jaxpr.
+setattr(Primitive, "call_primitive", False)  # noqa: B010
+setattr(Primitive, "map_primitive", False)  # noqa: B010
+
+# Whether two tracers belong together is asked by `tracer._trace.main`.
+setattr(Trace, "main", property(lambda trace: trace))  # noqa: B010
+
+for _name in ("_addressable_device_assignment", "_device_assignment", "_internal_device_list"):
+    setattr(Sharding, _name, property(_devices_of))
