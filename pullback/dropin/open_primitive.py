@@ -12,7 +12,7 @@ rule does when traced (`passes.simplify.expansions`), so that no later stage kno
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 from pullback.core.avals import aval_of
 from pullback.core.jaxpr import ClosedJaxpr
@@ -23,7 +23,6 @@ from pullback.core.primitive import (
     Zero,
     is_linear,
 )
-from pullback.core.primitive import Primitive as Record
 from pullback.core.trace import EVAL, Trace, current_trace, set_trace
 from pullback.errors import LoweringError
 from pullback.passes import simplify
@@ -73,7 +72,6 @@ class Primitive:
         self.rule_of_batching: Callable[..., Any] | None = None
         self.rule_of_lowering: Callable[..., Any] | None = None
         simplify.expansions[self] = self._expand
-        _install_evaluator()
 
     def __repr__(self) -> str:
         return self.name
@@ -244,22 +242,3 @@ class _ModuleContext:
     def add_keepalive(self, keepalive: Any) -> None:
         """Keep an object alive as long as the program."""
         self.keepalives.append(keepalive)
-
-
-_installed: Final[list[Any]] = []
-
-
-def _install_evaluator() -> None:
-    """From the first open primitive on, evaluation looks whether a primitive is one."""
-    if _installed:
-        return
-    before = EVAL.evaluator
-    assert before is not None
-
-    def evaluate(primitive: Any, args: Sequence[Any], params: dict[str, Any]) -> Any:
-        if type(primitive) is Record:
-            return before(primitive, args, params)
-        return primitive.evaluate(args, params)
-
-    _installed.append(before)
-    EVAL.evaluator = evaluate

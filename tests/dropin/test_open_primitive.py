@@ -6,6 +6,11 @@ import subprocess
 import sys
 import textwrap
 
+import numpy as np
+
+import pullback
+from pullback.dropin.open_primitive import Primitive
+
 PROGRAM = """
 from pullback import dropin
 dropin.install()
@@ -179,3 +184,13 @@ def test_a_trace_of_a_librarys_own() -> None:
         assert "sin" in names and "max" in names, names
         """
     )
+
+
+def test_settings_leave_open_primitives_alone() -> None:
+    doubled = Primitive("doubled_under_settings")
+    doubled.def_impl(lambda x: 2 * x)
+    doubled.def_abstract_eval(lambda x: x)
+    assert float(doubled.bind(np.float32(3.0))) == 6.0
+    with pullback.debug_nans(True):
+        assert float(doubled.bind(np.float32(3.0))) == 6.0
+    assert float(doubled.bind(np.float32(3.0))) == 6.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from pullback import dropin
 from pullback.core.devices import devices
 from pullback.runtime import compile as pipeline
 
@@ -20,8 +21,9 @@ def backend_compile_and_load(backend: Any, *args: Any, **kwargs: Any) -> None:
 
 
 def _announce() -> None:
-    module = importlib.import_module("jax._src.compiler")
-    module.backend_compile_and_load(devices()[0])
+    if dropin.is_installed():
+        module = importlib.import_module("jax._src.compiler")
+        module.backend_compile_and_load(devices()[0])
 
 
 pipeline.before_compile.append(_announce)
