@@ -12,13 +12,10 @@ from typing import Final
 
 from pullback.llvm.entry_ir import FALSE, NULL, Function, Module, Value, i64
 from pullback.llvm.gemm_packing import DEPTH, Packing, Shape
+from pullback.llvm.scratch import Scratch
 
 __all__ = ["kernel_module"]
 
-SLOTS: Final = 64
-"""Threads whose scratch memory is kept; further ones allocate theirs."""
-
-CACHE_LINE: Final = 64
 TILES: Final = 8
 """Tiles that keep a few threads busy."""
 PARALLEL_WORK: Final = 400_000
@@ -45,8 +42,7 @@ class _Writer(Packing):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
-        self.flags = self.m.variable("pb_gemm_flags", f"[{SLOTS} x i32]")
-        self.blocks = self.m.variable("pb_gemm_blocks", f"[{SLOTS} x ptr]")
+        self.scratch = Scratch(self.m, f"pb_gemm_{shape.name}", self.scratch_bytes)
         for kernel in _micro_kernels(shape):
             self.write_micro(*kernel)
         self.write_packing()
@@ -55,7 +51,6 @@ class _Writer(Packing):
         self.write_row()
         self.write_blocked()
         self.write_tile()
-        self.write_acquire()
         self.write_tasks()
         self.write_entry()
         self.write_conv_entry()
@@ -393,28 +388,6 @@ class _Writer(Packing):
         """A table of offsets from an element on, if there is a table."""
         return f.select(f.is_null(table), table, f.item(table, by, 4))
 
-    def write_acquire(self) -> None:
-        """`acquire(index)`: scratch memory that no other thread uses; `index` says which slot."""
-        f = self.m.function("acquire", "ptr", "ptr")
-        (index,) = f.parameters
-        with f.loop(i64(SLOTS)) as k:
-            flag = f.item(self.flags, k, 4)
-            pair = f.value(
-                "{ i32, i1 }", f"cmpxchg {flag}, i32 0, i32 1 acquire monotonic, align 4"
-            )
-            taken = f.value("i1", f"extractvalue {pair}, 1")
-            with f.when(taken):
-                f.store(k, index)
-                slot = f.item(self.blocks, k)
-                with f.when(f.is_null(f.load("ptr", slot))):
-                    f.store(self.fresh(f), slot)
-                f.ret(f.load("ptr", slot))
-        f.store(i64(-1), index)
-        f.ret(self.fresh(f))
-
-    def fresh(self, f: Function) -> Value:
-        return f.call("ptr", "malloc", i64(self.scratch_bytes + CACHE_LINE))
-
     def write_tasks(self) -> None:
         """`tasks(env, begin, end)`: tiles `begin` to `end` of the grid that `env` describes."""
         f = self.m.function("tasks", "void", "ptr", "i64", "i64")
@@ -426,11 +399,7 @@ class _Writer(Packing):
         )  # fmt: skip
         v = {name: f.load("i64", env, 24 + 8 * i) for i, name in enumerate(names)}
         by_k, by_n, by_m = (f.load("ptr", env, 24 + 8 * (len(names) + i)) for i in range(3))
-        index = f.variable("i64", i64(0))
-        memory = f.call("ptr", "acquire", index)
-        number = f.op("add", f.convert("ptrtoint", memory, "i64"), CACHE_LINE - 1)
-        scratch = f.convert("inttoptr", f.op("and", number, -CACHE_LINE), "ptr")
-        with f.loop(f.op("sub", end, begin)) as t:
+        with self.scratch.held(f) as scratch, f.loop(f.op("sub", end, begin)) as t:
             task = f.op("add", t, begin)
             column, rest = f.op("urem", task, v["jt"]), f.op("udiv", task, v["jt"])
             row, lane = f.op("urem", rest, v["it"]), f.op("udiv", rest, v["it"])
@@ -445,11 +414,6 @@ class _Writer(Packing):
                 v["k"], v["ra"], v["ca"], v["rb"], v["cb"], v["rc"], scratch,
                 by_k, self.moved(f, by_n, j), self.moved(f, by_m, i),
             )  # fmt: skip
-        slot = f.load("i64", index)
-        with f.when(f.compare("sge", slot, 0)):
-            f.emit(f"store atomic i32 0, {f.item(self.flags, slot, 4)} release, align 4")
-            f.ret()
-        f.call("void", "free", memory)
         f.ret()
 
     def write_entry(self) -> None:

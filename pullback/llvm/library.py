@@ -4,6 +4,7 @@ The linker asks here for whatever generated code calls and does not define.  Not
 or opened before it is asked for.
 
 - `pb_gemm_f32`, `pb_conv_f32` ...: our own matrix kernels (`llvm.gemm`).
+- `pb_fft_f32` ...: Fourier transforms of many neighbours (`llvm.fft_kernels`).
 - `dgetrf`, `sgemm` ...: BLAS and LAPACK by their Fortran names, with 32-bit integers, all arguments
   by address.  They come from the OpenBLAS inside SciPy's wheel, or else from SciPy's Cython
   interface (whatever library SciPy was built on).
@@ -23,7 +24,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from pullback.llvm import gemm, interrupts, pool
+from pullback.llvm import fft_kernels, gemm, interrupts, pool
 
 __all__ = ["address", "has", "set_num_threads", "signature"]
 
@@ -63,7 +64,9 @@ def has(name: str) -> bool:
 
 
 def _kernel(name: str) -> int:
-    return gemm.address(name, address) if name.startswith(_PREFIX) else 0
+    if not name.startswith(_PREFIX):
+        return 0
+    return gemm.address(name, address) or fft_kernels.address(name, address)
 
 
 def _c_library(name: str) -> int:

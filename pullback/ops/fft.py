@@ -15,11 +15,11 @@ import numpy as np
 
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, aval_of
-from pullback.core.primitive import FIRST_ORDER, PURE, NotApplicable, Primitive, Sample
-from pullback.ops import kinds
+from pullback.core.primitive import FIRST_ORDER, PURE, Primitive, Sample
+from pullback.ops import hlo_windows, kinds
 from pullback.ops.arithmetic import mul
 from pullback.ops.complexes import conj, real
-from pullback.ops.fft_lowering import Pair, complex_transform, inverse_real, real_transform
+from pullback.ops.fft_lowering import along, inverse_real, real_transform
 from pullback.ops.joining import pad
 from pullback.ops.linalg_lapack import real_dtype
 
@@ -134,29 +134,10 @@ def _lower(b: Any, x: Any, *, fft_type: FftType, fft_lengths: Sequence[int]) -> 
     rank = len(x.shape)
     axes = list(range(rank - len(fft_lengths), rank))
     if fft_type == FftType.RFFT:
-        pair, axes = real_transform(b, x), axes[:-1]
-        return _joined(b, _along(b, pair, axes, -1))
-    pair = Pair(b.map(lambda s, e: s.real(e), x), b.map(lambda s, e: s.imag(e), x))
-    scale = 1.0 / max(math.prod(fft_lengths), 1)
+        return along(b, real_transform(b, x), axes[:-1], inverse=False, fresh=True)
     if fft_type == FftType.IRFFT:
-        pair = _along(b, pair, axes[:-1], 1)
-        out = inverse_real(b, pair, fft_lengths[-1])
-        return b.map(lambda s, e: s.mul(e, scale), out)
-    inverse = fft_type == FftType.IFFT
-    pair = _along(b, pair, axes, 1 if inverse else -1)
-    if inverse:
-        pair = Pair(*(b.map(lambda s, e: s.mul(e, scale), part) for part in (pair.re, pair.im)))
-    return _joined(b, pair)
-
-
-def _along(b: Any, x: Pair, axes: Sequence[int], sign: int) -> Pair:
-    for axis in reversed(axes):
-        x = complex_transform(b, x, axis, sign)
-    return x
-
-
-def _joined(b: Any, x: Pair) -> Any:
-    return b.map(lambda s, re, im: s.complex(re, im), x.re, x.im)
+        return inverse_real(b, along(b, x, axes[:-1], inverse=True), fft_lengths[-1])
+    return along(b, x, axes, inverse=fft_type == FftType.IFFT)
 
 
 # --------------------------------------------------------------------------- samples
@@ -196,7 +177,7 @@ fft: Primitive = Primitive(
     batch=_batch,
     partial_eval=FIRST_ORDER,
     lower=_lower,
-    hlo=NotApplicable("hlo", "the type and the lengths are attributes"),
+    hlo=hlo_windows.fft,
     samples=_samples,
     multiple_results=False,
     effects=PURE,

@@ -6,6 +6,9 @@ each pass reads one buffer and writes the other in sorted order, so that nothing
 lengths become a convolution of a friendlier length (L. Bluestein, 1970).  Real transforms of even
 length use complex ones of half the length.  Real and imaginary parts are in buffers of their own,
 which the vectors of a CPU like better than pairs.
+
+Where there are enough transforms to give one to each lane of a vector, and their lengths have small
+factors, a kernel does them in groups that stay in cache (`llvm.fft_kernels`).
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import numpy as np
 
 from pullback.ops import windows
 
-__all__ = ["Pair", "complex_transform", "inverse_real", "radices", "real_transform"]
+__all__ = ["along", "inverse_real", "radices", "real_transform"]
 
 _PRIMES: Final = (3, 5, 7, 11, 13)
 _WIDTH: Final = 16
@@ -254,24 +257,103 @@ def _bluestein(b: Any, x: Pair, sign: int) -> Pair:
     return _pair(b, x.re.shape, lambda i: _times(s, back.at(i), table.at([i[-2]])))
 
 
+# --------------------------------------------------------------------------- many transforms
+
+_LONGEST: Final = 8192
+"""The longest transform of the kernels."""
+_SHORTEST: Final = 8
+_WORTH: Final = 1024
+"""Numbers from which a call of a kernel is cheaper than loops in place."""
+_LANE_BYTES: Final = 64
+"""What the lanes of one vector take; with fewer transforms lanes would idle."""
+
+
+def _by_kernel(shape: Sequence[int], axis: int, dtype: Any) -> bool:
+    """Whether complex numbers of real type `dtype` are transformed along an axis by a kernel."""
+    n, inner = shape[axis], math.prod(shape[axis + 1 :])
+    lanes = inner if inner > 1 else math.prod(shape[:axis])
+    fits = _SHORTEST <= n <= _LONGEST and radices(n) is not None
+    many = lanes * np.dtype(dtype).itemsize >= _LANE_BYTES and n * lanes >= _WORTH
+    return fits and many
+
+
+def _kernel_radices(n: int) -> list[int]:
+    """Eights first: fewer passes over memory."""
+    eights = 0
+    while n % 8 == 0 and n != 16:
+        n, eights = n // 8, eights + 1
+    return [8] * eights + (radices(n) or [])
+
+
+def _by_lanes(b: Any, x: Any, out: Any, shape: Sequence[int], axis: int, scale: Any) -> None:
+    """Transform `x` to `out`, both memory of complex numbers of this shape.
+
+    `scale`, a scalar of the real type, is negative for an inverse transform.
+    """
+    n, dtype = shape[axis], scale.dtype
+    factors, turns, stride = _kernel_radices(n), [], 1
+    for r in factors:
+        length = n // stride
+        powers = np.outer(np.arange(length // r), np.arange(1, r)) % length
+        turns.append(np.exp(-2j * np.pi * powers / length).ravel())
+        stride *= r
+    table = np.concatenate(turns).view(np.float64).astype(dtype)
+    plan = np.array([*factors, 0], np.int64)
+    outer, inner = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
+    numbers = map(np.int64, (n, outer, inner, scale < 0))
+    symbol = f"pb_fft_f{8 * dtype.itemsize}"
+    b.call(symbol, x, out, b.constant(table), b.constant(plan), *numbers, abs(scale))
+
+
+def _scale(dtype: Any, n: int, inverse: bool) -> Any:
+    return np.dtype(dtype).type(-1 / n if inverse else 1)
+
+
+def along(b: Any, x: Any, axes: Sequence[int], *, inverse: bool, fresh: bool = False) -> Any:
+    """Transforms of a complex tensor along some axes, the last first; inverse ones divided by n.
+
+    `fresh` says that nobody else needs `x` in memory.
+    """
+    own = None
+    real = np.dtype(np.float32 if x.dtype == np.complex64 else np.float64)
+    for axis in reversed(axes):
+        n = x.shape[axis]
+        if 0 in x.shape or not _by_kernel(x.shape, axis, real):
+            x, own, fresh = _pairwise(b, x, axis, inverse), None, True
+            continue
+        if own is None:
+            own = b.buffer(x.shape, x.dtype, x if fresh else None)
+            x = own if fresh else x
+        _by_lanes(b, x, own, x.shape, axis, _scale(real, n, inverse))
+        x = own
+    return x
+
+
+def _pairwise(b: Any, x: Any, axis: int, inverse: bool) -> Any:
+    pair = Pair(b.map(lambda s, e: s.real(e), x), b.map(lambda s, e: s.imag(e), x))
+    pair = complex_transform(b, pair, axis, 1 if inverse else -1)
+    if inverse and x.shape[axis] > 1:
+        scale = 1.0 / x.shape[axis]
+        pair = Pair(*(b.map(lambda s, e: s.mul(e, scale), part) for part in (pair.re, pair.im)))
+    return _joined(b, pair)
+
+
+def _joined(b: Any, x: Pair) -> Any:
+    return b.map(lambda s, re, im: s.complex(re, im), x.re, x.im)
+
+
 # --------------------------------------------------------------------------- real numbers
 
 
-def real_transform(b: Any, x: Any) -> Pair:
+def real_transform(b: Any, x: Any) -> Any:
     """The first n // 2 + 1 sums over k of x_k exp(-2 pi i j k / n), along the last axis."""
     lanes, n, s, dtype = x.shape[:-1], x.shape[-1], b.s, x.dtype
     shape = (*lanes, n // 2 + 1)
     if n % 2 or n < 4:
         whole = complex_transform(b, Pair(x, b.full(x.shape, 0, dtype)), len(lanes), -1)
-        return _pair(b, shape, whole.at)
+        return _joined(b, _pair(b, shape, whole.at))
     half = n // 2
-    packed = _pair(
-        b,
-        (*lanes, half),
-        lambda i: (x.at([*i[:-1], 2 * i[-1]]), x.at([*i[:-1], 2 * i[-1] + 1])),
-    )
-    z = complex_transform(b, packed, len(lanes), -1)
-    z = Pair(b.materialize(z.re), b.materialize(z.im))
+    z = _packed_transform(b, x, half)
     turns = _table(b, -0.5j * np.exp(-2j * np.pi * np.arange(half + 1) / n), dtype)
 
     def at(i: Any) -> tuple[Any, Any]:
@@ -281,11 +363,25 @@ def real_transform(b: Any, x: Any) -> Pair:
         even = _scaled(s, _plus(s, here, there), 0.5)
         return _plus(s, even, _times(s, _minus(s, here, there), turns.at([i[-1]])))
 
-    return _pair(b, shape, at)
+    return _joined(b, _pair(b, shape, at))
 
 
-def inverse_real(b: Any, x: Pair, n: int) -> Any:
-    """The real sums over k of x_k exp(2 pi i j k / n), from the first n // 2 + 1 of the x_k."""
+def _packed_transform(b: Any, x: Any, half: int) -> Pair:
+    """The transform of pairs of neighbours taken as complex numbers."""
+    lanes = x.shape[:-1]
+    wide = (*lanes, half)
+    if 0 not in wide and _by_kernel(wide, len(lanes), x.dtype):
+        out = b.buffer(wide, np.complex64 if x.dtype == np.float32 else np.complex128)
+        _by_lanes(b, x, out, wide, len(lanes), _scale(x.dtype, half, False))
+        return Pair(b.map(lambda s, e: s.real(e), out), b.map(lambda s, e: s.imag(e), out))
+    packed = _pair(b, wide, lambda i: (x.at([*i[:-1], 2 * i[-1]]), x.at([*i[:-1], 2 * i[-1] + 1])))
+    z = complex_transform(b, packed, len(lanes), -1)
+    return Pair(b.materialize(z.re), b.materialize(z.im))
+
+
+def inverse_real(b: Any, z: Any, n: int) -> Any:
+    """The real means over k of z_k exp(2 pi i j k / n), from the first n // 2 + 1 of the z_k."""
+    x = Pair(b.map(lambda s, e: s.real(e), z), b.map(lambda s, e: s.imag(e), z))
     lanes, s, dtype = x.re.shape[:-1], b.s, x.re.dtype
     zero = s.const(0, dtype)
 
@@ -303,7 +399,8 @@ def inverse_real(b: Any, x: Pair, n: int) -> Any:
             re, im = element(i, place)
             return re, s.select(given, im, s.neg(im))
 
-        return complex_transform(b, _pair(b, (*lanes, n), mirrored), len(lanes), 1).re
+        whole = complex_transform(b, _pair(b, (*lanes, n), mirrored), len(lanes), 1)
+        return b.map(lambda s, e: s.mul(e, 1.0 / max(n, 1)), whole.re)
     half = n // 2
     turns = _table(b, 1j * np.exp(2j * np.pi * np.arange(half) / n), dtype)
 
@@ -313,10 +410,16 @@ def inverse_real(b: Any, x: Pair, n: int) -> Any:
         odd = _times(s, _minus(s, here, there), turns.at([i[-1]]))
         return _plus(s, _plus(s, here, there), odd)
 
-    z = complex_transform(b, _pair(b, (*lanes, half), packed), len(lanes), 1)
+    pairs = _pair(b, (*lanes, half), packed)
+    if 0 not in pairs.re.shape and _by_kernel(pairs.re.shape, len(lanes), dtype):
+        out = b.buffer((*lanes, n), dtype)
+        scale = _scale(dtype, n, True)
+        _by_lanes(b, _joined(b, pairs), out, pairs.re.shape, len(lanes), scale)
+        return out
+    sums = complex_transform(b, pairs, len(lanes), 1)
 
     def unpacked(i: Any) -> Any:
-        re, im = z.at([*i[:-1], i[-1] // 2])
-        return s.select(i[-1] % 2 <= 0, re, im)
+        re, im = sums.at([*i[:-1], i[-1] // 2])
+        return s.mul(s.select(i[-1] % 2 <= 0, re, im), 1.0 / n)
 
     return b.view((*lanes, n), unpacked)

@@ -1,0 +1,52 @@
+"""The same bits at one, two, three and four threads, for every kind of kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pullback as pb
+from pullback import numpy as pnp
+from pullback.llvm import pool
+
+RNG = np.random.default_rng(17)
+
+
+def _real(*shape: int) -> Any:
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+def _complex(*shape: int) -> Any:
+    return (_real(*shape) + 1j * _real(*shape)).astype(np.complex64)
+
+
+WORKLOADS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
+    "fft_rows": (pnp.fft.fft, (_complex(200, 256),)),
+    "fft_columns": (lambda x: pnp.fft.ifft(x, axis=0), (_complex(256, 200),)),
+    "rfft2": (pnp.fft.rfft2, (_real(128, 256),)),
+    "irfft2": (pnp.fft.irfft2, (_complex(128, 129),)),
+}
+
+
+@pytest.fixture
+def restored() -> Iterator[None]:
+    before = pool.num_threads()
+    yield
+    pool.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("restored")
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_threads_do_not_change_bits(name: str) -> None:
+    function, args = WORKLOADS[name]
+    compiled = pb.jit(function)
+    found = []
+    for threads in (1, 2, 3, 4):
+        pool.set_num_threads(threads)
+        for _ in range(3):
+            leaves = pb.tree.leaves(compiled(*args))
+            found.append([np.asarray(leaf).tobytes() for leaf in leaves])
+    assert all(bits == found[0] for bits in found)

@@ -1,0 +1,65 @@
+"""Fourier transforms by the kernels for many neighbours, against NumPy in twice the precision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pullback as pb
+from pullback import numpy as pnp
+
+SHAPES = [
+    ((16, 64), 1), ((19, 120), 1), ((33, 77), 1), ((17, 1001), 1), ((20, 512), 1),
+    ((64, 16), 0), ((128, 13), 0), ((3, 100, 40), 1), ((9, 26, 17), 1), ((2, 8, 64, 3), 1),
+    ((70, 16), 1), ((40, 31), 1), ((5, 64), 1),
+]  # fmt: skip
+"""Lanes that are rows and lanes that are neighbours, with a rest and without; and no kernel."""
+
+
+def _complex(shape: tuple[int, ...], dtype: Any) -> Any:
+    rng = np.random.default_rng(5)
+    return (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(dtype)
+
+
+def _close(found: Any, expected: Any) -> None:
+    found = np.asarray(found)
+    assert found.shape == expected.shape
+    bound = 40 * np.finfo(found.dtype).eps * np.abs(expected).max()
+    assert np.abs(found - expected).max() <= bound
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+@pytest.mark.parametrize(("shape", "axis"), SHAPES)
+def test_one_axis(shape: tuple[int, ...], axis: int, dtype: str) -> None:
+    with pb.enable_x64(True):
+        x = _complex(shape, dtype)
+        wide = x.astype(np.clongdouble)
+        forward, back = pb.jit(lambda x: (pnp.fft.fft(x, axis=axis), pnp.fft.ifft(x, axis=axis)))(x)
+        _close(forward, np.fft.fft(wide, axis=axis))
+        _close(back, np.fft.ifft(wide, axis=axis))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(24, 96), (17, 64, 20), (16, 33), (40, 128)])
+def test_real(shape: tuple[int, ...], dtype: str) -> None:
+    with pb.enable_x64(True):
+        x = np.random.default_rng(3).standard_normal(shape).astype(dtype)
+        spectrum = pb.jit(pnp.fft.rfft2)(x)
+        _close(spectrum, np.fft.rfft2(x.astype(np.longdouble)))
+        _close(pb.jit(lambda z: pnp.fft.irfft2(z, shape[-2:]))(spectrum), x)
+
+
+def test_several_axes_and_the_operand_stays() -> None:
+    x = pnp.asarray(_complex((32, 16, 48), "complex64"))
+    before = np.array(x)
+    _close(pb.jit(pnp.fft.fftn)(x), np.fft.fftn(before.astype(np.complex128)))
+    _close(pb.jit(pnp.fft.ifftn)(x), np.fft.ifftn(before.astype(np.complex128)))
+    assert np.array_equal(np.asarray(x), before)
+
+
+def test_between_other_operations() -> None:
+    x = _complex((32, 64), "complex64")
+    found = pb.jit(lambda x: pnp.fft.fft(2 * x, axis=0) + x)(x)
+    _close(found, np.fft.fft(2 * x.astype(np.complex128), axis=0) + x)
