@@ -217,6 +217,7 @@ class _Main(StatementWriter):
         super().__init__(module)
         self.program = program
         self.depth = 0
+        self.places: dict[str, str] = {}
         self.shapes: dict[Any, tuple[str, list[int], int]] = {}
         self.cost = block_work(program.body)
         if any(isinstance(s, While) for s in walk(program.body)):
@@ -236,11 +237,11 @@ class _Main(StatementWriter):
             self.entry += [
                 f"  %env.{k} = getelementptr i64, ptr %env, i64 {k}" for k in range(self.env_slots)
             ]
-        lines = ["entry:", *self.entry, *self.scopes[0].lines, "  ret i32 0", ""]
-        return "\n".join(lines)
+        body = "\n".join([*self.entry, *self.scopes[0].lines, "  ret i32 0"]).split("\n")
+        return "\n".join(["entry:", *_placed(self.places, body), ""])
 
     def pointer(self, buffer: Buffer) -> str:
-        """The address of a buffer, computed at the entry, or where it may have changed."""
+        """The address of a buffer, from the first block, or from where it may have changed."""
         root = buffer.root()
         if root in self.moving:
             key = ("pointer", root)
@@ -270,13 +271,13 @@ class _Main(StatementWriter):
         if buffer.kind in ("arg", "out"):
             slot = self.fresh()
             table = "%args" if buffer.kind == "arg" else "%outs"
-            self.entry.append(f"  {slot} = getelementptr ptr, ptr {table}, i64 {buffer.index}")
-            self.entry.append(f"  {name} = load ptr, ptr {slot}, align 8")
+            self.places[slot] = f"  {slot} = getelementptr ptr, ptr {table}, i64 {buffer.index}"
+            self.places[name] = f"  {name} = load ptr, ptr {slot}, align 8"
         elif buffer in self.stack or buffer.kind == "local":
             self.entry.append(f"  {name} = alloca [{max(buffer.nbytes, 1)} x i8], align 64")
         else:
             text = f"getelementptr inbounds i8, ptr %arena, i64 {buffer.offset}"
-            self.entry.append(f"  {name} = {text}")
+            self.places[name] = f"  {name} = {text}"
         return name
 
     def _global(self, buffer: Buffer) -> str:
@@ -359,6 +360,34 @@ class _Main(StatementWriter):
 
     def _slot(self, k: int) -> str:
         return f"%env.{k}"
+
+
+def _placed(places: dict[str, str], lines: list[str]) -> list[str]:
+    """The body of a function with the addresses of buffers, each in front of its first use.
+
+    All of them at the entry would be too many registers that live long: spilled, and slow to
+    compile.  What the first block does not use is computed at its end.
+    """
+    labels = (k for k, line in enumerate(lines) if line.endswith(":"))
+    end = next(labels, len(lines)) - 1  # where the first block is left
+    waiting = dict(places)
+    out: list[str] = []
+
+    def place(name: str) -> None:
+        line = waiting.pop(name, None)
+        if line is not None:
+            for operand in _REGISTER.findall(line):
+                place(operand)
+            out.append(line)
+
+    for k, line in enumerate(lines[: end + 1]):
+        for name in list(waiting) if k == end else _REGISTER.findall(line):
+            place(name)
+        out.append(line)
+    return out + lines[end + 1 :]
+
+
+_REGISTER: Final = re.compile(r"%[\w.]+")
 
 
 def _poll(turn: Block) -> Poll:
