@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -146,3 +147,22 @@ def test_shapes_of_samples_may_be_arrays() -> None:
     for shape in (np.array([3]), [3]):
         found = pb.random.truncated_normal(key, -1.0, 1.0, shape)
         np.testing.assert_array_equal(found, wanted)
+
+
+def test_jitted_functions_have_the_signature_of_theirs() -> None:
+    def f(x: Any, y: int = 2) -> Any:
+        return x * y
+
+    assert inspect.signature(pb.jit(f)) == inspect.signature(f)
+    assert inspect.getfullargspec(pb.jit(f)) == inspect.getfullargspec(f)
+
+
+def test_lists_of_arrays_in_a_dtype_beyond_numpy() -> None:
+    found = jnp.array([[jnp.float32(1.5), 2.0], [jnp.array(3), 4]], dtype=jnp.bfloat16)
+    assert found.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(found.astype(np.float32), [[1.5, 2.0], [3.0, 4.0]])
+
+
+def test_pmap_takes_keyword_arguments() -> None:
+    f = pb.pmap(lambda x, y: pb.lax.psum(x, "i") + y, axis_name="i")
+    np.testing.assert_array_equal(f(jnp.ones((1, 2)), y=jnp.full((1, 2), 2.0)), [[3.0, 3.0]])

@@ -103,7 +103,7 @@ def _device(number: int) -> Device:
 def _check_backend(backend: Any) -> None:
     if backend not in (None, "cpu", CPU.client):
         raise RuntimeError(
-            f"unknown backend {backend!r}: Pullback has one device, of the platform 'cpu'"
+            f"Unknown backend {backend!r}: Pullback has one device, of the platform 'cpu'"
         )
 
 

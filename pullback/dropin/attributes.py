@@ -7,6 +7,7 @@ from typing import Any
 from pullback.core.primitive import Primitive
 from pullback.core.sharding import Mesh, NamedSharding, Sharding
 from pullback.core.trace import Trace
+from pullback.runtime.jit import JitFunction
 
 __all__: list[str] = []
 
@@ -24,6 +25,10 @@ setattr(Primitive, "map_primitive", False)  # noqa: B010
 
 # Whether two tracers belong together is asked by `tracer._trace.main`.
 setattr(Trace, "main", property(lambda trace: trace))  # noqa: B010
+
+# Libraries tell a compiled function by the name of its type.
+JitFunction.__name__ = "PjitFunction"
+JitFunction.__qualname__ = "PjitFunction"
 
 for _name in ("_addressable_device_assignment", "_device_assignment", "_internal_device_list"):
     setattr(Sharding, _name, property(_devices_of))

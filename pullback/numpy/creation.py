@@ -152,11 +152,18 @@ def _from_sequence(x: Any, dtype: Any) -> Any:
         dtype = dtypes.result_type(*leaves)
     if all(_is_plain(leaf) for leaf in leaves):
         try:
-            data = np.array(x, dtypes.physical(dtype))
+            data = np.array(_without_arrays(x), dtypes.physical(dtype))
         except ValueError as error:
             raise ValueError(f"jnp.array: {error}") from None
         return array_of(data, dtype)
     return _stacked(x, dtype)
+
+
+def _without_arrays(x: Any) -> Any:
+    """Nested sequences with our arrays as NumPy's, which dtypes beyond NumPy's ask for."""
+    if isinstance(x, (list, tuple)):
+        return [_without_arrays(each) for each in x]
+    return np.asarray(x) if isinstance(x, Array) else x
 
 
 def _check_element(x: Any) -> None:

@@ -96,6 +96,14 @@ class JitFunction(FastCallable):
     def __repr__(self) -> str:
         return f"<jit of {self._fun!r}>"
 
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """The signature of the function, for `inspect`."""
+        try:
+            return inspect.signature(self._fun)
+        except (TypeError, ValueError) as error:
+            raise AttributeError(str(error)) from None
+
     # -------------------------------------------------------------- calls
 
     def _miss(self, *args: Any, **kwargs: Any) -> Any:

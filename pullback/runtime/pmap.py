@@ -32,7 +32,7 @@ def pmap(
     """`fun` compiled, one row of the mapped axis for each device.
 
     There is one device, so that mapped axes must have size 1 (ValueError otherwise); collectives
-    over `axis_name` are over that one row.
+    over `axis_name` are over that one row. Keyword arguments are mapped over their first axis.
 
     >>> import pullback as pb, pullback.numpy as jnp
     >>> pb.pmap(lambda x: pb.lax.psum(x, "i"), axis_name="i")(jnp.ones((1, 2))).tolist()
@@ -46,26 +46,27 @@ def pmap(
     fixed = (static,) if isinstance(static, int) else tuple(static)
 
     @functools.wraps(fun)
-    def mapped(*args: Any) -> Any:
+    def mapped(*args: Any, **kwargs: Any) -> Any:
         rest = [i for i in range(len(args)) if i not in {k % len(args) for k in fixed}]
 
-        def partial(*given: Any) -> Any:
+        def partial(*given: Any, **named: Any) -> Any:
             full = list(args)
             for i, x in zip(rest, given, strict=True):
                 full[i] = x
-            return fun(*full)
+            return fun(*full, **named)
 
         axes = tuple(in_axes[i] for i in rest) if isinstance(in_axes, tuple) else in_axes
         functools.update_wrapper(partial, fun)
         row = vmap(partial, axes, out_axes, axis_name=axis_name, axis_size=axis_size)
-        return row(*[args[i] for i in rest])
+        return row(*[args[i] for i in rest], **kwargs)
 
     compiled = jit(mapped, static_argnums=fixed or None, donate_argnums=donate_argnums or None)
 
     @functools.wraps(fun)
-    def pmapped(*args: Any) -> Any:
+    def pmapped(*args: Any, **kwargs: Any) -> Any:
         _check_one_row(fun, args, in_axes, fixed)
-        return compiled(*args)
+        _check_one_row(fun, list(kwargs.values()), 0, ())
+        return compiled(*args, **kwargs)
 
     pmapped.lower = compiled.lower  # type: ignore[attr-defined]
     pmapped.trace = compiled.trace  # type: ignore[attr-defined]
