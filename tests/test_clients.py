@@ -166,3 +166,33 @@ def test_lists_of_arrays_in_a_dtype_beyond_numpy() -> None:
 def test_pmap_takes_keyword_arguments() -> None:
     f = pb.pmap(lambda x, y: pb.lax.psum(x, "i") + y, axis_name="i")
     np.testing.assert_array_equal(f(jnp.ones((1, 2)), y=jnp.full((1, 2), 2.0)), [[3.0, 3.0]])
+
+
+def test_auxiliary_results_may_be_any_object() -> None:
+    mark = object()
+
+    def f(x: Any) -> Any:
+        return 2.0 * x, {"mark": mark, "x": x + 1, "name": "f"}
+
+    for aux in (
+        pb.grad(f, has_aux=True)(1.0)[1],
+        pb.value_and_grad(f, has_aux=True)(1.0)[0][1],
+        pb.vjp(f, 1.0, has_aux=True)[2],
+        pb.jvp(f, (1.0,), (1.0,), has_aux=True)[2],
+        pb.linearize(f, 1.0, has_aux=True)[2],
+        pb.jacrev(f, has_aux=True)(1.0)[1],
+    ):
+        assert aux["mark"] is mark
+        assert aux["name"] == "f"
+        assert float(aux["x"]) == 2.0
+
+
+def test_a_function_that_is_several_branches_is_traced_once() -> None:
+    traced = []
+
+    def f(x: Any) -> Any:
+        traced.append(1)
+        return 2 * x
+
+    assert float(pb.lax.switch(2, [f, f, f], 3.0)) == 6.0
+    assert len(traced) == 1

@@ -467,7 +467,8 @@ def switch(
 def _switch(index: Any, branches: Sequence[Any], operands: Sequence[Any], name: str) -> Any:
     leaves, in_tree = _operands((tuple(operands), {}), name)
     avals = [aval_of(x) for x in leaves]
-    staged = [_stage(b, in_tree, avals) for b in branches]
+    once = {id(b): _stage(b, in_tree, avals) for b in {id(b): b for b in branches}.values()}
+    staged = [once[id(b)] for b in branches]
     out_tree = staged[0][1]
     for fun, (_, other) in zip(branches, staged, strict=True):
         if other != out_tree:

@@ -103,6 +103,15 @@ def check_operand(x: Any, name: str, what: str = "argument") -> None:
         ) from None
 
 
+def is_operand(x: Any) -> bool:
+    """Whether a value can be an operand: an array, a scalar, a value of a registered type."""
+    try:
+        aval_of(x)
+    except TypeError:
+        return False
+    return True
+
+
 def is_differentiable_dtype(dtype: Any) -> bool:
     """Whether values of this dtype have tangents."""
     return dtype != dtypes.float0 and has_tangents(dtype)

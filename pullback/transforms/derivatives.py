@@ -27,6 +27,7 @@ from pullback.transforms.arguments import (
     fix_arguments,
     function_name,
     is_differentiable_dtype,
+    is_operand,
     shaped,
 )
 from pullback.transforms.jvp import is_float0, jvp_flat, zero_tangent
@@ -62,17 +63,25 @@ def _aux_function(fun: Callable[..., Any], box: list[Any], name: str) -> Callabl
 
 
 class _AuxFlat:
-    """A flat function whose auxiliary leaves come after its main ones."""
+    """A flat function whose auxiliary leaves come after its main ones.
+
+    Auxiliary leaves that are no operands (names, objects of the user's) are kept as they are.
+    """
 
     def __init__(self, fun: Callable[..., Any], in_tree: Any, has_aux: bool, name: str) -> None:
         self.box: list[Any] = [[], None]
         self.flat = FlatFunction(_aux_function(fun, self.box, name) if has_aux else fun, in_tree)
         self.n_main = 0
+        self.are_operands: list[bool] = []
 
     def __call__(self, *leaves: Any) -> list[Any]:
         outs = self.flat(*leaves)
         self.n_main = len(outs)
-        return [*outs, *self.box[0]]
+        self.are_operands = [is_operand(x) for x in self.box[0]]
+        return [
+            *outs,
+            *(x for x, is_one in zip(self.box[0], self.are_operands, strict=True) if is_one),
+        ]
 
     def main(self, outs: Sequence[Any]) -> Any:
         """The main result as a pytree."""
@@ -80,7 +89,9 @@ class _AuxFlat:
 
     def aux(self, outs: Sequence[Any]) -> Any:
         """The auxiliary result as a pytree."""
-        return self.box[1].unflatten(outs[self.n_main :])
+        operands = iter(outs[self.n_main :])
+        pairs = zip(self.box[0], self.are_operands, strict=True)
+        return self.box[1].unflatten([next(operands) if is_one else x for x, is_one in pairs])
 
 
 def _check_tangent(primal: Any, tangent: Any, name: str) -> Any:
