@@ -27,7 +27,6 @@ from pullback.core.jaxpr import ClosedJaxpr, JaxprEqn, eval_jaxpr
 from pullback.core.primitive import (
     NO_SAMPLES,
     Linear,
-    NotApplicable,
     Primitive,
     Zero,
     instantiate,
@@ -430,7 +429,7 @@ backwards: Final = Primitive(
     batch=_batch,
     partial_eval=HigherOrder(_split, _dce),
     lower=_lower,
-    hlo=NotApplicable("hlo of backwards", "the accelerator backend is not written yet"),
+    hlo=_lower,
     samples=NO_SAMPLES,
     multiple_results=True,
     effects=_effects,

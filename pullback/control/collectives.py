@@ -169,6 +169,9 @@ def _reduction(
         flat = reshape_to(spread, (size, *aval_of(out).shape[1:]))
         return in_order(flat, [members.index(i) for i in range(size)])
 
+    def lower(b: Any, x: Any, *, axes: Any, axis_index_groups: Any) -> Any:
+        return reduce.lower(b, x, **plain(axes, axis_index_groups))
+
     primitive = Primitive(
         name=name,
         abstract=_abstract(name),
@@ -179,10 +182,8 @@ def _reduction(
         transpose=transpose,
         batch=batch,
         partial_eval=FIRST_ORDER,
-        lower=lambda b, x, *, axes, axis_index_groups: reduce.lower(
-            b, x, **plain(axes, axis_index_groups)
-        ),
-        hlo=NO_HLO,
+        lower=lower,
+        hlo=lower,
         samples=_samples,
         multiple_results=False,
         effects=_effects,

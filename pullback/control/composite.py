@@ -16,7 +16,7 @@ import numpy as np
 from pullback.core import axes
 from pullback.core.avals import ShapedArray
 from pullback.core.jaxpr import ClosedJaxpr, Literal
-from pullback.core.primitive import FIRST_ORDER, PURE, NotApplicable, Primitive, Sample
+from pullback.core.primitive import FIRST_ORDER, PURE, Primitive, Sample
 from pullback.ops.kinds import NONLINEAR
 from pullback.transforms.batching import batch_flat
 from pullback.transforms.jvp import jvp_flat
@@ -106,6 +106,9 @@ def composite(
         )
         return one_or_all(outs), one_or_all(out_dims)
 
+    def lower(b: Any, *xs: Any, **params: Any) -> Any:
+        return one_or_all(b.inline(staged([_aval(x) for x in xs], params), *xs))
+
     return Primitive(
         name=name,
         abstract=lambda *avals, **params: one_or_all(staged(avals, params).out_avals),
@@ -116,10 +119,8 @@ def composite(
         transpose=transpose if linear else NONLINEAR,
         batch=batch,
         partial_eval=FIRST_ORDER,
-        lower=lambda b, *xs, **params: one_or_all(
-            b.inline(staged([_aval(x) for x in xs], params), *xs)
-        ),
-        hlo=NotApplicable(f"hlo of {name}", "the accelerator backend is not written yet"),
+        lower=lower,
+        hlo=lower,
         samples=samples,
         multiple_results=multiple_results,
         effects=effects,

@@ -15,7 +15,6 @@ from pullback.core.effects import CHECK, DEBUG_CHECK, has_io
 from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, JaxprEqn, Var, eval_jaxpr, subjaxprs
 from pullback.core.primitive import (
     NO_SAMPLES,
-    NotApplicable,
     Primitive,
     Zero,
     instantiate,
@@ -405,7 +404,7 @@ cond = Primitive(
     batch=_batch,
     partial_eval=HigherOrder(_split, _dce),
     lower=_lower,
-    hlo=NotApplicable("hlo of cond", "the accelerator backend is not written yet"),
+    hlo=_lower,
     samples=NO_SAMPLES,
     multiple_results=True,
     effects=_effects,

@@ -12,7 +12,6 @@ from typing import Any
 from pullback.core.jaxpr import ClosedJaxpr, JaxprEqn, eval_jaxpr
 from pullback.core.primitive import (
     NO_SAMPLES,
-    NotApplicable,
     Primitive,
     Zero,
 )
@@ -179,7 +178,7 @@ jit = Primitive(
     batch=_batch,
     partial_eval=HigherOrder(_split, _dce),
     lower=_lower,
-    hlo=NotApplicable("hlo of jit", "the accelerator backend is not written yet"),
+    hlo=lambda b, *xs, jaxpr, name, **_: b.call(jaxpr, name, *xs),
     samples=NO_SAMPLES,
     multiple_results=True,
     effects=lambda *, jaxpr, **_: jaxpr.effects,

@@ -19,7 +19,6 @@ from pullback.core.jaxpr import ClosedJaxpr, eval_jaxpr
 from pullback.core.primitive import (
     NO_SAMPLES,
     Linear,
-    NotApplicable,
     Primitive,
     Zero,
     instantiate,
@@ -190,7 +189,7 @@ linear_solve: Final[Primitive] = Primitive(
     batch=_batch,
     partial_eval=recorded(lambda: linear_solve),
     lower=_lower,
-    hlo=NotApplicable("hlo of custom_linear_solve", "the accelerator backend is not written yet"),
+    hlo=_lower,
     samples=NO_SAMPLES,
     multiple_results=True,
     effects=lambda *, jaxprs, **_: jaxprs.solve.effects,

@@ -25,7 +25,6 @@ from pullback.core.jaxpr import ClosedJaxpr, JaxprEqn, eval_jaxpr
 from pullback.core.primitive import (
     NO_SAMPLES,
     Linear,
-    NotApplicable,
     Primitive,
     Zero,
     instantiate,
@@ -315,7 +314,7 @@ while_ = Primitive(
     batch=_batch,
     partial_eval=HigherOrder(_split, _dce),
     lower=_lower,
-    hlo=NotApplicable("hlo of while", "the accelerator backend is not written yet"),
+    hlo=_lower,
     samples=NO_SAMPLES,
     multiple_results=True,
     effects=lambda *, cond_jaxpr, body_jaxpr, **_: cond_jaxpr.effects | body_jaxpr.effects,

@@ -19,20 +19,20 @@ from pullback.errors import UnsupportedError
 
 __all__ = ["PLATFORM", "platform_index"]
 
-_NO_HLO: Final = NotApplicable("hlo", "the accelerator backend is not written yet")
-
-
 PLATFORM: Final = "cpu"
 """What programs are compiled for."""
+_GPUS: Final = ("cuda", "rocm")
 
 
-def _platform_reference(*, platforms: tuple[tuple[str, ...] | None, ...]) -> Any:
+def _platform_reference(
+    *, platforms: tuple[tuple[str, ...] | None, ...], platform: str = PLATFORM
+) -> Any:
     for i, names in enumerate(platforms):
-        if names is None or PLATFORM in names:
+        if names is None or platform in names or (platform in _GPUS and "gpu" in names):
             return np.int32(i)
     listed = [name for names in platforms for name in names or ()]
     raise UnsupportedError(
-        f"platform_dependent: there is no function for the platform {PLATFORM!r}, only for "
+        f"platform_dependent: there is no function for the platform {platform!r}, only for "
         f"{listed}; give one, or a default"
     )
 
@@ -51,7 +51,9 @@ platform_index: Final[Primitive] = Primitive(
     batch=lambda size, args, dims, **params: (platform_index.bind(**params), None),
     partial_eval=FIRST_ORDER,
     lower=lambda b, *, platforms: b.constant(_platform_reference(platforms=platforms)),
-    hlo=_NO_HLO,
+    hlo=lambda b, *, platforms: b.array(
+        _platform_reference(platforms=platforms, platform=b.platform or PLATFORM)
+    ),
     samples=lambda: [Sample((), {"platforms": (("tpu",), ("cpu",), None)})],
     multiple_results=False,
     effects=PURE,

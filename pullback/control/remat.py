@@ -12,6 +12,8 @@ import inspect
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
+import numpy as np
+
 from pullback import tree
 from pullback.control.custom import batched_operands
 from pullback.control.jit import open_consts
@@ -26,7 +28,7 @@ from pullback.core.jaxpr import (
     eval_jaxpr,
     join_effects,
 )
-from pullback.core.primitive import NO_SAMPLES, NotApplicable, Primitive, Zero
+from pullback.core.primitive import NO_SAMPLES, Primitive, Zero
 from pullback.core.source import describe_function
 from pullback.core.trace import EVAL, current_trace
 from pullback.core.tracebacks import api_boundary
@@ -167,6 +169,17 @@ def _lower(b: Any, *xs: Any, jaxpr: Jaxpr, **_: Any) -> list[Any]:
     return results
 
 
+def _hlo(
+    b: Any, *xs: Any, jaxpr: Jaxpr, prevent_cse: Any, differentiated: bool, **_: Any
+) -> list[Any]:
+    """Behind a barrier, so that it is not merged with the first computation."""
+    if differentiated and xs and np.any(prevent_cse):
+        types = [(x.shape, x.dtype) for x in xs]
+        xs = tuple(b.ops("stablehlo.optimization_barrier", xs, types))
+    results: list[Any] = b.inline(jaxpr, *xs)
+    return results
+
+
 remat_call: Final = Primitive(
     name="remat2",
     abstract=_abstract,
@@ -176,7 +189,7 @@ remat_call: Final = Primitive(
     batch=_batch,
     partial_eval=HigherOrder(_split, _dce),
     lower=_lower,
-    hlo=NotApplicable("hlo of remat2", "the accelerator backend is not written yet"),
+    hlo=_hlo,
     samples=NO_SAMPLES,
     multiple_results=True,
     effects=lambda *, jaxpr, **_: jaxpr.effects,

@@ -17,7 +17,6 @@ from pullback.core.jaxpr import ClosedJaxpr, JaxprEqn, eval_jaxpr
 from pullback.core.primitive import (
     NO_SAMPLES,
     Linear,
-    NotApplicable,
     Primitive,
     Zero,
     instantiate,
@@ -518,7 +517,7 @@ scan = Primitive(
     batch=_batch,
     partial_eval=HigherOrder(_split, _dce),
     lower=_lower,
-    hlo=NotApplicable("hlo of scan", "the accelerator backend is not written yet"),
+    hlo=_lower,
     samples=NO_SAMPLES,
     multiple_results=True,
     effects=lambda *, jaxpr, **_: jaxpr.effects,

@@ -10,10 +10,11 @@ import numpy as np
 
 from pullback.core import dtypes
 from pullback.core.avals import aval_of
-from pullback.core.primitive import NotApplicable, Primitive, Zero, instantiate
+from pullback.core.primitive import Primitive, Zero, instantiate
 from pullback.ops.comparison import eq, ge, where
 from pullback.ops.kinds import (
     ANY,
+    BY_ELEMENTS,
     COMPLEX,
     FLOAT,
     INEXACT,
@@ -75,7 +76,7 @@ sign: Primitive = unary(
     NUMERIC,
     jvp=NONDIFF,
     lower="sign",
-    hlo="stablehlo.sign",
+    hlo=BY_ELEMENTS,
     samples=inputs("iuf", ANYWHERE),
 )
 floor: Primitive = unary(
@@ -120,7 +121,7 @@ round_: Primitive = unary(
     lower=lambda s, x, rounding_method: (
         s.round_even(x) if rounding_method == RoundingMethod.TO_NEAREST_EVEN else s.round_away(x)
     ),
-    hlo=NotApplicable("hlo", "two operations, chosen by rounding_method"),
+    hlo=BY_ELEMENTS,
     samples=joined(
         inputs(FLOAT, ANYWHERE, rounding_method=RoundingMethod.AWAY_FROM_ZERO),
         inputs(FLOAT, ANYWHERE, rounding_method=RoundingMethod.TO_NEAREST_EVEN),
@@ -142,7 +143,7 @@ square: Primitive = unary(
     NUMERIC,
     jvp=lambda ans, x: lambda t: mul(t, mul(x, 2.0)),
     lower="square",
-    hlo=NotApplicable("hlo", "a product"),
+    hlo=BY_ELEMENTS,
     samples=inputs(NUMERIC, ANYWHERE),
 )
 
@@ -162,7 +163,7 @@ integer_pow: Primitive = unary(
         lambda t: instantiate(Zero(aval_of(t))) if y == 0 else mul(t, _power_slope(x, y))
     ),
     lower=lambda s, x, y: s.integer_pow(x, y),
-    hlo=NotApplicable("hlo", "repeated products"),
+    hlo=BY_ELEMENTS,
     samples=joined(
         *(inputs("if", ANYWHERE, y=y, ints=(-3, 3), tol=4.0) for y in (0, 1, 2, 3, 7)),
         inputs(COMPLEX, (0.5, 2), y=3, tol=4.0),
@@ -310,7 +311,7 @@ max_: Primitive = binary(
     ANY,
     jvp=_order_jvp,
     lower=extremum("max"),
-    hlo="stablehlo.maximum",
+    hlo=BY_ELEMENTS,
     samples=inputs(ANY, ANYWHERE, ANYWHERE),
 )
 min_: Primitive = binary(
@@ -319,7 +320,7 @@ min_: Primitive = binary(
     ANY,
     jvp=_order_jvp,
     lower=extremum("min"),
-    hlo="stablehlo.minimum",
+    hlo=BY_ELEMENTS,
     samples=inputs(ANY, ANYWHERE, ANYWHERE),
 )
 nextafter: Primitive = binary(

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from pullback.core import dtypes
-from pullback.core.primitive import NotApplicable, Primitive, Sample
-from pullback.ops.kinds import BITS, INT, NONDIFF, binary, unary, widened
+from pullback.core.primitive import Primitive, Sample
+from pullback.ops.kinds import BITS, BY_ELEMENTS, INT, NONDIFF, binary, unary, widened
 from pullback.ops.samples import ANYWHERE, draw, generator, inputs
 
 __all__ = [
@@ -196,6 +196,6 @@ mulhi: Primitive = binary(
     INT,
     jvp=NONDIFF,
     lower=_mulhi_lower,
-    hlo=NotApplicable("hlo", "StableHLO has no product of two words"),
+    hlo=BY_ELEMENTS,
     samples=_full_range(2),
 )

@@ -10,7 +10,6 @@ import numpy as np
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.primitive import (
-    NotApplicable,
     Primitive,
     Sample,
     Zero,
@@ -19,6 +18,7 @@ from pullback.core.primitive import (
 )
 from pullback.ops.kinds import (
     ANY,
+    BY_ELEMENTS,
     ORDERED,
     binary,
     comparison,
@@ -57,7 +57,7 @@ def _compare(name: str, reference: Any, accepts: str) -> Primitive:
         reference,
         accepts,
         lower=name,
-        hlo=NotApplicable("hlo", "stablehlo.compare with a direction"),
+        hlo=BY_ELEMENTS,
         samples=inputs(accepts, ANYWHERE, ANYWHERE, ints=(-2, 2)),
     )
 
@@ -88,7 +88,7 @@ def _total_order(name: str, compare: Any) -> Primitive:
         lambda x, y: compare(_total_order_keys(x), _total_order_keys(y)),
         ORDERED,
         lower=lower,
-        hlo=NotApplicable("hlo", "stablehlo.compare with TOTALORDER"),
+        hlo=BY_ELEMENTS,
         samples=inputs(ORDERED, ANYWHERE, ANYWHERE, ints=(-2, 2)),
     )
 
@@ -178,7 +178,7 @@ select_n: Primitive = element_wise(
     jvp=_select_jvp,
     transpose=_select_transpose,
     lower=_choose,
-    hlo=NotApplicable("hlo", "stablehlo.select or stablehlo.case"),
+    hlo=BY_ELEMENTS,
     samples=_select_samples,
     literals=False,
 )
@@ -218,6 +218,6 @@ clamp: Primitive = binary(
         lambda ans, low, x, high: lambda t: where(lt(high, x), t, 0.0),
     ),
     lower="clamp",
-    hlo="stablehlo.clamp",
+    hlo=BY_ELEMENTS,
     samples=_clamp_samples,
 )

@@ -12,10 +12,11 @@ import numpy as np
 
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, aval_of
-from pullback.core.primitive import NotApplicable, Primitive
+from pullback.core.primitive import Primitive
 from pullback.ops.arithmetic import div, mul, neg
 from pullback.ops.comparison import eq, ge, where
 from pullback.ops.kinds import (
+    BY_ELEMENTS,
     COMPLEX,
     FLOAT,
     INEXACT,
@@ -54,7 +55,7 @@ abs_: Primitive = unary(
     SIGNED,
     jvp=_abs_jvp,
     lower="abs",
-    hlo="stablehlo.abs",
+    hlo=BY_ELEMENTS,
     samples=inputs(SIGNED, ANYWHERE),
     result=dtypes.to_real_dtype,
 )
@@ -65,7 +66,7 @@ real: Primitive = unary(
     jvp=LINEAR,
     transpose=lambda ct, x: complex_(ct, scalar_like(ct, 0)),
     lower="real",
-    hlo="stablehlo.real",
+    hlo=BY_ELEMENTS,
     samples=inputs(COMPLEX, ANYWHERE),
     result=dtypes.to_real_dtype,
 )
@@ -76,7 +77,7 @@ imag: Primitive = unary(
     jvp=LINEAR,
     transpose=lambda ct, x: complex_(scalar_like(ct, 0), neg(ct)),
     lower="imag",
-    hlo="stablehlo.imag",
+    hlo=BY_ELEMENTS,
     samples=inputs(COMPLEX, ANYWHERE),
     result=dtypes.to_real_dtype,
 )
@@ -137,7 +138,7 @@ conj: Primitive = element_wise(
     jvp=LINEAR,
     transpose=(_conj_transpose,),
     lower=_conj_lower,
-    hlo=NotApplicable("hlo", "the complex of the real part and the negated imaginary part"),
+    hlo=BY_ELEMENTS,
     samples=joined(
         inputs(COMPLEX, ANYWHERE, input_dtype=np.dtype(np.complex64)),
         inputs(FLOAT, ANYWHERE, narrow=False, specials="", input_dtype=np.dtype(np.float32)),

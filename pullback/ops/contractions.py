@@ -20,13 +20,12 @@ from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.primitive import (
     FIRST_ORDER,
     PURE,
-    NotApplicable,
     Primitive,
     Sample,
     Zero,
     is_linear,
 )
-from pullback.ops import conversion, kinds, structural
+from pullback.ops import conversion, hlo_windows, kinds, structural
 
 __all__ = [
     "DotDimensionNumbers",
@@ -548,7 +547,7 @@ dot_general: Final = Primitive(
     batch=_batch,
     partial_eval=FIRST_ORDER,
     lower=_lower,
-    hlo=NotApplicable("hlo", "dimension numbers are attributes; the emitter builds them"),
+    hlo=hlo_windows.dot_general,
     samples=_samples,
     multiple_results=False,
     effects=PURE,

@@ -10,8 +10,9 @@ import numpy as np
 
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, aval_of
-from pullback.core.primitive import FIRST_ORDER, PURE, NotApplicable, Primitive, Sample, Zero
+from pullback.core.primitive import FIRST_ORDER, PURE, Primitive, Sample, Zero
 from pullback.errors import UnsupportedError
+from pullback.ops import hlo_structure
 from pullback.ops.kinds import (
     ANY,
     FLOAT,
@@ -125,7 +126,7 @@ convert_element_type: Primitive = element_wise(
     jvp=_convert_jvp,
     transpose=(lambda ct, x, **_: convert(ct, x.aval.dtype, x.aval.weak_type),),
     lower=lambda s, x, new_dtype, **_: s.convert(x, dtypes.physical(new_dtype)),
-    hlo="stablehlo.convert",
+    hlo=lambda b, x, *, new_dtype, **_: b.s.convert(x, dtypes.physical(new_dtype)),
     samples=_convert_samples,
     literals=False,
 )
@@ -238,7 +239,7 @@ bitcast_convert_type = Primitive(
     batch=_bitcast_batch,
     partial_eval=FIRST_ORDER,
     lower=_bitcast_lower,
-    hlo="stablehlo.bitcast_convert",
+    hlo=hlo_structure.bitcast,
     samples=_bitcast_samples,
     multiple_results=False,
     effects=PURE,
@@ -319,7 +320,7 @@ reduce_precision: Primitive = unary(
     jvp=LINEAR,
     transpose=lambda ct, x, **params: reduce_precision(ct, **params),
     lower=_reduce_precision_lower,
-    hlo="stablehlo.reduce_precision",
+    hlo=hlo_structure.reduce_precision,
     samples=_precision_samples,
 )
 
@@ -337,7 +338,7 @@ copy: Primitive = element_wise(
     jvp=LINEAR,
     transpose=(lambda ct, x: ct,),
     lower=lambda s, x: x,
-    hlo=NotApplicable("hlo", "the operand"),
+    hlo=hlo_structure.operand,
     samples=inputs(ANY, ANYWHERE),
     literals=False,
 )
@@ -348,7 +349,7 @@ stop_gradient: Primitive = element_wise(
     jvp=NONDIFF,
     transpose=NONLINEAR,
     lower=lambda s, x: x,
-    hlo=NotApplicable("hlo", "the operand"),
+    hlo=hlo_structure.operand,
     samples=inputs(ANY, ANYWHERE, smooth=False),
     literals=False,
 )

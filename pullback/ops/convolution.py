@@ -19,13 +19,19 @@ from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.primitive import (
     FIRST_ORDER,
     PURE,
-    NotApplicable,
     Primitive,
     Sample,
     Zero,
     is_linear,
 )
-from pullback.ops import contractions, conversion, convolution_lowering, kinds, structural
+from pullback.ops import (
+    contractions,
+    conversion,
+    convolution_lowering,
+    hlo_windows,
+    kinds,
+    structural,
+)
 from pullback.ops.convolution_lowering import dilated, output_space, pick, place
 
 __all__ = ["ConvDimensionNumbers", "conv_general_dilated", "output_space"]
@@ -472,9 +478,7 @@ conv_general_dilated: Final = Primitive(
     batch=_batch,
     partial_eval=FIRST_ORDER,
     lower=convolution_lowering.lower,
-    hlo=NotApplicable(
-        "hlo", "windows and dimension numbers are attributes; the emitter builds them"
-    ),
+    hlo=hlo_windows.convolution,
     samples=_samples,
     multiple_results=False,
     effects=PURE,

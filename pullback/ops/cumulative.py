@@ -13,8 +13,8 @@ import numpy as np
 
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, aval_of
-from pullback.core.primitive import FIRST_ORDER, PURE, NotApplicable, Primitive, Sample, Zero
-from pullback.ops import structural, windows
+from pullback.core.primitive import FIRST_ORDER, PURE, Primitive, Sample, Zero
+from pullback.ops import hlo_indexing, structural, windows
 from pullback.ops.arithmetic import add, extremum, max_, min_, mul, neg, order_share, sub
 from pullback.ops.comparison import eq, where
 from pullback.ops.complexes import abs_
@@ -93,7 +93,7 @@ def _cumulative(
         batch=_batch(bind),
         partial_eval=FIRST_ORDER,
         lower=lambda b, x, axis, reverse: _lower(b, x, axis, reverse, step),
-        hlo=NotApplicable("hlo", "stablehlo.reduce_window over all that came before"),
+        hlo=hlo_indexing.cumulative(step),
         samples=samples,
         multiple_results=False,
         effects=PURE,

@@ -10,11 +10,12 @@ import numpy as np
 
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, aval_of
-from pullback.core.primitive import NotApplicable, Primitive, Sample
+from pullback.core.primitive import Primitive, Sample
 from pullback.ops.arithmetic import add, div, integer_pow, mul, sub
 from pullback.ops.comparison import eq, where
 from pullback.ops.conversion import convert_like
 from pullback.ops.kinds import (
+    BY_ELEMENTS,
     COMPLEX,
     FLOAT,
     INEXACT,
@@ -67,7 +68,7 @@ exp2: Primitive = unary(
     INEXACT,
     jvp=lambda ans, x: lambda t: mul(t, mul(ans, _LOG2)),
     lower="exp2",
-    hlo=NotApplicable("hlo", "an exponential of a product"),
+    hlo=BY_ELEMENTS,
     samples=inputs(INEXACT, (-4, 4)),
 )
 expm1: Primitive = unary(
@@ -213,7 +214,7 @@ pow_: Primitive = element_wise(
     ),
     transpose=NONLINEAR,
     lower=_pow_lower,
-    hlo="stablehlo.power",
+    hlo=lambda b, x, y: b.apply("stablehlo.power", x, b.s.convert(y, x.dtype)),
     samples=joined(inputs(INEXACT, (0.2, 3), (-2, 2), tol=4.0), _integer_exponents),
     literals=False,
 )

@@ -9,8 +9,9 @@ import numpy as np
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.primitive import FIRST_ORDER, PURE, Primitive, Sample, Zero
+from pullback.ops import hlo_indexing
 from pullback.ops import scatter as scatters
-from pullback.ops.rearrange import NO_HLO, moveaxis, reshape, sample_values, zeros
+from pullback.ops.rearrange import moveaxis, reshape, sample_values, zeros
 from pullback.ops.windows import (
     GatherDimensionNumbers,
     GatherScatterMode,
@@ -262,7 +263,7 @@ gather: Final[Primitive] = Primitive(
     batch=_gather_batch,
     partial_eval=FIRST_ORDER,
     lower=_gather_lower,
-    hlo=NO_HLO,
+    hlo=hlo_indexing.gather,
     samples=_gather_samples,
     multiple_results=False,
     effects=PURE,

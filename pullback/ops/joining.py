@@ -21,9 +21,9 @@ from pullback.core.primitive import (
     instantiate,
     is_linear,
 )
+from pullback.ops import hlo_structure
 from pullback.ops.kinds import late
 from pullback.ops.rearrange import (
-    NO_HLO,
     broadcast_in_dim,
     dtype_samples,
     full,
@@ -111,7 +111,7 @@ concatenate: Final[Primitive] = Primitive(
     batch=_concatenate_batch,
     partial_eval=FIRST_ORDER,
     lower=lambda b, *xs, dimension: b.concatenate(xs, dimension),
-    hlo=NO_HLO,
+    hlo=lambda b, *xs, dimension: b.concatenate(xs, dimension),
     samples=_concatenate_samples,
     multiple_results=False,
     effects=PURE,
@@ -160,7 +160,7 @@ split: Final[Primitive] = Primitive(
     batch=_split_batch,
     partial_eval=FIRST_ORDER,
     lower=_split_lower,
-    hlo=NO_HLO,
+    hlo=hlo_structure.split,
     samples=lambda: [
         Sample((sample_values(3),), {"sizes": (3,), "axis": 0}),
         *dtype_samples((2, 5), sizes=(1, 0, 4), axis=1),
@@ -313,7 +313,7 @@ pad: Final[Primitive] = Primitive(
     batch=_pad_batch,
     partial_eval=FIRST_ORDER,
     lower=_pad_lower,
-    hlo=NO_HLO,
+    hlo=hlo_structure.pad,
     samples=_pad_samples,
     multiple_results=False,
     effects=PURE,
@@ -366,7 +366,7 @@ stack: Final[Primitive] = Primitive(
     batch=_stack_batch,
     partial_eval=FIRST_ORDER,
     lower=_stack_lower,
-    hlo=NO_HLO,
+    hlo=hlo_structure.stack,
     samples=lambda: [
         Sample((sample_values(), sample_values()), {"axis": 0}),
         Sample((sample_values(2, 3), sample_values(2, 3) + 1), {"axis": 1}),
@@ -424,7 +424,7 @@ unstack: Final[Primitive] = Primitive(
     batch=_unstack_batch,
     partial_eval=FIRST_ORDER,
     lower=_unstack_lower,
-    hlo=NO_HLO,
+    hlo=hlo_structure.unstack,
     samples=lambda: [
         Sample((sample_values(3),), {"axis": 0}),
         *dtype_samples((3, 2), axis=1),
@@ -466,6 +466,7 @@ tile: Final[Primitive] = rearrangement(
     transpose=_tile_transpose,
     batch=lambda x, d, *, reps: (tile(x, reps=(*reps[:d], 1, *reps[d:])), d),
     lower=_tile_lower,
+    hlo=hlo_structure.tile,
     samples=lambda: [
         Sample((sample_values(),), {"reps": ()}),
         Sample((sample_values(2, 0),), {"reps": (2, 3)}),

@@ -11,6 +11,7 @@ An element-wise operation takes operands of one shape, or of rank 0 among others
   operands it returns the linear map from that operand's tangent to the result's.  `None` says that
   the operand has no tangents (its type has none); `LINEAR`, that the map is the operation itself.
 - `transpose` is one function per operand: `(ct, *operands) -> cotangent`; or `NONLINEAR`.
+- `hlo` is the name of an operation, a rule, or `BY_ELEMENTS`: the rule `lower` serves for both.
 - dtypes of operands are classes: strings of the letters of `dtypes.kind_of`.
 """
 
@@ -39,6 +40,7 @@ __all__ = [
     "ANY",
     "BITS",
     "BOOL",
+    "BY_ELEMENTS",
     "COMPLEX",
     "FLOAT",
     "INEXACT",
@@ -97,6 +99,7 @@ _CLASS_NAMES: Final = {"f": "float", "c": "complex", "i": "int", "u": "unsigned 
 NONLINEAR: Final = NotApplicable("transpose", "the operation is not linear", TypeError)
 NONDIFF: Final = NotApplicable("jvp", "the result has no tangents", TypeError)
 LINEAR: Final = NotApplicable("jvp", "linear: the operation itself")
+BY_ELEMENTS: Final = NotApplicable("hlo", "the rule `lower`, which is about elements")
 
 
 def operand_types(avals: Sequence[Any]) -> str:
@@ -410,7 +413,7 @@ def element_wise(
         batch=element_wise_batch(bind),
         partial_eval=FIRST_ORDER,
         lower=element_wise_lower(lower),
-        hlo=hlo,
+        hlo=element_wise_lower(lower) if hlo is BY_ELEMENTS else hlo,
         samples=samples,
         multiple_results=False,
         effects=PURE,

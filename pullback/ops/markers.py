@@ -25,7 +25,6 @@ from pullback.core.primitive import (
     Zero,
 )
 from pullback.ops.kinds import NONLINEAR, late, zero_tangent
-from pullback.ops.rearrange import NO_HLO
 from pullback.ops.samples import draw, generator
 
 __all__ = [
@@ -67,7 +66,7 @@ def _identity(name: str, params: dict[str, Any]) -> Primitive:
         batch=lambda size, args, dims, **p: (bind(args[0], **p), dims[0]),
         partial_eval=FIRST_ORDER,
         lower=lambda b, x, **_: x,
-        hlo=NO_HLO,
+        hlo=lambda b, x, **_: x,
         samples=samples,
         multiple_results=False,
         effects=PURE,
@@ -106,7 +105,7 @@ device_put: Final[Primitive] = Primitive(
     batch=lambda size, args, dims, **params: (device_put(*args, **params), list(dims)),
     partial_eval=FIRST_ORDER,
     lower=lambda b, *xs, **_: list(xs),
-    hlo=NO_HLO,
+    hlo=lambda b, *xs, **_: list(xs),
     samples=_device_put_samples,
     multiple_results=True,
     effects=PURE,
@@ -128,7 +127,7 @@ dce_sink: Final[Primitive] = Primitive(
     batch=lambda size, args, dims, **params: (dce_sink(*args, **params), []),
     partial_eval=FIRST_ORDER,
     lower=lambda b, *xs, **_: [b.materialize(x) for x in xs][:0],
-    hlo=NO_HLO,
+    hlo=lambda b, *xs, **_: [],
     samples=NO_SAMPLES,
     multiple_results=True,
     effects=lambda **_: _KEPT,
@@ -158,7 +157,7 @@ def _token(name: str, abstract: Callable[..., Any], samples: Callable[[], Any]) 
         batch=lambda size, args, dims: (bind(*map(_one_token, args, dims)), None),
         partial_eval=FIRST_ORDER,
         lower=lambda b, *_: b.full(TOKEN.shape, False, TOKEN.dtype),
-        hlo=NO_HLO,
+        hlo=lambda b, *_: b.full(TOKEN.shape, False, TOKEN.dtype),
         samples=samples,
         multiple_results=False,
         effects=PURE,

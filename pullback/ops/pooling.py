@@ -17,14 +17,13 @@ from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.primitive import (
     FIRST_ORDER,
     PURE,
-    NotApplicable,
     Primitive,
     Sample,
     Zero,
     is_linear,
 )
 from pullback.errors import UnsupportedError
-from pullback.ops import windows
+from pullback.ops import hlo_windows, windows
 from pullback.ops.arithmetic import extremum
 from pullback.ops.comparison import ge, le
 from pullback.ops.kinds import (
@@ -50,8 +49,6 @@ __all__ = [
     "select_and_gather_add",
     "select_and_scatter_add",
 ]
-
-NO_HLO = NotApplicable("hlo", "stablehlo.reduce_window with attributes and a region")
 
 
 class Windows(NamedTuple):
@@ -197,6 +194,22 @@ def _lower(name: str, combine: Callable[..., Any]) -> Callable[..., Any]:
     return lower
 
 
+def _hlo(name: str, combine: Callable[..., Any]) -> Callable[..., Any]:
+    def rule(b: Any, x: Any, **params: Any) -> Any:
+        dtype, shape = x.dtype, b.types[0][0]
+        if 0 in shape or 0 in x.shape:
+            return b.full(shape, identity_of(name, dtype), dtype)
+        if dtypes.kind_of(dtype) == "f" and dtype.itemsize < 4:
+            x = b.convert(x, dtypes.float32)
+        fill = identity_of(name, x.dtype)
+        (out,) = hlo_windows.reduce_window(
+            b, [x], [fill], lambda s, a, v: [combine(s, a[0], v[0])], **params
+        )
+        return b.convert(out, dtype)
+
+    return rule
+
+
 # --------------------------------------------------------------------------- the family
 
 
@@ -249,7 +262,7 @@ def _pooling(
         batch=_batch(late(full_name)),
         partial_eval=FIRST_ORDER,
         lower=_lower(name, combine),
-        hlo=NO_HLO,
+        hlo=_hlo(name, combine),
         samples=samples,
         multiple_results=False,
         effects=PURE,
@@ -370,6 +383,17 @@ def _gather_lower(b: Any, t: Any, x: Any, *, select_prim: Any, **params: Any) ->
     return b.reduce(operands, axes, [worst, end, 0], _better(select_prim))[2]
 
 
+def _gather_hlo(b: Any, t: Any, x: Any, *, select_prim: Any, **params: Any) -> Any:
+    shape = b.types[0][0]
+    if 0 in shape:
+        return b.full(shape, 0, t.dtype)
+    worst = identity_of("max" if select_prim is ge else "min", x.dtype)
+    # Places within the operand are in the order of those within a window.
+    places = b.reshape(b.iota((math.prod(x.shape),), dtypes.int32, 0), x.shape)
+    operands, inits = [x, places, t], [worst, np.iinfo(np.int32).max, 0]
+    return hlo_windows.reduce_window(b, operands, inits, _better(select_prim), **params)[2]
+
+
 def _better(select_prim: Any) -> Callable[..., Any]:
     """The better of two (value, place, slope): by value, then by place."""
     ahead = "gt" if select_prim is ge else "lt"
@@ -442,7 +466,7 @@ select_and_gather_add: Primitive = Primitive(
     batch=_pair_batch(late("select_and_gather_add")),
     partial_eval=FIRST_ORDER,
     lower=_gather_lower,
-    hlo=NO_HLO,
+    hlo=_gather_hlo,
     samples=_select_samples(scatter=False),
     multiple_results=False,
     effects=PURE,
@@ -509,6 +533,13 @@ def _scatter_lower(b: Any, source: Any, x: Any, *, select_prim: Any, **params: A
     return out
 
 
+def _scatter_hlo(b: Any, source: Any, x: Any, *, select_prim: Any, **params: Any) -> Any:
+    if 0 in source.shape or 0 in x.shape:
+        return b.full(x.shape, 0, x.dtype)
+    better = "GE" if select_prim is ge else "LE"
+    return hlo_windows.select_and_scatter(b, source, x, better, **params)
+
+
 def _unravel(flat: Any, shape: Sequence[int]) -> list[Any]:
     place = []
     for n in reversed(shape):
@@ -533,7 +564,7 @@ select_and_scatter_add: Primitive = Primitive(
     batch=_pair_batch(late("select_and_scatter_add")),
     partial_eval=FIRST_ORDER,
     lower=_scatter_lower,
-    hlo=NO_HLO,
+    hlo=_scatter_hlo,
     samples=_select_samples(scatter=True),
     multiple_results=False,
     effects=PURE,

@@ -25,6 +25,7 @@ from pullback.core.primitive import (
     registry,
     zeros_hook,
 )
+from pullback.ops import hlo_structure
 from pullback.ops.kinds import late
 
 __all__ = [
@@ -113,6 +114,7 @@ def rearrangement(
     transpose: Callable[..., Any],
     batch: Callable[..., Any],
     lower: Callable[..., Any],
+    hlo: Callable[..., Any],
     samples: Callable[[], Iterable[Sample]],
 ) -> Primitive:
     """A primitive that is linear in its only operand: its tangent moves as its value does.
@@ -137,7 +139,7 @@ def rearrangement(
         batch=lambda size, args, dims, **params: batch(args[0], dims[0], **params),
         partial_eval=FIRST_ORDER,
         lower=lower,
-        hlo=NO_HLO,
+        hlo=hlo,
         samples=samples,
         multiple_results=False,
         effects=PURE,
@@ -253,6 +255,7 @@ broadcast_in_dim: Final[Primitive] = rearrangement(
     transpose=_broadcast_transpose,
     batch=_broadcast_batch,
     lower=_broadcast_lower,
+    hlo=hlo_structure.broadcast_in_dim,
     samples=_broadcast_samples,
 )
 
@@ -330,6 +333,7 @@ reshape: Final[Primitive] = rearrangement(
     transpose=_reshape_transpose,
     batch=_reshape_batch,
     lower=_reshape_lower,
+    hlo=hlo_structure.reshape,
     samples=_reshape_samples,
 )
 
@@ -367,6 +371,7 @@ transpose: Final[Primitive] = rearrangement(
     transpose=lambda ct, aval, *, permutation: transpose(ct, permutation=_inverse(permutation)),
     batch=_transpose_batch,
     lower=_transpose_lower,
+    hlo=hlo_structure.transpose,
     samples=lambda: [
         Sample((sample_values(),), {"permutation": ()}),
         Sample((sample_values(3, 0),), {"permutation": (1, 0)}),
@@ -405,6 +410,7 @@ squeeze: Final[Primitive] = rearrangement(
     ),
     batch=_squeeze_batch,
     lower=_squeeze_lower,
+    hlo=hlo_structure.squeeze,
     samples=lambda: [
         Sample((sample_values(),), {"dimensions": ()}),
         Sample((sample_values(1),), {"dimensions": (0,)}),
@@ -440,6 +446,7 @@ rev: Final[Primitive] = rearrangement(
     transpose=lambda ct, aval, *, dimensions: rev(ct, dimensions=dimensions),
     batch=lambda x, d, *, dimensions: (rev(x, dimensions=_shifted(dimensions, d)), d),
     lower=_rev_lower,
+    hlo=hlo_structure.rev,
     samples=lambda: [
         Sample((sample_values(),), {"dimensions": ()}),
         Sample((sample_values(0, 2),), {"dimensions": (0,)}),
@@ -483,7 +490,7 @@ iota: Final[Primitive] = Primitive(
     batch=lambda size, args, dims, **params: (iota(**params), None),
     partial_eval=FIRST_ORDER,
     lower=lambda b, *, dtype, shape, dimension, sharding=None: b.iota(shape, dtype, dimension),
-    hlo=NO_HLO,
+    hlo=lambda b, *, dtype, shape, dimension, sharding=None: b.iota(shape, dtype, dimension),
     samples=lambda: [
         Sample((), {"dtype": np.dtype(d), "shape": s, "dimension": k, "sharding": None})
         for d, s, k in [

@@ -28,7 +28,7 @@ from pullback.core.primitive import (
     Zero,
     registry,
 )
-from pullback.ops.rearrange import NO_HLO, move_to_front, moveaxis
+from pullback.ops.rearrange import move_to_front, moveaxis
 
 __all__ = [
     "random_bits",
@@ -186,6 +186,7 @@ def _random(
     reference: Callable[..., Any],
     batch: Callable[..., Any],
     lower: Callable[..., Any],
+    hlo: Callable[..., Any],
     samples: Callable[[], list[Sample]],
     multiple: bool = False,
 ) -> Primitive:
@@ -199,7 +200,7 @@ def _random(
         batch=batch,
         partial_eval=FIRST_ORDER,
         lower=lower,
-        hlo=NO_HLO,
+        hlo=hlo,
         samples=samples,
         multiple_results=multiple,
         effects=PURE,
@@ -274,6 +275,7 @@ threefry2x32: Final[Primitive] = _random(
     ],
     batch=_threefry_batch,
     lower=_threefry_lower,
+    hlo=_threefry_lower,
     samples=lambda: [
         Sample(tuple(np.asarray(v, _U32) for v in (1, 2**32 - 1, 7, 0))),
         Sample((_U32.type(3), _U32.type(5), np.arange(6, dtype=_U32), np.zeros(6, _U32))),
@@ -312,12 +314,34 @@ def _bits_lower(b: Any, keys: Any, *, bit_width: int, shape: Any) -> Any:
     return b.view((*keys.shape, *shape), element)
 
 
+def _blocks_hlo(b: Any, keys: Any, shape: Sequence[int]) -> tuple[Any, Any]:
+    """The block function of every key at the counters 0, 1, ... of `shape`."""
+    s, wide, rank, size = b.s, (*keys.shape, *shape), len(keys.shape), math.prod(shape)
+    axes = range(rank, len(wide))
+    if size <= 2**32:
+        count = b.reshape(b.iota((size,), _U32, 0), shape)
+        low, high = b.broadcast(count, wide, axes), b.full(wide, 0, _U32)
+    else:
+        count = b.reshape(b.iota((size,), _U64, 0), shape)
+        low, high = (b.broadcast(w, wide, axes) for w in _compiled_words(s, count))
+    k0, k1 = (b.broadcast(w, wide, range(rank)) for w in _compiled_words(s, keys))
+    return _threefry(_Compiled(s), k0, k1, high, low)
+
+
+def _bits_hlo(b: Any, keys: Any, *, bit_width: int, shape: Any) -> Any:
+    x0, x1 = _blocks_hlo(b, keys, shape)
+    if bit_width == 64:
+        return compiled_join(b.s, x1, x0)
+    return b.convert(b.s.xor(x0, x1), np.dtype(f"uint{bit_width}"))
+
+
 random_bits: Final[Primitive] = _random(
     "random_bits",
     abstract=_bits_abstract,
     reference=_bits_reference,
     batch=_batch_first("random_bits"),
     lower=_bits_lower,
+    hlo=_bits_hlo,
     samples=list,
 )
 
@@ -338,12 +362,17 @@ def _split_lower(b: Any, keys: Any, *, shape: Any) -> Any:
     )
 
 
+def _split_hlo(b: Any, keys: Any, *, shape: Any) -> Any:
+    return compiled_join(b.s, *_blocks_hlo(b, keys, shape))
+
+
 random_split: Final[Primitive] = _random(
     "random_split",
     abstract=_split_abstract,
     reference=lambda keys, *, shape: _join(*_counted(keys, shape)),
     batch=_batch_first("random_split"),
     lower=_split_lower,
+    hlo=_split_hlo,
     samples=list,
 )
 
@@ -385,6 +414,7 @@ random_fold_in: Final[Primitive] = _random(
     reference=_fold_reference,
     batch=_fold_batch,
     lower=_fold_lower,
+    hlo=_fold_lower,
     samples=list,
 )
 
@@ -421,6 +451,7 @@ random_seed: Final[Primitive] = _random(
     reference=_seed_reference,
     batch=lambda size, args, dims, **params: (random_seed(args[0], **params), dims[0]),
     lower=_seed_lower,
+    hlo=_seed_lower,
     samples=list,
 )
 
@@ -452,12 +483,26 @@ def _wrap_lower(b: Any, bits: Any, *, impl: Any) -> Any:
     )
 
 
+def _wrap_hlo(b: Any, bits: Any, *, impl: Any) -> Any:
+    rank, shape = len(bits.shape), bits.shape[:-1]
+
+    def word(k: int) -> Any:
+        start, limit = [0] * (rank - 1) + [k], [*shape, k + 1]
+        return b.reshape(b.slice(bits, start, limit), shape)
+
+    pairs = [compiled_join(b.s, word(k), word(k + 1)) for k in range(0, bits.shape[-1], 2)]
+    if len(pairs) == 1:
+        return pairs[0]
+    return b.s.complex(*[b.bitcast(pair, np.dtype(np.float64)) for pair in pairs])
+
+
 random_wrap: Final[Primitive] = _random(
     "random_wrap",
     abstract=_wrap_abstract,
     reference=_wrap_reference,
     batch=_batch_first("random_wrap"),
     lower=_wrap_lower,
+    hlo=_wrap_hlo,
     samples=list,
 )
 
@@ -484,6 +529,15 @@ def _unwrap_lower(b: Any, keys: Any) -> Any:
     return b.view((*keys.shape, words), element)
 
 
+def _unwrap_hlo(b: Any, keys: Any) -> Any:
+    s, shape = b.s, keys.shape
+    pairs = (
+        [keys] if keys.dtype == _U64 else [b.bitcast(v, _U64) for v in (s.real(keys), s.imag(keys))]
+    )
+    words = [w for pair in pairs for w in _compiled_words(s, pair)]
+    return b.concatenate([b.reshape(w, (*shape, 1)) for w in words], len(shape))
+
+
 def _unwrap_reference(keys: Any) -> Any:
     words = keys.dtype.itemsize // 4
     return np.ascontiguousarray(keys)[..., None].view(_U32).reshape(*keys.shape, words)
@@ -495,6 +549,7 @@ random_unwrap: Final[Primitive] = _random(
     reference=_unwrap_reference,
     batch=_batch_first("random_unwrap"),
     lower=_unwrap_lower,
+    hlo=_unwrap_hlo,
     samples=list,
 )
 
@@ -511,5 +566,6 @@ random_clone: Final[Primitive] = _random(
     reference=lambda keys: keys,
     batch=lambda size, args, dims: (random_clone(args[0]), dims[0]),
     lower=lambda b, keys: keys,
+    hlo=lambda b, keys: keys,
     samples=list,
 )

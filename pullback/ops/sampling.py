@@ -28,7 +28,7 @@ from pullback.core.primitive import (
 )
 from pullback.ops import rng
 from pullback.ops.gamma import scipy_function
-from pullback.ops.kinds import FLOAT, binary, late, unary
+from pullback.ops.kinds import BY_ELEMENTS, FLOAT, binary, late, unary
 from pullback.ops.rearrange import NO_HLO, move_to_front
 from pullback.ops.samples import ANYWHERE, inputs
 from pullback.ops.windows import loop_nest
@@ -87,7 +87,7 @@ fma: Final[Primitive] = binary(
         lambda ans, x, y, z: lambda t: t,
     ),
     lower="fma",
-    hlo=NO_HLO,
+    hlo=BY_ELEMENTS,
     samples=inputs(FLOAT, ANYWHERE, ANYWHERE, ANYWHERE, specials=""),
 )
 
@@ -155,7 +155,7 @@ erf_inv_giles: Final[Primitive] = unary(
     FLOAT,
     jvp=lambda ans, x: lambda t: _mul(t, _mul(_exp(_square(ans)), math.sqrt(math.pi) / 2)),
     lower=_erf_inv_lower,
-    hlo=NO_HLO,
+    hlo=BY_ELEMENTS,
     samples=inputs(FLOAT, (-0.95, 0.95), tol=8.0),
 )
 

@@ -29,9 +29,9 @@ from pullback.core.primitive import (
     registry,
 )
 from pullback.core.trace import eager
+from pullback.ops import hlo_indexing
 from pullback.ops.kinds import late
 from pullback.ops.rearrange import (
-    NO_HLO,
     full,
     iota,
     move_to_front,
@@ -541,7 +541,7 @@ def _family(
         batch=_batch(name),
         partial_eval=FIRST_ORDER,
         lower=_lower(combine),
-        hlo=NO_HLO,
+        hlo=hlo_indexing.scatter_rule(None if combine is _set_combine else combine),
         samples=lambda: _samples(name),
         multiple_results=False,
         effects=PURE,

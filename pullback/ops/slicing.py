@@ -24,11 +24,11 @@ from pullback.core.primitive import (
     is_linear,
 )
 from pullback.core.trace import Tracer
+from pullback.ops import hlo_structure
 from pullback.ops.barrier import optimization_barrier
 from pullback.ops.gather import gather_slices
 from pullback.ops.kinds import late
 from pullback.ops.rearrange import (
-    NO_HLO,
     broadcast,
     dtype_samples,
     move_to_front,
@@ -129,6 +129,7 @@ slice_: Final[Primitive] = rearrangement(
     transpose=_slice_transpose,
     batch=_slice_batch,
     lower=_slice_lower,
+    hlo=hlo_structure.slice_,
     samples=_slice_samples,
 )
 
@@ -244,7 +245,7 @@ dynamic_slice: Final[Primitive] = Primitive(
     batch=_dynamic_slice_batch,
     partial_eval=FIRST_ORDER,
     lower=_dynamic_slice_lower,
-    hlo=NO_HLO,
+    hlo=hlo_structure.dynamic_slice,
     samples=_dynamic_slice_samples,
     multiple_results=False,
     effects=PURE,
@@ -348,7 +349,7 @@ dynamic_update_slice: Final[Primitive] = Primitive(
     batch=_update_batch,
     partial_eval=FIRST_ORDER,
     lower=_update_lower,
-    hlo=NO_HLO,
+    hlo=hlo_structure.dynamic_update_slice,
     samples=_update_samples,
     multiple_results=False,
     effects=PURE,

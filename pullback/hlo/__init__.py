@@ -1,0 +1,1 @@
+"""Code for other compilers: StableHLO text, and its execution through PJRT plugins."""

@@ -1,0 +1,404 @@
+"""Compilers and devices behind the PJRT C API, by `pypjrt`: the only module that knows it.
+
+    text of a module (hlo/emit) -> Backend.compile -> LoadedProgram -> buffers on a device
+
+A call must be cheap: the argument structure of a program is made once, and a call fills in a row
+of addresses and crosses into C once.  Execution is asynchronous; reading a buffer waits for it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from pullback.core import dtypes, element_types
+from pullback.core.stablehlo import Type
+from pullback.errors import JaxRuntimeError, UnsupportedError
+
+__all__ = ["Backend", "DeviceBuffer", "LoadedProgram", "PluginFile", "find_plugins", "open_backend"]
+
+
+class _Library:
+    """The parts of `pypjrt` that are used, imported at the first need."""
+
+    @functools.cached_property
+    def client(self) -> Any:
+        return importlib.import_module("pypjrt.client")
+
+    @functools.cached_property
+    def options(self) -> Any:
+        return importlib.import_module("pypjrt.compile_options")
+
+    @functools.cached_property
+    def pypjrt(self) -> Any:
+        return importlib.import_module("pypjrt")
+
+
+_lib: Final = _Library()
+
+# --------------------------------------------------------------------------- discovery
+
+ENTRY_POINTS: Final = "pullback.pjrt"
+"""Group of entry points that announce plugins: `platform = "module:function_that_gives_a_path"`."""
+
+_WHEELS: Final = {
+    "tpu": (("libtpu", "libtpu.so"),),
+    "cuda": (
+        ("jax_plugins.xla_cuda13", "xla_cuda_plugin.so"),
+        ("jax_plugins.xla_cuda12", "xla_cuda_plugin.so"),
+    ),
+    "rocm": (
+        ("jax_plugins.xla_rocm7", "xla_rocm_plugin.so"),
+        ("jax_plugins.xla_rocm60", "xla_rocm_plugin.so"),
+    ),
+    "metal": (("jax_plugins.metal_plugin", "pjrt_plugin_metal_14.dylib"),),
+    "xpu": (("jax_plugins.intel_extension_for_openxla", "pjrt_plugin_xpu.so"),),
+    "xla_cpu": (("lammps_jax_pjrt_cpu", "pjrt_c_api_cpu_plugin.so"),),
+}
+"""Where wheels keep the library of a platform's plugin."""
+
+_ALIASES: Final = {"gpu": ("cuda", "rocm")}
+
+
+@dataclass(frozen=True)
+class PluginFile:
+    """The library of a plugin, for a platform."""
+
+    platform: str
+    path: Path
+
+
+def _from_environment() -> Iterator[PluginFile]:
+    """`PULLBACK_PJRT_PLUGINS="name:/path/to.so,other:/path"`."""
+    for item in filter(None, os.environ.get("PULLBACK_PJRT_PLUGINS", "").split(",")):
+        name, _, path = item.partition(":")
+        if not path or not Path(path).is_file():
+            raise UnsupportedError(
+                f"PULLBACK_PJRT_PLUGINS: {item!r} must be a name, a colon and the path of a library"
+            )
+        yield PluginFile(name, Path(path))
+
+
+def _from_entry_points() -> Iterator[PluginFile]:
+    for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        yield PluginFile(point.name, Path(point.load()()))
+
+
+def _from_wheels() -> Iterator[PluginFile]:
+    for platform, places in _WHEELS.items():
+        for module, name in places:
+            folder = _package_folder(module)
+            if folder is not None and (folder / name).is_file():
+                yield PluginFile(platform, folder / name)
+
+
+def _package_folder(module: str) -> Path | None:
+    """The folder of a package that is installed; nothing of it is imported but its parents."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        return None
+    places = None if spec is None else spec.submodule_search_locations
+    return Path(next(iter(places))) if places else None
+
+
+def find_plugins() -> dict[str, PluginFile]:
+    """Plugins by platform: of the environment, of entry points, of wheels, the first that is found.
+
+    >>> isinstance(find_plugins(), dict)
+    True
+    """
+    found: dict[str, PluginFile] = {}
+    for source in (_from_environment, _from_entry_points, _from_wheels):
+        for plugin in source():
+            found.setdefault(plugin.platform, plugin)
+    return found
+
+
+# --------------------------------------------------------------------------- element types
+
+
+def _type_names() -> dict[np.dtype[Any], str]:
+    names: dict[Any, str] = {dtypes.bool_: "PRED", np.dtype(dtypes.bfloat16): "BF16"}
+    names |= {dtypes.complex64: "C64", dtypes.complex128: "C128"}
+    for bits in (8, 16, 32, 64):
+        names[np.dtype(f"int{bits}")] = f"S{bits}"
+        names[np.dtype(f"uint{bits}")] = f"U{bits}"
+    for bits in (16, 32, 64):
+        names[np.dtype(f"float{bits}")] = f"F{bits}"
+    for name, dtype in element_types.SMALL_FLOATS.items():
+        names[dtype] = "F" + name.removeprefix("float").replace("_", "").upper()
+    for name, dtype in element_types.SMALL_SIGNED.items():
+        names[dtype] = f"S{name.removeprefix('int')}"
+    for name, dtype in element_types.SMALL_UNSIGNED.items():
+        names[dtype] = f"U{name.removeprefix('uint')}"
+    return names
+
+
+_TYPE_NAMES: Final = _type_names()
+
+# --------------------------------------------------------------------------- options
+
+
+def _override(name: str, value: bytes) -> bytes:
+    """An entry of `env_option_overrides` (field 7) of XLA's CompileOptionsProto."""
+    return _bytes_field(7, _bytes_field(1, name.encode()) + _bytes_field(2, value))
+
+
+def _bytes_field(number: int, value: bytes) -> bytes:
+    """A field of bytes, shorter than 128 of them, in the wire format of protocol buffers."""
+    return bytes((number << 3 | 2, len(value))) + value
+
+
+_STRICT: Final = (
+    # Minima and maxima propagate NaN.
+    _override("xla_cpu_enable_fast_min_max", bytes((2 << 3, 0)))
+    # The arc tangent is wrong in vectors of 256 bits in a plugin that we met.
+    + _override("xla_cpu_prefer_vector_width", bytes((3 << 3, 0x80, 0x01)))
+)
+
+# --------------------------------------------------------------------------- buffers
+
+
+class DeviceBuffer:
+    """An array in the memory of a device; its memory is given back when the object dies."""
+
+    __slots__ = ("__weakref__", "_backend", "address", "dtype", "shape")
+
+    def __init__(
+        self, backend: Backend, address: int, shape: tuple[int, ...], dtype: np.dtype[Any]
+    ) -> None:
+        self._backend, self.address = backend, address
+        self.shape, self.dtype = shape, dtype
+
+    def __del__(self) -> None:
+        address, self.address = self.address, 0
+        if address:
+            self._backend.destroy(address)
+
+    @property
+    def backend(self) -> Backend:
+        """Whose device it is on."""
+        return self._backend
+
+    def delete(self) -> None:
+        """Give the memory back now."""
+        self.__del__()
+
+    def to_host(self) -> np.ndarray[Any, Any]:
+        """The elements; waits until they are computed."""
+        return self._backend.to_host(self)
+
+
+class Backend:
+    """A client of a plugin: a compiler, and devices."""
+
+    def __init__(self, plugin: PluginFile, options: Mapping[str, Any] | None = None) -> None:
+        self.platform = plugin.platform
+        self.plugin = _lib.pypjrt.Plugin(str(plugin.path))
+        self.plugin.initialize()
+        given = None if options is None else dict(options)
+        self.client = _lib.client.Client.create(self.plugin, options=given)
+        self._devices = self.client.devices()
+        self.devices: list[Any] = list(self._devices.__enter__())
+        abi = self.plugin.abi
+        self._codes = {
+            dtype: getattr(abi, f"PJRT_Buffer_Type_{name}")
+            for dtype, name in _TYPE_NAMES.items()
+            if getattr(abi, f"PJRT_Buffer_Type_{name}", None) is not None
+        }
+        self._destroy = self.plugin.fn("PJRT_Buffer_Destroy")
+        self._destroy_type = abi.PJRT_Buffer_Destroy_Args
+        self._destroy_size = abi.PJRT_Buffer_Destroy_Args_STRUCT_SIZE
+        self.execute = self.plugin.fn("PJRT_LoadedExecutable_Execute")
+
+    @property
+    def platform_name(self) -> str:
+        """What the plugin calls its platform."""
+        return str(self.client.platform_name)
+
+    def code(self, dtype: Any) -> int:
+        """PJRT's number of an element type."""
+        found = self._codes.get(dtype)
+        if found is None:
+            raise UnsupportedError(f"the plugin for {self.platform} has no elements of {dtype}")
+        return int(found)
+
+    def check(self, error: int | None) -> None:
+        """Raise the error of a call."""
+        if not error:
+            return
+        plugin = self.plugin
+        args = plugin.args("PJRT_Error_Message_Args", error=error)
+        plugin.fn("PJRT_Error_Message")(ctypes.byref(args))
+        message = ctypes.string_at(args.message, args.message_size).decode(errors="replace")
+        plugin.fn("PJRT_Error_Destroy")(
+            ctypes.byref(plugin.args("PJRT_Error_Destroy_Args", error=error))
+        )
+        raise JaxRuntimeError(message)
+
+    def destroy(self, address: int) -> None:
+        """Give the memory of a buffer back."""
+        args = self._destroy_type(self._destroy_size, None, address)
+        self.check(self._destroy(ctypes.byref(args)))
+
+    def put(self, data: np.ndarray[Any, Any], device: int = 0) -> DeviceBuffer:
+        """A copy of host memory on a device."""
+        data = np.ascontiguousarray(data).reshape(data.shape)
+        plugin = self.plugin
+        dims = (ctypes.c_int64 * max(data.ndim, 1))(*data.shape)
+        args = plugin.args(
+            "PJRT_Client_BufferFromHostBuffer_Args",
+            client=self.client.address,
+            data=data.ctypes.data,
+            type=self.code(data.dtype),
+            dims=ctypes.addressof(dims),
+            num_dims=data.ndim,
+            host_buffer_semantics=plugin.abi.PJRT_HostBufferSemantics_kImmutableOnlyDuringCall,
+            device=self.devices[device].address,
+        )
+        plugin.call("PJRT_Client_BufferFromHostBuffer", args)
+        if args.done_with_host_buffer:
+            _lib.client.Event(plugin, args.done_with_host_buffer).consume()
+        return DeviceBuffer(self, args.buffer, data.shape, data.dtype)
+
+    def to_host(self, buffer: DeviceBuffer) -> np.ndarray[Any, Any]:
+        """The elements of a buffer in rows, whatever their order on the device is."""
+        if not buffer.address:
+            raise RuntimeError("the buffer of this array has been deleted or donated")
+        out = np.empty(buffer.shape, buffer.dtype)
+        if not out.size:
+            return out
+        abi, rank = self.plugin.abi, len(buffer.shape)
+        order = (ctypes.c_int64 * max(rank, 1))(*reversed(range(rank)))
+        layout = self.plugin.args(
+            "PJRT_Buffer_MemoryLayout", type=abi.PJRT_Buffer_MemoryLayout_Type_Tiled
+        )
+        layout.tiled.struct_size = abi.PJRT_Buffer_MemoryLayout_Tiled_STRUCT_SIZE
+        layout.tiled.minor_to_major = ctypes.cast(order, ctypes.c_void_p)
+        layout.tiled.minor_to_major_size = rank
+        args = self.plugin.args(
+            "PJRT_Buffer_ToHostBuffer_Args",
+            src=buffer.address,
+            host_layout=ctypes.addressof(layout),
+            dst=out.ctypes.data,
+            dst_size=out.nbytes,
+        )
+        self.plugin.call("PJRT_Buffer_ToHostBuffer", args)
+        if args.event:
+            _lib.client.Event(self.plugin, args.event).consume()
+        return out
+
+    def _compile_options(self) -> Any:
+        """Options for one device; XLA:CPU must be told to compute exactly."""
+        overrides = _STRICT if self.platform_name == "cpu" else b""
+
+        class Options(_lib.options.CompileOptions):  # type: ignore[name-defined,misc]
+            def encode(self, abi: Any = None) -> bytes:
+                return bytes(super().encode(abi)) + overrides
+
+        return Options()
+
+    def compile(
+        self,
+        text: str,
+        types: Sequence[Type],
+        *,
+        donated: Sequence[int] = (),
+        cache: Any = None,
+    ) -> LoadedProgram:
+        """The program of a StableHLO module whose results have these types."""
+        executable = self.client.compile(text, options=self._compile_options(), cache=cache)
+        return LoadedProgram(self, executable, types, donated)
+
+
+# --------------------------------------------------------------------------- programs
+
+
+class LoadedProgram:
+    """A compiled program on one device."""
+
+    def __init__(
+        self, backend: Backend, executable: Any, types: Sequence[Type], donated: Sequence[int]
+    ) -> None:
+        self.backend = backend
+        self.executable = executable
+        self.types = [(tuple(shape), np.dtype(dtype)) for shape, dtype in types]
+        self.donated = tuple(donated)
+        self._frames: list[_Frame] = []
+
+    def __call__(self, buffers: Sequence[DeviceBuffer]) -> list[DeviceBuffer]:
+        """Run; returns before the results are computed."""
+        try:
+            frame = self._frames.pop()  # one that no other thread uses
+        except IndexError:
+            frame = _Frame(self, len(buffers))
+        row = frame.arguments
+        for i, buffer in enumerate(buffers):
+            row[i] = buffer.address
+        backend = self.backend
+        error = backend.execute(frame.reference)
+        if error:
+            backend.check(error)
+        outs = [
+            DeviceBuffer(backend, address, shape, dtype)
+            for address, (shape, dtype) in zip(frame.results, self.types, strict=True)
+        ]
+        self._frames.append(frame)
+        for i in self.donated:
+            buffers[i].delete()
+        return outs
+
+
+class _Frame:
+    """The argument structure of calls of one program."""
+
+    def __init__(self, program: LoadedProgram, count: int) -> None:
+        plugin = program.backend.plugin
+        pointer = ctypes.c_void_p
+        self.arguments = (pointer * max(count, 1))()
+        self.results = (pointer * len(program.types))()
+        self._rows = (pointer * 1)(ctypes.addressof(self.arguments))
+        self._out_rows = (pointer * 1)(ctypes.addressof(self.results))
+        self._options = plugin.args("PJRT_ExecuteOptions")
+        kept = [i for i in range(count) if i not in program.donated]
+        self._kept = (ctypes.c_int64 * max(len(kept), 1))(*kept)
+        self._options.non_donatable_input_indices = ctypes.addressof(self._kept)
+        self._options.num_non_donatable_input_indices = len(kept)
+        self.args = plugin.args(
+            "PJRT_LoadedExecutable_Execute_Args",
+            executable=program.executable.address,
+            options=ctypes.addressof(self._options),
+            argument_lists=ctypes.addressof(self._rows),
+            num_devices=1,
+            num_args=count,
+            output_lists=ctypes.addressof(self._out_rows),
+        )
+        self.reference = ctypes.byref(self.args)
+
+
+@functools.cache
+def open_backend(platform: str) -> Backend:
+    """The backend of a platform, opened at the first need."""
+    if importlib.util.find_spec("pypjrt") is None:
+        raise UnsupportedError(
+            f"the platform {platform!r} needs the package pypjrt: pip install pullback[pjrt]"
+        )
+    found = find_plugins()
+    for name in _ALIASES.get(platform, (platform,)):
+        if name in found:
+            return Backend(found[name])
+    raise UnsupportedError(
+        f"no PJRT plugin for the platform {platform!r} is installed; found: "
+        f"{', '.join(sorted(found)) or 'none'}"
+    )
