@@ -78,6 +78,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--timeout", type=float, default=300.0, help="seconds for one process")
     parser.add_argument("--quick", action="store_true", help="two rounds of a tenth of a second")
     parser.add_argument("--update", action="store_true", help="write results.md and results.png")
+    parser.add_argument("--bits", action="store_true", help="compare results at 1 to 4 threads")
     parser.add_argument("--list", action="store_true", help="print the names and do nothing")
     return parser.parse_args(argv)
 
@@ -105,6 +106,8 @@ def main(argv: list[str] | None = None) -> int:
     if given.list:
         print("\n".join(f"{t.family:16}{t.name:28}{t.title}" for t in tasks))
         return 0
+    if given.bits:
+        return _compare_bits(tasks, session.Options(["pullback"], timeout=given.timeout))
     rounds, seconds = (2, 0.1) if given.quick else (given.rounds, given.seconds)
     with tempfile.TemporaryDirectory(prefix="pullback-library-") as folder:
         library = Path(folder)
@@ -116,6 +119,18 @@ def main(argv: list[str] | None = None) -> int:
         limits = session.limits(options.threads)
         print(report.describe(machine, limits), file=sys.stderr)
         return _run(tasks, options, machine, limits, update=given.update)
+
+
+def _compare_bits(tasks: list[Workload], options: session.Options) -> int:
+    """Whether every workload gives the same bits at any number of threads."""
+    different = []
+    for task in tqdm(tasks, unit="workload", disable=None):
+        found = session.bits(task, options)
+        if len(set(found.values())) > 1:
+            different.append(task.name)
+            print(f"{task.name}: {found}")
+    print(f"{len(tasks) - len(different)} of {len(tasks)} give the same bits at 1, 2, 3, 4 threads")
+    return int(bool(different))
 
 
 def _run(

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +27,7 @@ import numpy as np
 from benchmarks import peers
 from benchmarks.registry import Workload
 
-__all__ = ["Options", "limits", "measure", "pin", "prepare"]
+__all__ = ["Options", "bits", "limits", "measure", "pin", "prepare"]
 
 ROOT: Final = Path(__file__).parent.parent
 
@@ -115,6 +115,17 @@ def measure(
         "tolerance": task.tolerance,
         "peers": {p: _summary(s) | differences.get(p, {}) for p, s in seen.items()},
     }
+
+
+def bits(task: Workload, options: Options) -> dict[int, str]:
+    """A digest of Pullback's results with each number of threads, or what went wrong."""
+    found = {}
+    with tempfile.TemporaryDirectory(prefix="pullback-bench-") as folder:
+        for threads in (1, 2, 3, 4):
+            alone = replace(options, threads=threads, seconds=0.0)
+            seen = _child(task, "pullback", Path(folder), alone, keep=False)
+            found[threads] = seen.error or str(seen.rounds[0]["digest"])
+    return found
 
 
 def _summary(seen: _Seen) -> dict[str, Any]:

@@ -72,6 +72,14 @@ def test_the_command_keeps_what_it_measured(tmp_path: Path, monkeypatch, capsys)
     assert (tmp_path / "results.png").stat().st_size > 1000
 
 
+def test_bits_are_compared_at_four_numbers_of_threads(capsys, monkeypatch):
+    assert command.main(["total", "--bits"]) == 0
+    assert "1 of 1 give the same bits" in capsys.readouterr().out
+    monkeypatch.setattr(session, "bits", lambda task, options: {1: "a", 2: "b"})
+    assert command.main(["total", "--bits"]) == 1
+    assert "0 of 1" in capsys.readouterr().out
+
+
 def test_differences_are_relative_to_the_largest_magnitude():
     assert session._distance([np.array([1.0, 200.0])], [np.array([1.0, 100.0])]) == 1.0
     assert session._distance([np.array([np.nan])], [np.array([np.nan])]) == 0.0
