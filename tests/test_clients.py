@@ -10,6 +10,7 @@ import pytest
 
 import pullback as pb
 import pullback.numpy as jnp
+from pullback.experimental import checkify
 
 
 def test_vmap_over_a_tree_with_none_in_it() -> None:
@@ -196,3 +197,17 @@ def test_a_function_that_is_several_branches_is_traced_once() -> None:
 
     assert float(pb.lax.switch(2, [f, f, f], 3.0)) == 6.0
     assert len(traced) == 1
+
+
+def test_checks_may_show_keys() -> None:
+    def f(x: Any, key: Any) -> Any:
+        checkify.check(x["a"] > 0, "bad {x} {key}", x=x["a"], key=key)
+        checkify.check(jnp.all(x["b"] > 0), "worse {tree}", tree=x["b"])
+        return x["a"]
+
+    run = checkify.checkify(pb.jit(f))
+    error, _ = run({"a": 1.0, "b": jnp.array([1.0, jnp.nan])}, pb.random.key(0))
+    assert "nan" in error.get()
+    error, _ = run({"a": -1.0, "b": jnp.ones(2)}, pb.random.key(0))
+    assert "bad -1.0" in error.get()
+    assert "key<fry>" in error.get()

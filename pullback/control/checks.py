@@ -219,6 +219,8 @@ _CODE: Final = ShapedArray((), dtypes.int32)
 
 
 def _zeros(aval: ShapedArray) -> Any:
+    if dtypes.is_extended(aval.dtype):
+        return structural.zeros(aval)
     return np.zeros(aval.shape, dtypes.physical(aval.dtype))
 
 
@@ -298,7 +300,10 @@ class Error:
     def _values(self, signature: Signature, lane: tuple[int, ...]) -> list[Any]:
         if signature not in self.signatures:
             return [_Unknown()] * len(signature)
-        return [np.asarray(x)[lane] for x in self.slots[self.signatures.index(signature)]]
+        slots = self.slots[self.signatures.index(signature)]
+        return [
+            x[lane] if dtypes.is_extended(aval_of(x).dtype) else np.asarray(x)[lane] for x in slots
+        ]
 
     def __repr__(self) -> str:
         if isinstance(self.code, (Array, np.ndarray, np.generic)) and not isinstance(
