@@ -5,6 +5,7 @@ or opened before it is asked for.
 
 - `pb_gemm_f32`, `pb_conv_f32` ...: our own matrix kernels (`llvm.gemm`).
 - `pb_fft_f32` ...: Fourier transforms of many neighbours (`llvm.fft_kernels`).
+- `pb_sort_rows_f32`, `pb_radix_u32` ...: sorting of plain numbers (`llvm.sort_kernels`).
 - `dgetrf`, `sgemm` ...: BLAS and LAPACK by their Fortran names, with 32-bit integers, all arguments
   by address.  They come from the OpenBLAS inside SciPy's wheel, or else from SciPy's Cython
   interface (whatever library SciPy was built on).
@@ -24,7 +25,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from pullback.llvm import fft_kernels, gemm, interrupts, pool
+from pullback.llvm import fft_kernels, gemm, interrupts, pool, sort_kernels
 
 __all__ = ["address", "has", "set_num_threads", "signature"]
 
@@ -66,7 +67,11 @@ def has(name: str) -> bool:
 def _kernel(name: str) -> int:
     if not name.startswith(_PREFIX):
         return 0
-    return gemm.address(name, address) or fft_kernels.address(name, address)
+    for module in (gemm, fft_kernels, sort_kernels):
+        found = module.address(name, address)
+        if found:
+            return found
+    return 0
 
 
 def _c_library(name: str) -> int:

@@ -7,7 +7,8 @@ numbers by real, then by imaginary part.  `top_k` takes the largest first, in th
 Compiled, every element becomes an unsigned integer of the same order.  Short rows are ranked by
 comparing all pairs, which vectorises; long ones are radix sorted, eight bits at a time, carrying
 their positions, by which the operands are then gathered.  Both are stable.  The few largest of a
-long row are kept in a list while passing over it.
+long row are kept in a list while passing over it.  Numbers alone, and many rows of keys that fit
+next to their positions in 64 bits, are sorted by kernels (`ops/sorting_kernels.py`).
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ from pullback.core.primitive import (
     Sample,
     Zero,
 )
+from pullback.ops import hlo_indexing, sorting_kernels
 from pullback.ops.gather import take_along_axis
-from pullback.ops.rearrange import NO_HLO, iota, move_to_front, sample_values
+from pullback.ops.rearrange import iota, move_to_front, sample_values
 
 __all__ = ["argsort", "sort", "top_k"]
 
@@ -129,6 +131,8 @@ def _order(b: Any, keys: Sequence[Any]) -> Any:
     """The stable order [rows, n] of rows of keys, as int32 (int64 for very long rows)."""
     rows, n = keys[0].shape
     dtype = np.dtype(np.int32 if n < 2**31 else np.int64)
+    if len(keys) == 1 and sorting_kernels.has_network(rows, n) and keys[0].dtype.itemsize <= 4:
+        return sorting_kernels.order(b, keys[0])
     keys = [b.materialize(key) for key in keys]
     if n <= _SHORT:
         return _rank(b, keys, rows, n, dtype)
@@ -319,9 +323,25 @@ def _sort_lower(b: Any, *xs: Any, dimension: int, is_stable: bool, num_keys: int
     shape = xs[0].shape
     if 0 in shape or shape[dimension] == 1:
         return list(xs)
+    if len(xs) == 1 and dtypes.kind_of(xs[0].dtype) != "c" and shape[dimension] > _SHORT:
+        return [_sort_alone(b, xs[0], dimension)]
     keys = [k for x in xs[:num_keys] for k in _key_rows(b, x, dimension, False, False)]
     order = _order(b, keys)
     return [_taken(b, b.materialize(x), order, shape, dimension) for x in xs]
+
+
+def _sort_alone(b: Any, x: Any, axis: int) -> Any:
+    shape, n = x.shape, x.shape[axis]
+    rest = [d for k, d in enumerate(shape) if k != axis]
+    last = axis == len(shape) - 1
+    if not last:
+        moved = x
+        x = b.view([*rest, n], lambda i: moved.at([*i[:axis], i[-1], *i[axis:-1]]))
+    rows = b.reshape(x, (int(np.prod(rest, dtype=np.int64)), n))
+    out = sorting_kernels.sorted_rows(b, rows, lambda s, value: _ordered_bits(s, value, False))
+    if last:
+        return b.reshape(out, shape)
+    return b.view(shape, lambda i: out.at([_row_of(i, shape, axis), i[axis]]))
 
 
 def _top_k_lower(b: Any, x: Any, *, k: int, axis: int) -> Any:
@@ -422,7 +442,7 @@ sort: Final[Primitive] = Primitive(
     batch=_sort_batch,
     partial_eval=FIRST_ORDER,
     lower=_sort_lower,
-    hlo=NO_HLO,
+    hlo=hlo_indexing.sort,
     samples=_sort_samples,
     multiple_results=True,
     effects=PURE,
@@ -464,7 +484,7 @@ top_k: Final[Primitive] = Primitive(
     batch=_top_k_batch,
     partial_eval=FIRST_ORDER,
     lower=_top_k_lower,
-    hlo=NO_HLO,
+    hlo=hlo_indexing.top_k,
     samples=lambda: [
         Sample((np.array([3, 1, 4, 1, 5, 9, 2], np.float32),), {"k": 3, "axis": 0}),
         Sample((sample_values(3, 50, dtype="int32"),), {"k": 4, "axis": 1}),

@@ -27,6 +27,9 @@ WORKLOADS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "fft_rows": (pnp.fft.fft, (_complex(200, 256),)),
     "fft_columns": (lambda x: pnp.fft.ifft(x, axis=0), (_complex(256, 200),)),
     "rfft2": (pnp.fft.rfft2, (_real(128, 256),)),
+    "sort_rows": (pnp.sort, (_real(300, 200),)),
+    "sort_long": (pnp.sort, (_real(300_000),)),
+    "argsort_rows": (pnp.argsort, (_real(300, 200).round(1),)),
     "irfft2": (pnp.fft.irfft2, (_complex(128, 129),)),
 }
 
