@@ -93,7 +93,9 @@ class ArrayImpl(Array):
         return repr(self) if isinstance(self.aval.dtype, KeyDtype) else str(self._data)
 
     def __format__(self, spec: str) -> str:
-        return format(self._data[()], spec) if self.aval.shape == () else format(str(self), spec)
+        if self.aval.shape == () and not isinstance(self.aval.dtype, dtypes.KeyDtype):
+            return format(self._data[()], spec)
+        return format(str(self), spec)
 
     def __reduce__(self) -> Any:
         return _unpickle, (self._data, self.aval)
