@@ -25,7 +25,15 @@ from pullback.core import dtypes, element_types
 from pullback.core.stablehlo import Type
 from pullback.errors import JaxRuntimeError, UnsupportedError
 
-__all__ = ["Backend", "DeviceBuffer", "LoadedProgram", "PluginFile", "find_plugins", "open_backend"]
+__all__ = [
+    "Backend",
+    "DeviceBuffer",
+    "LoadedProgram",
+    "PluginFile",
+    "find_plugins",
+    "installed",
+    "open_backend",
+]
 
 
 class _Library:
@@ -387,10 +395,15 @@ class _Frame:
         self.reference = ctypes.byref(self.args)
 
 
+def installed() -> bool:
+    """Whether the client library is installed."""
+    return importlib.util.find_spec("pypjrt") is not None
+
+
 @functools.cache
 def open_backend(platform: str) -> Backend:
     """The backend of a platform, opened at the first need."""
-    if importlib.util.find_spec("pypjrt") is None:
+    if not installed():
         raise UnsupportedError(
             f"the platform {platform!r} needs the package pypjrt: pip install pullback[pjrt]"
         )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pullback import config, tree
+from pullback.control import refs_discharge
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.devices import CPU
 from pullback.core.jaxpr import ClosedJaxpr
@@ -40,6 +41,7 @@ __all__ = [
     "Wrapped",
 ]
 
+_hlo: Final = LazyModule("pullback.hlo.emit")
 _program: Final = LazyModule("pullback.loops.program")
 _text: Final = LazyModule("pullback.loops.text")
 _emit: Final = LazyModule("pullback.llvm.emit")
@@ -169,28 +171,48 @@ class Traced(_Stage):
     def lower(
         self, *, lowering_platforms: Sequence[str] | None = None, _private_parameters: Any = None
     ) -> Lowered:
-        """The next stage; the platform is the CPU."""
-        others = [p for p in lowering_platforms or () if p != "cpu"]
-        if others:
-            raise UnsupportedError(f"lowering for {others}: programs are compiled for the CPU only")
-        return Lowered(self._signature, self._compile)
+        """The next stage, for the CPU or for one other platform (its StableHLO)."""
+        platforms = tuple(lowering_platforms or ("cpu",))
+        if len(platforms) != 1:
+            raise UnsupportedError(f"one program for {platforms}: lower for one platform at a time")
+        return Lowered(self._signature, self._compile, platforms[0])
 
 
 class Lowered(_Stage):
     """A function as a program that the compiler can take."""
 
     def __init__(
-        self, signature: Signature, compile_: Callable[[], Executable | RefProgram]
+        self,
+        signature: Signature,
+        compile_: Callable[[], Executable | RefProgram],
+        platform: str = "cpu",
     ) -> None:
         self._signature = signature
         self._compile = compile_
+        self._platform = platform
 
     def as_text(self, dialect: str | None = None, *, debug_info: bool = False) -> str:
-        """The program as text: `loops` (the default), `jaxpr` (simplified), `llvm` or `asm`."""
-        return _as_text(self._signature, dialect or "loops")
+        """The program as text.
+
+        `stablehlo` (the default) is what accelerators get, with the lines and name scopes of
+        operations if `debug_info` is set; `jaxpr` (simplified), `loops`, `llvm` and `asm` are the
+        stages of our own compiler.
+
+        >>> import pullback as pb, pullback.numpy as jnp
+        >>> "stablehlo.sine" in pb.jit(jnp.sin).lower(1.0).as_text()
+        True
+        """
+        if dialect in (None, "stablehlo"):
+            return _stablehlo(self._signature, self._platform, debug_info)
+        return _as_text(self._signature, dialect)
 
     def compiler_ir(self, dialect: str | None = None) -> Any:
-        """The program as an object: a `ClosedJaxpr` for `jaxpr`, a loop program for `loops`."""
+        """The program as an object: a `ClosedJaxpr` for `jaxpr`, a loop program for `loops`.
+
+        StableHLO is text, since no library of MLIR's objects is used.
+        """
+        if dialect == "stablehlo":
+            return self.as_text()
         closed = program_jaxpr(self._signature.closed)
         if dialect == "jaxpr":
             return closed
@@ -202,6 +224,11 @@ class Lowered(_Stage):
 
     def compile(self, compiler_options: CompilerOptions | None = None) -> Compiled:
         """The next stage; there are no options yet, and none may be given."""
+        if self._platform != "cpu":
+            raise UnsupportedError(
+                f"a program lowered for {self._platform!r} is not compiled here; set "
+                f"PULLBACK_PLATFORM={self._platform} to run programs there"
+            )
         if compiler_options:
             raise UnsupportedError(f"compiler options {sorted(compiler_options)}: there are none")
         return Compiled(self._signature, self._compile())
@@ -356,11 +383,28 @@ def _lowered(closed: ClosedJaxpr, name: str) -> Any:
     return _program.lower_program(closed, vector_bits=native.vector_bits(), name=name)
 
 
-def _as_text(s: Signature, dialect: str) -> str:
+def _stablehlo(s: Signature, platform: str, debug_info: bool) -> str:
+    """The module, calls of jitted functions kept; references become values."""
+    closed = s.closed
+    if refs_discharge.holds_refs(closed):
+        closed = refs_discharge.as_values(closed)[0]
+    names = tree.leaves_with_path(s.out_tree.unflatten([0] * len(s.closed.out_avals)))
+    results = [f"result{tree.keystr(path)}" for path, _ in names]
+    module = _hlo.emit_module(
+        closed,
+        s.name,
+        platform=platform,
+        donated=s.donated,
+        debug_info=debug_info,
+        result_names=results if len(results) == len(closed.jaxpr.outvars) else (),
+    )
+    return str(module.text)
+
+
+def _as_text(s: Signature, dialect: str | None) -> str:
     if dialect not in ("jaxpr", "loops", "llvm", "asm"):
         raise UnsupportedError(
-            f"the program as {dialect!r}: known are 'jaxpr', 'loops', 'llvm' and 'asm'; programs "
-            "of other compilers come with the accelerator backend"
+            f"the program as {dialect!r}: known are 'stablehlo', 'jaxpr', 'loops', 'llvm' and 'asm'"
         )
     closed = program_jaxpr(s.closed)
     if dialect == "jaxpr":

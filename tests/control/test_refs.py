@@ -529,7 +529,7 @@ def test_branches(mode: str) -> None:
 
 def inside(fun: Any, header: str, *args: Any) -> str:
     """What the program does in the last loop with this header."""
-    lines = str(pb.jit(fun).lower(*args).as_text()).split("\n")
+    lines = str(pb.jit(fun).lower(*args).as_text("loops")).split("\n")
     start = max(i for i, line in enumerate(lines) if header in line)
     depth = len(lines[start]) - len(lines[start].lstrip())
     body = []
