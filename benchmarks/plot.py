@@ -57,12 +57,8 @@ def draw(found: Mapping[str, Any], machine: Mapping[str, Any], path: Path) -> No
         f"Pullback at {machine['commit']}, {machine['threads']} threads, {machine['date']}",
         fontsize=10,
     )
-    axes.legend(
-        loc="lower center",
-        bbox_to_anchor=(0.5, 1.0 + 0.35 / height),
-        ncols=3,
-        fontsize=8,
-        frameon=False,
-    )
+    axes.tick_params(axis="x", labeltop=True, top=True)
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}×")
+    figure.legend(loc="outside upper center", ncols=3, fontsize=8, frameon=False)
     figure.savefig(path, dpi=110)
     plt.close(figure)

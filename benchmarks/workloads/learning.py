@@ -173,7 +173,7 @@ def transformer(blocks: Any, x: Any) -> Any:
 transformer.torch(compiled=True)(_torch_transformer)
 
 
-@workload("its gradient", _transformer_inputs, flops=3 * _TRANSFORMER_FLOPS, tolerance=1e-3)
+@workload("transformer gradient", _transformer_inputs, flops=3 * _TRANSFORMER_FLOPS, tolerance=1e-3)
 def transformer_gradient(blocks: Any, x: Any) -> Any:
     return jax.grad(lambda blocks: jnp.mean(_transformer(blocks, x) ** 2))(blocks)
 

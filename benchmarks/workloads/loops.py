@@ -44,7 +44,7 @@ def _(xs: Any, w: Any, h: Any) -> Any:
     return h
 
 
-@workload("its gradient", _recurrent, flops=6.0 * STEPS * WIDTH**2)
+@workload("RNN gradient", _recurrent, flops=6.0 * STEPS * WIDTH**2)
 def rnn_gradient(xs: Any, w: Any, h: Any) -> Any:
     return jax.grad(lambda w: jnp.sum(_rnn(xs, w, h) ** 2))(w)
 

@@ -133,7 +133,7 @@ def _(x: Any, w: Any) -> Any:
     return torch.nn.functional.conv2d(x, w, padding=1).permute(0, 2, 3, 1)
 
 
-@workload("its two gradients", _images, flops=2 * _CONVOLUTION, tolerance=1e-3)
+@workload("two gradients of the 3 × 3 convolution", _images, flops=2 * _CONVOLUTION, tolerance=1e-3)
 def convolution_gradients(x: Any, w: Any) -> Any:
     return jax.grad(lambda x, w: jnp.sum(_convolution(x, w) ** 2), argnums=(0, 1))(x, w)
 
