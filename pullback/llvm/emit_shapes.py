@@ -9,6 +9,7 @@ of writing its code.
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
+from struct import pack
 from typing import Any
 
 from pullback.loops.expr import Affine, Axis, Const, Expr, Load, Local, Op, Read
@@ -106,7 +107,8 @@ def _write_expression(e: Expr, shape: Shape, tokens: list[Any]) -> None:
         _write_buffer(e.buffer.root(), shape, tokens)
         _write_expression(e.offset, shape, tokens)
     elif isinstance(e, Const):
-        tokens.append(repr(e.value))  # 0.0 is not -0.0
+        # By its bits: 0.0 is not -0.0, and a NaN may have a sign.
+        tokens.append(pack("<d", e.value) if isinstance(e.value, float) else repr(e.value))
     elif isinstance(e, Axis):
         tokens.append(e.extent)
     elif isinstance(e, Local):
