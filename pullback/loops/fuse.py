@@ -53,6 +53,7 @@ from pullback.loops.tensors import (
     ReduceItem,
     substitute,
 )
+from pullback.loops.vectors import vectorised
 
 __all__ = ["region_statements"]
 
@@ -273,7 +274,7 @@ class _Grouping:
                 self._place(item)
 
     def _block(self, item: BlockItem) -> None:
-        stmts = list(_resolved(item.stmts))
+        stmts = [vectorised(s) for s in _resolved(item.stmts)]
         number = len(self.entries)
         self.entries.append(stmts)
         for stmt in walk(tuple(stmts)):

@@ -27,6 +27,11 @@ WORKLOADS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "fft_rows": (pnp.fft.fft, (_complex(200, 256),)),
     "fft_columns": (lambda x: pnp.fft.ifft(x, axis=0), (_complex(256, 200),)),
     "rfft2": (pnp.fft.rfft2, (_real(128, 256),)),
+    "segment_sum": (
+        lambda x, i: pnp.zeros((50, 64), np.float32).at[i].add(x),
+        (_real(5000, 64), RNG.integers(0, 50, 5000)),
+    ),
+    "fft_long": (pnp.fft.fft, (_complex(1 << 16),)),
     "sort_rows": (pnp.sort, (_real(300, 200),)),
     "sort_long": (pnp.sort, (_real(300_000),)),
     "argsort_rows": (pnp.argsort, (_real(300, 200).round(1),)),

@@ -1,0 +1,81 @@
+"""Vectors for loops that `lower` rules write: `b.loop(n, independent=True)` around plain stores.
+
+Nests of maps and reductions get their vectors in `loops/schedule.py`.  A loop of a rule is left as
+it is, unless it is innermost, its iterations are independent, and it walks memory one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from pullback.loops.expr import Affine, Axis, Expr, Load, Local
+from pullback.loops.ir import (
+    Block,
+    If,
+    Let,
+    Loop,
+    Stmt,
+    Store,
+    While,
+    expressions,
+    subexpressions,
+)
+from pullback.loops.nests import lanes_of, weight_of, width_of
+
+__all__ = ["vectorised"]
+
+_LIGHT: Final = 8
+"""Operations of a body that is written for two vectors at a time."""
+
+
+def vectorised(stmt: Stmt) -> Stmt:
+    """The statement with vector loops where they pay."""
+    if isinstance(stmt, If):
+        return replace(stmt, then=_block(stmt.then), otherwise=_block(stmt.otherwise))
+    if isinstance(stmt, While):
+        return replace(stmt, before=_block(stmt.before), body=_block(stmt.body))
+    if not isinstance(stmt, Loop) or stmt.width > 1:
+        return stmt
+    if not all(isinstance(s, (Let, Store)) for s in stmt.body):
+        return replace(stmt, body=_block(stmt.body))
+    return _vector_loop(stmt) if stmt.parallel and stmt.extent.is_const else stmt
+
+
+def _block(block: Block) -> Block:
+    return tuple(vectorised(s) for s in block)
+
+
+def _vector_loop(loop: Loop) -> Loop:
+    exprs = [e for s in loop.body for e in expressions(s)]
+    stores = [s for s in loop.body if isinstance(s, Store)]
+    if not stores or not _walks(loop, exprs, stores):
+        return loop
+    unroll = 2 if weight_of(exprs) <= _LIGHT else 1
+    values = [*exprs, *(Load(s.buffer, s.offset) for s in stores)]
+    width = width_of(loop.extent.const, values, unroll)
+    if width < min(4, lanes_of(values)) or width < 2:
+        return loop
+    loaded = {e.buffer.root() for e in subexpressions(exprs) if type(e) is Load}
+    in_place = any(s.buffer.root() in loaded for s in stores)
+    return replace(loop, width=width, in_place=in_place)
+
+
+def _walks(loop: Loop, exprs: Sequence[Expr], stores: Sequence[Store]) -> bool:
+    """Whether all places are fixed, or neighbours in neighbouring iterations; stores the latter."""
+    varying = {id(s.local) for s in loop.body if isinstance(s, Let)} | {id(loop.axis)}
+    if any(_step(s.offset, loop.axis, varying) != 1 for s in stores):
+        return False
+    loads = [e for e in subexpressions(exprs) if type(e) is Load]
+    return all(_step(e.offset, loop.axis, varying) in (0, 1) for e in loads)
+
+
+def _step(offset: Affine, axis: Axis, varying: set[int]) -> int | None:
+    """By how much an offset grows; None if in no regular way."""
+    for atom in offset.terms:
+        if atom is not axis and any(
+            id(e) in varying for e in subexpressions([atom]) if type(e) in (Axis, Local)
+        ):
+            return None
+    return offset.terms.get(axis, 0)
