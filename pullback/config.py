@@ -265,6 +265,14 @@ check_static_indices: Final = Setting(
     "An index known when tracing that is out of bounds is an IndexError.",
     True,
 )
+platform: Final = Setting(
+    "pullback_platform",
+    "",
+    str,
+    "Where jitted functions run: '' for our own compiler and the CPU, or the platform of a PJRT "
+    "plugin, such as cuda, rocm, tpu or xla_cpu.",
+    True,
+)
 executables_bytes: Final = Setting(
     "pullback_executables_bytes",
     2 << 30,

@@ -3,7 +3,7 @@
 jaxpr (core/jaxpr) -> rules in the slots `hlo` (ops/, control/) -> text -> a PJRT plugin (hlo/pjrt)
 
 The text uses MLIR's generic form, which has one grammar for all operations, and operations of
-StableHLO 1.0, which every plugin accepts; special functions are operations of CHLO, which plugins
+StableHLO 1.4, which every plugin accepts; special functions are operations of CHLO, which plugins
 expand.
 """
 
@@ -26,9 +26,9 @@ from pullback.hlo.scalars import ArrayScalars
 from pullback.hlo.text import physical_type, splat, tensor
 from pullback.transforms.staging import stage
 
-__all__ = ["STABLEHLO_VERSION", "Module", "emit_module"]
+__all__ = ["STABLEHLO_VERSION", "Module", "emit_module", "physical_type"]
 
-STABLEHLO_VERSION: Final = (1, 0, 0)
+STABLEHLO_VERSION: Final = (1, 4, 0)
 """The version whose operations are used."""
 
 INLINE_BYTES: Final = 1 << 14
@@ -42,6 +42,8 @@ class Module:
     text: str
     constants: tuple[Any, ...]
     """Arrays that the program takes before its arguments."""
+    aliased: tuple[int, ...] = ()
+    """Arguments whose memory results take."""
 
 
 def emit_module(
@@ -98,7 +100,8 @@ def emit_module(
         f"  func.func public @main({', '.join(head)}) -> ({', '.join(results)}) {{\n"
         f"{body}\n    {returned}\n  }}\n" + "".join(writer.functions.texts) + "}\n"
     )
-    return Module(text, tuple(_data(c, v.aval) for c, v in zip(kept, extra, strict=True)))
+    constants = tuple(_data(c, v.aval) for c, v in zip(kept, extra, strict=True))
+    return Module(text, constants, tuple(sorted(aliases)))
 
 
 def _is_plain(aval: Any) -> bool:

@@ -8,12 +8,14 @@ of addresses and crosses into C once.  Execution is asynchronous; reading a buff
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import functools
 import importlib
 import importlib.metadata
 import importlib.util
 import os
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,6 +209,10 @@ class DeviceBuffer:
         """The elements; waits until they are computed."""
         return self._backend.to_host(self)
 
+    def block_until_ready(self) -> None:
+        """Wait until the elements are computed."""
+        self._backend.wait(self)
+
 
 class Backend:
     """A client of a plugin: a compiler, and devices."""
@@ -229,11 +235,32 @@ class Backend:
         self._destroy_type = abi.PJRT_Buffer_Destroy_Args
         self._destroy_size = abi.PJRT_Buffer_Destroy_Args_STRUCT_SIZE
         self.execute = self.plugin.fn("PJRT_LoadedExecutable_Execute")
+        self.programs: weakref.WeakSet[LoadedProgram] = weakref.WeakSet()
+        self._open = True
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """Give everything back: programs, then the client; buffers die with it."""
+        if self._open:
+            for program in list(self.programs):
+                program.close()
+            self._open = False
+            self.client.close()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can still be used."""
+        return self._open
 
     @property
     def platform_name(self) -> str:
         """What the plugin calls its platform."""
         return str(self.client.platform_name)
+
+    @property
+    def lowering_platform(self) -> str:
+        """The platform as rules of primitives know it."""
+        return {"xla_cpu": "cpu"}.get(self.platform, self.platform)
 
     def code(self, dtype: Any) -> int:
         """PJRT's number of an element type."""
@@ -257,6 +284,8 @@ class Backend:
 
     def destroy(self, address: int) -> None:
         """Give the memory of a buffer back."""
+        if not self._open:
+            return
         args = self._destroy_type(self._destroy_size, None, address)
         self.check(self._destroy(ctypes.byref(args)))
 
@@ -317,6 +346,13 @@ class Backend:
 
         return Options()
 
+    def wait(self, buffer: DeviceBuffer) -> None:
+        """Wait until a buffer is computed."""
+        args = self.plugin.args("PJRT_Buffer_ReadyEvent_Args", buffer=buffer.address)
+        self.plugin.call("PJRT_Buffer_ReadyEvent", args)
+        if args.event:
+            _lib.client.Event(self.plugin, args.event).consume()
+
     def compile(
         self,
         text: str,
@@ -344,6 +380,15 @@ class LoadedProgram:
         self.types = [(tuple(shape), np.dtype(dtype)) for shape, dtype in types]
         self.donated = tuple(donated)
         self._frames: list[_Frame] = []
+        backend.programs.add(self)
+
+    def close(self) -> None:
+        """Give the program's memory back."""
+        self.executable.close()
+
+    def __del__(self) -> None:
+        if self.backend.is_open:
+            self.close()
 
     def __call__(self, buffers: Sequence[DeviceBuffer]) -> list[DeviceBuffer]:
         """Run; returns before the results are computed."""

@@ -15,7 +15,17 @@ from pullback.core.devices import CPU, Device
 from pullback.core.dtypes import KeyDtype
 from pullback.core.sharding import Sharding, SingleDeviceSharding
 
-__all__ = ["ArrayImpl", "Shard", "from_numpy", "make_array", "place"]
+__all__ = [
+    "ArrayImpl",
+    "Shard",
+    "forget_remote",
+    "from_numpy",
+    "make_array",
+    "make_remote_array",
+    "place",
+    "remember_remote",
+    "remote_of",
+]
 
 
 class ArrayImpl(Array):
@@ -128,7 +138,10 @@ class ArrayImpl(Array):
         return self._data.tolist()
 
     def block_until_ready(self) -> ArrayImpl:
-        """The array itself: execution on the CPU is synchronous."""
+        """The array itself: execution on the CPU is synchronous, that on devices is waited for."""
+        remote = _remote.get(id(self))
+        if remote is not None:
+            remote[1].block_until_ready()
         return self
 
     def copy_to_host_async(self) -> None:
@@ -137,8 +150,14 @@ class ArrayImpl(Array):
     # Deletion: the slot of the buffer is empty.
 
     def __getattr__(self, name: str) -> Any:
-        """What is missing: the buffer of a deleted array, if nothing else."""
+        """What is missing: elements that are on a device, or were deleted, if nothing else."""
         if name == "_data":
+            remote = _remote.get(id(self))
+            if remote is not None and remote[0]() is self:
+                data = remote[1].to_host()
+                data.setflags(write=False)
+                self._data = data
+                return data
             raise RuntimeError(
                 f"Array has been deleted with shape={self.aval.str_short(short_dtypes=False)}. Its "
                 "buffer was given away, by .delete() or as an argument in donate_argnums."
@@ -147,6 +166,7 @@ class ArrayImpl(Array):
 
     def delete(self) -> None:
         """Give the buffer back now; every later use of the elements is a RuntimeError."""
+        forget_remote(self)
         if not self.is_deleted():
             del self._data
 
@@ -155,7 +175,7 @@ class ArrayImpl(Array):
         try:
             _buffer_of(self)
         except AttributeError:
-            return True
+            return id(self) not in _remote
         return False
 
     def is_ready(self) -> bool:
@@ -267,6 +287,37 @@ _buffer_of: Final[Any] = ArrayImpl.__dict__["_data"].__get__
 _ON_CPU: Final = SingleDeviceSharding(CPU)
 _placed: Final[dict[int, tuple[Any, Sharding]]] = {}
 """Shardings that were asked for, by the identity of the array: few arrays have one."""
+
+
+_remote: Final[dict[int, tuple[Any, Any]]] = {}
+"""Buffers on devices, by the identity of the array: a weak reference to it, and the buffer."""
+
+
+def remote_of(x: ArrayImpl, backend: Any) -> Any:
+    """The buffer of an array on a device of `backend`; None if there is none."""
+    found = _remote.get(id(x))
+    return None if found is None or found[1].backend is not backend else found[1]
+
+
+def remember_remote(x: ArrayImpl, buffer: Any) -> None:
+    """Let an array know its buffer on a device."""
+    key = id(x)
+    _remote[key] = weakref.ref(x, lambda _: _remote.pop(key, None)), buffer
+
+
+def forget_remote(x: ArrayImpl) -> None:
+    """Give the buffer of an array on a device back, if it has one."""
+    found = _remote.pop(id(x), None)
+    if found is not None:
+        found[1].delete()
+
+
+def make_remote_array(buffer: Any, aval: ShapedArray) -> ArrayImpl:
+    """An array whose elements are on a device until they are asked for."""
+    x = _new(ArrayImpl)
+    x.aval = aval
+    remember_remote(x, buffer)
+    return x
 
 
 def place(x: ArrayImpl, sharding: Sharding) -> ArrayImpl:

@@ -35,7 +35,15 @@ from pullback.llvm.entry import (
     trim_memory,
 )
 from pullback.llvm.entry_spec import Out
-from pullback.runtime import executables, index_checks, key_reuse, nan_checks, programs, stages
+from pullback.runtime import (
+    accelerator,
+    executables,
+    index_checks,
+    key_reuse,
+    nan_checks,
+    programs,
+    stages,
+)
 from pullback.runtime.array import ArrayImpl
 from pullback.runtime.compile import Executable
 from pullback.runtime.dispatch import forget_types, to_array
@@ -142,8 +150,11 @@ class JitFunction(FastCallable):
             check = nan_checks.check_program if nan_checks.wanted() else None
             leaves = _with_arrays(call.leaves)
             return traced.out_tree.unflatten(traced.ref_program(leaves, check))
-        executable = traced.compiled()
         arrays = [x if type(x) is ArrayImpl else to_array(x) for x in call.leaves]
+        if accelerator.active():
+            with monitoring.timed(monitoring.EXECUTE, fun_name=traced.name):
+                return traced.out_tree.unflatten(traced.on_device(arrays))
+        executable = traced.compiled()
         if config.debug_key_reuse():
             key_reuse.check_program(traced.closed, arrays)
         with monitoring.timed(monitoring.EXECUTE, fun_name=traced.name):

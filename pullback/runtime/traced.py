@@ -11,7 +11,7 @@ from typing import Any
 from pullback.control.jit import open_consts
 from pullback.control.refs_discharge import holds_refs
 from pullback.core.jaxpr import ClosedJaxpr
-from pullback.runtime import executables, index_checks
+from pullback.runtime import accelerator, executables, index_checks
 from pullback.runtime.compile import Executable, compile_jaxpr
 from pullback.runtime.refs import RefProgram
 
@@ -62,6 +62,11 @@ class Program:
             kept = where()
             if kept is not None:
                 kept.pop(key, None)
+
+    @functools.cached_property
+    def on_device(self) -> accelerator.DeviceProgram:
+        """The program for the chosen platform, which is part of what it was traced for."""
+        return accelerator.compile_for_device(self.closed, name=self.name, donated=self.donated)
 
     @functools.cached_property
     def checked(self) -> index_checks.CheckedProgram:

@@ -20,7 +20,7 @@ def check_text(text: str, arguments: int, results: int) -> None:
     assert len(_ARGUMENT.findall(head.split(" -> ")[0])) == arguments
     for function in bare.split("func.func ")[1:]:
         _check_function(function)
-    returned = [line for line in bare.splitlines() if line.strip().startswith("return")][0]
+    returned = next(line for line in bare.splitlines() if line.strip().startswith("return"))
     assert len(_USE.findall(returned)) == results
 
 
