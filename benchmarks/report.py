@@ -130,7 +130,7 @@ def describe(machine: Record, limits: Record) -> str:
         f"{packages}. Limits of the machine: triad {limits['bandwidth'] / 1e9:.1f} GB/s, "
         f"multiply-adds {limits['float32'] / 1e9:.0f} GFLOP/s in float32, "
         f"{limits['float64'] / 1e9:.0f} in float64. "
-        f"Pullback's own library (call path, thread pool, matrix kernels) was compiled once, in "
+        f"Pullback's own library (call path, thread pool, kernels) was compiled once, in "
         f"{seconds_text(machine['library'])}."
     )
 

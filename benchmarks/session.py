@@ -2,7 +2,7 @@
 
 The first round starts with caches on disk that know nothing of the workload, the later ones find
 what the first one left.  Pullback's cache holds its own library from the start (call path, thread
-pool, matrix kernels), which every installation compiles once; JAX comes with its compiled.
+pool, kernels), which every installation compiles once; JAX comes with its compiled.
 The order of the peers is reversed from round to round, so that a machine that slows down while it
 is measured slows all of them down.  Peers without a cache take part in every other round.
 """
@@ -177,18 +177,12 @@ def _distance(mine: Sequence[Any], expected: Sequence[Any]) -> float:
     return worst
 
 
-_LIBRARY: Final = """
-from pullback import jit, numpy
-for dtype in ("float32", "float64"):
-    jit(lambda x: numpy.sin(x @ x))(numpy.ones((256, 256), dtype))
-"""
-
-
 def prepare(cache: Path, threads: int) -> float:
     """Let Pullback compile its library into `cache`, as once after an installation; the seconds."""
     env = peers.environment(cache, threads, x64=True)
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", _LIBRARY], env=env, cwd=ROOT, check=True)
+    command = [sys.executable, "-m", "pullback", "prepare"]
+    subprocess.run(command, env=env, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - start
 
 

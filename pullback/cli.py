@@ -3,6 +3,7 @@
     pullback run script.py arguments...       run a script, with `import jax` giving pullback
     pullback run -m module arguments...       the same for a module
     pullback doctor [script.py or directory]  versions, devices, threads, cache; what is missing
+    pullback prepare                          compile Pullback's own kernels into the cache now
 
 `python -m pullback` is the same command.
 """
@@ -17,6 +18,7 @@ import os
 import platform
 import runpy
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -27,6 +29,7 @@ from typing import Any, Final
 import pullback
 from pullback import dropin
 from pullback.llvm import jit as native
+from pullback.llvm import library as kernels
 from pullback.llvm import pool
 from pullback.runtime import cache
 
@@ -50,6 +53,19 @@ def _run(options: argparse.Namespace) -> int:
     if not path.is_dir():
         sys.path.insert(0, str(path.resolve().parent))
     runpy.run_path(str(path), run_name="__main__")
+    return 0
+
+
+# --------------------------------------------------------------------------- prepare
+
+
+def _prepare(options: argparse.Namespace) -> int:
+    start = time.perf_counter()
+    pullback.jit(lambda x: x + 1.0)(0.0)  # the call path
+    count = kernels.prepare()
+    stats = cache.stats()
+    where = stats.directory or "no cache: PULLBACK_CACHE is off"
+    print(f"{count} kernels in {time.perf_counter() - start:.1f} s, {where}")
     return 0
 
 
@@ -243,6 +259,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("target", help="a script, or with -m the name of a module")
     run.add_argument("arguments", nargs=argparse.REMAINDER, help="the program's own arguments")
     run.set_defaults(command=_run)
+    prepare = commands.add_parser("prepare", help="compile Pullback's own kernels into the cache")
+    prepare.set_defaults(command=_prepare)
     doctor = commands.add_parser(
         "doctor", help="versions, devices, threads, cache, what is missing"
     )

@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import pullback
+from pullback.llvm import fft_kernels, gemm, sort_kernels
 
 SCRIPT = """
 import sys
@@ -99,3 +102,13 @@ def test_doctor_says_what_is_missing(tmp_path: Path) -> None:
         f"{path}:6: jax.lax.no_such_operation is not supported",
         f"{path}:4: the library no_such_library is not installed",
     ]
+
+
+def test_prepare_fills_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PULLBACK_CACHE_DIR", str(tmp_path))
+    done = _command("prepare")
+    assert done.returncode == 0, done.stderr
+    count = len([*gemm.KERNELS, *fft_kernels.KERNELS, *sort_kernels.KERNELS])
+    assert f"{count} kernels" in done.stdout
+    assert str(tmp_path) in done.stdout
+    assert len(list(tmp_path.rglob("*.pbo"))) > 5

@@ -21,13 +21,15 @@ import importlib
 import importlib.util
 import os
 import re
+import threading
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from pullback.llvm import fft_kernels, gemm, interrupts, pool, sort_kernels
 
-__all__ = ["address", "has", "set_num_threads", "signature"]
+__all__ = ["address", "has", "prepare", "set_num_threads", "signature"]
 
 _PREFIX: Final = "pb_"
 _LAPACK_NAME: Final = re.compile(r"[sdcz][a-z0-9]{3,7}$|i[sdcz]amax$")
@@ -68,10 +70,35 @@ def _kernel(name: str) -> int:
     if not name.startswith(_PREFIX):
         return 0
     for module in (gemm, fft_kernels, sort_kernels):
-        found = module.address(name, address)
+        found: int = module.address(name, address)
         if found:
             return found
     return 0
+
+
+def prepare() -> int:
+    """Compile every kernel of ours into the disk cache, families side by side; how many they are.
+
+    Each is compiled anyway when a program first needs it; this is for installers and images.
+    """
+    families = (gemm.KERNELS, fft_kernels.KERNELS, sort_kernels.KERNELS)
+    errors: list[BaseException] = []
+
+    def work(names: Sequence[str]) -> None:
+        try:
+            for name in names:
+                address(name)
+        except BaseException as error:
+            errors.append(error)
+
+    workers = [threading.Thread(target=work, args=(names,)) for names in families]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    if errors:
+        raise errors[0]
+    return sum(map(len, families))
 
 
 def _c_library(name: str) -> int:
