@@ -11,6 +11,7 @@ from __future__ import annotations
 from pullback.llvm.math import (
     error_function,
     exponential,
+    gamma_function,
     inverse_hyperbolic,
     inverse_trigonometric,
     logarithmic,
@@ -39,6 +40,7 @@ __all__ = [
 FAMILIES = (
     error_function,
     exponential,
+    gamma_function,
     inverse_hyperbolic,
     inverse_trigonometric,
     logarithmic,

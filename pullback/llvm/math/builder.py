@@ -380,5 +380,15 @@ def to_float(x: Value, kind: str) -> Value:
     return _convert("sitofp", x, kind)
 
 
+def to_double(x: Value) -> Value:
+    """The same number in double precision."""
+    return x if x.kind == "f64" else _convert("fpext", x, "f64")
+
+
+def from_double(x: Value, kind: str) -> Value:
+    """A number in double precision, rounded to `kind`."""
+    return x if kind == "f64" else _convert("fptrunc", x, kind)
+
+
 def _convert(instruction: str, x: Value, kind: str) -> Value:
     return x.kernel.emit(kind, f"{instruction} {x.typed} to {x.kernel.type(kind)}")

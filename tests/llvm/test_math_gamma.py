@@ -1,0 +1,66 @@
+"""lgamma and digamma in single precision: accuracy against mpmath, special values, widths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from mpmath import mp, mpf
+
+from tests.llvm.math_harness import compiled
+from tests.llvm.test_math import assert_accurate
+
+ZEROS = (1.0, 2.0, 1.46163214, -0.504083008, -1.573498473, -2.457024738, -2.747682647)
+
+
+def _lgamma(v: mpf) -> mpf:
+    if v <= 0 and v == mp.floor(v):
+        return mp.inf
+    return mp.loggamma(v) if v > 0 else mp.log(mp.pi / abs(mp.sinpi(v))) - mp.loggamma(1 - v)
+
+
+def _digamma(v: mpf) -> mpf:
+    return mp.nan if v <= 0 and v == mp.floor(v) else mp.digamma(v)
+
+
+EXACT: dict[str, Callable[[mpf], mpf]] = {"lgamma": _lgamma, "digamma": _digamma}
+
+
+def _inputs() -> Any:
+    rng = np.random.default_rng(8)
+    zeros = np.array(ZEROS, np.float32)[:, None]
+    pieces = [
+        (zeros + np.arange(-12, 13) * np.spacing(zeros)).ravel(),
+        rng.uniform(-30, 40, 1200), rng.uniform(0, 3, 800), np.exp2(rng.uniform(-120, 120, 400)),
+        -np.exp2(rng.uniform(-120, 24, 300)),
+    ]  # fmt: skip
+    return np.concatenate(pieces).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_accuracy(name: str) -> None:
+    x = _inputs()
+    with mp.workdps(40), np.errstate(over="ignore"):
+        exact = np.array([np.longdouble(float(EXACT[name](mpf(v)))) for v in x.tolist()])
+        assert_accurate(name, [x], compiled(name, "f32", 16)(x), exact)
+
+
+def test_special_values() -> None:
+    x = np.array([np.inf, -np.inf, np.nan, 0.0, -0.0, -1.0, -7.0, 1.0, 2.0, 3e38], np.float32)
+    with np.errstate(all="ignore"):
+        found = compiled("lgamma", "f32", 8)(x)
+    inf, nan = np.inf, np.nan
+    assert np.array_equal(found[:9], [inf, inf, nan, inf, inf, inf, inf, 0, 0], equal_nan=True)
+    assert found[9] == inf
+    found = compiled("digamma", "f32", 8)(x)
+    assert np.array_equal(found[:7], [inf, nan, nan, nan, nan, nan, nan], equal_nan=True)
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_same_bits_at_every_width(name: str) -> None:
+    x = _inputs()[:2400]
+    expected = compiled(name, "f32", 1)(x).tobytes()
+    for width in (4, 8, 16):
+        assert compiled(name, "f32", width)(x).tobytes() == expected, width
