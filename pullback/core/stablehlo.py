@@ -233,6 +233,11 @@ class Emitter(Protocol):
     ) -> list[Value]:
         """`while cond(*cond_consts, *carry): carry = body(*body_consts, *carry)`."""
 
+    def loop_n(
+        self, count: int, init: Sequence[Value], step: Callable[..., Sequence[Value]]
+    ) -> list[Value]:
+        """`state = step(i, *state)` for an int32 scalar i from 0 to count - 1."""
+
     def scan(
         self,
         body: Any,

@@ -313,6 +313,20 @@ class _Writer(Operations):
         ]
         return self.ops("stablehlo.while", init, types, regions=regions)
 
+    def loop_n(
+        self, count: int, init: Sequence[SSA], step: Callable[..., Sequence[SSA]]
+    ) -> list[SSA]:
+        """`state = step(i, *state)` for i from 0 to count - 1."""
+        if count <= 0:
+            return list(init)
+        start = self.full((), 0, np.dtype(np.int32))
+        outs = self.loop(
+            [start, *init],
+            lambda i, *_: self.compare("LT", i, count),
+            lambda i, *state: [self.apply("stablehlo.add", i, 1), *step(i, *state)],
+        )
+        return outs[1:]
+
     def scan(
         self,
         body: Any,

@@ -224,7 +224,7 @@ class Backend:
         given = None if options is None else dict(options)
         self.client = _lib.client.Client.create(self.plugin, options=given)
         self._devices = self.client.devices()
-        self.devices: list[Any] = list(self._devices.__enter__())
+        self.devices: Any = list(self._devices.__enter__())
         abi = self.plugin.abi
         self._codes = {
             dtype: getattr(abi, f"PJRT_Buffer_Type_{name}")
@@ -246,6 +246,7 @@ class Backend:
                 program.close()
             self._open = False
             self.client.close()
+            self.client = self.devices = self._devices = None  # its finalizer needs its module
 
     @property
     def is_open(self) -> bool:
@@ -384,7 +385,9 @@ class LoadedProgram:
 
     def close(self) -> None:
         """Give the program's memory back."""
-        self.executable.close()
+        if self.executable is not None:
+            self.executable.close()
+            self.executable = None
 
     def __del__(self) -> None:
         if self.backend.is_open:

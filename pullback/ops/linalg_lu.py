@@ -14,7 +14,7 @@ import numpy as np
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.primitive import Primitive, Sample, Zero, registry
-from pullback.ops import kinds, linalg_lapack, windows
+from pullback.ops import hlo_linalg, kinds, linalg_lapack, windows
 from pullback.ops.arithmetic import add
 from pullback.ops.gather import gather
 from pullback.ops.joining import pad
@@ -143,6 +143,7 @@ lu: Primitive = decomposition(
     reference=_lu_reference,
     jvp=_lu_jvp,
     lower=_lu_lower,
+    hlo=hlo_linalg.lu,
     samples=_lu_samples,
     results=3,
 )
@@ -202,6 +203,7 @@ lu_pivots_to_permutation: Primitive = decomposition(
     reference=_permutation_reference,
     jvp=kinds.nondifferentiable(kinds.late("lu_pivots_to_permutation")),
     lower=_permutation_lower,
+    hlo=hlo_linalg.permutation,
     samples=_permutation_samples,
     results=0,
 )

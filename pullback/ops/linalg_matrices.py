@@ -221,6 +221,9 @@ def leading_batch(
     return batch
 
 
+HOST_ONLY: Final = NotApplicable("hlo", "a routine of LAPACK, which runs on hosts only")
+
+
 def decomposition(
     name: str,
     *,
@@ -231,6 +234,7 @@ def decomposition(
     samples: Callable[[], Any],
     results: int | Callable[..., int],
     transpose: Any = kinds.NONLINEAR,
+    hlo: Any = HOST_ONLY,
 ) -> Primitive:
     """A primitive on stacks of matrices, with the batching that they share."""
     return Primitive(
@@ -242,7 +246,7 @@ def decomposition(
         batch=leading_batch(kinds.late(name), results),
         partial_eval=FIRST_ORDER,
         lower=lower,
-        hlo=NotApplicable("hlo", "a call of a library of the device"),
+        hlo=hlo,
         samples=samples,
         multiple_results=results != 0,
         effects=PURE,

@@ -10,7 +10,7 @@ import numpy as np
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.primitive import Primitive, Sample, Zero
-from pullback.ops import kinds, linalg_lapack
+from pullback.ops import hlo_linalg, kinds, linalg_lapack
 from pullback.ops.arithmetic import add, mul, neg, sub
 from pullback.ops.joining import concatenate
 from pullback.ops.linalg_lapack import Routines, routine
@@ -196,6 +196,7 @@ qr: Primitive = decomposition(
     reference=_qr_reference,
     jvp=_qr_jvp,
     lower=_qr_lower,
+    hlo=hlo_linalg.qr,
     samples=_qr_samples,
     results=lambda *, pivoting, **_: 3 if pivoting else 2,
 )
@@ -242,6 +243,7 @@ geqrf: Primitive = decomposition(
     reference=_geqrf_reference,
     jvp=NO_SLOPE("geqrf"),
     lower=_geqrf_lower,
+    hlo=hlo_linalg.geqrf,
     samples=matrix_samples(
         [(4, 3), (2, 3, 3), (3, 5), (1, 1), (0, 0), (2, 0), (21, 20)],
         dtype_names=("float32", "float64", "complex64"),
@@ -317,6 +319,7 @@ householder_product: Primitive = decomposition(
     reference=_product_reference,
     jvp=NO_SLOPE("householder_product"),
     lower=_product_lower,
+    hlo=hlo_linalg.householder_product,
     samples=_product_samples,
     results=0,
 )
@@ -387,6 +390,7 @@ ormqr: Primitive = decomposition(
     reference=_ormqr_reference,
     jvp=NO_SLOPE("ormqr"),
     lower=_ormqr_lower,
+    hlo=hlo_linalg.ormqr,
     samples=_ormqr_samples,
     results=0,
 )

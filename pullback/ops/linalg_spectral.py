@@ -16,7 +16,7 @@ import numpy as np
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.primitive import Primitive, Sample, Zero
-from pullback.ops import comparison, kinds, linalg_lapack, rearrange
+from pullback.ops import comparison, hlo_linalg, kinds, linalg_lapack, rearrange
 from pullback.ops.arithmetic import add, div, mul, sub
 from pullback.ops.complexes import real
 from pullback.ops.linalg_lapack import Routines, real_dtype
@@ -186,6 +186,7 @@ eigh: Primitive = decomposition(
     reference=_eigh_reference,
     jvp=_eigh_jvp,
     lower=_eigh_lower,
+    hlo=hlo_linalg.eigh,
     samples=_eigh_samples,
     results=2,
 )

@@ -14,7 +14,7 @@ import numpy as np
 
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.primitive import Primitive, Sample, Zero, is_linear
-from pullback.ops import kinds, linalg_lapack, windows
+from pullback.ops import hlo_linalg, kinds, linalg_lapack, windows
 from pullback.ops.arithmetic import add, mul, neg, sub
 from pullback.ops.linalg_lapack import Routines, routine
 from pullback.ops.linalg_matrices import (
@@ -165,6 +165,7 @@ cholesky: Primitive = decomposition(
     reference=_cholesky_reference,
     jvp=_cholesky_jvp,
     lower=_cholesky_lower,
+    hlo=hlo_linalg.cholesky,
     samples=_cholesky_samples,
     results=0,
 )
@@ -342,6 +343,7 @@ triangular_solve: Primitive = decomposition(
     jvp=_solve_jvp,
     transpose=_solve_transpose,
     lower=_solve_lower,
+    hlo=hlo_linalg.triangular_solve,
     samples=_solve_samples,
     results=0,
 )

@@ -13,7 +13,7 @@ import numpy as np
 
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.primitive import Primitive, Sample, Zero, is_linear
-from pullback.ops import kinds, linalg_lapack, windows
+from pullback.ops import hlo_linalg, kinds, linalg_lapack, windows
 from pullback.ops.arithmetic import add, neg
 from pullback.ops.joining import pad
 from pullback.ops.linalg_lapack import Routines, routine
@@ -124,6 +124,7 @@ tridiagonal_solve: Primitive = decomposition(
     jvp=_jvp,
     transpose=_transpose,
     lower=_lower,
+    hlo=hlo_linalg.tridiagonal_solve,
     samples=_samples,
     results=0,
 )

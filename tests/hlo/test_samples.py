@@ -62,6 +62,7 @@ def _samples(primitive: Primitive) -> list[Sample]:
     return [
         Sample(tuple(map(np.asarray, s.args)), s.params, s.smooth, s.tol)
         for s in primitive.samples()
+        if not s.params.get("pivoting")  # LAPACK's alone
     ]
 
 
@@ -101,6 +102,15 @@ def _close(got: Any, want: Any, tol: float, what: str) -> None:
     np.testing.assert_allclose(got, want, rtol, atol, err_msg=what)
 
 
+def _without_phases(x: Any) -> Any:
+    """Vectors in columns, each scaled so that its largest element is positive."""
+    if x.ndim < 2 or not x.size:
+        return x
+    places = np.abs(x.astype(np.complex64)).argmax(-2, keepdims=True)
+    largest = np.take_along_axis(x, places, -2)
+    return x * (np.abs(largest) / largest)
+
+
 @pytest.mark.parametrize("name", SAMPLED)
 def test_text_is_well_formed(name: str) -> None:
     jaxpr = _program(registry[name], _samples(registry[name]))
@@ -120,7 +130,10 @@ def test_samples_agree_with_the_reference(name: str) -> None:
     outs = iter(program([backend.put(x) for s in samples for x in s.args]))
     for sample in samples:
         for want in _wanted(primitive, sample):
-            _close(next(outs).to_host(), want, sample.tol, f"{name} {sample.params}")
+            got, tol = next(outs).to_host(), sample.tol
+            if name == "eigh":  # by another method, to vectors with phases of their own
+                got, want, tol = _without_phases(got), _without_phases(np.asarray(want)), 10 * tol
+            _close(got, want, tol, f"{name} {sample.params}")
 
 
 def test_what_has_no_stablehlo_says_why() -> None:
