@@ -116,7 +116,7 @@ def iscomplexobj(x: Any) -> bool:
     >>> jnp.iscomplexobj(jnp.array([1 + 0j]))
     True
     """
-    if x is None:
+    if x is None or isinstance(x, (str, bytes)):
         return False
     dtype = getattr(x, "dtype", None)
     return dtypes.kind_of(dtypes.dtype_of(asarray(x)) if dtype is None else dtype) == "c"

@@ -101,7 +101,14 @@ def nancumprod(a: Any, axis: Any = None, dtype: Any = None, out: None = None) ->
 
 
 def _standard(
-    name: str, scan: Callable[..., Any], first: int, x: Any, axis: Any, dtype: Any, initial: bool
+    name: str,
+    scan: Callable[..., Any],
+    first: int,
+    x: Any,
+    axis: Any,
+    dtype: Any,
+    initial: bool,
+    wide: bool,
 ) -> Any:
     x = ensure_arraylike(name, x)
     if x.ndim == 0:
@@ -114,7 +121,7 @@ def _standard(
             )
         axis = 0
     axis = canonical_axis(axis, x.ndim)
-    out = _cumulative(name, scan, x, axis, dtype, None, None, True)
+    out = _cumulative(name, scan, x, axis, dtype, None, None, wide)
     if initial:
         shape = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
         out = lax.concatenate([lax.full(shape, first, out.dtype), out], axis)
@@ -130,19 +137,19 @@ def cumulative_sum(
     >>> jnp.cumulative_sum(jnp.array([1, 2]), include_initial=True)
     Array([0, 1, 3], dtype=int32)
     """
-    return _standard("cumulative_sum", lax.cumsum, 0, x, axis, dtype, include_initial)
+    return _standard("cumulative_sum", lax.cumsum, 0, x, axis, dtype, include_initial, True)
 
 
 def cumulative_prod(
     x: Any, /, *, axis: Any = None, dtype: Any = None, include_initial: bool = False
 ) -> Any:
-    """`cumprod` of the array API: integers widen, and the product of nothing may come first.
+    """`cumprod` of the array API: the product of nothing may come first. Integers stay as they are.
 
     >>> import pullback.numpy as jnp
     >>> jnp.cumulative_prod(jnp.array([3, 2]), include_initial=True)
     Array([1, 3, 6], dtype=int32)
     """
-    return _standard("cumulative_prod", lax.cumprod, 1, x, axis, dtype, include_initial)
+    return _standard("cumulative_prod", lax.cumprod, 1, x, axis, dtype, include_initial, False)
 
 
 # --------------------------------------------------------------------------- differences

@@ -223,7 +223,6 @@ def angle(z: Any, deg: bool = False) -> Any:
     re, im = real(z), imag(z)
     if kind(z) != "c":
         dtype = dtypes.to_inexact_dtype(re.dtype)
-        dtype = dtype if dtype.itemsize >= 4 else dtypes.float32
         re, im = (lax.convert_element_type(p, dtype) for p in (re, im))
     result = lax.atan2(im, re)
     return rad2deg(result) if deg else result

@@ -167,7 +167,8 @@ def histogramdd(
     ]
     shape = tuple(e.shape[0] - 1 for e in edges)
     numbers = tuple(_bin_numbers(sample[:, k], edges[k]) for k in builtins.range(d))
-    values = lax.full((n,), 1, sample.dtype) if weights is None else asarray(weights)
+    plain = sample.dtype if density else dtypes.default_int()
+    values = lax.full((n,), 1, plain) if weights is None else asarray(weights)
     counts = lax.full(shape, 0, values.dtype).at[numbers].add(values, mode="drop")
     if density:
         counts = counts / counts.sum()

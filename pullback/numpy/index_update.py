@@ -190,7 +190,8 @@ def scatter_update(
                 picked,
                 scatter,
                 indices_are_sorted=indices_are_sorted,
-                unique_indices=unique_indices,
+                # One place for each index of the parts: no two of them are the same.
+                unique_indices=unique_indices or not plan.picked_shape,
                 mode="fill" if mode is None else mode,
             )
     return convert_with_weak_type(out, x_aval.dtype, x_aval.weak_type)

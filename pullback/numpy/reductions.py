@@ -397,6 +397,8 @@ def mean(
     result_dtype = dtypes.to_inexact_dtype(a.dtype)
     if dtype is not None:
         result_dtype = dtypes.check_user_dtype(dtype, "mean")
+        if dtypes.kind_of(result_dtype) in "fc":
+            a = convert_with_weak_type(a, result_dtype, False)
     work = _work_dtype(dtypes.to_inexact_dtype(result_dtype))
     total = sum(convert_with_weak_type(a, work, False), axes, keepdims=keepdims, where=where)
     if where is None:

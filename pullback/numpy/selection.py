@@ -100,10 +100,7 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
         )
     if len(condlist) == 0:
         raise ValueError("condlist must be non-empty")
-    conditions = [asarray(c) for c in condlist]
-    for c in conditions:
-        if c.dtype != bool:
-            raise ValueError(f"condlist must be of bools, got {c.aval}")
+    conditions = [to_bool(asarray(c)) for c in condlist]
     *choices, result = promote_dtypes(*(asarray(c) for c in choicelist), default)
     for c, choice in builtins.reversed(list(zip(conditions, choices, strict=True))):
         result = where(c, choice, result)
@@ -206,6 +203,10 @@ def take(
     """
     check_no_out("take", out)
     a, indices = ensure_arraylike("take", a, indices)
+    if dtypes.kind_of(indices.dtype) == "b":
+        indices = lax.convert_element_type(indices, dtypes.default_int())
+    if dtypes.kind_of(indices.dtype) not in "iu":
+        raise ValueError(f"take requires indices of an integer type, got {indices.aval}")
     if axis is None:
         a, axis = ravel(a), 0
     axis = canonical_axis(axis, a.ndim)
@@ -414,5 +415,9 @@ def compress(
     if size is None:
         (index,) = nonzero(condition)
         return take(a, index, axis, mode="clip")
+    if not 0 < size <= n:
+        raise ValueError(
+            f"size must be positive and at most the length {n} of the axis; got {size}"
+        )
     (index,) = nonzero(condition, size=size, fill_value=n)
     return take(a, index, axis, mode="fill", fill_value=fill_value)

@@ -285,7 +285,9 @@ def _chosen(values: Any, keep: Any, size: int | None, fill_value: Any, default: 
     inside = lax.lt(index, lax.full_like(index, n))
     taken = values.at[index].get(mode="clip") if n else lax.full((size,), 0, values.dtype)
     if fill_value is None:
-        fill: Any = default(taken) if default is not None else lax.full((), 0, values.dtype)
+        # Where nothing is kept, the fill is 0 whatever the default.
+        kept = lax.select(inside, taken, lax.full_like(taken, 0))
+        fill: Any = default(kept) if default is not None else lax.full((), 0, values.dtype)
     else:
         fill = convert_with_weak_type(asarray(fill_value), values.dtype, False)
     return lax.select(inside, taken, broadcast_to_shape(fill, (size,)))

@@ -238,13 +238,15 @@ def digitize(x: Any, bins: Any, right: bool = False, *, method: str | None = Non
     Array([1, 3], dtype=int32)
     """
     x, bins = ensure_arraylike("digitize", x, bins)
+    method = "scan" if method is None else method
     if bins.ndim != 1:
         raise ValueError(f"digitize: bins must be a 1-dimensional array; got {bins.aval}")
     if bins.shape[0] == 0:
         return lax.full(x.shape, 0, dtypes.default_int())
     side = "right" if not right else "left"
-    rising = searchsorted(bins, x, side=side)
+    rising = searchsorted(bins, x, side=side, method=method)
     n = bins.shape[0]
-    falling = n - searchsorted(lax.rev(bins, (0,)), x, side="left" if not right else "right")
+    other = "left" if not right else "right"
+    falling = n - searchsorted(lax.rev(bins, (0,)), x, side=other, method=method)
     increases = lax.broadcast(lax.ge(bins[n - 1], bins[0]), x.shape)
     return lax.select(increases, rising, falling)

@@ -55,7 +55,8 @@ def _quantile(
     known = ("linear", "lower", "higher", "midpoint", "nearest", "inverted_cdf")
     if method not in known:
         raise ValueError(f"jnp.{name}: method can only be one of {known}, got {method!r}")
-    a, q = promote_dtypes_inexact(ensure_arraylike(name, a), asarray(q))
+    (a,) = promote_dtypes_inexact(ensure_arraylike(name, a))
+    q = asarray(q)
     if dtypes.kind_of(a.dtype) == "c":
         raise ValueError(
             f"jnp.{name} does not support complex input, as the operation is poorly defined."
