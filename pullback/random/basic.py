@@ -12,10 +12,10 @@ from pullback.core import dtypes
 from pullback.core.avals import aval_of
 from pullback.core.dtypes import check_user_dtype
 from pullback.core.trace import Tracer
-from pullback.lax.structural import broadcast_shapes, canonical_shape
+from pullback.lax.structural import broadcast_shapes
 from pullback.ops import conversion, elementwise, rearrange, sampling, slicing
 from pullback.random.engines import bits_of
-from pullback.random.keys import one_key, split_into
+from pullback.random.keys import one_key, sample_shape, split_into
 from pullback.runtime.composites import compiled_when_eager
 
 __all__ = [
@@ -48,7 +48,7 @@ def parameter_shape(name: str, shape: Any, *parameters: Any) -> tuple[int, ...]:
     shapes = [aval_of(p).shape for p in parameters]
     if shape is None:
         return broadcast_shapes(*shapes) if shapes else ()
-    result = canonical_shape(shape)
+    result = sample_shape(shape)
     for s in shapes:
         pairs = zip(reversed(s), reversed(result), strict=False)
         if len(s) > len(result) or any(n not in (1, m) for n, m in pairs):
@@ -98,7 +98,7 @@ def bits(key: Any, shape: Any = (), dtype: Any = None, *, out_sharding: Any = No
         raise ValueError(
             f"dtype argument to `bits` must be an unsigned int dtype, got {dtypes.as_dtype(dtype)}"
         )
-    return random_bits(one_key("bits", key), found.itemsize * 8, canonical_shape(shape))
+    return random_bits(one_key("bits", key), found.itemsize * 8, sample_shape(shape))
 
 
 def random_bits(key: Any, width: int, shape: tuple[int, ...]) -> Any:
@@ -125,7 +125,7 @@ def uniform(
     >>> uniform(PRNGKey(0), (2,)).shape
     (2,)
     """
-    found, shape = float_dtype("uniform", dtype), canonical_shape(shape)
+    found, shape = float_dtype("uniform", dtype), sample_shape(shape)
     return uniform_of(one_key("uniform", key), shape, found, minval, maxval)
 
 
@@ -177,7 +177,7 @@ def randint(
     found = dtypes.default_int() if dtype is None else check_user_dtype(dtype, "randint")
     if dtypes.kind_of(found) not in "iu":
         raise TypeError(f"randint only accepts integer dtypes, got {found}")
-    key, shape = one_key("randint", key), canonical_shape(shape)
+    key, shape = one_key("randint", key), sample_shape(shape)
     parameter_shape("randint", shape, minval, maxval)
     # Narrow types are computed in 32 bits, so that a limit one past their range is seen.
     wide = found if found.itemsize >= 4 else np.dtype(np.int32)
@@ -284,6 +284,6 @@ def rademacher(key: Any, shape: Any = (), dtype: Any = None, *, out_sharding: An
     dtype('int32')
     """
     found = dtypes.default_int() if dtype is None else check_user_dtype(dtype, "rademacher")
-    heads = bernoulli(one_key("rademacher", key), 0.5, canonical_shape(shape))
+    heads = bernoulli(one_key("rademacher", key), 0.5, sample_shape(shape))
     twice = elementwise.mul(found.type(2), conversion.convert(heads, found))
     return elementwise.sub(twice, found.type(1))

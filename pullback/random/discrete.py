@@ -16,7 +16,6 @@ from pullback.lax.structural import (
     broadcast_in_dim,
     broadcast_shapes,
     canonical_axis,
-    canonical_shape,
 )
 from pullback.ops import (
     conversion,
@@ -29,8 +28,8 @@ from pullback.ops import (
     sorting,
 )
 from pullback.ops.windows import GatherDimensionNumbers, GatherScatterMode
-from pullback.random.basic import randint, random_bits, uniform_of
-from pullback.random.keys import one_key, split_into
+from pullback.random.basic import float_dtype, randint, random_bits, uniform_of
+from pullback.random.keys import one_key, sample_shape, split_into
 from pullback.random.transformed import gumbel_of
 from pullback.runtime.composites import compiled_when_eager
 
@@ -138,7 +137,7 @@ def choice(
     """
     if not isinstance(a, (Array, np.ndarray, np.generic, bool, int, float)):
         raise TypeError(f"choice requires ndarray or scalar arguments, got {type(a)}")
-    key, shape = one_key("choice", key), canonical_shape(shape)
+    key, shape = one_key("choice", key), sample_shape(shape)
     ndim = aval_of(a).ndim
     if ndim == 0:
         n = _length(a, "a")
@@ -245,11 +244,11 @@ def categorical(
     1
     """
     key = one_key("categorical", key)
-    logits = conversion.convert(logits, dtypes.to_inexact_dtype(aval_of(logits).dtype))
+    logits = conversion.convert(logits, float_dtype("categorical", aval_of(logits).dtype))
     aval = aval_of(logits)
     axis = canonical_axis(axis, aval.ndim)
     batch = aval.shape[:axis] + aval.shape[axis + 1 :]
-    shape = batch if shape is None else canonical_shape(shape)
+    shape = batch if shape is None else sample_shape(shape)
     if broadcast_shapes(shape, batch) != shape:
         raise ValueError(f"categorical: shape {shape} does not end in the batch shape {batch}")
     prefix = shape[: len(shape) - len(batch)]

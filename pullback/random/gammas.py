@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from pullback.core.avals import aval_of
-from pullback.lax.structural import canonical_shape
 from pullback.ops import conversion, elementwise, rearrange, reductions, sampling
 from pullback.random.basic import (
     as_dtype,
@@ -16,7 +15,7 @@ from pullback.random.basic import (
     rademacher,
 )
 from pullback.random.engines import as_threefry
-from pullback.random.keys import one_key, split_into
+from pullback.random.keys import one_key, sample_shape, split_into
 from pullback.random.normals import normal_of
 from pullback.random.transformed import exponential_of
 from pullback.runtime.composites import compiled_when_eager
@@ -109,7 +108,7 @@ def dirichlet(
     found, aval = float_dtype("dirichlet", dtype), aval_of(alpha)
     if aval.ndim < 1:
         raise ValueError(f"dirichlet requires alpha.ndim >= 1, got alpha.ndim == {aval.ndim}")
-    batch = aval.shape[:-1] if shape is None else canonical_shape(shape)
+    batch = aval.shape[:-1] if shape is None else sample_shape(shape)
     full_shape = parameter_shape("dirichlet", (*batch, aval.shape[-1]), alpha)
     logs = gamma_of(one_key("dirichlet", key), alpha, full_shape, found, log_space=True)
     return softmax(logs, len(batch))
@@ -199,7 +198,7 @@ def generalized_normal(
     >>> generalized_normal(PRNGKey(0), 3.0, (9,)).shape
     (9,)
     """
-    found, shape = float_dtype("generalized_normal", dtype), canonical_shape(shape)
+    found, shape = float_dtype("generalized_normal", dtype), sample_shape(shape)
     e, (first, second) = elementwise, split_into(one_key("generalized_normal", key), 2)
     exponent = e.div(found.type(1), as_dtype(p, found))
     size = e.pow_(gamma_of(first, exponent, shape, found), exponent)
@@ -225,7 +224,7 @@ def ball(
     >>> ball(PRNGKey(0), 3, shape=(4,)).shape
     (4, 3)
     """
-    found, shape = float_dtype("ball", dtype), canonical_shape(shape)
+    found, shape = float_dtype("ball", dtype), sample_shape(shape)
     e, (first, second) = elementwise, split_into(one_key("ball", key), 2)
     g = generalized_normal(first, p, (*shape, d), found)
     p = as_dtype(p, found)

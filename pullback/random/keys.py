@@ -154,6 +154,14 @@ def one_key(name: str, x: Any) -> Any:
     return keys
 
 
+def sample_shape(shape: Any) -> tuple[int, ...]:
+    """The shape of what is drawn, as a tuple; ValueError if a length is negative."""
+    result = canonical_shape(shape)
+    if any(n < 0 for n in result):
+        raise ValueError(f"lengths of axes must not be negative, got shape {result}")
+    return result
+
+
 @compiled_when_eager("num")
 def split(key: Any, num: Any = 2) -> Any:
     """`num` (a number or a shape) new keys; the old one should not be used again.
@@ -163,11 +171,11 @@ def split(key: Any, num: Any = 2) -> Any:
     """
     keys, typed = many_keys(key)
     if keys.shape != ():
-        raise TypeError(
+        raise ValueError(
             f"split accepts a single key, but was given a key array of shape {keys.shape} != (). "
             "Use jax.vmap for batching."
         )
-    out = split_keys(keys, canonical_shape(num))
+    out = split_keys(keys, sample_shape(num))
     return out if typed else rng.random_unwrap(out)
 
 

@@ -11,11 +11,10 @@ from pullback.core.avals import aval_of
 from pullback.core.dtypes import check_user_dtype
 from pullback.core.primitive import registry
 from pullback.errors import UnsupportedError
-from pullback.lax.structural import canonical_shape
 from pullback.ops import conversion, elementwise, rearrange
 from pullback.random.basic import broadcast_parameter, float_dtype, parameter_shape
 from pullback.random.discrete import take
-from pullback.random.keys import one_key
+from pullback.random.keys import one_key, sample_shape
 from pullback.random.normals import normal_of
 from pullback.runtime.composites import compiled_when_eager
 
@@ -135,7 +134,7 @@ def orthogonal(
     found = dtypes.default_float() if dtype is None else check_user_dtype(dtype, "orthogonal")
     if dtypes.kind_of(found) not in "fc":
         raise ValueError(f"orthogonal needs a float or complex dtype, got {found.name}")
-    shape, m = canonical_shape(shape), n if m is None else m
+    shape, m = sample_shape(shape), n if m is None else m
     rows, columns = max(n, m), min(n, m)
     z = normal_of(one_key("orthogonal", key), (*shape, rows, columns), found)
     q, r = _decomposition("qr", "orthogonal")(

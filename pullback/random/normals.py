@@ -9,7 +9,6 @@ import numpy as np
 
 from pullback.core import dtypes
 from pullback.core.dtypes import check_user_dtype
-from pullback.lax.structural import canonical_shape
 from pullback.ops import conversion, elementwise, reductions, sampling, special
 from pullback.random.basic import (
     broadcast_parameter,
@@ -19,7 +18,7 @@ from pullback.random.basic import (
     rademacher,
     uniform_of,
 )
-from pullback.random.keys import one_key, split_into
+from pullback.random.keys import one_key, sample_shape, split_into
 from pullback.runtime.composites import compiled_when_eager
 
 __all__ = ["double_sided_maxwell", "lognormal", "maxwell", "normal", "truncated_normal", "wald"]
@@ -39,7 +38,7 @@ def normal(key: Any, shape: Any = (), dtype: Any = None, *, out_sharding: Any = 
             f"dtype argument to `normal` must be a float or complex dtype, got {found.name}"
         )
     found = found if dtype is None else check_user_dtype(dtype, "normal")
-    return normal_of(one_key("normal", key), canonical_shape(shape), found)
+    return normal_of(one_key("normal", key), sample_shape(shape), found)
 
 
 def normal_of(key: Any, shape: tuple[int, ...], dtype: Any) -> Any:
@@ -117,7 +116,7 @@ def maxwell(key: Any, shape: Any = (), dtype: Any = None, *, out_sharding: Any =
     >>> bool((maxwell(PRNGKey(0), (9,)) > 0).all())
     True
     """
-    found, shape = float_dtype("maxwell", dtype), canonical_shape(shape)
+    found, shape = float_dtype("maxwell", dtype), sample_shape(shape)
     z = normal_of(one_key("maxwell", key), (*shape, 3), found)
     squares = elementwise.mul(z, z)
     return elementwise.sqrt(reductions.reduce_sum(squares, axes=(len(shape),), out_sharding=None))
@@ -131,7 +130,7 @@ def double_sided_maxwell(key: Any, loc: Any, scale: Any, shape: Any = (), dtype:
     >>> double_sided_maxwell(PRNGKey(0), 0.0, 1.0, (2,)).shape
     (2,)
     """
-    found, shape = float_dtype("double_sided_maxwell", dtype), canonical_shape(shape)
+    found, shape = float_dtype("double_sided_maxwell", dtype), sample_shape(shape)
     key = one_key("double_sided_maxwell", key)
     result = parameter_shape("double_sided_maxwell", None, loc, scale)
     shape = (*shape, *result)

@@ -7,7 +7,6 @@ from typing import Any
 
 from pullback import config
 from pullback.core import dtypes
-from pullback.lax.structural import canonical_shape
 from pullback.ops import elementwise
 from pullback.random.basic import (
     broadcast_parameter,
@@ -17,7 +16,7 @@ from pullback.random.basic import (
     two_uniforms,
     uniform_of,
 )
-from pullback.random.keys import one_key
+from pullback.random.keys import one_key, sample_shape
 from pullback.runtime.composites import compiled_when_eager
 
 __all__ = [
@@ -45,7 +44,7 @@ def exponential(key: Any, shape: Any = (), dtype: Any = None, *, out_sharding: A
     >>> bool((exponential(PRNGKey(0), (9,)) >= 0).all())
     True
     """
-    found, shape = float_dtype("exponential", dtype), canonical_shape(shape)
+    found, shape = float_dtype("exponential", dtype), sample_shape(shape)
     return exponential_of(one_key("exponential", key), shape, found)
 
 
@@ -70,7 +69,7 @@ def gumbel(
     >>> gumbel(PRNGKey(0), (9,)).shape
     (9,)
     """
-    found, shape = float_dtype("gumbel", dtype), canonical_shape(shape)
+    found, shape = float_dtype("gumbel", dtype), sample_shape(shape)
     return gumbel_of(one_key("gumbel", key), shape, found, mode)
 
 
@@ -98,7 +97,7 @@ def laplace(key: Any, shape: Any = (), dtype: Any = None, *, out_sharding: Any =
     >>> laplace(PRNGKey(0), (9,)).shape
     (9,)
     """
-    found, shape = float_dtype("laplace", dtype), canonical_shape(shape)
+    found, shape = float_dtype("laplace", dtype), sample_shape(shape)
     low = found.type(-1 + float(_info(found).epsneg))
     e, u = elementwise, uniform_of(one_key("laplace", key), shape, found, low, found.type(1))
     return e.mul(e.sign(u), e.log1p(e.neg(e.abs_(u))))
@@ -112,7 +111,7 @@ def logistic(key: Any, shape: Any = (), dtype: Any = None, *, out_sharding: Any 
     >>> logistic(PRNGKey(0), (9,)).shape
     (9,)
     """
-    found, shape = float_dtype("logistic", dtype), canonical_shape(shape)
+    found, shape = float_dtype("logistic", dtype), sample_shape(shape)
     low = found.type(_info(found).tiny)
     e, u = elementwise, uniform_of(one_key("logistic", key), shape, found, low, found.type(1))
     return e.sub(e.log(u), e.log1p(e.neg(u)))
@@ -126,7 +125,7 @@ def cauchy(key: Any, shape: Any = (), dtype: Any = None, *, out_sharding: Any = 
     >>> cauchy(PRNGKey(0), (9,)).shape
     (9,)
     """
-    found, shape = float_dtype("cauchy", dtype), canonical_shape(shape)
+    found, shape = float_dtype("cauchy", dtype), sample_shape(shape)
     low = found.type(_info(found).eps)
     e, u = elementwise, uniform_of(one_key("cauchy", key), shape, found, low, found.type(1))
     return e.tan(e.mul(found.type(math.pi), e.sub(u, found.type(0.5))))
@@ -173,7 +172,7 @@ def weibull_min(
     >>> bool((weibull_min(PRNGKey(0), 2.0, 1.5, (9,)) >= 0).all())
     True
     """
-    found, shape = float_dtype("weibull_min", dtype), canonical_shape(shape)
+    found, shape = float_dtype("weibull_min", dtype), sample_shape(shape)
     x = exponential_of(one_key("weibull_min", key), shape, found)
     e, wide = elementwise, parameter_shape("weibull_min", None, x, scale, concentration)
     power = e.div(found.type(1), operand(concentration, found, wide))
