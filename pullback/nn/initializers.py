@@ -292,6 +292,8 @@ def orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None) -> In
             raise ValueError("orthogonal initializer requires at least a 2D shape")
         columns = shape[column_axis]
         rows = math.prod(shape) // columns if columns else 0
+        if rows == 0:
+            return jnp.zeros(shape, dtype)
         tall = (max(rows, columns), min(rows, columns))
         q = _orthonormal(random.normal(key, tall, dtype))
         q = q if rows >= columns else q.T

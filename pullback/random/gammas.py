@@ -198,9 +198,10 @@ def generalized_normal(
     >>> generalized_normal(PRNGKey(0), 3.0, (9,)).shape
     (9,)
     """
-    found, shape = float_dtype("generalized_normal", dtype), sample_shape(shape)
+    found = float_dtype("generalized_normal", dtype)
+    shape = parameter_shape("generalized_normal", sample_shape(shape), p)
     e, (first, second) = elementwise, split_into(one_key("generalized_normal", key), 2)
-    exponent = e.div(found.type(1), as_dtype(p, found))
+    exponent = e.div(found.type(1), broadcast_parameter(p, found, shape))
     size = e.pow_(gamma_of(first, exponent, shape, found), exponent)
     return e.mul(rademacher(second, shape, found), size)
 
