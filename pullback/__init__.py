@@ -219,6 +219,7 @@ _LAZY: Final = frozenset(
         "distributed",
         "dlpack",
         "experimental",
+        "export",
         "ffi",
         "flatten_util",
         "image",
