@@ -313,13 +313,16 @@ def multinomial(
     dtype: Any = None,
     unroll: int | bool = 1,
 ) -> Any:
-    """How often each outcome of probability `p` [..., k] shows in `n` [...] trials; floats.
+    """How often each outcome of probability `p` [..., k] shows in `n` [...] trials.
 
     >>> from pullback.random.keys import PRNGKey
     >>> float(multinomial(PRNGKey(0), 10.0, np.array([0.5, 0.25, 0.25])).sum())
     10.0
     """
-    found, aval = float_dtype("multinomial", dtype), aval_of(p)
+    found = (
+        dtypes.default_float() if dtype is None else dtypes.check_user_dtype(dtype, "multinomial")
+    )
+    aval = aval_of(p)
     if aval.ndim < 1:
         raise ValueError("multinomial needs probabilities of rank 1 or more")
     outcomes = aval.shape[-1]

@@ -98,9 +98,13 @@ def multivariate_normal(
         )
     batches = (np.empty(mean_shape[:-1], np.bool_), np.empty(cov_shape[:-2], np.bool_))
     batch = parameter_shape("multivariate_normal", shape, *batches)
-    factor = _root(conversion.convert(cov, found), method)
+    # The dtype is that of the normal numbers; the result is at least as wide as the parameters.
+    given: Any = dtypes.to_inexact_dtype(dtypes.result_type(mean, cov))
+    wide: Any = dtypes.result_type(np.empty((), given), np.empty((), found))
+    factor = _root(conversion.convert(cov, wide), method)
     z = normal_of(one_key("multivariate_normal", key), (*batch, n), found)
-    return e.add(broadcast_parameter(mean, found, (*batch, n)), _product(factor, z, batch, n))
+    spread = _product(factor, conversion.convert(z, wide), batch, n)
+    return e.add(broadcast_parameter(mean, wide, (*batch, n)), spread)
 
 
 def _product(factor: Any, z: Any, batch: tuple[int, ...], n: int) -> Any:
@@ -136,6 +140,8 @@ def orthogonal(
         raise ValueError(f"orthogonal needs a float or complex dtype, got {found.name}")
     shape, m = sample_shape(shape), n if m is None else m
     rows, columns = max(n, m), min(n, m)
+    if columns == 0:
+        return rearrange.full((*shape, n, m), 0, found)
     z = normal_of(one_key("orthogonal", key), (*shape, rows, columns), found)
     q, r = _decomposition("qr", "orthogonal")(
         z, pivoting=False, full_matrices=False, use_magma=None
