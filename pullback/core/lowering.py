@@ -281,6 +281,9 @@ class Builder(Protocol):
     def while_(self, condition: Callable[[], Expr]) -> AbstractContextManager[None]:
         """`with b.while_(lambda: s.lt(v.get(), 10)):`, the condition tested before each turn."""
 
+    def has(self, symbol: str) -> bool:
+        """Whether this machine has a C function that not every machine has."""
+
     def call(
         self, symbol: str, *args: Any, returns: Any = None, fails: bool = False
     ) -> Expr | None:

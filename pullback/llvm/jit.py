@@ -22,6 +22,7 @@ import hashlib
 import itertools
 import os
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -40,6 +41,7 @@ __all__ = [
     "compile_objects",
     "disassemble",
     "dump",
+    "has_tiles",
     "host_cpu",
     "host_features",
     "host_fingerprint",
@@ -110,7 +112,8 @@ def host_fingerprint() -> str:
     """
     version = ".".join(str(part) for part in binding.llvm_version_info)
     llvm = f"llvm-{version}-llvmlite-{llvmlite.__version__}"
-    return f"{binding.get_process_triple()};{host_cpu()};{host_features()};{llvm}"
+    tiles = "tiles" if has_tiles() else ""
+    return f"{binding.get_process_triple()};{host_cpu()};{host_features()};{llvm};{tiles}"
 
 
 @cache
@@ -124,6 +127,20 @@ def vector_bits() -> int:
     if "+avx512f" in features and "+avx512vl" in features:
         return 512
     return 256 if "+avx2" in features else 128
+
+
+@cache
+def has_tiles() -> bool:
+    """Whether this process may use tile registers for bytes; Linux wants to be asked first."""
+    features = set(host_features().split(","))
+    if sys.platform != "linux" or not {"+amx-tile", "+amx-int8", "+avx512f"} <= features:
+        return False
+    return bool(ctypes.CDLL(None).syscall(_ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA) == 0)
+
+
+_ARCH_PRCTL: Final = 158
+_REQUEST_PERMISSION: Final = 0x1023
+_TILE_DATA: Final = 18
 
 
 class _Tools:

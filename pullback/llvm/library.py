@@ -6,6 +6,7 @@ or opened before it is asked for.
 - `pb_gemm_f32`, `pb_conv_f32` ...: our own matrix kernels (`llvm.gemm`).
 - `pb_fft_f32` ...: Fourier transforms of many neighbours (`llvm.fft_kernels`).
 - `pb_sort_rows_f32`, `pb_radix_u32` ...: sorting of plain numbers (`llvm.sort_kernels`).
+- `pb_tiles_s8s8` ...: products of matrices of bytes (`llvm.tile_kernels`).
 - `dgetrf`, `sgemm` ...: BLAS and LAPACK by their Fortran names, with 32-bit integers, all arguments
   by address.  They come from the OpenBLAS inside SciPy's wheel, or else from SciPy's Cython
   interface (whatever library SciPy was built on).
@@ -27,7 +28,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from pullback.llvm import fft_kernels, gemm, interrupts, pool, sort_kernels
+from pullback.llvm import fft_kernels, gemm, interrupts, pool, sort_kernels, tile_kernels
 
 __all__ = ["address", "has", "prepare", "set_num_threads", "signature"]
 
@@ -66,10 +67,15 @@ def has(name: str) -> bool:
         return False
 
 
+def optional_kernels() -> frozenset[str]:
+    """Kernels of ours that this machine has, and not every machine."""
+    return tile_kernels.available()
+
+
 def _kernel(name: str) -> int:
     if not name.startswith(_PREFIX):
         return 0
-    for module in (gemm, fft_kernels, sort_kernels):
+    for module in (gemm, fft_kernels, sort_kernels, tile_kernels):
         found: int = module.address(name, address)
         if found:
             return found

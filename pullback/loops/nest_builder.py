@@ -23,6 +23,7 @@ from pullback.loops.ir import (
     Var,
     While,
 )
+from pullback.loops.nests import machine
 from pullback.loops.scalars import SCALARS, joined, parts_of
 from pullback.loops.tensor_builder import TensorBuilder
 from pullback.loops.tensors import BufferTensor, LazyTensor, Tensor
@@ -119,6 +120,10 @@ class NestBuilder(TensorBuilder):
         with self.inner(block):
             yield
         self.emit(While(tuple(before), test, tuple(block)))
+
+    def has(self, symbol: str) -> bool:
+        """Whether this machine has a C function that not every machine has."""
+        return symbol in machine.kernels
 
     def call(
         self, symbol: str, *args: Any, returns: Any = None, fails: bool = False

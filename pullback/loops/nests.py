@@ -45,6 +45,8 @@ class Machine:
     """What schedules depend on."""
 
     vector_bits: int = 512
+    kernels: frozenset[str] = frozenset()
+    """C functions that not every machine has."""
 
 
 machine: Final = Machine()

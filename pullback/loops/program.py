@@ -22,12 +22,18 @@ from pullback.loops.tensors import BufferTensor, LazyTensor, MapItem, Tensor, ne
 __all__ = ["lower_program"]
 
 
-def lower_program(closed: ClosedJaxpr, *, vector_bits: int = 512, name: str = "program") -> Program:
+def lower_program(
+    closed: ClosedJaxpr,
+    *,
+    vector_bits: int = 512,
+    kernels: frozenset[str] = frozenset(),
+    name: str = "program",
+) -> Program:
     """The loop program of a jaxpr: arguments are its invars, then its constvars.
 
     The values of constants are not looked at, so that programs that differ in them alone are one.
     """
-    machine.vector_bits = vector_bits
+    machine.vector_bits, machine.kernels = vector_bits, kernels
     builder = LoopBuilder()
     jaxpr = closed.jaxpr
     args = [_argument(v.aval, k) for k, v in enumerate([*jaxpr.invars, *jaxpr.constvars])]

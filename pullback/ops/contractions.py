@@ -25,7 +25,7 @@ from pullback.core.primitive import (
     Zero,
     is_linear,
 )
-from pullback.ops import conversion, hlo_windows, kinds, structural
+from pullback.ops import conversion, hlo_windows, integer_products, kinds, structural
 
 __all__ = [
     "DotDimensionNumbers",
@@ -324,10 +324,6 @@ _INLINE_DEPTH: Final = 4
 """Contracted length up to which the product is left to the element-wise code around it."""
 
 
-_SIGNIFICANT: Final = ((dtypes.float32, 24), (dtypes.float64, 53))
-"""Bits of the integers that floats hold exactly."""
-
-
 def has_kernel(dtype: Any) -> bool:
     """Whether there is a compiled matrix kernel for elements of `dtype`."""
     return dtype in _KERNELS
@@ -429,33 +425,26 @@ def _lower(
     batch, m = _sizes(lhs.shape, axes.lhs_batch), _sizes(lhs.shape, axes.lhs_free)
     n, k = _sizes(rhs.shape, axes.rhs_free), _sizes(lhs.shape, axes.lhs_contract)
     rows, columns, depth = math.prod(m), math.prod(n), math.prod(k)
-    inner = compute_dtype(natural, dtype)
-    if dtypes.kind_of(inner) in "iu":
-        inner = _exact_floats(lhs.dtype, rhs.dtype, rows * columns * depth, depth) or inner
-    lhs, rhs = converted(b, lhs, inner), converted(b, rhs, inner)
-    if _prefers_loops(inner, rows, columns, depth):
+    inner, lanes = compute_dtype(natural, dtype), math.prod(batch)
+    tiles = integer_products.tile_kernel(b, lhs.dtype, rhs.dtype, rows, columns, depth)
+    if tiles is None:
+        if dtypes.kind_of(inner) in "iu" and rows * columns * depth > _INLINE_WORK:
+            inner = integer_products.exact_floats(lhs.dtype, rhs.dtype, depth) or inner
+        lhs, rhs = converted(b, lhs, inner), converted(b, rhs, inner)
+    if tiles is None and _prefers_loops(inner, rows, columns, depth):
         out = _lower_loops(b, lhs, rhs, axes, inner)
     else:
         lhs_contract, rhs_contract = _contract_order(b, lhs, axes)
         left = matrix(b, lhs, (axes.lhs_batch, axes.lhs_free, lhs_contract))
         right = matrix(b, rhs, (axes.rhs_batch, rhs_contract, axes.rhs_free))
-        out = gemm(b, left, right, math.prod(batch), rows, columns, depth, inner)
+        if tiles is not None:
+            out = integer_products.by_tiles(b, tiles, left, right, lanes, rows, columns, depth)
+        else:
+            out = gemm(b, left, right, lanes, rows, columns, depth, inner)
         out = b.reshape(out, batch + m + n)
-    if dtypes.kind_of(dtype) in "iu" and dtypes.kind_of(inner) == "f":
+    if dtypes.kind_of(dtype) in "iu" and dtypes.kind_of(out.dtype) == "f":
         out = converted(b, out, dtypes.int64)  # which wraps where a conversion of floats saturates
     return converted(b, out, dtype)
-
-
-def _exact_floats(lhs: Any, rhs: Any, work: int, depth: int) -> Any:
-    """The floats in which sums of products of these integers are exact; None if loops are better.
-
-    Our kernels are for floats.  Every partial sum of `depth` products has to be exact.
-    """
-    if dtypes.kind_of(lhs) not in "iu" or dtypes.kind_of(rhs) not in "iu" or work <= _INLINE_WORK:
-        return None
-    largest = depth * math.prod(max(-int(i.min), int(i.max)) for i in map(dtypes.iinfo, (lhs, rhs)))
-    fitting = (dtype for dtype, bits in _SIGNIFICANT if largest <= 2**bits)
-    return next(fitting, None)
 
 
 def _prefers_loops(dtype: Any, rows: int, columns: int, depth: int) -> bool:

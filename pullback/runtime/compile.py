@@ -298,7 +298,8 @@ def _donation_candidates(closed: ClosedJaxpr, donated: Sequence[bool]) -> Candid
 def _generate(closed: ClosedJaxpr, name: str, candidates: Candidates) -> Code:
     """Machine code for a simplified jaxpr."""
     with monitoring.timed(monitoring.LOWER, fun_name=name):
-        program = _program.lower_program(closed, vector_bits=native.vector_bits(), name=name)
+        bits, kernels = native.vector_bits(), library.optional_kernels()
+        program = _program.lower_program(closed, vector_bits=bits, kernels=kernels, name=name)
         donations = _donation.reuse_arguments(program, candidates) if candidates else []
         if native.dump_directory():
             native.dump(name, ".jaxpr", str(closed))

@@ -23,6 +23,7 @@ from pullback.core.trace import Tracer
 from pullback.errors import UnsupportedError
 from pullback.lazy import LazyModule
 from pullback.llvm import jit as native
+from pullback.llvm import library
 from pullback.llvm.entry import FastCallable, array_leaf, make_entry
 from pullback.passes.costs import cost_analysis, nbytes
 from pullback.runtime.array import ArrayImpl, make_array
@@ -380,7 +381,8 @@ def is_simple(node: Any) -> bool:
 
 
 def _lowered(closed: ClosedJaxpr, name: str) -> Any:
-    return _program.lower_program(closed, vector_bits=native.vector_bits(), name=name)
+    bits, kernels = native.vector_bits(), library.optional_kernels()
+    return _program.lower_program(closed, vector_bits=bits, kernels=kernels, name=name)
 
 
 def _stablehlo(s: Signature, platform: str, debug_info: bool) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import pullback as pb
+from pullback import lax
 from pullback import numpy as pnp
 from pullback.llvm import pool
 
@@ -32,6 +33,10 @@ WORKLOADS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
         (_real(5000, 64), RNG.integers(0, 50, 5000)),
     ),
     "fft_long": (pnp.fft.fft, (_complex(1 << 16),)),
+    "bytes": (
+        lambda x, y: lax.dot(x, y, preferred_element_type=np.dtype("int32")),
+        tuple(RNG.integers(-128, 128, (300, 300)).astype(np.int8) for _ in range(2)),
+    ),
     "sort_rows": (pnp.sort, (_real(300, 200),)),
     "sort_long": (pnp.sort, (_real(300_000),)),
     "argsort_rows": (pnp.argsort, (_real(300, 200).round(1),)),
