@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pullback.core.avals import ShapedArray
 from pullback.core.primitive import Primitive
 from pullback.core.sharding import Mesh, NamedSharding, Sharding
 from pullback.core.trace import Trace
@@ -25,6 +26,9 @@ setattr(Primitive, "map_primitive", False)  # noqa: B010
 
 # Whether two tracers belong together is asked by `tracer._trace.main`.
 setattr(Trace, "main", property(lambda trace: trace))  # noqa: B010
+
+# The old name of the type of tangents.
+setattr(ShapedArray, "at_least_vspace", ShapedArray.to_tangent_aval)  # noqa: B010
 
 # Libraries tell a compiled function by the name of its type.
 JitFunction.__name__ = "PjitFunction"

@@ -194,3 +194,64 @@ def test_settings_leave_open_primitives_alone() -> None:
     with pullback.debug_nans(True):
         assert float(doubled.bind(np.float32(3.0))) == 6.0
     assert float(doubled.bind(np.float32(3.0))) == 6.0
+
+
+def test_private_attributes_that_libraries_read() -> None:
+    check(
+        """
+        assert jax.lax.sin_p.call_primitive is False
+        assert type(jax.jit(f)).__name__ == "PjitFunction"
+        (device,) = jnp.ones(2).sharding._addressable_device_assignment
+        assert device == jax.devices()[0]
+        assert jax.typeof(1).at_least_vspace().dtype == jax.dtypes.float0
+        seen = []
+        jax.jvp(lambda x: seen.append(x._trace.main is x._trace.main) or x, (1.0,), (1.0,))
+        assert seen == [True]
+        """
+    )
+
+
+def test_compilations_can_be_forbidden() -> None:
+    check(
+        """
+        from jax._src import compiler
+        before = compiler.backend_compile_and_load
+        def forbid(backend, *args, **kwargs):
+            raise RuntimeError("not on the " + backend.platform)
+        compiler.backend_compile_and_load = forbid
+        try:
+            jax.jit(lambda x: x * 3.25)(jnp.ones(7))
+        except RuntimeError as e:
+            assert "not on the cpu" in str(e)
+        else:
+            raise AssertionError
+        compiler.backend_compile_and_load = before
+        jax.jit(lambda x: x * 3.25)(jnp.ones(7))
+        """
+    )
+
+
+def test_wrapped_functions_and_partial_values() -> None:
+    check(
+        """
+        from jax import api_util
+        from jax.extend import linear_util as lu
+        from jax.interpreters import partial_eval as pe
+        wrapped, out_tree = api_util.flatten_fun(
+            lu.wrap_init(lambda x, y: {"sum": x + y, "two": y * 2}),
+            jax.tree.structure(((0, 0), {})),
+        )
+        assert wrapped.call_wrapped(1, 2) == [3, 4]
+        assert jax.tree.unflatten(out_tree(), [3, 4]) == {"sum": 3, "two": 4}
+        aval = jax.core.ShapedArray((), np.dtype("float32"))
+        pvals = [pe.PartialVal.unknown(aval), pe.PartialVal.known(jnp.float32(2.0))]
+        jaxpr, outs, consts = pe.trace_to_jaxpr_nounits(wrapped, pvals)
+        assert [p.is_known() for p in outs] == [False, True]
+        assert float(outs[1].get_known()) == 4.0
+        (total,) = jax.core.eval_jaxpr(jaxpr, consts, jnp.float32(5.0))
+        assert float(total) == 7.0
+        pruned, used = pe.dce_jaxpr(jax.make_jaxpr(lambda x, y: (x * 2, y + 1))(1.0, 2.0).jaxpr,
+                                    [True, False])
+        assert used == [True, False] and len(pruned.eqns) == 1
+        """
+    )
