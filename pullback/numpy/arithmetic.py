@@ -100,7 +100,7 @@ mod = remainder
 def fmod(x1: Any, x2: Any, /) -> Any:
     """The remainder of division truncated towards zero, which has the sign of `x1`.
 
-    Shapes broadcast. An integer remainder by zero is zero, a floating one nan.
+    Shapes broadcast. An integer remainder by zero is `x1`, a floating one nan.
 
     >>> import pullback.numpy as jnp
     >>> jnp.fmod(jnp.array([7, -7]), 3)
@@ -108,8 +108,6 @@ def fmod(x1: Any, x2: Any, /) -> Any:
     """
     x1, x2 = materialized(*promote_args_numeric("fmod", x1, x2))
     refuse_complex_type("fmod", x1)
-    if kind(x1) in "iu":
-        x2 = select(lax.eq(x2, 0), 1, x2)
     return lax.rem(x1, x2)
 
 
@@ -223,6 +221,8 @@ def power(x1: Any, x2: Any, /) -> Any:
         return _integer_power(x1, operator.index(np.asarray(x2)[()]))
     if kind(x2) in "iub" and kind(x1) in "iub":
         x1, x2 = promote_args_numeric("power", x1, x2)
+        if kind(x1) == "f":  # uint64 and int64
+            return lax.pow(*promote_shapes("power", x1, x2))
         return _integer_array_power(*materialized(x1, x2))
     if kind(x2) in "iu":
         weak = dtypes.is_weakly_typed(x1) and dtypes.is_weakly_typed(x2)
