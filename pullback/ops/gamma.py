@@ -280,7 +280,7 @@ def _domain(name: str) -> Callable[..., Any]:
     scipy = scipy_function(name)
 
     def reference(a: Any, x: Any) -> Any:
-        return np.where((a <= 0) | (x < 0), x.dtype.type(np.nan), scipy(a, x))
+        return np.where((a < 0) | (x < 0), x.dtype.type(np.nan), scipy(a, x))
 
     return reference
 
@@ -289,7 +289,7 @@ def _in_domain(name: str) -> Callable[..., Any]:
     function = extern(name)
 
     def lower(s: Any, a: Any, x: Any) -> Any:
-        outside = s.or_(s.le(a, 0.0), s.lt(x, 0.0))
+        outside = s.or_(s.lt(a, 0.0), s.lt(x, 0.0))
         return s.select(outside, s.const(math.nan, x.dtype), function(s, a, x))
 
     return lower
