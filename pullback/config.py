@@ -29,6 +29,8 @@ class _Overrides(threading.local):
 
 _overrides = _Overrides()
 _settings: dict[str, Setting] = {}
+_of_process: list[tuple[Any, ...]] = []
+"""The fingerprint where nothing is overridden, until a setting changes."""
 _listeners: list[Callable[[], None]] = []
 
 
@@ -47,6 +49,7 @@ class Setting:
         self.watchers: list[Callable[[], None]] = []
         """Called after each change, of the process or of a thread."""
         _settings[name] = self
+        _of_process.clear()
 
     def changed(self) -> None:
         """Tell the watchers."""
@@ -448,6 +451,7 @@ def update(name: str, value: Any) -> None:
     """
     changed = setting(name)
     changed.value = changed.check(value)
+    _of_process.clear()
     changed.changed()
     for listener in _listeners:
         listener()
@@ -472,7 +476,11 @@ def on_update(listener: Callable[[], None]) -> None:
 
 def fingerprint() -> tuple[Any, ...]:
     """What a traced program depends on besides its arguments."""
-    return tuple(s() for s in _settings.values() if s.in_fingerprint)
+    if _overrides.values:
+        return tuple(s() for s in _settings.values() if s.in_fingerprint)
+    if not _of_process:
+        _of_process.append(tuple(s.value for s in _settings.values() if s.in_fingerprint))
+    return _of_process[0]
 
 
 def fingerprint_names() -> list[str]:

@@ -233,6 +233,14 @@ class Emitter(Protocol):
     ) -> list[Value]:
         """`while cond(*cond_consts, *carry): carry = body(*body_consts, *carry)`."""
 
+    def loop(
+        self,
+        init: Sequence[Value],
+        cond: Callable[..., Value],
+        body: Callable[..., Sequence[Value]],
+    ) -> list[Value]:
+        """`while cond(*state): state = body(*state)`."""
+
     def loop_n(
         self, count: int, init: Sequence[Value], step: Callable[..., Sequence[Value]]
     ) -> list[Value]:

@@ -16,9 +16,9 @@ from typing import Any, Final
 import numpy as np
 
 from pullback.core import dtypes
-from pullback.core.primitive import NotApplicable, Primitive, Sample
+from pullback.core.primitive import Primitive, Sample
 from pullback.errors import UnsupportedError
-from pullback.ops import windows
+from pullback.ops import hlo_special, windows
 from pullback.ops.arithmetic import add, mul, neg, sub
 from pullback.ops.exponential import exp, log
 from pullback.ops.kinds import FLOAT, OnTensors, binary, unary, widened
@@ -57,8 +57,6 @@ def extern(name: str) -> Callable[..., Any]:
 
     return lower
 
-
-_NO_HLO: Final = NotApplicable("hlo", "expanded into elementary operations")
 
 # --------------------------------------------------------------------------- lgamma, polygamma
 
@@ -306,7 +304,7 @@ igamma: Primitive = binary(
         lambda ans, a, x: lambda t: mul(t, _density(a, x)),
     ),
     lower=_in_domain("gammainc"),
-    hlo=_NO_HLO,
+    hlo=hlo_special.igamma,
     samples=_GAMMA_SAMPLES,
 )
 igammac: Primitive = binary(
@@ -318,7 +316,7 @@ igammac: Primitive = binary(
         lambda ans, a, x: lambda t: mul(t, neg(_density(a, x))),
     ),
     lower=_in_domain("gammaincc"),
-    hlo=_NO_HLO,
+    hlo=hlo_special.igammac,
     samples=_GAMMA_SAMPLES,
 )
 
@@ -488,7 +486,7 @@ igamma_grad_a: Primitive = binary(
     FLOAT,
     jvp=(_no_slope("igamma_grad_a", "a"), _no_slope("igamma_grad_a", "x")),
     lower=elements(_slopes_lower(sample=False)),
-    hlo=_NO_HLO,
+    hlo=hlo_special.igamma_grad_a,
     samples=inputs(FLOAT, (0.3, 6), (0.1, 9), specials="", tol=4.0, differentiable=()),
 )
 random_gamma_grad: Primitive = binary(
@@ -497,6 +495,6 @@ random_gamma_grad: Primitive = binary(
     FLOAT,
     jvp=(_no_slope("random_gamma_grad", "a"), _no_slope("random_gamma_grad", "x")),
     lower=elements(_slopes_lower(sample=True)),
-    hlo=_NO_HLO,
+    hlo=hlo_special.random_gamma_grad,
     samples=inputs(FLOAT, (0.3, 6), (0.1, 9), specials="", tol=4.0, differentiable=()),
 )

@@ -21,7 +21,7 @@ from pullback.ops.samples import inputs
 
 __all__ = ["hyp1f1", "hyp1f1_slopes", "hyp2f1", "hyp2f1_slopes"]
 
-_NO_HLO: Final = NotApplicable("hlo", "expanded into elementary operations")
+_NO_HLO: Final = NotApplicable("hlo", "a routine of SciPy, which runs on hosts only")
 _TERMS: Final = 20000
 _EPSILON: Final = 2.0**-54
 

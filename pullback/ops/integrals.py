@@ -40,7 +40,7 @@ __all__ = [
     "spence",
 ]
 
-_NO_HLO: Final = NotApplicable("hlo", "expanded into elementary operations")
+_NO_HLO: Final = NotApplicable("hlo", "a routine of SciPy, which runs on hosts only")
 
 
 def _part(name: str, part: int) -> Callable[..., Any]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from pullback.core.primitive import NotApplicable, Primitive
+from pullback.core.primitive import Primitive
 from pullback.errors import UnsupportedError
+from pullback.ops import hlo_special
 from pullback.ops.arithmetic import add, div, mul, neg, sign, square, sub
 from pullback.ops.comparison import eq, where
 from pullback.ops.exponential import exp, log, log1p
@@ -96,7 +97,7 @@ bessel_i0e: Primitive = unary(
     FLOAT,
     jvp=lambda ans, x: lambda t: mul(t, sub(bessel_i1e(x), mul(sign(x), ans))),
     lower=extern("i0e"),
-    hlo=NotApplicable("hlo", "expanded into elementary operations"),
+    hlo=hlo_special.bessel_i0e,
     samples=inputs(FLOAT, (-5, 5)),
 )
 bessel_i1e: Primitive = unary(
@@ -129,6 +130,6 @@ regularized_incomplete_beta: Primitive = binary(
     FLOAT,
     jvp=(_no_slope, _no_slope, lambda ans, a, b, x: lambda t: mul(t, _beta_density(a, b, x))),
     lower=extern("betainc"),
-    hlo=NotApplicable("hlo", "expanded into elementary operations"),
+    hlo=hlo_special.incomplete_beta,
     samples=inputs(FLOAT, (0.5, 3), (0.5, 3), (0.1, 0.9), specials="", differentiable=(2,)),
 )

@@ -62,6 +62,7 @@ class DeviceProgram:
         self.donated = list(donated)
         """Arguments that a call deletes."""
         self.backend = program.backend
+        self._all_computed = all(kind == "computed" for kind, _ in outputs)
 
     def __call__(self, arrays: Sequence[ArrayImpl]) -> list[ArrayImpl]:
         """Run on arrays of the types it was compiled for."""
@@ -69,13 +70,19 @@ class DeviceProgram:
         buffers = [
             remote_of(x, backend) or put(x, backend) for x in map(arrays.__getitem__, self._used)
         ]
-        made = iter(self._program(self._constants + buffers if self._constants else buffers))
-        outs = [
-            make_remote_array(next(made), aval)
-            if kind == "computed"
-            else (arrays[what] if kind == "argument" else what)
-            for (kind, what), aval in zip(self._outputs, self._avals, strict=True)
-        ]
+        made = self._program(self._constants + buffers if self._constants else buffers)
+        if self._all_computed:
+            outs = list(map(make_remote_array, made, self._avals))
+        else:
+            rest = iter(made)
+            outs = [
+                make_remote_array(next(rest), aval)
+                if kind == "computed"
+                else (arrays[what] if kind == "argument" else what)
+                for (kind, what), aval in zip(self._outputs, self._avals, strict=True)
+            ]
+        if not self.donated:
+            return outs
         kept = {id(x) for x in outs}
         for i in self.donated:
             if id(arrays[i]) not in kept:

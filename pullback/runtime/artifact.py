@@ -1,7 +1,7 @@
 """Programs as bytes: a jaxpr and the pytrees around it, without pickle.
 
-A file is a magic word, the length of a header, the header (JSON), and the bytes of arrays, which
-the header refers to by position.  Nothing in it is executed when it is read: operations are looked up
+A file is a magic word, the length of a header, the header (JSON), and the bytes of arrays, to which
+the header refers by position.  Nothing in it is executed when it is read: operations are looked up
 by name among those that may be stored, parameters are rebuilt from a fixed list of types, and the
 program is verified, types and all, before anybody sees it.
 """
