@@ -211,3 +211,13 @@ def test_checks_may_show_keys() -> None:
     error, _ = run({"a": -1.0, "b": jnp.ones(2)}, pb.random.key(0))
     assert "bad -1.0" in error.get()
     assert "key<fry>" in error.get()
+
+
+def test_static_values_made_anew_for_each_call_fill_no_tables() -> None:
+    f = pb.jit(lambda x, by: x * by[0][0], static_argnums=1)
+    for i in range(40):
+        assert float(f(2.0, ((3, str(i)[:0]),))) == 6.0
+    assert len(f.entries) <= 4
+    other = ((5, "b"),)
+    for _ in range(3):
+        assert float(f(2.0, other)) == 10.0

@@ -63,6 +63,8 @@ __all__ = ["JitFunction", "jit"]
 
 PROGRAMS_PER_FUNCTION: Final = 512
 ENTRIES_PER_FUNCTION: Final = 32
+ENTRIES_PER_PROGRAM: Final = 4
+"""Of one function, by static values that are equal, but not the same objects."""
 _PYTHON_SCALARS: Final = (bool, int, float, complex)
 
 
@@ -169,6 +171,9 @@ class JitFunction(FastCallable):
 
     def _add_entry(self, call: _Call, traced: Program, executable: Executable) -> None:
         """Let the native path take further calls with these types."""
+        traced.entries[:] = [(of, entry) for of, entry in traced.entries if entry() is not None]
+        if call.static and sum(of() is self for of, _ in traced.entries) >= ENTRIES_PER_PROGRAM:
+            return  # static values that are made anew for each call
         leaves = [_leaf_spec(x) for x in call.leaves]
         deleted = _deleted(traced, executable, call.leaves)
         if any(leaf is None for leaf in leaves) or _returns_no_array(executable, call.leaves):
