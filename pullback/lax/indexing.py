@@ -195,7 +195,7 @@ def _start_indices(
         start_indices = [index_in_dim(start_indices, k, 0, False) for k in range(aval.shape[0])]
     indices = list(start_indices)
     if len(indices) != len(shape):
-        raise TypeError(f"{len(indices)} start_indices were given for an array of shape {shape}")
+        raise ValueError(f"{len(indices)} start_indices were given for an array of shape {shape}")
     wraps = [allow_negative] * len(shape) if isinstance(allow_negative, bool) else allow_negative
     wrapped = [_wrapped(i, n, bool(w)) for i, n, w in zip(indices, shape, wraps, strict=True)]
     return _of_one_dtype(wrapped)
@@ -520,6 +520,8 @@ def sort(operand: Any, dimension: int = -1, is_stable: bool = True, num_keys: in
     Array([1, 2, 3], dtype=int32)
     """
     if not isinstance(operand, (list, tuple)):
+        if num_keys != 1:
+            raise ValueError(f"num_keys={num_keys} must be 1 for one operand")
         axis = canonical_axis(dimension, aval_of(operand).ndim)
         return sorting.sort(operand, dimension=axis, is_stable=bool(is_stable), num_keys=1)[0]
     if not operand:

@@ -223,9 +223,9 @@ def broadcast_in_dim(
            [1, 1, 1]], dtype=int32)
     """
     shape = canonical_shape(shape)
-    if isinstance(operand, Array) and operand.shape == shape:
-        return operand
     dims = canonical_shape(broadcast_dimensions)
+    if isinstance(operand, Array) and operand.shape == shape and dims == tuple(range(len(shape))):
+        return operand
     return rearrange.broadcast_in_dim(
         operand, shape=shape, broadcast_dimensions=dims, sharding=None
     )
@@ -239,6 +239,8 @@ def broadcast_like(arr: Any, like_arr: Any) -> Any:
     """
     shape = aval_of(like_arr).shape
     rank = aval_of(arr).ndim
+    if broadcast_shapes(aval_of(arr).shape, shape) != shape:
+        raise ValueError(f"{aval_of(arr)} does not broadcast to shape {shape}")
     return broadcast_in_dim(arr, shape, tuple(range(len(shape) - rank, len(shape))))
 
 

@@ -124,7 +124,7 @@ concatenate: Final[Primitive] = Primitive(
 
 def _split_abstract(x: Any, *, sizes: Any, axis: int) -> list[ShapedArray]:
     if not 0 <= axis < x.ndim or sum(sizes) != x.shape[axis] or any(n < 0 for n in sizes):
-        raise TypeError(f"split: {x} cannot be split into {tuple(sizes)} along axis {axis}")
+        raise ValueError(f"split: {x} cannot be split into {tuple(sizes)} along axis {axis}")
     before, after = x.shape[:axis], x.shape[axis + 1 :]
     return [ShapedArray((*before, n, *after), x.dtype, x.weak_type) for n in sizes]
 
@@ -181,13 +181,14 @@ def _padded(n: int, low: int, high: int, interior: int) -> int:
 
 def _pad_abstract(x: Any, value: Any, *, padding_config: Any) -> ShapedArray:
     if value.shape != () or value.dtype != x.dtype or len(padding_config) != x.ndim:
-        raise TypeError(
+        wrong = TypeError if value.dtype != x.dtype else ValueError
+        raise wrong(
             f"pad: {x} with padding value {value} and {len(padding_config)} entries of "
             "padding_config; the value must be a scalar of the same dtype, one entry an axis"
         )
     shape = tuple(_padded(n, *p) for n, p in zip(x.shape, padding_config, strict=True))
     if any(n < 0 for n in shape) or any(p[2] < 0 for p in padding_config):
-        raise TypeError(f"pad: padding_config {padding_config} of {x} gives negative lengths")
+        raise ValueError(f"pad: padding_config {padding_config} of {x} gives negative lengths")
     return ShapedArray(shape, x.dtype, x.weak_type and value.weak_type)
 
 
@@ -330,7 +331,8 @@ def _stack_abstract(*xs: Any, axis: int) -> ShapedArray:
         x.shape != first.shape or x.dtype != first.dtype for x in xs
     ):
         types = ", ".join(map(str, xs))
-        raise TypeError(f"stack: operands {types} must have one type, and axis {axis} be in range")
+        wrong = TypeError if any(x.dtype != first.dtype for x in xs) else ValueError
+        raise wrong(f"stack: operands {types} must have one type, and axis {axis} be in range")
     shape = (*first.shape[:axis], len(xs), *first.shape[axis:])
     return ShapedArray(shape, first.dtype, all(x.weak_type for x in xs))
 
