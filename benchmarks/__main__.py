@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -56,6 +57,14 @@ def _processor() -> str:
     return f"{named.get('model name', platform.machine())} ({numbers})"
 
 
+def _load() -> float:
+    """Processes that wanted to run in the last five minutes, before anything was measured."""
+    try:
+        return os.getloadavg()[1]
+    except OSError:
+        return 0.0
+
+
 def _machine(options: session.Options) -> dict[str, Any]:
     packages = {PACKAGES[p] for p in options.peers if p in PACKAGES}
     return {
@@ -66,6 +75,7 @@ def _machine(options: session.Options) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: version(name) for name in sorted({*packages, "llvmlite"})},
         "threads": options.threads,
+        "load": _load(),
     }
 
 

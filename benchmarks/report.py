@@ -121,9 +121,16 @@ def _share_text(record: Record) -> str:
     return "—" if reached is None else f"{reached[0]:.0%} {reached[1]}"
 
 
+BUSY: Final = (
+    " **Other work ran on the machine (load {:.0f}) before and while this was measured: times are "
+    "rough, first calls and whatever uses both threads most of all.**"
+)
+
+
 def describe(machine: Record, limits: Record) -> str:
     """The machine and its limits, in a paragraph."""
     packages = ", ".join(f"{name} {v}" for name, v in machine["packages"].items())
+    busy = machine["load"] > 0.5
     return (
         f"Commit {machine['commit']}, {machine['date']}; {machine['processor']}, "
         f"{machine['threads']} threads; {machine['system']}; Python {machine['python']}, "
@@ -131,7 +138,7 @@ def describe(machine: Record, limits: Record) -> str:
         f"multiply-adds {limits['float32'] / 1e9:.0f} GFLOP/s in float32, "
         f"{limits['float64'] / 1e9:.0f} in float64. "
         f"Pullback's own library (call path, thread pool, kernels) was compiled once, in "
-        f"{seconds_text(machine['library'])}."
+        f"{seconds_text(machine['library'])}." + (BUSY.format(machine["load"]) if busy else "")
     )
 
 
