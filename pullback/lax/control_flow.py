@@ -69,7 +69,7 @@ def _promote_weak(init: list[Any], out_avals: Sequence[Any]) -> tuple[list[Any],
         if aval.weak_type and out.shape == aval.shape and out is not aval:
             dtype = dtypes.promote_types(aval.dtype, out.dtype) if out.weak_type else out.dtype
             if dtype == out.dtype:
-                result.append(_with_aval(x, ShapedArray(aval.shape, dtype, out.weak_type)))
+                result.append(_with_aval(x, ShapedArray(aval.shape, dtype, False)))
                 changed = True
                 continue
         result.append(x)
@@ -187,7 +187,7 @@ def _scan_length(xs: Sequence[Any], length: int | None) -> int:
         raise ValueError("scan: without arrays in xs, length must be given")
     if len(sizes) > 1:
         raise ValueError(
-            f"scan: the first axes of xs must agree, got {shapes_text(map(aval_of, xs))}"
+            f"scan: the first axes of xs must agree, got {shapes_text([aval_of(x) for x in xs])}"
         )
     return int(sizes.pop())
 
@@ -305,7 +305,7 @@ def _while_loop(
     avals = [aval_of(x) for x in init]
     cond, cond_tree = _stage(cond_fun, in_tree, avals)
     out = cond.out_avals
-    if cond_tree.num_leaves != 1 or out[0].shape != () or out[0].dtype != np.bool_:
+    if cond_tree != tree.structure(0) or out[0].shape != () or out[0].dtype != np.bool_:
         raise TypeError(
             f"while_loop: {describe_function(cond_fun)} must return a boolean scalar, got "
             f"{cond_tree.unflatten(out)}"
@@ -484,15 +484,13 @@ def _switch(index: Any, branches: Sequence[Any], operands: Sequence[Any], name: 
 def _same_types(
     name: str, branches: Sequence[Any], staged: Sequence[ClosedJaxpr], out_tree: Any
 ) -> list[ClosedJaxpr]:
-    """The branches with weakly typed results converted to the type of the others."""
+    """The branches with results weakly typed where those of all branches are."""
     wanted = list(staged[0].out_avals)
     paths = [p for p, _ in tree.leaves_with_path(out_tree.unflatten(range(len(wanted))))]
     for fun, closed in zip(branches, staged, strict=True):
         for i, aval in enumerate(closed.out_avals):
             now = wanted[i]
-            if now.shape == aval.shape and (
-                now.dtype == aval.dtype or now.weak_type or aval.weak_type
-            ):
+            if now.shape == aval.shape and now.dtype == aval.dtype:
                 strong = aval if now.weak_type else now
                 wanted[i] = strong
                 continue

@@ -106,6 +106,8 @@ def _widths(pad_width: Any, rank: int) -> list[tuple[int, int]]:
     if any(np.asarray(w).dtype.kind not in "iu" for w in concrete):
         raise TypeError("`pad_width` must be of integral type.")
     numbers = [int(np.asarray(w)) for w in concrete]
+    if any(n < 0 for n in numbers):
+        raise ValueError(f"pad_width must not be negative, got {pad_width}")
     return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 

@@ -61,6 +61,8 @@ def arange(
     given = [_concrete("arange", x) for x in (start, stop, step)]
     if dtype is None:
         dtype = dtypes.result_type(*(x for x in (start, stop, step) if x is not None))
+    if any(dtypes.kind_of(dtypes.dtype_of(x)) == "c" for x in given if x is not None):
+        raise ValueError("jnp.arange takes no complex start, stop or step")
     if dtypes.kind_of(dtype) not in "iufc":
         raise TypeError(f"jnp.arange takes numeric dtypes, got {dtype}")
     first, last, stride = (0, given[0], given[2]) if given[1] is None else given

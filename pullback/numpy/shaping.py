@@ -135,8 +135,6 @@ def reshape(
     Array([[0, 1, 2],
            [3, 4, 5]], dtype=int32)
     """
-    if copy is False:
-        raise NotImplementedError("copy=False is not supported for jnp.reshape.")
     a = ensure_arraylike("reshape", a)
     new = _new_shape(a.shape, shape)
     if order in ("C", "K", None):
@@ -564,6 +562,8 @@ def repeat(
 
 def _repeat_static(a: Any, counts: Any, axis: int) -> Any:
     n = a.shape[axis]
+    if counts.dtype.kind not in "iub":
+        raise TypeError(f"jnp.repeat: repeats must be integers, got dtype {counts.dtype}")
     if counts.ndim > 1 or (counts.ndim == 1 and counts.shape[0] not in (1, n)):
         raise ValueError(f"jnp.repeat: repeats of shape {counts.shape} for an axis of length {n}")
     if counts.size and counts.min() < 0:
