@@ -41,7 +41,7 @@ __all__ = [
 
 
 def polyval(p: Any, x: Any, *, unroll: int = 16) -> Any:
-    """The polynomial with coefficients `p` at `x`, by Horner's rule.
+    """The polynomial with coefficients `p` at `x`, by Horner's rule; `p[0]` broadcasts with `x`.
 
     >>> import pullback.numpy as jnp
     >>> jnp.polyval(jnp.array([1, 2, 3]), 2)
@@ -49,7 +49,7 @@ def polyval(p: Any, x: Any, *, unroll: int = 16) -> Any:
     """
     check_arraylike("polyval", p, x)
     p, x = promote_dtypes(asarray(p), asarray(x))
-    shape = (*p.shape[1:], *x.shape) if p.ndim > 1 else x.shape
+    shape = lax.broadcast_shapes(p.shape[1:], x.shape)
     y = lax.full_like(x, 0, shape=shape) if p.ndim > 1 else lax.full_like(x, 0)
     y = convert_with_weak_type(y, p.dtype, False) if p.shape[0] else y
     if p.shape[0] <= unroll:

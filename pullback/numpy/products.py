@@ -253,7 +253,8 @@ def outer(a: Any, b: Any, out: None = None) -> Any:
     a, b = _operands("outer", a, b)
     shape = (a.size, b.size)
     rows = lax.broadcast_in_dim(ravel(a), shape, (0,))
-    return lax.mul(rows, lax.broadcast_in_dim(ravel(b), shape, (1,)))
+    product = lax.bitwise_and if dtypes.kind_of(rows.dtype) == "b" else lax.mul
+    return product(rows, lax.broadcast_in_dim(ravel(b), shape, (1,)))
 
 
 def kron(a: Any, b: Any) -> Any:

@@ -64,7 +64,7 @@ def as_index_tuple(argnums: int | Sequence[int], n: int, name: str) -> tuple[int
     nums = (argnums,) if isinstance(argnums, (int, np.integer)) else tuple(argnums)
     for i in nums:
         if not -n <= i < n:
-            raise ValueError(
+            raise TypeError(
                 f"{name}: argnums={argnums} asks for positional argument {i}, "
                 f"but the function was called with {n}"
             )

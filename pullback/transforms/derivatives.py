@@ -231,7 +231,7 @@ class _Pullback:
         *residuals, cts = operands
         given, ct_tree = tree.flatten(cts)
         if ct_tree != self._out_tree:
-            raise TypeError(
+            raise ValueError(
                 "vjp: the cotangents must have the structure of the function's result, "
                 f"{self._out_tree}, got {ct_tree}"
             )
@@ -259,7 +259,7 @@ def _check_cotangent(aval: Any, ct: Any) -> Any:
         )
     if actual.dtype != expected.dtype:
         if not actual.weak_type:
-            raise TypeError(
+            raise ValueError(
                 f"vjp: a cotangent of type {actual} for a result of type {aval}: the dtypes differ"
             )
         return np.asarray(ct, dtypes.physical(expected.dtype))
