@@ -377,7 +377,8 @@ def _position(name: str, find: Any, better: str) -> Primitive:
         if x.dtype == dtypes.bool_:
             x = b.map(lambda s, v: s.convert(v, np.dtype(np.int8)), x)
         last = x.shape[axes[0]]
-        places = b.iota(x.shape, dtypes.int64, axes[0])
+        narrow = last < 2**31  # half as many vectors of places
+        places = b.iota(x.shape, dtypes.int32 if narrow else dtypes.int64, axes[0])
         worst = lowest(x.dtype) if name == "argmax" else highest(x.dtype)
         found = b.reduce([x, places], axes, [worst, last], combine)[1]
         return b.map(lambda s, k: s.convert(k, index_dtype), found)

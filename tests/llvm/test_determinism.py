@@ -37,6 +37,8 @@ WORKLOADS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
         lambda x, y: lax.dot(x, y, preferred_element_type=np.dtype("int32")),
         tuple(RNG.integers(-128, 128, (300, 300)).astype(np.int8) for _ in range(2)),
     ),
+    "argmax": (pnp.argmax, (_real(500_000).round(1),)),
+    "argmin_columns": (lambda x: pnp.argmin(x, 0), (_real(700, 300).round(1),)),
     "sort_rows": (pnp.sort, (_real(300, 200),)),
     "sort_long": (pnp.sort, (_real(300_000),)),
     "argsort_rows": (pnp.argsort, (_real(300, 200).round(1),)),
