@@ -115,7 +115,8 @@ def many_keys(x: Any) -> tuple[Any, bool]:
     if is_typed(x):
         return x, True
     if not isinstance(x, (Array, np.ndarray)) or x.shape == ():
-        raise TypeError(f"a random key is needed, got {x!r}; jax.random.key(seed) makes one")
+        given = aval_of(x) if isinstance(x, Array) else repr(x)
+        raise TypeError(f"a random key is needed, got {given}; jax.random.key(seed) makes one")
     return _wrapped(x, _tag(None)), False
 
 
