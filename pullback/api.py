@@ -176,9 +176,10 @@ def named_scope(name: str) -> Any:
 class _ReportedScope:
     """A name scope whose time is told to listeners."""
 
-    __slots__ = ("scope", "timed")
+    __slots__ = ("name", "scope", "timed")
 
     def __init__(self, name: str) -> None:
+        self.name = name
         self.scope = name_scope(name)
         self.timed = monitoring.timed(monitoring.NAMED_SCOPE, scope=name)
 
@@ -189,6 +190,16 @@ class _ReportedScope:
     def __exit__(self, *exc: Any) -> None:
         self.scope.__exit__(*exc)
         self.timed.__exit__(*exc)
+
+    def __call__(self, fun: Callable[..., Any]) -> Callable[..., Any]:
+        """As a decorator: each call of `fun` is in the scope."""
+
+        @functools.wraps(fun)
+        def scoped(*args: Any, **kwargs: Any) -> Any:
+            with _ReportedScope(self.name):
+                return fun(*args, **kwargs)
+
+        return scoped
 
 
 def named_call(fun: Callable[..., Any], *, name: str | None = None) -> Callable[..., Any]:

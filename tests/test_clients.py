@@ -60,12 +60,20 @@ def test_types_may_stand_for_values_where_only_types_are_asked_for() -> None:
         pb.jit(lambda: struct)()
 
 
-def test_named_scope_as_a_decorator() -> None:
+@pytest.mark.parametrize("listening", [False, True])
+def test_named_scope_as_a_decorator(listening: bool) -> None:
+    if listening:
+        pb.monitoring.register_event_duration_secs_listener(lambda *_, **__: None)
+
     @pb.named_scope("inner")
     def f(x: Any) -> Any:
         return x + 1
 
-    jaxpr = pb.make_jaxpr(f)(1.0)
+    try:
+        jaxpr = pb.make_jaxpr(f)(1.0)
+    finally:
+        if listening:
+            pb.monitoring.clear_event_listeners()
     assert jaxpr.eqns[0].source_info.name_stack == ("inner",)
     assert f.__name__ == "f"
 
