@@ -19,6 +19,7 @@ from pullback.numpy import linalg as linalg
 from pullback.numpy import scalar_types as _scalar_types
 from pullback.numpy import ufunc_table as _ufunc_table
 from pullback.numpy.arithmetic import *  # noqa: F403
+from pullback.numpy.array_api import *  # noqa: F403
 from pullback.numpy.comparisons import *  # noqa: F403
 from pullback.numpy.creation import *  # noqa: F403
 from pullback.numpy.cumulative import *  # noqa: F403

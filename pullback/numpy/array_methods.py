@@ -38,6 +38,7 @@ from pullback.numpy.index_update import IndexUpdateHelper
 from pullback.numpy.promotion import is_arraylike, literal_operand
 from pullback.ops import elementwise as ops
 from pullback.runtime import shortcuts
+from pullback.runtime.placement import device_put
 
 __all__ = ["install"]
 
@@ -196,6 +197,12 @@ namespace: Final[list[Any]] = []
 # --------------------------------------------------------------------------- methods
 
 
+def _to_device(self: Any, device: Any, *, stream: Any = None) -> Any:
+    if stream is not None:
+        raise NotImplementedError("to_device: streams are not supported")
+    return device_put(self, device)
+
+
 def _astype(self: Any, dtype: Any, copy: bool = False, device: Any = None) -> Any:
     return creation.astype(self, dtype, copy=copy, device=device)
 
@@ -337,6 +344,7 @@ _METHODS: Final[dict[str, Function]] = {
     "swapaxes": shaping.swapaxes,
     "take": selection.take,
     "tobytes": _to_bytes,
+    "to_device": _to_device,
     "trace": matrices.trace,
     "transpose": _transpose,
     "var": reductions.var,
