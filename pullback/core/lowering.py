@@ -101,6 +101,10 @@ class Scalars(Protocol):
     floats to integers saturate and take NaN to 0.
     """
 
+    @property
+    def whole_arrays(self) -> bool:
+        """Whether values are arrays, as those of `core.stablehlo` are, and no elements."""
+
     def const(self, value: Any, dtype: Any) -> Expr:
         """A constant."""
 

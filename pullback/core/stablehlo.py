@@ -115,6 +115,9 @@ class Emitter(Protocol):
     def map(self, fn: str | Callable[..., Value], *xs: Value, dtype: Any = None) -> Value:
         """As `core.lowering.Builder.map`: rules that use nothing else serve both."""
 
+    def let(self, x: Value) -> Value:
+        """The value itself, for rules that serve both."""
+
     # ------------------------------------------------------------------ any operation
 
     def ops(

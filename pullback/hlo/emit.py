@@ -234,6 +234,10 @@ class _Writer(Operations):
         shape = max((x.shape for x in xs), key=len)
         return out if out.shape == shape else self.broadcast(out, shape)
 
+    def let(self, x: SSA) -> SSA:
+        """The value: every one is computed where it is written."""
+        return x
+
     # ------------------------------------------------------------------ programs
 
     def traced(self, fn: Callable[..., Any], *xs: SSA) -> Any:

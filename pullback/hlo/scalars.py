@@ -6,6 +6,7 @@ with these methods the same rule writes operations on arrays.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -40,8 +41,22 @@ _MATH: Final = {
 class ArrayScalars:
     """`core.lowering.Scalars` for the emitter's values."""
 
+    whole_arrays: Final = True
+    """Values are arrays, and there are `loop_n` and `alike`."""
+
     def __init__(self, b: Operations) -> None:
         self._b = b
+
+    def loop_n(self, count: int, init: Sequence[SSA], step: Callable[..., Any]) -> list[SSA]:
+        """`state = step(i, *state)` for i from 0 to count - 1."""
+        emitter: Any = self._b
+        out: list[SSA] = emitter.loop_n(count, init, step)
+        return out
+
+    def alike(self, *xs: SSA) -> list[SSA]:
+        """Values broadcast to one shape."""
+        shape = max((x.shape for x in xs), key=len)
+        return [x if x.shape == shape else self._b.broadcast(x, shape) for x in xs]
 
     def _apply(self, name: str, *xs: Any) -> SSA:
         return self._b.apply(f"stablehlo.{name}", *xs)

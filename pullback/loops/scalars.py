@@ -74,6 +74,7 @@ class ScalarBuilder:
     """Builds expressions; it has no state (see `core.lowering.Scalars`)."""
 
     __slots__ = ()
+    whole_arrays: Final = False
 
     # ---------------------------------------------------------------- constants and plumbing
 

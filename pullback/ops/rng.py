@@ -86,6 +86,8 @@ class _Compiled:
 
 def _threefry(o: Any, k0: Any, k1: Any, x0: Any, x1: Any) -> tuple[Any, Any]:
     """Twenty rounds on the block (x0, x1), the key injected after every four."""
+    if isinstance(o, _Compiled) and o.s.whole_arrays:
+        return _rolled(o, k0, k1, x0, x1)
     schedule = (k0, k1, o.xor(o.xor(k0, k1), o.const(_PARITY)))
     x0, x1 = o.add(x0, k0), o.add(x1, k1)
     for group in range(5):
@@ -94,6 +96,27 @@ def _threefry(o: Any, k0: Any, k1: Any, x0: Any, x1: Any) -> tuple[Any, Any]:
             x1 = o.xor(o.rotate(x1, rotation), x0)
         x0 = o.add(x0, schedule[(group + 1) % 3])
         x1 = o.add(o.add(x1, schedule[(group + 2) % 3]), o.const(group + 1))
+    return x0, x1
+
+
+def _rolled(o: _Compiled, k0: Any, k1: Any, x0: Any, x1: Any) -> tuple[Any, Any]:
+    """The same as a loop: compilers that fuse whole arrays take very long for what is unrolled."""
+    s = o.s
+
+    def group(i: Any, x0: Any, x1: Any, *schedule: Any) -> list[Any]:
+        even = s.eq(s.and_(i, 1), 0)
+        first, second, third = schedule
+        for one, other in zip(*_ROTATIONS, strict=True):
+            left = s.select(even, o.const(one), o.const(other))
+            x0 = o.add(x0, x1)
+            turned = s.shift_right_logical(x1, s.sub(o.const(32), left))
+            x1 = o.xor(s.or_(s.shift_left(x1, left), turned), x0)
+        x1 = o.add(o.add(x1, third), s.convert(s.add(i, 1), _U32))
+        return [o.add(x0, second), x1, second, third, first]
+
+    last = o.xor(o.xor(k0, k1), o.const(_PARITY))
+    state = s.alike(o.add(x0, k0), o.add(x1, k1), k0, k1, last)
+    x0, x1 = s.loop_n(5, state, group)[:2]
     return x0, x1
 
 
@@ -362,7 +385,7 @@ def _split_lower(b: Any, keys: Any, *, shape: Any) -> Any:
     )
 
 
-def _split_hlo(b: Any, keys: Any, *, shape: Any) -> Any:
+def split_hlo(b: Any, keys: Any, *, shape: Any) -> Any:
     return compiled_join(b.s, *_blocks_hlo(b, keys, shape))
 
 
@@ -372,7 +395,7 @@ random_split: Final[Primitive] = _random(
     reference=lambda keys, *, shape: _join(*_counted(keys, shape)),
     batch=_batch_first("random_split"),
     lower=_split_lower,
-    hlo=_split_hlo,
+    hlo=split_hlo,
     samples=list,
 )
 

@@ -29,7 +29,7 @@ from pullback.core.primitive import (
 from pullback.ops import rng
 from pullback.ops.gamma import scipy_function
 from pullback.ops.kinds import BY_ELEMENTS, FLOAT, binary, late, unary
-from pullback.ops.rearrange import NO_HLO, move_to_front
+from pullback.ops.rearrange import move_to_front
 from pullback.ops.samples import ANYWHERE, inputs
 from pullback.ops.windows import loop_nest
 
@@ -305,7 +305,7 @@ def _gamma_lower(b: Any, keys: Any, alpha: Any, *, log_space: bool) -> Any:
     def sample(i: list[Any]) -> None:
         words = rng.compiled_block(b.s, keys.at(i[:rank]), i[rank:], alpha.shape[rank:])
         key = b.let(rng.compiled_join(b.s, *words))
-        b.store(out, i, _gamma_element(b, key, b.let(alpha.at(i)), log_space))
+        b.store(out, i, _gamma_element(b, key, b.let(alpha.at(i)), log_space, _accept_loop))
 
     loop_nest(b, alpha.shape, sample, [True] * len(alpha.shape))
     return out
@@ -316,7 +316,7 @@ def _child(s: Any, key: Any, k: int, n: int) -> Any:
     return rng.compiled_join(s, *rng.compiled_block(s, key, (k,), (n,)))
 
 
-def _gamma_element(b: Any, key: Any, alpha: Any, log_space: bool) -> Any:
+def _gamma_element(b: Any, key: Any, alpha: Any, log_space: bool, accept: Any) -> Any:
     s, dtype = b.s, np.dtype(alpha.dtype)
 
     def const(value: float) -> Any:
@@ -327,7 +327,7 @@ def _gamma_element(b: Any, key: Any, alpha: Any, log_space: bool) -> Any:
     d = b.let(s.sub(s.select(large, alpha, s.add(alpha, one)), const(1 / 3)))
     c = b.let(s.div(const(1 / 3), s.sqrt(d)))
     boost_key = b.let(_child(s, key, 1, 2))
-    v = _accept_loop(b, b.let(_child(s, key, 0, 2)), d, c, dtype)
+    v = accept(b, b.let(_child(s, key, 0, 2)), d, c, dtype)
     u = b.let(_compiled_uniform(s, boost_key, dtype))
     if log_space:
         e = s.math("log1p", s.neg(u))
@@ -354,11 +354,20 @@ def _accept_loop(b: Any, first: Any, d: Any, c: Any, dtype: Any) -> Any:
         u = b.let(_compiled_uniform(s, _child(s, now, 2, 3), dtype))
         x, v = b.let(s.mul(x, x)), b.let(s.mul(s.mul(v, v), v))
         result.set(v)
-        squeezed = s.ge(u, s.sub(const(1), s.mul(const(0.0331), s.mul(x, x))))
-        rest = s.mul(d, s.add(s.sub(const(1), v), s.math("log", v)))
-        unlikely = s.ge(s.math("log", u), s.add(s.mul(x, const(0.5)), rest))
-        again.set(s.and_(squeezed, unlikely))
+        again.set(_refused(s, x, v, u, d, dtype))
     return b.let(result.get())
+
+
+def _refused(s: Any, x: Any, v: Any, u: Any, d: Any, dtype: Any) -> Any:
+    """Whether the proposal with the square x and the cube v is to be drawn again."""
+
+    def const(value: float) -> Any:
+        return s.const(dtype.type(value), dtype)
+
+    squeezed = s.ge(u, s.sub(const(1), s.mul(const(0.0331), s.mul(x, x))))
+    rest = s.mul(d, s.add(s.sub(const(1), v), s.math("log", v)))
+    unlikely = s.ge(s.math("log", u), s.add(s.mul(x, const(0.5)), rest))
+    return s.and_(squeezed, unlikely)
 
 
 def _proposal_loop(b: Any, first: Any, c: Any, dtype: Any) -> tuple[Any, Any]:
@@ -374,6 +383,46 @@ def _proposal_loop(b: Any, first: Any, c: Any, dtype: Any) -> tuple[Any, Any]:
     return b.let(x.get()), b.let(v.get())
 
 
+# All elements at once: those that have passed wait for the others.
+
+
+def _gamma_hlo(b: Any, keys: Any, alpha: Any, *, log_space: bool) -> Any:
+    key = rng.split_hlo(b, keys, shape=alpha.shape[len(keys.shape) :])
+    return _gamma_element(b, key, alpha, log_space, _accept_all)
+
+
+def _any(b: Any, x: Any) -> Any:
+    axes = list(range(len(x.shape)))
+    return b.reduce([x], axes, [False], lambda s, a, v: [s.or_(a[0], v[0])])[0]
+
+
+def _accept_all(b: Any, first: Any, d: Any, c: Any, dtype: Any) -> Any:
+    s, shape = b.s, first.shape
+
+    def draw(key: Any, todo: Any, result: Any) -> list[Any]:
+        x, v = _propose_all(b, _child(s, key, 1, 3), todo, c, dtype)
+        u = _compiled_uniform(s, _child(s, key, 2, 3), dtype)
+        x, v = s.mul(x, x), s.mul(s.mul(v, v), v)
+        again = s.and_(todo, _refused(s, x, v, u, d, dtype))
+        return [_child(s, key, 0, 3), again, b.select(todo, v, result)]
+
+    start = [first, b.full(shape, True, np.bool_), b.full(shape, 1, dtype)]
+    return b.loop(start, lambda key, todo, result: _any(b, todo), draw)[2]
+
+
+def _propose_all(b: Any, first: Any, wanted: Any, c: Any, dtype: Any) -> tuple[Any, Any]:
+    s, shape = b.s, first.shape
+
+    def draw(key: Any, todo: Any, x: Any, v: Any) -> list[Any]:
+        new = _compiled_normal(s, _child(s, key, 1, 2), dtype)
+        x = b.select(todo, new, x)
+        v = b.select(todo, s.fma(new, c, s.const(1, dtype)), v)
+        return [_child(s, key, 0, 2), s.and_(todo, s.le(v, s.const(0, dtype))), x, v]
+
+    start = [first, wanted, b.full(shape, 0, dtype), b.full(shape, 1, dtype)]
+    return tuple(b.loop(start, lambda key, todo, x, v: _any(b, todo), draw)[2:])
+
+
 def _no_samples() -> Sequence[Any]:
     return ()  # keys cannot be written as NumPy arrays; the tests of `random` cover it
 
@@ -387,7 +436,7 @@ random_gamma: Final[Primitive] = Primitive(
     batch=_gamma_batch,
     partial_eval=FIRST_ORDER,
     lower=_gamma_lower,
-    hlo=NO_HLO,
+    hlo=_gamma_hlo,
     samples=_no_samples,
     multiple_results=False,
     effects=PURE,

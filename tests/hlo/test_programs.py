@@ -56,6 +56,11 @@ PROGRAMS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "second": (pb.hessian(_network), (X, W)),
     "lanes": (pb.vmap(lambda x: lax.fori_loop(0, 3, lambda i, v: v * x + i, x)), (X,)),
     "random": (lambda s: random.normal(random.split(random.key(s), 3)[1], (5,)), (np.int32(3),)),
+    "gamma": (
+        pb.value_and_grad(lambda a: random.gamma(random.key(3), a, (3, 4)).sum()),
+        (np.linspace(0.2, 5, 4, dtype=np.float32),),
+    ),
+    "solve": (lambda x: jnp.linalg.solve(x[:3] + 3 * jnp.eye(3), x[3]), (X,)),
     "reverse": (
         pb.grad(lambda x: lax.scan(lambda c, r: (jnp.sin(c) * r, c), x, jnp.ones((6, 3)))[0].sum()),
         (X[0],),
