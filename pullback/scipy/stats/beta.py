@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from pullback import lax
 from pullback import numpy as jnp
 from pullback.scipy import special
@@ -15,10 +17,10 @@ __all__ = ["cdf", "logcdf", "logpdf", "logsf", "pdf", "sf"]
 def logpdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Any:
     """The logarithm of the density."""
     z, scale, a, b = standardized("beta.logpdf", x, loc, scale, a, b)
-    support = (z >= 0) & (z <= 1)
+    support = ~((z < 0) | (z > 1))
     safe = jnp.where(support, z, 0.5)
     value = special.xlogy(a - 1, safe) + special.xlog1py(b - 1, -safe) - special.betaln(a, b)
-    return inside(support, value - lax.log(scale))
+    return inside((a > 0) & (b > 0), inside(support, value - lax.log(scale)), np.nan)
 
 
 def pdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Any:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from pullback import lax
 from pullback import numpy as jnp
 from pullback.scipy.stats import gamma
 from pullback.scipy.stats.densities import operands
@@ -13,14 +16,14 @@ __all__ = ["cdf", "logcdf", "logpdf", "logsf", "pdf", "sf"]
 
 def logpdf(x: Any, df: Any, loc: Any = 0, scale: Any = 1) -> Any:
     """The logarithm of the density."""
-    _, df = operands("chi2.logpdf", x, df)
-    return gamma.logpdf(x, df / 2, loc, 2 * jnp.asarray(scale))
+    given, df = operands("chi2.logpdf", x, df)
+    density = gamma.logpdf(x, df / 2, loc, 2 * jnp.asarray(scale))
+    return jnp.where(jnp.isnan(given), np.nan, density)
 
 
 def pdf(x: Any, df: Any, loc: Any = 0, scale: Any = 1) -> Any:
     """The density."""
-    _, df = operands("chi2.pdf", x, df)
-    return gamma.pdf(x, df / 2, loc, 2 * jnp.asarray(scale))
+    return lax.exp(logpdf(x, df, loc, scale))
 
 
 def cdf(x: Any, df: Any, loc: Any = 0, scale: Any = 1) -> Any:

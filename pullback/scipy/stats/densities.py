@@ -26,7 +26,7 @@ def standardized(name: str, x: Any, loc: Any, scale: Any, *rest: Any) -> list[An
 
 
 def inside(support: Any, value: Any, outside: float = -np.inf) -> Any:
-    """`value` within the support, else another one."""
+    """`value` within the support, else another one; a support that is not left keeps NaN."""
     return jnp.where(support, value, outside)
 
 

@@ -16,7 +16,7 @@ __all__ = ["cdf", "logcdf", "logpdf", "logsf", "pdf", "ppf", "sf"]
 def logpdf(x: Any, loc: Any = 0, scale: Any = 1) -> Any:
     """The logarithm of the density."""
     z, scale = standardized("expon.logpdf", x, loc, scale)
-    return inside(z >= 0, -z - lax.log(scale))
+    return inside(~(z < 0), -z - lax.log(scale))
 
 
 def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Any:
@@ -33,8 +33,8 @@ def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Any:
 def logcdf(x: Any, loc: Any = 0, scale: Any = 1) -> Any:
     """The logarithm of the cumulative distribution function."""
     z, _ = standardized("expon.logcdf", x, loc, scale)
-    safe = jnp.where(z > 0, z, 1)
-    return inside(z > 0, tail(-safe))
+    safe = jnp.where(z <= 0, 1, z)
+    return inside(~(z <= 0), tail(-safe))
 
 
 def sf(x: Any, loc: Any = 0, scale: Any = 1) -> Any:

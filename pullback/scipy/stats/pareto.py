@@ -16,8 +16,8 @@ __all__ = ["cdf", "logcdf", "logpdf", "logsf", "pdf", "ppf", "sf"]
 def logpdf(x: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Any:
     """The logarithm of the density."""
     z, scale, b = standardized("pareto.logpdf", x, loc, scale, b)
-    safe = jnp.where(z >= 1, z, 1)
-    return inside(z >= 1, lax.log(b / scale) - (b + 1) * lax.log(safe))
+    safe = jnp.where(z < 1, 1, z)
+    return inside(~(z < 1), lax.log(b / scale) - (b + 1) * lax.log(safe))
 
 
 def pdf(x: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Any:

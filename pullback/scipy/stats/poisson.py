@@ -30,4 +30,4 @@ def cdf(k: Any, mu: Any, loc: Any = 0) -> Any:
     """The cumulative distribution function."""
     k, mu, loc = operands("poisson.cdf", k, mu, loc)
     k = k - loc
-    return inside(k >= 0, special.gammaincc(jnp.maximum(jnp.floor(k) + 1, 1), mu), 0)
+    return inside(~(k < 0), special.gammaincc(jnp.maximum(jnp.floor(k) + 1, 1), mu), 0)

@@ -59,6 +59,8 @@ def rankdata(
 ) -> Any:
     """The ranks of elements, from 1; equal ones by "average", "min", "max", "dense", "ordinal".
 
+    They are floats: NaN where one of the elements is.
+
     >>> import pullback.numpy as jnp, pullback.scipy as jsp
     >>> jsp.stats.rankdata(jnp.array([0., 2., 3., 2.]))
     Array([1. , 2.5, 4. , 2.5], dtype=float32)
@@ -70,7 +72,8 @@ def rankdata(
     if axis is None:
         x, axis = x.reshape(-1), 0
     x = jnp.moveaxis(x, axis, -1)
-    ranks = _ranks(x, method)
+    ranks = _ranks(x, method).astype(dtypes.default_float())
+    ranks = jnp.where(jnp.isnan(x).any(axis=-1, keepdims=True), np.nan, ranks)
     return jnp.moveaxis(ranks, -1, axis)
 
 
@@ -89,7 +92,7 @@ def _ranks(x: Any, method: str) -> Any:
             [jnp.ones_like(ordered[..., :1], dtype=bool), ordered[..., 1:] != ordered[..., :-1]], -1
         )
         return jnp.take_along_axis(jnp.cumsum(steps, axis=-1), smaller, axis=-1)
-    return ((2 * smaller + equal + 1) / 2).astype(dtypes.default_float())
+    return (2 * smaller + equal + 1) / 2
 
 
 def sem(
@@ -100,13 +103,17 @@ def sem(
     *,
     keepdims: bool = False,
 ) -> Any:
-    """The standard error of the mean.
+    """The standard error of the mean; of the elements that are not NaN, by nan_policy "omit".
 
     >>> import pullback.numpy as jnp, pullback.scipy as jsp
     >>> jsp.stats.sem(jnp.array([1., 3.]))
     Array(1., dtype=float32)
     """
-    _only_propagate(nan_policy)
     (x,) = promote_dtypes_inexact(ensure_arraylike("sem", a))
+    if nan_policy == "omit":
+        present = jnp.count_nonzero(~jnp.isnan(x), axis=axis, keepdims=keepdims)
+        spread = jnp.nanstd(x, axis=axis, ddof=ddof, keepdims=keepdims)
+        return spread / jnp.sqrt(present.astype(spread.dtype))
+    _only_propagate(nan_policy)
     count = x.size if axis is None else x.shape[axis]
     return jnp.std(x, axis=axis, ddof=ddof, keepdims=keepdims) / float(np.sqrt(count))

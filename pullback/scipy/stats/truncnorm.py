@@ -26,7 +26,7 @@ def logpdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Any:
     """The logarithm of the density."""
     z, scale, a, b = standardized("truncnorm.logpdf", x, loc, scale, a, b)
     value = -0.5 * z * z - 0.5 * math.log(2 * math.pi) - log_mass(a, b) - lax.log(scale)
-    return inside(a < b, inside((z >= a) & (z <= b), value), np.nan)
+    return inside(a < b, inside(~((z < a) | (z > b)), value), np.nan)
 
 
 def pdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Any:
