@@ -36,6 +36,8 @@ def matrix_rank(
     >>> jnp.linalg.matrix_rank(jnp.ones((3, 3)))
     Array(1, dtype=int32)
     """
+    if rtol is not None and tol is not None:
+        raise ValueError("matrix_rank: one of rtol and tol may be given, not both")
     M = inexact("matrix_rank", M)
     if M.ndim < 2:
         return lax.convert_element_type(
