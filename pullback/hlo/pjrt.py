@@ -219,6 +219,7 @@ class Backend:
 
     def __init__(self, plugin: PluginFile, options: Mapping[str, Any] | None = None) -> None:
         self.platform = plugin.platform
+        self._file = plugin
         self.plugin = _lib.pypjrt.Plugin(str(plugin.path))
         self.plugin.initialize()
         given = None if options is None else dict(options)
@@ -354,16 +355,30 @@ class Backend:
         if args.event:
             _lib.client.Event(self.plugin, args.event).consume()
 
+    @property
+    def version(self) -> str:
+        """What compiled programs depend on beside their text."""
+        plugin = self.plugin
+        options = self._compile_options().encode(plugin.abi).hex()
+        file = self._file.path.stat()
+        made = (self._file.path, file.st_size, file.st_mtime_ns)
+        return f"{self.platform} {made} {plugin.api_version} {plugin.attributes} {options}"
+
     def compile(
-        self,
-        text: str,
-        types: Sequence[Type],
-        *,
-        donated: Sequence[int] = (),
-        cache: Any = None,
+        self, text: str, types: Sequence[Type], *, donated: Sequence[int] = ()
     ) -> LoadedProgram:
         """The program of a StableHLO module whose results have these types."""
-        executable = self.client.compile(text, options=self._compile_options(), cache=cache)
+        executable = self.client.compile(text, options=self._compile_options())
+        return LoadedProgram(self, executable, types, donated)
+
+    def load(
+        self, code: bytes, types: Sequence[Type], *, donated: Sequence[int] = ()
+    ) -> LoadedProgram | None:
+        """The program that `LoadedProgram.serialize` gave; None if the plugin does not take it."""
+        try:
+            executable = self.client.deserialize_executable(code)
+        except _lib.pypjrt.errors.PjrtError:
+            return None
         return LoadedProgram(self, executable, types, donated)
 
 
@@ -382,6 +397,13 @@ class LoadedProgram:
         self.donated = tuple(donated)
         self._frames: list[_Frame] = []
         backend.programs.add(self)
+
+    def serialize(self) -> bytes | None:
+        """The compiled program as bytes; None where the plugin cannot give it."""
+        try:
+            return bytes(self.executable.serialize())
+        except _lib.pypjrt.errors.PjrtError:
+            return None
 
     def close(self) -> None:
         """Give the program's memory back."""

@@ -11,6 +11,8 @@ that read and write references, run on the host.
 
 from __future__ import annotations
 
+import hashlib
+import time
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -21,6 +23,7 @@ from pullback.core.avals import ShapedArray
 from pullback.core.jaxpr import ClosedJaxpr, Literal
 from pullback.lazy import LazyModule
 from pullback.passes import simplify
+from pullback.runtime import cache
 from pullback.runtime.array import (
     ArrayImpl,
     from_numpy,
@@ -126,12 +129,10 @@ def compile_for_device(
         module = _emit.emit_module(
             program, name, platform=backend.lowering_platform, donated=given, hoist_constants=True
         )
+    types = [_emit.physical_type(closed.out_avals[i]) for i in computed]
+    aliased = [len(module.constants) + k for k in module.aliased]
     with monitoring.timed(monitoring.COMPILE, fun_name=name):
-        loaded = backend.compile(
-            module.text,
-            [_emit.physical_type(closed.out_avals[i]) for i in computed],
-            donated=[len(module.constants) + k for k in module.aliased],
-        )
+        loaded = _cached(backend, module.text, types, aliased)
     return DeviceProgram(
         loaded,
         name,
@@ -141,6 +142,24 @@ def compile_for_device(
         closed.out_avals,
         [i for i, g in enumerate(donated) if g],
     )
+
+
+def _cached(backend: Any, text: str, types: Sequence[Any], aliased: Sequence[int]) -> Any:
+    """The program of a module, from the disk cache if it is there."""
+    key = hashlib.sha256(f"{backend.version}\0{text}".encode()).digest()
+    found = cache.get(key)
+    monitoring.record_event(monitoring.CACHE_REQUEST)
+    monitoring.record_event(monitoring.CACHE_MISS if found is None else monitoring.CACHE_HIT)
+    kept = None if found is None else backend.load(found.payload, types, donated=aliased)
+    if kept is not None:
+        return kept
+    start = time.perf_counter()
+    loaded = backend.compile(text, types, donated=aliased)
+    if time.perf_counter() - start >= config.persistent_cache_min_compile_time_secs():
+        code = loaded.serialize()
+        if code is not None and len(code) >= config.persistent_cache_min_entry_size_bytes():
+            cache.put(key, cache.CacheEntry(code, {}))
+    return loaded
 
 
 def _outputs(

@@ -138,6 +138,21 @@ def test_large_constants_are_arguments(on_device: None) -> None:
 
 
 @needs_plugin
+def test_programs_are_kept_on_disk(on_device: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def f(x: Any) -> Any:
+        return jnp.cos(x) * 1.23456
+
+    assert float(pb.jit(f)(0.0)) == pytest.approx(1.23456)
+    pb.clear_caches()
+
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        raise AssertionError("compiled a second time")
+
+    monkeypatch.setattr(pjrt.Backend, "compile", refuse)
+    assert float(pb.jit(f)(0.0)) == pytest.approx(1.23456)
+
+
+@needs_plugin
 def test_callbacks_are_a_clear_error(on_device: None) -> None:
     def f(x: Any) -> Any:
         return pb.pure_callback(np.sin, pb.ShapeDtypeStruct((), "float32"), x)
