@@ -280,6 +280,8 @@ def lu_solve(
     both, b = _inexact("lu_solve", both, b)
     order = lax_linalg.lu_pivots_to_permutation(swaps, both.shape[-1])
     b, vector = _columns(both, b)
+    if b.shape[-2] != both.shape[-1]:
+        raise ValueError(f"lu_solve: {both.aval} and a right-hand side {b.aval} do not fit")
     x = lu_solved(both, order, b, trans)
     return x[..., 0] if vector else x
 
