@@ -140,7 +140,7 @@ def test_keys_are_gathered_and_sliced() -> None:
     [
         (lambda: lax.slice(X, (0, 0), (4, 4)), TypeError, "do not fit"),
         (lambda: lax.index_in_dim(X, 3), IndexError, "out of bounds"),
-        (lambda: lax.dynamic_slice(X, (0,), (1, 1)), TypeError, "start_indices"),
+        (lambda: lax.dynamic_slice(X, (0,), (1, 1)), ValueError, "start_indices"),
         (lambda: lax.dynamic_slice(X, (0, 0), (9, 1)), TypeError, "slice_sizes"),
         (
             lambda: lax.dynamic_slice(X, (0, -1), (1, 1), allow_negative_indices=False),
