@@ -1,4 +1,4 @@
-"""Orthogonal factors: `qr`, `geqrf`, `householder_product`, `ormqr`, `hessenberg`, `tridiagonal`."""
+"""Orthogonality: `qr`, `geqrf`, `householder_product`, `ormqr`, `hessenberg`, `tridiagonal`."""
 
 from __future__ import annotations
 
