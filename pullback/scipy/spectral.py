@@ -34,7 +34,7 @@ def _line_removed(x: Any) -> Any:
     n = x.shape[-1]
     x = x - jnp.mean(x, axis=-1, keepdims=True)
     at = np.arange(n) - (n - 1) / 2
-    slope = at / max(float(np.sum(at * at)), 1.0)
+    slope = at / (float(np.sum(at * at)) or 1.0)
     real = dtypes.to_real_dtype(x.dtype)
     rise = jnp.sum(x * jnp.asarray(slope.astype(real)), axis=-1, keepdims=True)
     return x - rise * jnp.asarray(at.astype(real))
