@@ -100,14 +100,17 @@ mod = remainder
 def fmod(x1: Any, x2: Any, /) -> Any:
     """The remainder of division truncated towards zero, which has the sign of `x1`.
 
-    Shapes broadcast. An integer remainder by zero is `x1`, a floating one nan.
+    Shapes broadcast. An integer remainder by zero is zero, a floating one nan.
 
     >>> import pullback.numpy as jnp
     >>> jnp.fmod(jnp.array([7, -7]), 3)
     Array([ 1, -1], dtype=int32)
     """
+    given = kind(x1) + kind(x2)
     x1, x2 = materialized(*promote_args_numeric("fmod", x1, x2))
     refuse_complex_type("fmod", x1)
+    if kind(x1) in "iu" and given != "bb":  # of bools it is the first, as in JAX
+        x2 = select(lax.eq(x2, 0), 1, x2)
     return lax.rem(x1, x2)
 
 

@@ -223,6 +223,8 @@ def angle(z: Any, deg: bool = False) -> Any:
     re, im = real(z), imag(z)
     if kind(z) != "c":
         dtype = dtypes.to_inexact_dtype(re.dtype)
+        if z.ndim == 0 and dtype.itemsize < 4:  # as JAX, for scalars alone
+            dtype = dtypes.float32
         re, im = (lax.convert_element_type(p, dtype) for p in (re, im))
     result = lax.atan2(im, re)
     return rad2deg(result) if deg else result

@@ -148,8 +148,8 @@ def histogramdd(
 
     >>> import pullback.numpy as jnp
     >>> jnp.histogramdd(jnp.array([[0., 0.], [1., 1.]]), 2)[0]
-    Array([[1., 0.],
-           [0., 1.]], dtype=float32)
+    Array([[1, 0],
+           [0, 1]], dtype=int32)
     """
     (sample,) = promote_dtypes_inexact(ensure_arraylike("histogramdd", sample))
     n, d = sample.shape
@@ -190,8 +190,8 @@ def histogram2d(
 
     >>> import pullback.numpy as jnp
     >>> jnp.histogram2d(jnp.array([0., 1.]), jnp.array([0., 1.]), 2)[0]
-    Array([[1., 0.],
-           [0., 1.]], dtype=float32)
+    Array([[1, 0],
+           [0, 1]], dtype=int32)
     """
     x, y = ensure_arraylike("histogram2d", x, y)
     if not isinstance(bins, (list, tuple)) and np.ndim(bins) == 1:
