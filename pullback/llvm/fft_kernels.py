@@ -24,6 +24,7 @@ from typing import Final, NamedTuple
 from pullback.llvm import jit, pool
 from pullback.llvm.entry_ir import Function, Module, Value, i64
 from pullback.llvm.scratch import CACHE_LINE, Scratch
+from pullback.llvm.squares import transposed
 
 __all__ = ["KERNELS", "LONGEST", "RADICES", "address"]
 
@@ -292,30 +293,17 @@ class _Writer:
             outside = [f.at(row, offset) for row in rows]
             if loads:
                 vectors = [self.outside(f, place) for place in outside]
-                low, high = (self.transposed(f, vectors[h * many :][:many]) for h in (0, 1))
+                low, high = (transposed(f, vectors[h * many :][:many], 2) for h in (0, 1))
                 for place, pair in zip(places, zip(low, high, strict=True), strict=True):
                     self.store(f, self.exchanged(f, self.halves(f, *pair), inverse), place)
             else:
                 parts = [self.exchanged(f, self.load(f, place), inverse) for place in places]
                 pairs = [self.interleaved(f, self.scaled(f, part, factor)) for part in parts]
                 for h in (0, 1):
-                    vectors = self.transposed(f, [pair[h] for pair in pairs])
+                    vectors = transposed(f, [pair[h] for pair in pairs], 2)
                     for vector, place in zip(vectors, outside[h * many :], strict=False):
                         self.put(f, vector, place)
         f.ret()
-
-    def transposed(self, f: Function, rows: Sequence[Value]) -> list[Value]:
-        """The columns of a square of complex numbers, by rounds of interleaving halves."""
-        n, found = len(rows), list(rows)
-        for _ in range(n.bit_length() - 1):
-            mixed: list[Value] = []
-            for i in range(n // 2):
-                for half in (0, n // 2):
-                    numbers = [k + half + side * n for k in range(n // 2) for side in (0, 1)]
-                    picks = [2 * number + part for number in numbers for part in (0, 1)]
-                    mixed.append(self.shuffled(f, found[i], found[i + n // 2], picks))
-            found = mixed
-        return found
 
     # ------------------------------------------------------------------------------ groups
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pullback.llvm.entry_ir import Function, Module, Value, i64
+from pullback.llvm.squares import transposed
 
 __all__ = ["DEPTH", "Packing", "Shape", "shape_of"]
 
@@ -121,30 +122,13 @@ class Packing:
             with f.when(f.compare("ne", depth, s.lanes)), f.loop(depth) as k:
                 f.store(f.load(s.type, self.item(f, line, k)), self.item(f, place, k))
         rows = [self.load_vector(f, f.at(square, j * s.lanes * s.size)) for j in range(s.lanes)]
-        rows = self.transposed(f, rows)
+        rows = transposed(f, rows)
         for line_index, vector in enumerate(rows):
             after, more = f.new_label(), f.compare("sgt", depth, line_index)
             f.goto_unless(more, after)
             self.store_vector(f, vector, f.at(dst, f.op("mul", step, line_index)))
             f.label(after)
         f.ret()
-
-    def transposed(self, f: Function, rows: list[Value]) -> list[Value]:
-        """The columns of a square of vectors, by rounds of interleaving halves."""
-        n = self.shape.lanes
-        rounds = n.bit_length() - 1
-        for _ in range(rounds):
-            mixed: list[Value] = []
-            for i in range(n // 2):
-                x, y = rows[i], rows[i + n // 2]
-                for half in (0, n // 2):
-                    picks = [k + half + side * n for k in range(n // 2) for side in (0, 1)]
-                    mask = ", ".join(f"i32 {p}" for p in picks)
-                    mixed.append(
-                        f.value(self.shape.vector, f"shufflevector {x}, {y}, <{n} x i32> <{mask}>")
-                    )
-            rows = mixed
-        return rows
 
     def write_pack(self) -> None:
         """`pack(dst, src, row_b, col_b, k, columns)`: a panel, its width rounded up to vectors."""
@@ -242,7 +226,7 @@ class Packing:
             column = f.select(f.compare("sgt", count, j), i64(j), i64(0))
             base = self.item(f, src, self.offset(f, by_n, column))
             rows.append(self.joined(f, [f.at(base, start) for start in starts], half))
-        for k, vector in enumerate(self.transposed(f, rows)):
+        for k, vector in enumerate(transposed(f, rows)):
             self.store_vector(f, vector, f.at(dst, f.op("mul", step, k)))
         f.ret()
 

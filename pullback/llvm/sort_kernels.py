@@ -24,6 +24,7 @@ from typing import Final
 from pullback.llvm import jit, pool
 from pullback.llvm.entry_ir import Function, Module, Value, i64
 from pullback.llvm.scratch import Scratch
+from pullback.llvm.squares import transposed
 
 __all__ = ["KERNELS", "LONGEST_ROW", "address"]
 
@@ -219,7 +220,7 @@ class _Network:
             values = [f.value(kind, f"load {kind}, {at}, align {self.size}") for at in source]
             if loads and not self.type.startswith("i"):
                 values = [self.plain(f, value) for value in values]
-            for value, at in zip(self.transposed(f, values), target, strict=True):
+            for value, at in zip(transposed(f, values), target, strict=True):
                 f.emit(f"store {value}, {at}, align {self.size}")
         f.ret()
 
@@ -227,21 +228,6 @@ class _Network:
         """Numbers without -0, and without NaN: it becomes infinite."""
         is_nan = f.value(f"<{self.lanes} x i1>", f"fcmp uno {x}, zeroinitializer")
         return f.select(is_nan, self.largest, f.value(self.vector, f"fadd {x}, zeroinitializer"))
-
-    def transposed(self, f: Function, rows: list[Value]) -> list[Value]:
-        n = self.lanes
-        for _ in range(n.bit_length() - 1):
-            mixed: list[Value] = []
-            for i in range(n // 2):
-                for half in (0, n // 2):
-                    picks = [k + half + side * n for k in range(n // 2) for side in (0, 1)]
-                    mask = ", ".join(f"i32 {p}" for p in picks)
-                    both = f"{rows[i]}, {rows[i + n // 2]}"
-                    mixed.append(
-                        f.value(self.vector, f"shufflevector {both}, <{n} x i32> <{mask}>")
-                    )
-            rows = mixed
-        return rows
 
     def write_tasks(self) -> None:
         """`tasks(env, begin, end)`: some groups of rows; the last one begins earlier."""

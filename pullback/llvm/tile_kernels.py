@@ -22,6 +22,7 @@ from typing import Final
 
 from pullback.llvm import jit, pool
 from pullback.llvm.entry_ir import Function, Module, Value, i64
+from pullback.llvm.squares import transposed
 
 __all__ = ["KERNELS", "address", "available"]
 
@@ -61,23 +62,10 @@ class _Writer:
     def finish(self, f: Function, words: list[Value], dst: Value, turned: bool) -> None:
         """Store a square of words, perhaps transposed."""
         if turned:
-            words = self.transposed(f, words)
+            words = transposed(f, words)
         for i, vector in enumerate(words):
             f.emit(f"store {vector}, {f.at(dst, i * DEPTH)}, align 64")
         f.ret()
-
-    def transposed(self, f: Function, rows: list[Value]) -> list[Value]:
-        kind, n = f"<{SIDE} x i32>", SIDE
-        for _ in range(n.bit_length() - 1):
-            mixed: list[Value] = []
-            for i in range(n // 2):
-                for half in (0, n // 2):
-                    picks = [k + half + side * n for k in range(n // 2) for side in (0, 1)]
-                    mask = ", ".join(f"i32 {p}" for p in picks)
-                    both = f"{rows[i]}, {rows[i + n // 2]}"
-                    mixed.append(f.value(kind, f"shufflevector {both}, {kind} <{mask}>"))
-            rows = mixed
-        return rows
 
     def write_lines(self, turned: bool) -> None:
         """`lines(dst, src, line)`: 16 lines, each of 64 neighbours along k."""
