@@ -33,7 +33,7 @@ from pullback.core.primitive import (
 )
 from pullback.transforms.batching import batch_jaxpr, move_batch_axis
 from pullback.transforms.dce import dce_jaxpr
-from pullback.transforms.jvp import jvp_jaxpr
+from pullback.transforms.jvp import given_tangents, jvp_jaxpr, nonzero_tangents
 from pullback.transforms.linearize import HigherOrder, PartialTrace, merge, partial_eval_jaxpr
 from pullback.transforms.staging import stage
 from pullback.transforms.transpose import backward_pass
@@ -190,33 +190,27 @@ def _sweep(*args: Any, **params: Any) -> list[Any]:
     )
 
 
-def _nonzero(tangents: Sequence[Any]) -> list[bool]:
-    return [type(t) is not Zero for t in tangents]
-
-
-def _given(tangents: Sequence[Any]) -> list[Any]:
-    return [t for t in tangents if type(t) is not Zero]
-
-
 def _jvp(
     primals: Sequence[Any], tangents: Sequence[Any], **params: Any
 ) -> tuple[list[Any], list[Any]]:
     going_consts, step_consts, back_consts, state, result = _parts(primals, params)
     _, step_dots, back_dots, state_dots, result_dots = _parts(tangents, params)
     step, back = params["step_jaxpr"], params["back_jaxpr"]
-    state_nz, result_nz = _nonzero(state_dots), _nonzero(result_dots)
+    state_nz, result_nz = nonzero_tangents(state_dots), nonzero_tangents(result_dots)
     while True:
-        step_jvp, out_nz = jvp_jaxpr(step, [*_nonzero(step_dots), False, *state_nz], force=state_nz)
+        step_jvp, out_nz = jvp_jaxpr(
+            step, [*nonzero_tangents(step_dots), False, *state_nz], force=state_nz
+        )
         if out_nz == state_nz:
             break
         state_nz = [a or b for a, b in zip(state_nz, out_nz, strict=True)]
     while True:
-        nonzero = [*_nonzero(back_dots), False, *state_nz, *result_nz]
+        nonzero = [*nonzero_tangents(back_dots), False, *state_nz, *result_nz]
         back_jvp, out_nz = jvp_jaxpr(back, nonzero, force=result_nz)
         if out_nz == result_nz:
             break
         result_nz = [a or b for a, b in zip(result_nz, out_nz, strict=True)]
-    given_s, given_b = _given(step_dots), _given(back_dots)
+    given_s, given_b = given_tangents(step_dots), given_tangents(back_dots)
     given_state = [instantiate(t) for t, nz in zip(state_dots, state_nz, strict=True) if nz]
     given_result = [instantiate(t) for t, nz in zip(result_dots, result_nz, strict=True) if nz]
     n, n_t, m = len(state), len(given_state), len(result)

@@ -24,7 +24,7 @@ from pullback.ops import elementwise, reductions, slicing, structural
 from pullback.ops.conversion import convert
 from pullback.transforms.batching import batch_jaxpr, move_batch_axis
 from pullback.transforms.dce import dce_jaxpr
-from pullback.transforms.jvp import jvp_jaxpr
+from pullback.transforms.jvp import given_tangents, jvp_jaxpr, nonzero_tangents
 from pullback.transforms.linearize import (
     HigherOrder,
     PartialTrace,
@@ -109,10 +109,10 @@ def _jvp(
 ) -> tuple[list[Any], list[Any]]:
     index, *args = primals
     dots = tangents[1:]
-    nonzero = [type(t) is not Zero for t in dots]
+    nonzero = nonzero_tangents(dots)
     wanted = _any([jvp_jaxpr(b, nonzero, force=False)[1] for b in branches])
     branches_jvp = [jvp_jaxpr(b, nonzero, force=wanted)[0] for b in branches]
-    outs = bind_cond(index, branches_jvp, [*args, *[t for t in dots if type(t) is not Zero]])
+    outs = bind_cond(index, branches_jvp, [*args, *given_tangents(dots)])
     avals = branches[0].out_avals
     rest = iter(outs[len(avals) :])
     out_dots = [

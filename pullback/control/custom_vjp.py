@@ -44,6 +44,7 @@ from pullback.core.trace import EVAL, current_trace
 from pullback.ops import reductions
 from pullback.transforms.arguments import FlatFunction, function_name
 from pullback.transforms.batching import batch_flat, batch_jaxpr, move_batch_axis
+from pullback.transforms.jvp import nonzero_tangents
 from pullback.transforms.staging import stage
 
 __all__ = ["CustomVJPPrimal", "custom_vjp", "custom_vjp_call", "custom_vjp_primal_tree_values"]
@@ -65,7 +66,7 @@ def _jvp_of_custom_vjp(
     n_out = len(call_jaxpr.out_avals)
     dots = tangents[num_consts:]
     moving = [_is_moving(t, name) for t in dots]
-    perturbed = [type(t) is not Zero for t in dots] if symbolic_zeros else []
+    perturbed = nonzero_tangents(dots) if symbolic_zeros else []
     if optimize_remat:
         outs, residuals = call_forward(name, call_jaxpr, fwd, primals, num_consts, perturbed)
     else:

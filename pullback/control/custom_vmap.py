@@ -27,7 +27,7 @@ from pullback.transforms.arguments import (
     function_name,
 )
 from pullback.transforms.batching import move_batch_axis
-from pullback.transforms.jvp import jvp_flat, jvp_jaxpr
+from pullback.transforms.jvp import given_tangents, jvp_flat, jvp_jaxpr, nonzero_tangents
 from pullback.transforms.linearize import HigherOrder, PartialTrace
 from pullback.transforms.staging import stage
 
@@ -52,7 +52,7 @@ class FlatVmapRule:
 def _jvp(
     primals: Sequence[Any], tangents: Sequence[Any], *, call: ClosedJaxpr, rule: FlatVmapRule
 ) -> tuple[list[Any], list[Any]]:
-    nonzero = [type(t) is not Zero for t in tangents]
+    nonzero = nonzero_tangents(tangents)
     closed, out_nonzero = jvp_jaxpr(call, nonzero, force=False)
     opened, consts = open_consts(closed)
     n, n_out, n_consts = len(primals), len(call.out_avals), len(consts)
@@ -81,7 +81,7 @@ def _jvp(
         ]
         return [*outs, *[t for t, _ in kept]], [*found, *[f for _, f in kept]]
 
-    operands = [*consts, *primals, *[t for t in tangents if type(t) is not Zero]]
+    operands = [*consts, *primals, *given_tangents(tangents)]
     outs = custom_vmap_call.bind(
         *operands, call=opened, rule=FlatVmapRule(of_tangents, f"jvp of {rule.name}")
     )

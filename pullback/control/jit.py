@@ -18,7 +18,7 @@ from pullback.core.primitive import (
 from pullback.core.refs import is_ref
 from pullback.transforms.batching import batch_jaxpr, move_batch_axis
 from pullback.transforms.dce import dce_jaxpr
-from pullback.transforms.jvp import jvp_jaxpr
+from pullback.transforms.jvp import given_tangents, jvp_jaxpr, nonzero_tangents
 from pullback.transforms.linearize import (
     HigherOrder,
     PartialTrace,
@@ -90,9 +90,9 @@ def _reference(*args: Any, jaxpr: ClosedJaxpr, **_: Any) -> list[Any]:
 def _jvp(
     primals: Sequence[Any], tangents: Sequence[Any], *, jaxpr: ClosedJaxpr, name: str, **params: Any
 ) -> tuple[list[Any], list[Any]]:
-    nonzero = [type(t) is not Zero for t in tangents]
+    nonzero = nonzero_tangents(tangents)
     closed, out_nonzero = jvp_jaxpr(jaxpr, nonzero, force=False)
-    given = [t for t in tangents if type(t) is not Zero]
+    given = given_tangents(tangents)
     outs = bind_jit(closed, [*primals, *given], name, **_fresh(params))
     n = len(jaxpr.out_avals)
     rest = iter(outs[n:])

@@ -20,7 +20,7 @@ from pullback.core.primitive import (
 from pullback.core.source import describe_function
 from pullback.transforms.arguments import FlatFunction, check_callable, check_operand, function_name
 from pullback.transforms.batching import batch_jaxpr, move_batch_axis
-from pullback.transforms.jvp import jvp_jaxpr
+from pullback.transforms.jvp import given_tangents, jvp_jaxpr, nonzero_tangents
 from pullback.transforms.staging import stage
 from pullback.transforms.transpose import add_cotangents
 
@@ -66,11 +66,11 @@ def _jvp(
     dots: list[Any] = [Zero(a.to_tangent_aval()) for a in callee.out_avals]
     if any(type(t) is not Zero for t in lin_dots):
         dots = linear_call_primitive.bind(*res, *map(instantiate, lin_dots), **params)
-    nonzero = [type(t) is not Zero for t in tangents[:n]]
+    nonzero = nonzero_tangents(tangents[:n])
     if any(nonzero):
         flags = [*nonzero, *[False] * (len(primals) - n)]
         closed, out_nonzero = jvp_jaxpr(callee, flags, force=True)
-        given = [t for t in tangents[:n] if type(t) is not Zero]
+        given = given_tangents(tangents[:n])
         moved = eval_jaxpr(closed.jaxpr, closed.consts, *primals, *given)[len(outs) :]
         found = iter(moved)
         dots = [

@@ -28,7 +28,7 @@ from pullback.core.trace import EVAL, current_trace
 from pullback.ops import elementwise
 from pullback.transforms.arguments import FlatFunction, check_callable, check_operand
 from pullback.transforms.batching import batch_jaxpr, move_batch_axis
-from pullback.transforms.jvp import jvp_jaxpr
+from pullback.transforms.jvp import given_tangents, jvp_jaxpr, nonzero_tangents
 from pullback.transforms.staging import stage
 from pullback.transforms.transpose import backward_pass
 
@@ -98,11 +98,11 @@ def _product_dot(
     matvec: ClosedJaxpr, consts: Sequence[Any], dots: LinearSolve, x: Sequence[Any]
 ) -> list[Any]:
     """dA x: how the product with a fixed vector changes with the constants of the matrix."""
-    nonzero = [type(t) is not Zero for t in dots.matvec]
+    nonzero = nonzero_tangents(dots.matvec)
     if not any(nonzero):
         return [Zero(a.to_tangent_aval()) for a in matvec.out_avals]
     closed, out_nonzero = jvp_jaxpr(matvec, [*nonzero, *[False] * len(x)], force=False)
-    given = [t for t in dots.matvec if type(t) is not Zero]
+    given = given_tangents(dots.matvec)
     outs = iter(_run(closed, consts, [*x, *given])[len(x) :])
     return [
         next(outs) if nz else Zero(a.to_tangent_aval())

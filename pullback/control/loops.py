@@ -31,7 +31,7 @@ from pullback.core.primitive import (
 )
 from pullback.transforms.batching import batch_jaxpr, move_batch_axis
 from pullback.transforms.dce import without_effects
-from pullback.transforms.jvp import jvp_jaxpr
+from pullback.transforms.jvp import given_tangents, jvp_jaxpr, nonzero_tangents
 from pullback.transforms.linearize import (
     HigherOrder,
     PartialTrace,
@@ -75,14 +75,14 @@ def _jvp(
 ) -> tuple[list[Any], list[Any]]:
     cond_consts, body_consts, init = split_list(primals, cond_nconsts, body_nconsts)
     _, const_tangents, init_tangents = split_list(tangents, cond_nconsts, body_nconsts)
-    const_nonzero = [type(t) is not Zero for t in const_tangents]
-    nonzero = [type(t) is not Zero for t in init_tangents]
+    const_nonzero = nonzero_tangents(const_tangents)
+    nonzero = nonzero_tangents(init_tangents)
     while True:
         body_jvp, out_nonzero = jvp_jaxpr(body_jaxpr, const_nonzero + nonzero, force=nonzero)
         if out_nonzero == nonzero:
             break
         nonzero = [a or b for a, b in zip(nonzero, out_nonzero, strict=True)]
-    consts_dot = [t for t in const_tangents if type(t) is not Zero]
+    consts_dot = given_tangents(const_tangents)
     init_dot = [instantiate(t) for t, nz in zip(init_tangents, nonzero, strict=True) if nz]
     n, nc, ncd = len(init), len(body_consts), len(consts_dot)
 

@@ -35,7 +35,7 @@ from pullback.core.tracebacks import api_boundary
 from pullback.transforms.arguments import FlatFunction, check_callable, check_operand
 from pullback.transforms.batching import batch_jaxpr
 from pullback.transforms.dce import dce_jaxpr
-from pullback.transforms.jvp import jvp_jaxpr
+from pullback.transforms.jvp import given_tangents, jvp_jaxpr, nonzero_tangents
 from pullback.transforms.linearize import (
     HigherOrder,
     PartialTrace,
@@ -73,9 +73,9 @@ def _jvp(
     primals: Sequence[Any], tangents: Sequence[Any], **params: Any
 ) -> tuple[list[Any], list[Any]]:
     jaxpr: Jaxpr = params["jaxpr"]
-    nonzero = [type(t) is not Zero for t in tangents]
+    nonzero = nonzero_tangents(tangents)
     closed, out_nonzero = jvp_jaxpr(ClosedJaxpr(jaxpr, []), nonzero, force=False)
-    given = [t for t in tangents if type(t) is not Zero]
+    given = given_tangents(tangents)
     outs = bind_remat(closed, [*primals, *given], params)
     n = len(jaxpr.outvars)
     rest = iter(outs[n:])

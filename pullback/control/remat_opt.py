@@ -18,7 +18,7 @@ from pullback.core.primitive import NO_SAMPLES, NotApplicable, Primitive, Zero
 from pullback.core.trace import set_trace
 from pullback.transforms.batching import batch_jaxpr
 from pullback.transforms.dce import dce_jaxpr
-from pullback.transforms.jvp import jvp_jaxpr
+from pullback.transforms.jvp import given_tangents, jvp_jaxpr, nonzero_tangents
 from pullback.transforms.linearize import HigherOrder, PartialTrace
 from pullback.transforms.staging import stage
 
@@ -70,9 +70,9 @@ def _reference(*args: Any, fwd_jaxpr: ClosedJaxpr, **_: Any) -> list[Any]:
 def _jvp(
     primals: Sequence[Any], tangents: Sequence[Any], *, fwd_jaxpr: ClosedJaxpr, **_: Any
 ) -> tuple[list[Any], list[Any]]:
-    nonzero = [type(t) is not Zero for t in tangents]
+    nonzero = nonzero_tangents(tangents)
     closed, out_nonzero = jvp_jaxpr(fwd_jaxpr, nonzero, force=False)
-    given = [t for t in tangents if type(t) is not Zero]
+    given = given_tangents(tangents)
     outs = eval_jaxpr(closed.jaxpr, closed.consts, *primals, *given)
     n = len(fwd_jaxpr.out_avals)
     rest = iter(outs[n:])

@@ -25,7 +25,7 @@ from pullback.core.primitive import (
 from pullback.ops import elementwise
 from pullback.transforms.batching import batch_jaxpr, move_batch_axis
 from pullback.transforms.dce import dce_jaxpr
-from pullback.transforms.jvp import jvp_jaxpr
+from pullback.transforms.jvp import given_tangents, jvp_jaxpr, nonzero_tangents
 from pullback.transforms.linearize import (
     HigherOrder,
     PartialTrace,
@@ -119,14 +119,6 @@ def _parts(xs: Sequence[Any], params: dict[str, Any]) -> list[list[Any]]:
     return split_list(xs, params["num_consts"], params["num_carry"])
 
 
-def _nonzero(tangents: Sequence[Any]) -> list[bool]:
-    return [type(t) is not Zero for t in tangents]
-
-
-def _given(tangents: Sequence[Any]) -> list[Any]:
-    return [t for t in tangents if type(t) is not Zero]
-
-
 def _jvp(
     primals: Sequence[Any], tangents: Sequence[Any], **params: Any
 ) -> tuple[list[Any], list[Any]]:
@@ -134,14 +126,14 @@ def _jvp(
     consts, init, xs = split_list(primals, nc, n)
     consts_dot, init_dot, xs_dot = split_list(tangents, nc, n)
     n_ys = len(body.out_avals) - n
-    carry_nz = _nonzero(init_dot)
+    carry_nz = nonzero_tangents(init_dot)
     while True:
-        nonzero = _nonzero(consts_dot) + carry_nz + _nonzero(xs_dot)
+        nonzero = nonzero_tangents(consts_dot) + carry_nz + nonzero_tangents(xs_dot)
         body_jvp, out_nz = jvp_jaxpr(body, nonzero, force=carry_nz + [False] * n_ys)
         if out_nz[:n] == carry_nz:
             break
         carry_nz = [a or b for a, b in zip(carry_nz, out_nz[:n], strict=True)]
-    given_c, given_x = _given(consts_dot), _given(xs_dot)
+    given_c, given_x = given_tangents(consts_dot), given_tangents(xs_dot)
     given_i = [instantiate(t) for t, nz in zip(init_dot, carry_nz, strict=True) if nz]
     sizes = (nc, len(given_c), n, len(given_i), len(xs))
 
@@ -407,7 +399,7 @@ def _transpose_sweep(cts: Sequence[Any], *args: Any, **params: Any) -> list[Any]
     n = params["num_carry"]
     ys_u = split.out_unknown[n:]
     ct_ys = [ct for ct, u in zip(cts[n:], ys_u, strict=True) if u]
-    given_ys = _given(ct_ys)
+    given_ys = given_tangents(ct_ys)
     sizes = (len(given[0]), len(given[2]))
     n_s, n_acc, n_ct = len(given[1]), const_u.count(True), carry_u.count(True)
 

@@ -9,7 +9,6 @@ branch as the costliest one.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -21,7 +20,7 @@ from pullback.core import dtypes
 from pullback.core.jaxpr import Jaxpr, JaxprEqn, Literal, subjaxprs
 from pullback.core.primitive import Primitive
 from pullback.core.structs import ShapeDtypeStruct
-from pullback.passes.costs import FREE, nbytes
+from pullback.passes.costs import FREE, convolution_operations, nbytes, product_operations
 from pullback.transforms.arguments import FlatFunction, shaped
 from pullback.transforms.dce import dce_jaxpr
 from pullback.transforms.derivatives import vjp as reverse
@@ -145,18 +144,6 @@ def register_standard_roofline(prim: Primitive) -> None:
     _RULES[prim] = lambda ctx, *args, **kwargs: RooflineResult.zeros()
 
 
-def _products(eqn: JaxprEqn) -> int:
-    (contracted, _), _ = eqn.params["dimension_numbers"]
-    depth = math.prod(eqn.invars[0].aval.shape[d] for d in contracted)
-    return int(2 * eqn.outvars[0].aval.size * depth)
-
-
-def _convolution(eqn: JaxprEqn) -> int:
-    kernel = eqn.invars[1].aval
-    features = kernel.shape[eqn.params["dimension_numbers"].rhs_spec[0]]
-    return int(2 * eqn.outvars[0].aval.size * kernel.size // max(1, features))
-
-
 def _operations(eqn: JaxprEqn) -> int:
     """Operations of an equation by itself."""
     name = eqn.primitive.name
@@ -164,9 +151,9 @@ def _operations(eqn: JaxprEqn) -> int:
     if name in FREE or not eqn.outvars:
         return 0
     if name == "dot_general":
-        return _products(eqn)
+        return product_operations(eqn)
     if name == "conv_general_dilated":
-        return _convolution(eqn)
+        return convolution_operations(eqn)
     if name.startswith("reduce_") and "axes" in eqn.params:
         return sum(int(v.aval.size) for v in eqn.invars) - made
     return made

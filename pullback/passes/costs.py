@@ -9,7 +9,7 @@ from typing import Any, Final
 from pullback.core import dtypes
 from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, JaxprEqn, subjaxprs
 
-__all__ = ["cost_analysis"]
+__all__ = ["convolution_operations", "cost_analysis", "product_operations"]
 
 _TRANSCENDENTAL: Final = """
 acos acosh asin asinh atan atan2 atanh cbrt cos cosh digamma erf erf_inv erfc exp exp2 expm1 lgamma
@@ -81,19 +81,21 @@ def _elementwise(eqn: JaxprEqn) -> int:
     return int(max((v.aval.size for v in [*eqn.invars, *eqn.outvars]), default=0))
 
 
-def _dot_general(eqn: JaxprEqn) -> int:
+def product_operations(eqn: JaxprEqn) -> int:
+    """Multiplications and additions of a `dot_general`."""
     (contracted, _), _ = eqn.params["dimension_numbers"]
     depth = math.prod(eqn.invars[0].aval.shape[d] for d in contracted)
     return int(2 * eqn.outvars[0].aval.size * depth)
 
 
-def _convolution(eqn: JaxprEqn) -> int:
+def convolution_operations(eqn: JaxprEqn) -> int:
+    """Multiplications and additions of a convolution."""
     kernel = eqn.invars[1].aval
     out_features = kernel.shape[eqn.params["dimension_numbers"].rhs_spec[0]]
     return int(2 * eqn.outvars[0].aval.size * kernel.size // max(1, out_features))
 
 
 _OPERATIONS: Final[dict[str, Callable[[JaxprEqn], int]]] = {
-    "conv_general_dilated": _convolution,
-    "dot_general": _dot_general,
+    "conv_general_dilated": convolution_operations,
+    "dot_general": product_operations,
 }

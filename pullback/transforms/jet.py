@@ -31,6 +31,7 @@ from pullback.core.trace import (
 )
 from pullback.errors import UnsupportedError
 from pullback.ops import elementwise
+from pullback.transforms.jvp import given_tangents, nonzero_tangents
 from pullback.transforms.staging import stage
 
 __all__ = [
@@ -187,8 +188,8 @@ def by_derivative(
             xs[i], dots[i] = x, dot
         _, tangent = primitive.jvp(xs, dots, **params)
         tangents = tangent if several else [tangent]
-        nonzero[:] = [type(t) is not Zero for t in tangents]
-        return [t for t in tangents if type(t) is not Zero]
+        nonzero[:] = nonzero_tangents(tangents)
+        return given_tangents(tangents)
 
     nonzero: list[bool] = []
     points = [primals[i] for i in active] + [series[i][0] for i in active]

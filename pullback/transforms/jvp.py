@@ -23,7 +23,15 @@ from pullback.core.trace import (
 )
 from pullback.transforms.staging import stage
 
-__all__ = ["JVPTrace", "JVPTracer", "jvp_flat", "jvp_jaxpr", "zero_tangent"]
+__all__ = [
+    "JVPTrace",
+    "JVPTracer",
+    "given_tangents",
+    "jvp_flat",
+    "jvp_jaxpr",
+    "nonzero_tangents",
+    "zero_tangent",
+]
 
 _JVP: Final = (Transform("jvp"),)
 
@@ -45,6 +53,16 @@ class JVPTracer(Tracer):
 def zero_tangent(x: Any) -> Zero:
     """The symbolic zero tangent of a value."""
     return Zero(aval_of(x).to_tangent_aval())
+
+
+def nonzero_tangents(tangents: Sequence[Any]) -> list[bool]:
+    """Which tangents are not symbolically zero."""
+    return [type(t) is not Zero for t in tangents]
+
+
+def given_tangents(tangents: Sequence[Any]) -> list[Any]:
+    """The tangents that are not symbolically zero."""
+    return [t for t in tangents if type(t) is not Zero]
 
 
 def is_float0(x: Any) -> bool:

@@ -27,7 +27,7 @@ from pullback.core.primitive import FIRST_ORDER, Primitive, Zero, instantiate
 from pullback.core.source import current_source
 from pullback.core.trace import Trace, Tracer, check_not_leaked, current_trace, set_trace
 from pullback.transforms.dce import dce_jaxpr
-from pullback.transforms.jvp import jvp_flat
+from pullback.transforms.jvp import jvp_flat, nonzero_tangents
 from pullback.transforms.staging import Recorder, abstract_results, close_recorded, stage
 
 __all__ = [
@@ -163,7 +163,7 @@ def linearize_flat(
         tangents.append(unknowns[-1] if wanted else Zero(aval))
     try:
         outs, out_tangents = jvp_flat(fun, primals, tangents, parent=trace, description=description)
-        nonzero = [type(t) is not Zero for t in out_tangents]
+        nonzero = nonzero_tangents(out_tangents)
         outvars = [trace.atom(t) for t, nz in zip(out_tangents, nonzero, strict=True) if nz]
     finally:
         trace.close()
