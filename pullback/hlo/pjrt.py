@@ -32,8 +32,10 @@ __all__ = [
     "DeviceBuffer",
     "LoadedProgram",
     "PluginFile",
+    "find_plugin",
     "find_plugins",
     "installed",
+    "load_plugin",
     "open_backend",
 ]
 
@@ -220,8 +222,7 @@ class Backend:
     def __init__(self, plugin: PluginFile, options: Mapping[str, Any] | None = None) -> None:
         self.platform = plugin.platform
         self._file = plugin
-        self.plugin = _lib.pypjrt.Plugin(str(plugin.path))
-        self.plugin.initialize()
+        self.plugin = load_plugin(plugin)
         given = None if options is None else dict(options)
         self.client = _lib.client.Client.create(self.plugin, options=given)
         self._devices = self.client.devices()
@@ -470,9 +471,8 @@ def installed() -> bool:
     return importlib.util.find_spec("pypjrt") is not None
 
 
-@functools.cache
-def open_backend(platform: str) -> Backend:
-    """The backend of a platform, opened at the first need."""
+def find_plugin(platform: str) -> PluginFile:
+    """The plugin of a platform, or of one that goes by this name; UnsupportedError without one."""
     if not installed():
         raise UnsupportedError(
             f"the platform {platform!r} needs the package pypjrt: pip install pullback[pjrt]"
@@ -480,8 +480,22 @@ def open_backend(platform: str) -> Backend:
     found = find_plugins()
     for name in _ALIASES.get(platform, (platform,)):
         if name in found:
-            return Backend(found[name])
+            return found[name]
     raise UnsupportedError(
         f"no PJRT plugin for the platform {platform!r} is installed; found: "
         f"{', '.join(sorted(found)) or 'none'}"
     )
+
+
+@functools.cache
+def load_plugin(file: PluginFile) -> Any:
+    """The loaded library of a plugin, `pypjrt`'s object; one a process."""
+    plugin = _lib.pypjrt.Plugin(str(file.path))
+    plugin.initialize()
+    return plugin
+
+
+@functools.cache
+def open_backend(platform: str) -> Backend:
+    """The backend of a platform, opened at the first need."""
+    return Backend(find_plugin(platform))
