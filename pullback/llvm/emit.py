@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from pullback.llvm.emit_memory import stack_slot
 from pullback.llvm.emit_scopes import Module, Value
 from pullback.llvm.emit_shapes import shape_of
 from pullback.llvm.emit_statements import StatementWriter, turns
@@ -274,7 +275,7 @@ class _Main(StatementWriter):
             self.places[slot] = f"  {slot} = getelementptr ptr, ptr {table}, i64 {buffer.index}"
             self.places[name] = f"  {name} = load ptr, ptr {slot}, align 8"
         elif buffer in self.stack or buffer.kind == "local":
-            self.entry.append(f"  {name} = alloca [{max(buffer.nbytes, 1)} x i8], align 64")
+            self.entry += stack_slot(name, buffer.nbytes)
         else:
             text = f"getelementptr inbounds i8, ptr %arena, i64 {buffer.offset}"
             self.places[name] = f"  {name} = {text}"
@@ -499,7 +500,7 @@ class _Kernel(StatementWriter):
     def _pointer(self, buffer: Buffer) -> str:
         if buffer.kind == "local":
             name = self.fresh()
-            self.entry.append(f"  {name} = alloca [{max(buffer.nbytes, 1)} x i8], align 64")
+            self.entry += stack_slot(name, buffer.nbytes)
             return name
         k = len(self.buffers)
         self.buffers.append(buffer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -13,12 +13,29 @@ from pullback.llvm.emit_values import ValueWriter
 from pullback.loops.expr import Affine, Load
 from pullback.loops.ir import Buffer
 
-__all__ = ["MemoryWriter", "storage_bytes"]
+__all__ = ["MemoryWriter", "stack_slot", "storage_bytes"]
+
+_PROMOTED_BYTES: Final = 1024
+"""Larger arrays on the stack are never loaded as one vector."""
 
 
 def storage_bytes(dtype: np.dtype[Any]) -> int:
     """Alignment of an element, of a complex number's part."""
     return dtype.itemsize // 2 if dtype.kind == "c" else dtype.itemsize
+
+
+def stack_slot(name: str, nbytes: int) -> list[str]:
+    """An array on the stack, at first undefined.
+
+    That is said by a store: SROA of LLVM 22 joins vectors stored one beside the other, which a
+    wider load reads, where the vector of the highest address is stored, though others may be
+    stored after it.  It leaves arrays alone that something else writes, too; the other ways of
+    keeping them in registers do not mind the store.
+    """
+    lines = [f"  {name} = alloca [{max(nbytes, 1)} x i8], align 64"]
+    if 1 < nbytes <= _PROMOTED_BYTES:
+        lines.append(f"  store i{8 * nbytes} poison, ptr {name}, align 64")
+    return lines
 
 
 class MemoryWriter(ValueWriter):

@@ -31,3 +31,18 @@ def test_the_index_of_a_loop_is_weak() -> None:
         obey("values", Case(known, [array((2,), "int8", 2)], wide))
         obey("against_jax", Case(known, [array((2,), "int8", 2)], wide))
         obey("against_jax", Case(traced, [array((), "int32", 2)], wide))
+
+
+def test_the_parts_of_a_small_array_are_computed_in_any_order() -> None:
+    """LLVM joined vectors on the stack before all of them were there, and gave up."""
+
+    def program(jax: Any, x: Any) -> Any:
+        low = jax.lax.convert_element_type(jax.lax.min(x, jax.numpy.uint8(9)), "int32")
+        falling = jax.lax.cummax(low, axis=0, reverse=True)
+        wide = jax.lax.convert_element_type(x, "int32")
+        pair = jax.lax.concatenate([falling, wide], 0)
+        return (jax.lax.concatenate([pair, low], 0),)
+
+    case = Case(program, [array((2,), "uint8", 2)])
+    obey("values", case)
+    obey("against_jax", case)
