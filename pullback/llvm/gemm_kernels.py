@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import Final
 
 from pullback.llvm.entry_ir import FALSE, NULL, Function, Module, Value, i64
-from pullback.llvm.gemm_packing import DEPTH, Packing, Shape
+from pullback.llvm.gemm_packing import DEPTH, Shape
+from pullback.llvm.gemm_vectors import Vectors
 from pullback.llvm.scratch import Scratch
 
 __all__ = ["kernel_module"]
@@ -37,7 +38,7 @@ def _micro_name(by_columns: bool, rows: int, vectors: int) -> str:
     return f"micro_{'columns' if by_columns else 'rows'}_{rows}_{vectors}"
 
 
-class _Writer(Packing):
+class _Writer(Vectors):
     """Writes the functions of one element type."""
 
     def __init__(self, shape: Shape) -> None:
@@ -46,9 +47,8 @@ class _Writer(Packing):
         for kernel in _micro_kernels(shape):
             self.write_micro(*kernel)
         self.write_packing()
-        self.write_dots()
+        self.write_vectors()
         self.write_sweep()
-        self.write_row()
         self.write_blocked()
         self.write_tile()
         self.write_tasks()
@@ -103,65 +103,6 @@ class _Writer(Packing):
             for place, slot in zip(row, values, strict=True):
                 self.store_vector(f, f.load(s.vector, slot), place)
 
-    # ------------------------------------------------------------------------------ dot products
-
-    def write_dots(self) -> None:
-        """`dots(x, b, col_b, y, k, n)`: y[j] = x . column j of b; col_b is in bytes."""
-        f = self.m.function("dots", "void", "ptr", "ptr", "i64", "ptr", "i64", "i64")
-        x, b, col_b, y, k, n = f.parameters
-        fours = f.op("udiv", n, 4)
-        with f.loop(fours) as q:
-            j = f.op("mul", q, 4)
-            self.dot_group(f, x, f.at(b, f.op("mul", j, col_b)), col_b, self.item(f, y, j), k, 4)
-        rest, left = f.op("mul", fours, 4), f.op("urem", n, 4)
-        with f.loop(left) as q:
-            j = f.op("add", rest, q)
-            self.dot_group(f, x, f.at(b, f.op("mul", j, col_b)), col_b, self.item(f, y, j), k, 1)
-        f.ret()
-
-    def dot_group(
-        self, f: Function, x: Value, b: Value, col_b: Value, y: Value, k: Value, count: int
-    ) -> None:
-        s, unroll = self.shape, 2
-        columns = [b]
-        for _ in range(count - 1):
-            columns.append(f.at(columns[-1], col_b))
-        sums = [[f.variable(s.vector, self.zero) for _ in range(unroll)] for _ in columns]
-        for group in sums:  # the slots are in the entry block: clear them in every turn
-            for slot in group:
-                f.store(self.zero, slot)
-        step = s.lanes * unroll
-        whole = f.op("udiv", k, step)
-        with f.loop(whole) as q:
-            at = f.op("mul", q, step * s.size)
-            for u in range(unroll):
-                offset = f.op("add", at, u * s.lanes * s.size)
-                left = self.load_vector(f, f.at(x, offset))
-                for column, group in zip(columns, sums, strict=True):
-                    right = self.load_vector(f, f.at(column, offset))
-                    f.store(self.fma(f, left, right, f.load(s.vector, group[u])), group[u])
-        start, rest = f.op("mul", whole, step), f.op("urem", k, step)
-        for column, group, i in zip(columns, sums, range(count), strict=True):
-            both = f.value(
-                s.vector, f"fadd {f.load(s.vector, group[0])}, {f.load(s.vector, group[1]).text}"
-            )
-            suffix = f"v{s.lanes}f{8 * s.size}"
-            name = f"llvm.vector.reduce.fadd.{suffix}"
-            self.m.declare(name, s.type, (s.type, s.vector))
-            total = f.variable(
-                s.type, f.value(s.type, f"call reassoc {s.type} @{name}({s.type} -0.0, {both})")
-            )
-            with f.loop(rest) as r:
-                at = f.op("add", start, r)
-                product = f.value(
-                    s.type,
-                    f"fmul {f.load(s.type, self.item(f, x, at))}, "
-                    f"{f.load(s.type, self.item(f, column, at)).text}",
-                )
-                now = f.load(s.type, total)
-                f.store(f.value(s.type, f"fadd {now}, {product.text}"), total)
-            f.store(f.load(s.type, total), self.item(f, y, i))
-
     # ------------------------------------------------------------------------------ tiles
 
     def write_sweep(self) -> None:
@@ -201,53 +142,6 @@ class _Writer(Packing):
         f.label(after)
         f.ret()
 
-    def write_row(self) -> None:
-        """`row(a, col_a, b, row_b, k, c, n)`: one row times a matrix with contiguous rows.
-
-        Several rows of the matrix are read in one sweep; the result is the number of columns done,
-        whole vectors only.
-        """
-        s, together = self.shape, 8
-        f = self.m.function("row", "i64", "ptr", "i64", "ptr", "i64", "i64", "ptr", "i64")
-        a, col_a, b, row_b, k, c, n = f.parameters
-        vectors = f.op("udiv", n, s.lanes)
-        with f.loop(vectors) as v:
-            self.store_vector(f, self.zero, f.item(c, v, s.lanes * s.size))
-        whole = f.op("udiv", k, together)
-        with f.loop(whole) as q:
-            self.row_sweep(f, a, col_a, b, row_b, f.op("mul", q, together), c, vectors, together)
-        start = f.op("mul", whole, together)
-        with f.loop(f.op("urem", k, together)) as r:
-            self.row_sweep(f, a, col_a, b, row_b, f.op("add", start, r), c, vectors, 1)
-        f.ret(f.op("mul", vectors, s.lanes))
-
-    def row_sweep(
-        self,
-        f: Function,
-        a: Value,
-        col_a: Value,
-        b: Value,
-        row_b: Value,
-        first: Value,
-        c: Value,
-        vectors: Value,
-        count: int,
-    ) -> None:
-        """Add `count` rows of b, each times its element of a, to c."""
-        s = self.shape
-        at = f.at(a, f.op("mul", first, col_a))
-        factors = [self.splat(f, f.load(s.type, at, f.op("mul", col_a, r))) for r in range(count)]
-        lines = [f.at(b, f.op("mul", first, row_b))]
-        for _ in range(count - 1):
-            lines.append(f.at(lines[-1], row_b))
-        with f.loop(vectors) as v:
-            offset = f.op("mul", v, s.lanes * s.size)
-            place = f.at(c, offset)
-            total = self.load_vector(f, place)
-            for line, factor in zip(lines, factors, strict=True):
-                total = self.fma(f, factor, self.load_vector(f, f.at(line, offset)), total)
-            self.store_vector(f, total, place)
-
     def write_tile(self) -> None:
         """`tile(a, b, c, m, n, k, row_a, col_a, row_b, col_b, row_c, scratch)`: one tile."""
         f = self.m.function("tile", "void", "ptr", "ptr", "ptr", *["i64"] * 8, *["ptr"] * 4)
@@ -256,7 +150,6 @@ class _Writer(Packing):
         )
         s = self.shape
         plain, by_rows = f.new_label(), f.new_label()
-        done = f.variable("i64", i64(0))
         f.goto_if(f.compare("ne", m, 1), plain)
         f.goto_unless(f.is_null(by_k), plain)
         f.goto_if(f.compare("eq", col_b, 1), by_rows)
@@ -266,16 +159,11 @@ class _Writer(Packing):
         f.ret()
         f.label(by_rows)
         step_a, step_b = f.op("mul", col_a, s.size), f.op("mul", row_b, s.size)
-        f.store(f.call("i64", "row", a, step_a, b, step_b, k, c, n), done)
+        f.call("void", "row", a, step_a, b, step_b, k, c, n)
+        f.ret()
         f.label(plain)
-        first = f.load("i64", done)
-        rest = f.op("sub", n, first)
-        with f.when(f.compare("sgt", rest, 0)):
-            right, out = self.at(f, b, first, col_b), self.item(f, c, first)
-            strides = (row_a, col_a, row_b, col_b, row_c)
-            f.call(
-                "void", "blocked", a, right, out, m, rest, k, *strides, scratch, by_k, by_n, by_m
-            )
+        strides = (row_a, col_a, row_b, col_b, row_c)
+        f.call("void", "blocked", a, b, c, m, n, k, *strides, scratch, by_k, by_n, by_m)
         f.ret()
 
     def write_blocked(self) -> None:
@@ -444,10 +332,9 @@ class _Writer(Packing):
         size, otherwise = self.shape.size, f.new_label()
         f.goto_if(f.compare("ne", f.op("mul", lanes, m), 1), otherwise)
         f.goto_if(f.compare("sge", f.op("mul", n, k), PARALLEL_WORK), otherwise)
-        step_a, whole = f.op("mul", ca, size), f.op("urem", n, self.shape.lanes)
-        rows = f.op("and", f.compare("eq", cb, 1), f.compare("eq", whole, 0))
-        with f.when(rows):
-            f.call("i64", "row", a, step_a, b, f.op("mul", rb, size), k, c, n)
+        step_a = f.op("mul", ca, size)
+        with f.when(f.compare("eq", cb, 1)):
+            f.call("void", "row", a, step_a, b, f.op("mul", rb, size), k, c, n)
             f.ret()
         apart = f.op("and", f.compare("eq", rb, 1), f.compare("ne", cb, 1))
         with f.when(f.op("and", apart, f.compare("eq", ca, 1))):

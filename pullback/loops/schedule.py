@@ -47,6 +47,8 @@ __all__ = ["group_statements", "has_short_rows"]
 SQUARE: Final = 2
 SMALL_ROW: Final = 12
 COLUMN_BYTES: Final = 256
+FEW: Final = 4
+"""Nests of fewer elements are scalars: vectors of them would have to go through memory."""
 
 
 def group_statements(group: Group) -> list[Stmt]:
@@ -102,7 +104,7 @@ def _map_nest(nest: Nest, vector: int) -> Stmt:
     axis = nest.axes[vector]
     exprs = nest.expressions()
     unroll = 2 if weight_of(exprs) <= 12 else 1
-    width = width_of(extent_of(axis), exprs, unroll)
+    width = width_of(extent_of(axis), exprs, unroll) if size_of(nest.axes) >= FEW else 1
     side = width_of(extent_of(axis), exprs, 1)
     partner = _tile_partner(nest, vector, side)
     if partner is not None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 
-from pullback.llvm import fft_kernels, jit, library, sort_kernels
+from pullback.llvm import fft_kernels, gemm, jit, library, sort_kernels
 
 POINTER, LONG = ctypes.c_void_p, ctypes.c_int64
 
@@ -55,3 +56,41 @@ def test_transforms(shape: tuple[int, int, int]) -> None:
     transform(*pointers, n, shape[0], shape[2], 0, 1.0)
     expected = np.fft.fft(x.astype(np.complex128), axis=1)
     assert np.abs(out - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+ONE_ROW = [(1, 5), (3, 40), (8, 8), (10, 50), (16, 16), (33, 3), (64, 64), (65, 17), (130, 9)]
+
+
+@pytest.mark.parametrize("bits", [128, 256, None])
+@pytest.mark.parametrize("name", ["f32", "f64"])
+def test_a_row_times_a_matrix(name: str, bits: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results of any length, sums of any length, rows or columns contiguous, on either side."""
+    if bits is not None:
+        monkeypatch.setattr(jit, "vector_bits", lambda: bits)
+    module = gemm._module.__wrapped__(name, library.address)
+    multiply = _function(module, f"pb_gemm_{name}", *[POINTER] * 3, *[LONG] * 12)
+    rng, dtype = np.random.default_rng(2), np.dtype(f"f{int(name[1:]) // 8}")
+    for n, k in ONE_ROW:
+        x, b = rng.standard_normal(k).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
+        size = np.abs(x) @ np.abs(b) * k * np.finfo(dtype).eps
+        for stored, row, column in ((b, n, 1), (np.ascontiguousarray(b.T), 1, k)):
+            out = np.full(n + 1, 7, dtype)
+            pointers = x.ctypes.data, stored.ctypes.data, out.ctypes.data
+            multiply(*pointers, 1, 0, 0, 0, 1, n, k, k, 1, row, column, n)
+            assert (np.abs(out[:n] - x @ b) <= size).all()
+            assert out[n] == 7
+            again = np.full(n + 1, 7, dtype)
+            pointers = stored.ctypes.data, x.ctypes.data, again.ctypes.data
+            multiply(*pointers, 1, 0, 0, 0, n, 1, k, column, row, 1, 1, 1)
+            assert (np.abs(again[:n] - x @ b) <= size).all()
+
+
+def test_a_row_times_a_matrix_is_not_packed() -> None:
+    """What is read once goes from where it lies to the sums: no call of a packing function."""
+    text, _ = gemm.module_text("f32")
+    functions = dict(re.findall(r"^define \w+ \w+ @(\w+)\((.*?)^}", text, re.MULTILINE | re.DOTALL))
+    rows = [name for name in functions if name in ("row", "dots") or name.startswith("narrow_")]
+    assert len(rows) >= 3
+    for name in rows:
+        called = set(re.findall(r"call [^@]*@(\w+)", functions[name]))
+        assert called <= {"narrow_1", "narrow_2", "narrow_3", "narrow_4", "llvm"}
