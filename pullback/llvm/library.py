@@ -276,10 +276,14 @@ def _cython_linear_algebra(name: str) -> int:
 
 @cache
 def _openblas() -> ctypes.CDLL | None:
-    """SciPy's OpenBLAS, told how many threads it may use."""
+    """SciPy's OpenBLAS, told to use one thread.
+
+    Its threads wait in busy loops, so that sharing a processor costs a hundred times what they
+    gain, and the bits of its results depend on how many there are.
+    """
     library = _bundled("scipy")
     if library is not None:
-        _limit("scipy", pool.num_threads())
+        _limit("scipy", 1)
     return library
 
 
@@ -300,7 +304,7 @@ def _limit(package: str, threads: int) -> None:
 
 
 def set_num_threads(threads: int) -> None:
-    """Let programs use this many threads, and the BLAS libraries of NumPy and SciPy as many.
+    """Let programs use this many threads, and NumPy's BLAS, which eager operations use, as many.
 
     >>> from pullback.llvm import pool
     >>> before = pool.num_threads()
@@ -311,8 +315,6 @@ def set_num_threads(threads: int) -> None:
     """
     pool.set_num_threads(threads)
     _limit("numpy", threads)
-    if _openblas.cache_info().currsize:
-        _limit("scipy", threads)
 
 
 if os.environ.get("PULLBACK_NUM_THREADS"):  # NumPy multiplies eager operands, under the same rule

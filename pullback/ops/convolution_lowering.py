@@ -10,6 +10,7 @@ writes, or, where few products are summed, a loop in place.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -318,29 +319,82 @@ def _multiplied(
     return b.reshape(out, (g.groups, g.outs, g.batch, *g.space)), "gons"
 
 
-def _looped(b: Any, x: Any, w: Any, g: _Geometry) -> tuple[Any, str]:
-    """The result of a phase as a sum over lazy products."""
-    rank = len(g.space)
-    shape = (g.groups, g.batch, g.outs, *g.space, *g.taps)
+def _met(b: Any, x: Any, g: _Geometry, tap: Sequence[Any], index: Sequence[Any]) -> Any:
+    """The operand's element at `index`, which kernel element `tap` meets; zero outside."""
+    inside, index = None, list(index)
+    for axis, p, u in zip(g.x_spec[2:], g.phases, tap[1:], strict=True):
+        n, position, first = x.shape[axis], index[axis], p.origin + p.tap_step * u
+        tests = [position >= 0] if first < 0 else []
+        tests += [position < n] if first + p.cell_step * (p.cells - 1) >= n else []
+        for test in tests:
+            inside = test if inside is None else b.s.and_(inside, test)
+        index[axis] = b.s.index(position, 0, n - 1) if tests else position
+    found = x.at(index)
+    return found if inside is None else b.s.select(inside, found, b.s.const(0, x.dtype))
+
+
+def _sizes(g: _Geometry, out_spec: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The shape of the result, and that with two axes of features: group, feature of the group."""
+    sizes, feature = place(out_spec, (g.batch, g.groups * g.outs, *g.space)), out_spec[1]
+    return sizes, (*sizes[:feature], g.groups, g.outs, *sizes[feature + 1 :])
+
+
+def _roles(out_spec: Sequence[int], idx: Sequence[Any]) -> tuple[Any, Any, Any, list[Any]]:
+    """Group, feature, image and position in such a shape."""
+    feature = out_spec[1]
+    n, _, *cell = (idx[axis + (axis > feature)] for axis in out_spec)
+    return idx[feature], idx[feature + 1], n, cell
+
+
+def _unrolled(b: Any, x: Any, w: Any, g: _Geometry, out_spec: Sequence[int]) -> Any:
+    """The only phase as one expression an element; it needs no room around the operand.
+
+    Its nest is cut where an element of the kernel begins or ceases to meet the operand.
+    """
+    sizes, shape = _sizes(g, out_spec)
 
     def element(idx: Sequence[Any]) -> Any:
-        group, n, o, cell, tap = idx[0], idx[1], idx[2], idx[3 : 3 + rank], idx[3 + rank :]
+        group, o, n, cell = _roles(out_spec, idx)
+
+        def product(tap: Sequence[Any]) -> Any:
+            left = _met(b, x, g, tap, g.element(group, n, tap, cell))
+            return b.s.mul(left, w.at(g.kernel(group * g.outs + o, tap)))
+
+        return functools.reduce(b.s.add, map(product, itertools.product(*map(range, g.taps))))
+
+    return b.reshape(b.view(shape, element), sizes)
+
+
+def _looped(b: Any, x: Any, w: Any, g: _Geometry, out_spec: Sequence[int]) -> tuple[Any, str]:
+    """The result of a phase as a sum over lazy products, in the layout of `out_spec`."""
+    (sizes, shape), rank = _sizes(g, out_spec), len(out_spec) + 1
+
+    def element(idx: Sequence[Any]) -> Any:
+        (group, o, n, cell), tap = _roles(out_spec, idx), idx[rank:]
         left = x.at(g.element(group, n, tap, cell))
         return b.s.mul(left, w.at(g.kernel(group * g.outs + o, tap)))
 
     def combine(s: Any, sums: Any, values: Any) -> list[Any]:
         return [s.add(sums[0], values[0])]
 
-    over = tuple(range(3 + rank, len(shape)))
-    return b.reduce([b.view(shape, element)], over, [0], combine)[0], "gnos"
+    products, over = b.view((*shape, *g.taps), element), range(rank, rank + len(g.taps))
+    return b.reshape(b.reduce([products], tuple(over), [0], combine)[0], sizes), ""
+
+
+def _few_products(depth: int, outs: int) -> bool:
+    """Whether loops in place beat gathering windows."""
+    return depth <= _LOOP_DEPTH and outs <= 4
 
 
 def _one_phase(
     b: Any, x: Any, w: Any, g: _Geometry, out_spec: Sequence[int], whole: bool, dtype: Any
 ) -> tuple[Any, str]:
-    """The result of a phase, and its axes in order: g(roup), n, o(ut feature), s(pace)."""
-    if not contractions.has_kernel(dtype) or (g.depth <= _LOOP_DEPTH and g.outs <= 4):
-        return _looped(b, x, w, g)
+    """The result of a phase, and its axes in order: g(roup), n, o(ut feature), s(pace).
+
+    No letters stand for the layout of `out_spec`.
+    """
+    if not contractions.has_kernel(dtype) or _few_products(g.depth, g.outs):
+        return _looped(b, x, w, g, out_spec)
     kernel, order = _kernel_matrix(b, w, g, whole)
     if dtype not in _GATHERING or math.prod(x.shape) >= _INT32:
         return _multiplied(b, x, kernel, g, order, dtype)
@@ -364,8 +418,13 @@ def _letters(out_spec: Sequence[int]) -> str:
     return letters if space else letters + "s"
 
 
-def _part(out: Any, letters: str, g: _Geometry, n: Any, feature: Any, cell: Sequence[Any]) -> Any:
-    """One element of the result of a phase."""
+def _part(
+    out: Any, letters: str, out_spec: Sequence[int], g: _Geometry, place_in: Sequence[Any]
+) -> Any:
+    """One element of the result of a phase; `place_in` it by roles."""
+    n, feature, *cell = place_in
+    if not letters:
+        return out.at(list(place(out_spec, place_in)))
     parts = {"g": [feature // g.outs], "n": [n], "o": [feature % g.outs], "s": cell}
     return out.at([value for letter in letters for value in parts[letter]])
 
@@ -373,12 +432,11 @@ def _part(out: Any, letters: str, g: _Geometry, n: Any, feature: Any, cell: Sequ
 def _arranged(b: Any, out: Any, letters: str, out_spec: Sequence[int], g: _Geometry) -> Any:
     """The result of the only phase, in the layout of `out_spec`."""
     shape = place(out_spec, (g.batch, g.groups * g.outs, *g.space))
-    if g.groups == 1 and letters.replace("g", "") == _letters(out_spec):
+    if not letters or (g.groups == 1 and letters.replace("g", "") == _letters(out_spec)):
         return b.reshape(out, shape)
 
     def element(idx: Sequence[Any]) -> Any:
-        n, feature, *cell = (idx[axis] for axis in out_spec)
-        return _part(out, letters, g, n, feature, cell)
+        return _part(out, letters, out_spec, g, [idx[axis] for axis in out_spec])
 
     return b.view(shape, element)
 
@@ -394,7 +452,7 @@ def _store_phase(
         if out is None:
             value = b.s.const(0, result.dtype)
         else:
-            value = _part(out, letters, g, n, feature, cell)
+            value = _part(out, letters, out_spec, g, (n, feature, *cell))
         spots = [j * p.every + p.first for p, j in zip(g.phases, cell, strict=True)]
         b.store(result, list(place(out_spec, (n, feature, *spots))), value)
 
@@ -432,8 +490,13 @@ def lower(
     rules = zip(space, w[2:], window_strides, padding, lhs_dilation, rhs_dilation, strict=True)
     per_axis = [_phases(o, k, s, low, ld, rd) for o, k, s, (low, _), ld, rd in rules]
     lhs, rhs = (contractions.converted(b, v, inner) for v in (lhs, rhs))
+    outs = w[0] // groups
+    shared = (x_spec, w_spec, groups, batch_group_count > 1, batch, outs, w[1])
+    only = _Geometry(*shared, tuple(phases[0] for phases in per_axis))
+    one = all(len(phases) == 1 for phases in per_axis) and only.taps == w[1:]
+    if one and _few_products(only.depth, outs):
+        return contractions.converted(b, _unrolled(b, lhs, rhs, only, out_spec), dtype)
     lhs, per_axis = _with_room(b, lhs, x_spec[2:], per_axis)
-    shared = (x_spec, w_spec, groups, batch_group_count > 1, batch, w[0] // groups, w[1])
     choices = [_Geometry(*shared, phases) for phases in _combinations(per_axis)]
     if len(choices) == 1 and choices[0].taps == w[1:]:
         out, letters = _one_phase(b, lhs, rhs, choices[0], out_spec, True, inner)

@@ -11,7 +11,7 @@ import pytest
 import pullback as pb
 from pullback import lax
 from pullback import numpy as pnp
-from pullback.llvm import pool
+from pullback.llvm import library, pool
 
 RNG = np.random.default_rng(17)
 
@@ -42,6 +42,10 @@ WORKLOADS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "sort_rows": (pnp.sort, (_real(300, 200),)),
     "sort_long": (pnp.sort, (_real(300_000),)),
     "argsort_rows": (pnp.argsort, (_real(300, 200).round(1),)),
+    "cholesky": (lambda x: pnp.linalg.cholesky(x @ x.T + 400), (_real(400, 400),)),
+    "eigh": (lambda x: pnp.linalg.eigh(x + x.T), (_real(200, 200),)),
+    "solve": (pnp.linalg.solve, (_real(500, 500), _real(500, 8))),
+    "complex product": (pnp.matmul, (_complex(300, 200), _complex(200, 150))),
     "irfft2": (pnp.fft.irfft2, (_complex(128, 129),)),
 }
 
@@ -50,7 +54,7 @@ WORKLOADS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
 def restored() -> Iterator[None]:
     before = pool.num_threads()
     yield
-    pool.set_num_threads(before)
+    library.set_num_threads(before)
 
 
 @pytest.mark.usefixtures("restored")
@@ -60,7 +64,7 @@ def test_threads_do_not_change_bits(name: str) -> None:
     compiled = pb.jit(function)
     found = []
     for threads in (1, 2, 3, 4):
-        pool.set_num_threads(threads)
+        library.set_num_threads(threads)
         for _ in range(3):
             leaves = pb.tree.leaves(compiled(*args))
             found.append([np.asarray(leaf).tobytes() for leaf in leaves])
