@@ -21,6 +21,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, Final, final
 
+from pullback.dropin import incidental
 from pullback.dropin.names import MODULES, OBJECTS
 from pullback.dropin.shims import version
 
@@ -81,7 +82,7 @@ class _Alias(ModuleType):
         value = getattr(target, name, _MISSING) if _is_public(name, target) else _MISSING
         # NumPy, our own internals: modules that our module happens to import.
         if value is _MISSING or (isinstance(value, ModuleType) and full not in OBJECTS):
-            raise AttributeError(f"pullback lacks {full}", name=name, obj=self)
+            value = incidental.find(self.__name__, name)
         # Found once, found at once from now on: `jnp.sin` is looked up at every call.
         return self.__dict__.setdefault(name, value)
 

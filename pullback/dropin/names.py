@@ -18,13 +18,15 @@ typing version
 
 experimental.array_serialization experimental.array_serialization.serialization
 experimental.buffer_callback experimental.checkify experimental.colocated_python
+experimental.compute_on experimental.control_deps
 experimental.compilation_cache experimental.compilation_cache.compilation_cache
 experimental.custom_partitioning experimental.hijax experimental.jax2tf experimental.jet
 experimental.key_reuse experimental.layout experimental.mesh_utils
 experimental.multihost_utils experimental.ode experimental.pallas experimental.pallas.ops
 experimental.pallas.tpu experimental.pallas.triton experimental.pjit experimental.rnn
 experimental.roofline experimental.scheduling_groups experimental.serialize_executable
-experimental.shard_map experimental.sparse experimental.sparse.ad experimental.sparse.api
+experimental.random experimental.shard_alike experimental.shard_map
+experimental.sparse experimental.sparse.ad experimental.sparse.api
 experimental.sparse.bcoo experimental.sparse.bcsr experimental.sparse.coo experimental.sparse.csr
 experimental.sparse.linalg experimental.sparse.random experimental.sparse.util
 experimental.sparse.transform experimental.topologies

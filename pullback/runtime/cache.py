@@ -279,7 +279,7 @@ class DiskCache:
 
 
 @cache
-def _surroundings() -> bytes:
+def surroundings() -> bytes:
     """What every entry depends on besides its key."""
     return f"{jit.host_fingerprint()}\0{__version__}\0{_sources()}\0{FORMAT}\0".encode()
 
@@ -298,7 +298,7 @@ def _sources() -> str:
 
 
 def _digest(key: bytes) -> bytes:
-    return hashlib.sha256(_surroundings() + key).digest()
+    return hashlib.sha256(surroundings() + key).digest()
 
 
 def _encode(entry: CacheEntry, name: bytes) -> bytes:

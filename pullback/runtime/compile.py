@@ -157,8 +157,8 @@ class Executable:
         self.outputs = list(outputs)
         self.params = list(params)
         self.constants = list(constants)
-        self.data: list[np.ndarray[Any, Any]] = []
-        """Large constants that the code itself refers to, which live as long as it."""
+        self.data: dict[str, np.ndarray[Any, Any]] = {}
+        """Large constants by the symbols of the code, which live as long as it."""
         self.in_avals: list[ShapedArray] = closed.in_avals
         self.out_avals: list[ShapedArray] = closed.out_avals
         self.flat_entry = make_entry(
@@ -358,8 +358,13 @@ def program_jaxpr(closed: ClosedJaxpr) -> ClosedJaxpr:
     return number_callbacks(_needed(simple, computed)[0])[0]
 
 
-def compile_jaxpr(closed: ClosedJaxpr, *, name: str, donated: Sequence[bool] = ()) -> Executable:
-    """Compile a jaxpr for arguments of its types; results may take the place of `donated` ones."""
+def compile_jaxpr(
+    closed: ClosedJaxpr, *, name: str, donated: Sequence[bool] = (), code: Code | None = None
+) -> Executable:
+    """Compile a jaxpr for arguments of its types; results may take the place of `donated` ones.
+
+    `code` is what this gave for the same jaxpr before.
+    """
     for hook in before_compile:
         hook()
     simple = simplify.simplify(closed)
@@ -369,7 +374,8 @@ def compile_jaxpr(closed: ClosedJaxpr, *, name: str, donated: Sequence[bool] = (
     host = HostTable(calls)
     returned = {s.source for s in specs if s is not None and s.origin is Out.INPUT}
     given = [bool(donated) and donated[i] and i not in returned for i in params]
-    code = _cached_code(needed, name, _donation_candidates(needed, given))
+    if code is None:
+        code = _cached_code(needed, name, _donation_candidates(needed, given))
     addresses = {symbol: host.address(symbol) or _address(symbol) for symbol in code.symbols}
     data = {symbol: _aligned(value) for symbol, value in code.data}
     addresses |= {symbol: int(array.ctypes.data) for symbol, array in data.items()}
@@ -390,5 +396,5 @@ def compile_jaxpr(closed: ClosedJaxpr, *, name: str, donated: Sequence[bool] = (
     executable = Executable(
         name, closed, needed.jaxpr, code, module, outputs, params, constants, host
     )
-    executable.data = list(data.values())
+    executable.data = data
     return executable

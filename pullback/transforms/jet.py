@@ -39,6 +39,7 @@ __all__ = [
     "JetTracer",
     "Series",
     "by_derivative",
+    "given_rules",
     "jet_flat",
     "jet_jaxpr",
     "rules",
@@ -58,6 +59,8 @@ rules: Final[dict[str, Rule]] = {}
 `series` has None for an operand that does not depend on t, and so may the result (lists of both
 where the primitive has several).
 """
+given_rules: Final[dict[Any, Rule]] = {}
+"""Rules of primitives that libraries define, by primitive."""
 
 _POINTWISE_LINEAR: Final = frozenset(
     [
@@ -129,7 +132,7 @@ class JetTrace(Trace):
 def _apply(
     primitive: Primitive, order: int, primals: Any, series: Any, params: dict[str, Any]
 ) -> tuple[Any, Any]:
-    rule = rules.get(primitive.name)
+    rule = given_rules.get(primitive) or rules.get(primitive.name)
     if rule is not None:
         return rule(order, primals, series, params)
     if isinstance(primitive.jvp, NotApplicable):

@@ -217,7 +217,7 @@ def test_bad_size() -> None:
 
 def test_other_machine_or_version(disk: DiskCache, monkeypatch: pytest.MonkeyPatch) -> None:
     disk.put(b"key", ENTRY)
-    monkeypatch.setattr(cache, "_surroundings", lambda: b"another machine")
+    monkeypatch.setattr(cache, "surroundings", lambda: b"another machine")
     assert disk.get(b"key") is None
 
 

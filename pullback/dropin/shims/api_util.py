@@ -38,14 +38,28 @@ def debug_info(
     fun: Callable[..., Any],
     args: Sequence[Any],
     kwargs: dict[str, Any],
-    **_: Any,
+    *,
+    static_argnums: Sequence[int] = (),
+    static_argnames: Sequence[str] = (),
+    result_paths_thunk: Any = None,
+    sourceinfo: str | None = None,
+    signature: inspect.Signature | None = None,
 ) -> DebugInfo:
-    """What is said of a function in jaxprs and errors: its name, line and arguments."""
+    """What is said of a function in jaxprs and errors: its name, line and arguments.
+
+    `sourceinfo` and `signature` are used in the place of the function's own; static arguments are
+    left out.
+    """
     try:
-        names = tuple(inspect.signature(fun).parameters)
+        names: list[str] | None = list((signature or inspect.signature(fun)).parameters)
     except (TypeError, ValueError):
         names = None
-    return DebugInfo(traced_for, describe_function(fun), names)
+    if names is not None:
+        static = {names[i] for i in static_argnums if -len(names) <= i < len(names)}
+        static |= set(static_argnames)
+        names = [name for name in names if name not in static]
+    where = describe_function(fun) if sourceinfo is None else sourceinfo
+    return DebugInfo(traced_for, where, None if names is None else tuple(names))
 
 
 @lu.transformation_with_aux2

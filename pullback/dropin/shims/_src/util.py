@@ -70,13 +70,13 @@ def foreach(f: Callable[..., Any], *xs: Iterable[Any]) -> None:
     safe_map(f, *xs)
 
 
-def unzip2(pairs: Iterable[tuple[Any, Any]]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+def unzip2(xys: Iterable[tuple[Any, Any]]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """First and second elements.
 
     >>> unzip2([(1, "a"), (2, "b")])
     ((1, 2), ('a', 'b'))
     """
-    both = list(pairs)
+    both = list(xys)
     return tuple(x for x, _ in both), tuple(y for _, y in both)
 
 
@@ -86,14 +86,14 @@ def unzip3(triples: Iterable[tuple[Any, Any, Any]]) -> tuple[tuple[Any, ...], ..
     return tuple(tuple(t[k] for t in all_three) for k in range(3))
 
 
-def split_list(xs: Sequence[Any], lengths: Sequence[int]) -> list[list[Any]]:
+def split_list(args: Sequence[Any], ns: Sequence[int]) -> list[list[Any]]:
     """Leading parts of given lengths, and the rest.
 
     >>> split_list([1, 2, 3, 4], [1, 2])
     [[1], [2, 3], [4]]
     """
-    parts, rest = [], list(xs)
-    for n in lengths:
+    parts, rest = [], list(args)
+    for n in ns:
         parts.append(rest[:n])
         rest = rest[n:]
     return [*parts, rest]
@@ -132,10 +132,10 @@ def merge_lists(
     return merged
 
 
-def subs_list(subs: Sequence[int | None], source: Sequence[Any], base: Sequence[Any]) -> list[Any]:
-    """Elements of `source` by number, where there is one, and else those of `base`."""
+def subs_list(subs: Sequence[int | None], src: Sequence[Any], base: Sequence[Any]) -> list[Any]:
+    """Elements of `src` by number, where there is one, and else those of `base`."""
     rest = iter(base)
-    return [source[i] if i is not None else next(rest) for i in subs]
+    return [src[i] if i is not None else next(rest) for i in subs]
 
 
 def concatenate(xs: Iterable[Sequence[Any]]) -> list[Any]:
@@ -189,9 +189,19 @@ def cache(max_size: int | None = 4096, **_: Any) -> Callable[[Any], Any]:
     return functools.lru_cache(maxsize=max_size)
 
 
-def weakref_lru_cache(call: Callable[..., Any], maxsize: int | None = 2048, **_: Any) -> Any:
-    """Remember results by arguments, which are kept."""
-    return functools.lru_cache(maxsize=maxsize)(call)
+def weakref_lru_cache(
+    f: Callable[..., Any] | None = None,
+    *,
+    maxsize: int | None = 2048,
+    trace_context_in_key: bool = True,
+    explain: Any = None,
+) -> Any:
+    """Remember results by arguments, which are kept; without a function, the decorator.
+
+    Settings are no part of what is remembered, whatever `trace_context_in_key` says.
+    """
+    decorate = functools.lru_cache(maxsize=maxsize)
+    return decorate if f is None else decorate(f)
 
 
 def wraps(

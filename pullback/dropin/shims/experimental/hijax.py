@@ -125,6 +125,6 @@ class _EffectTypes:
 control_flow_allowed_effects: Final = _EffectTypes()
 
 
-def register_hitype(cls: type, to_aval: Callable[[Any], Any]) -> None:
+def register_hitype(val_cls: type, typeof_fn: Callable[[Any], Any]) -> None:
     """Announce values of such a type; using one as an operand is not supported."""
-    register_aval(cls, lambda x: _unsupported(f"a value of type {cls.__name__}"))
+    register_aval(val_cls, lambda x: _unsupported(f"a value of type {val_cls.__name__}"))

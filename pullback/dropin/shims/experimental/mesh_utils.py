@@ -42,7 +42,10 @@ def create_hybrid_device_mesh(
     mesh_shape: Sequence[int],
     dcn_mesh_shape: Sequence[int],
     devices: Sequence[Any] | None = None,
-    **_: Any,
+    *,
+    process_is_granule: bool = False,
+    should_sort_granules_by_key: bool = True,
+    allow_split_physical_axes: bool = False,
 ) -> np.ndarray[Any, Any]:
     """The devices of several hosts as an array; there is one host."""
     if math.prod(dcn_mesh_shape) != 1:

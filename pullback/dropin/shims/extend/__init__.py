@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-__all__ = ["core", "linear_util", "random", "source_info_util"]
+__all__ = ["backend", "core", "linear_util", "random", "source_info_util"]

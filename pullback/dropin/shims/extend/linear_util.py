@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
+from pullback.dropin.shims._src.util import curry
+
 __all__ = [
     "StoreException",
     "WrappedFun",
@@ -136,48 +138,11 @@ def _run(steps: Any, inner: Callable[..., Any]) -> Any:
     return out
 
 
-class _Transformation:
-    """What the decorators give: apply it to a `WrappedFun`, with static arguments."""
+@curry
+def transformation(gen: Callable[..., Any], fun: WrappedFun, *gen_static_args: Any) -> WrappedFun:
+    """Apply the transformation that a generator describes, with static arguments.
 
-    def __init__(self, gen: Callable[..., Any], *, generator: bool, aux: bool) -> None:
-        self.gen, self.generator, self.aux = gen, generator, aux
-        self.__name__ = getattr(gen, "__name__", "transformation")
-        self.__doc__ = gen.__doc__
-
-    def __call__(self, fun: WrappedFun, *static: Any, **options: Any) -> Any:
-        inner, store = fun.f_transformed, Store()
-        if self.generator:
-
-            def call(*args: Any, **kwargs: Any) -> Any:
-                out = _run(self.gen(*static, *args, **kwargs), inner)
-                return self._kept(out, store)
-
-        else:
-
-            def call(*args: Any, **kwargs: Any) -> Any:
-                if self.aux:
-                    return self.gen(inner, store, *static, *args, **kwargs)
-                return self.gen(inner, *static, *args, **kwargs)
-
-        if not self.aux:
-            return fun.wrap(self.gen, static, call)
-        return fun.wrap(self.gen, static, call, store), lambda: store.val
-
-    def _kept(self, out: Any, store: Store) -> Any:
-        if not self.aux:
-            return out
-        result, aux = out
-        store.store(aux)
-        return result
-
-
-def _decorator(gen: Any, args: tuple[Any, ...], options: Any, *, generator: bool, aux: bool) -> Any:
-    made = _Transformation(gen, generator=generator, aux=aux)
-    return made(*args, **options) if args else made
-
-
-def transformation(gen: Callable[..., Any], *args: Any) -> Any:
-    """Make a transformation of a generator; with a function and arguments, apply it at once.
+    Called with the generator only, as a decorator, it gives the function of the other arguments.
 
     >>> @transformation
     ... def doubled(x):
@@ -186,25 +151,63 @@ def transformation(gen: Callable[..., Any], *args: Any) -> Any:
     >>> doubled(wrap_init(lambda x: x + 1)).call_wrapped(1)
     4
     """
-    return _decorator(gen, args, {}, generator=True, aux=False)
+    inner = fun.f_transformed
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return _run(gen(*gen_static_args, *args, **kwargs), inner)
+
+    return fun.wrap(gen, gen_static_args, call)
 
 
-def transformation_with_aux(gen: Callable[..., Any], *args: Any, **options: Any) -> Any:
+@curry
+def transformation_with_aux(
+    gen: Callable[..., Any],
+    fun: WrappedFun,
+    *gen_static_args: Any,
+) -> tuple[WrappedFun, Callable[[], Any]]:
     """The same, for a generator whose last yield is (result, auxiliary output).
 
-    Applied to a function it gives the new function and a thunk for the auxiliary output.
+    It gives the new function and a thunk for the auxiliary output.
     """
-    return _decorator(gen, args, options, generator=True, aux=True)
+    inner, store = fun.f_transformed, Store()
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        result, aux = _run(gen(*gen_static_args, *args, **kwargs), inner)
+        store.store(aux)
+        return result
+
+    return fun.wrap(gen, gen_static_args, call, store), lambda: store.val
 
 
-def transformation2(gen: Callable[..., Any], *args: Any) -> Any:
-    """Make a transformation of a plain function `gen(f, *static, *args)`."""
-    return _decorator(gen, args, {}, generator=False, aux=False)
+@curry
+def transformation2(gen: Callable[..., Any], fun: WrappedFun, *gen_static_args: Any) -> WrappedFun:
+    """The same for a plain function `gen(f, *static, *args)`."""
+    inner = fun.f_transformed
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return gen(inner, *gen_static_args, *args, **kwargs)
+
+    return fun.wrap(gen, gen_static_args, call)
 
 
-def transformation_with_aux2(gen: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """The same for `gen(f, store, *static, *args)`, which keeps its auxiliary output in `store`."""
-    return _decorator(gen, args, options, generator=False, aux=True)
+@curry
+def transformation_with_aux2(
+    gen: Callable[..., Any],
+    fun: WrappedFun,
+    *gen_static_args: Any,
+    use_eq_store: bool = False,
+    unk_names: bool = False,
+) -> tuple[WrappedFun, Callable[[], Any]]:
+    """The same for `gen(f, store, *static, *args)`, which keeps its auxiliary output in `store`.
+
+    An equal one may be stored again, whatever `use_eq_store` says.
+    """
+    inner, store = fun.f_transformed, Store()
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return gen(inner, store, *gen_static_args, *args, **kwargs)
+
+    return fun.wrap(gen, gen_static_args, call, store), lambda: store.val
 
 
 def merge_linear_aux(aux1: Callable[[], Any], aux2: Callable[[], Any]) -> tuple[bool, Any]:

@@ -11,12 +11,15 @@ from typing import Any, Final
 
 from pullback import tree
 from pullback.control.callbacks import io_callback, pure_callback
+from pullback.core.sharding import Mesh
 from pullback.core.structs import ShapeDtypeStruct
 from pullback.dropin.open_primitive import LoweringContext, Primitive
 
 __all__ = [
     "LoweringRule",
     "LoweringRuleContext",
+    "Mesh",
+    "MeshAxisName",
     "emit_python_callback",
     "lower_fun",
     "register_lowering",
@@ -24,6 +27,7 @@ __all__ = [
 
 LoweringRuleContext = LoweringContext
 LoweringRule = Callable[..., Any]
+MeshAxisName = Any
 
 
 def lower_fun(fun: Callable[..., Any], multiple_results: bool = True) -> LoweringRule:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pullback.core.avals import AbstractValue
-from pullback.core.jaxpr import DebugInfo, Jaxpr
+from pullback.core.jaxpr import DebugInfo, Jaxpr, verify
 from pullback.core.trace import current_trace, set_trace
 from pullback.dropin.shims.extend.linear_util import WrappedFun
 from pullback.transforms import dce
@@ -17,13 +17,16 @@ __all__ = [
     "DynamicJaxprTracer",
     "JaxprTracer",
     "PartialVal",
+    "Val",
     "dce_jaxpr",
+    "dce_jaxpr_consts",
     "trace_to_jaxpr_dynamic",
     "trace_to_jaxpr_nounits",
 ]
 
 DynamicJaxprTracer = StagedTracer
 JaxprTracer = PartialTracer
+Val = Any
 
 
 class PartialVal(tuple[Any, Any]):
@@ -35,8 +38,8 @@ class PartialVal(tuple[Any, Any]):
 
     __slots__ = ()
 
-    def __new__(cls, pair: tuple[AbstractValue | None, Any]) -> PartialVal:
-        return tuple.__new__(cls, pair)
+    def __new__(cls, xs: tuple[AbstractValue | None, Any]) -> PartialVal:
+        return tuple.__new__(cls, xs)
 
     @classmethod
     def known(cls, const: Any) -> PartialVal:
@@ -87,11 +90,26 @@ def trace_to_jaxpr_nounits(
 
 
 def trace_to_jaxpr_dynamic(
-    fun: WrappedFun, in_avals: Sequence[AbstractValue], **_: Any
+    fun: WrappedFun,
+    in_avals: Sequence[AbstractValue],
+    *,
+    keep_inputs: Sequence[bool] | None = None,
+    lower: bool = False,
+    auto_dce: bool = False,
 ) -> tuple[Jaxpr, list[AbstractValue], list[Any]]:
-    """The jaxpr of `fun`, the types of its results, and the jaxpr's constants."""
+    """The jaxpr of `fun`, the types of its results, and the jaxpr's constants.
+
+    `keep_inputs` says which arguments the jaxpr has; the function must not use the others.
+    `auto_dce` leaves out equations whose results nobody uses. All types are low ones here, so
+    that `lower` has nothing to do.
+    """
     closed = stage(fun.call_wrapped, in_avals, description=fun.__name__, debug_info=fun.debug_info)
-    return closed.jaxpr, list(closed.out_avals), closed.consts
+    jaxpr = dce_jaxpr(closed.jaxpr, True, instantiate=True)[0] if auto_dce else closed.jaxpr
+    if keep_inputs is not None:
+        invars = [v for v, keep in zip(jaxpr.invars, keep_inputs, strict=True) if keep]
+        jaxpr = jaxpr.replace(invars=invars)
+        verify(jaxpr)
+    return jaxpr, list(closed.out_avals), closed.consts
 
 
 def dce_jaxpr(
@@ -108,3 +126,16 @@ def dce_jaxpr(
     kept = [u or k for u, k in zip(used_in, keep, strict=True)]
     invars = [v for v, k in zip(jaxpr.invars, kept, strict=True) if k]
     return pruned.replace(invars=invars), kept
+
+
+def dce_jaxpr_consts(
+    jaxpr: Jaxpr, used_outputs: Sequence[bool], instantiate: bool | Sequence[bool] = False
+) -> tuple[Jaxpr, list[bool], list[bool]]:
+    """The same, and which constants are left before which arguments are."""
+    n_consts = len(jaxpr.constvars)
+    opened = jaxpr.replace(constvars=[], invars=[*jaxpr.constvars, *jaxpr.invars])
+    given = [instantiate] * len(jaxpr.invars) if isinstance(instantiate, bool) else instantiate
+    pruned, used = dce_jaxpr(opened, used_outputs, [*[False] * n_consts, *given])
+    kept = sum(used[:n_consts])
+    closed = pruned.replace(constvars=pruned.invars[:kept], invars=pruned.invars[kept:])
+    return closed, used[:n_consts], used[n_consts:]

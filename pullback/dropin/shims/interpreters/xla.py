@@ -8,9 +8,11 @@ from typing import Any, Final
 import numpy as np
 
 from pullback.core.avals import registered
+from pullback.core.devices import Client
 
-__all__ = ["apply_primitive", "canonicalize_dtype_handlers", "pytype_aval_mappings"]
+__all__ = ["Backend", "apply_primitive", "canonicalize_dtype_handlers", "pytype_aval_mappings"]
 
+Backend = Client
 pytype_aval_mappings: Final = registered
 canonicalize_dtype_handlers: Final[dict[Any, Callable[[Any], Any]]] = {np.ndarray: np.asarray}
 """Accepted; every operand is read as the array that NumPy makes of it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from pullback.core import axes
@@ -18,7 +18,7 @@ from pullback.core.jaxpr import (
     JaxprEqn,
     Literal,
     Var,
-    jaxpr_as_fun,
+    eval_jaxpr,
     new_eqn,
     no_effects,
     verify,
@@ -28,6 +28,8 @@ from pullback.core.source import SourceInfo
 from pullback.core.trace import EVAL, Trace, concrete_or_error, current_trace
 from pullback.core.trace import set_trace as _set_trace
 from pullback.dropin.open_primitive import CallPrimitive, Primitive
+from pullback.dropin.shims._src.util import curry
+from pullback.dropin.shims.extend.linear_util import WrappedFun
 from pullback.errors import VerifyError as JaxprTypeError
 from pullback.transforms.batching import BatchTrace
 from pullback.transforms.staging import StagingTrace
@@ -39,6 +41,7 @@ __all__ = [
     "DropVar",
     "Effect",
     "Effects",
+    "InconclusiveDimensionOperation",
     "Jaxpr",
     "JaxprEqn",
     "JaxprTypeError",
@@ -46,9 +49,11 @@ __all__ = [
     "Primitive",
     "TraceTag",
     "Var",
+    "call_impl",
     "check_jaxpr",
     "concrete_or_error",
     "find_top_trace",
+    "gensym",
     "get_opaque_trace_state",
     "jaxpr_as_fun",
     "jaxprs_in_params",
@@ -74,6 +79,31 @@ class Effect:
 
 Effects = frozenset[Effect]
 check_jaxpr: Final = verify
+
+
+class InconclusiveDimensionOperation(Exception):
+    """A comparison of symbolic lengths that has no answer; never raised: lengths are numbers."""
+
+
+@curry
+def jaxpr_as_fun(closed_jaxpr: ClosedJaxpr, *args: Any) -> list[Any]:
+    """The results of a jaxpr; without operands, the function of them.
+
+    >>> import pullback as pb
+    >>> jaxpr_as_fun(pb.make_jaxpr(lambda x: x + 1)(1))(2)
+    [Array(3, dtype=int32, weak_type=True)]
+    """
+    return eval_jaxpr(closed_jaxpr.jaxpr, closed_jaxpr.consts, *args)
+
+
+def call_impl(f: WrappedFun, *args: Any, **params: Any) -> Any:
+    """The results of a wrapped function; `params` are those of the equation."""
+    return f.call_wrapped(*args)
+
+
+def gensym() -> Callable[[AbstractValue], Var]:
+    """What makes variables of given types."""
+    return Var
 
 
 class TraceTag:
