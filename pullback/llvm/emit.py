@@ -16,7 +16,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -50,6 +49,7 @@ from pullback.loops.ir import (
     subexpressions,
     walk,
 )
+from pullback.records import record, replaced
 
 __all__ = ["EmittedModule", "emit_module"]
 
@@ -72,7 +72,7 @@ DATA_BYTES: Final = 4096
 DATA_ALIGNMENT: Final = 64
 
 
-@dataclass(frozen=True)
+@record()
 class EmittedModule:
     """LLVM text and what running it needs; `cost` estimates nanoseconds on one thread.
 
@@ -305,7 +305,7 @@ class _Main(StatementWriter):
             self._kernel_call(stmt)
             return
         if self.lanes == 1 and _work(stmt) > LONG_NS:
-            stmt = replace(stmt, body=(*stmt.body, _poll(stmt.body)))
+            stmt = replaced(stmt, body=(*stmt.body, _poll(stmt.body)))
         self.depth += 1
         super().loop(stmt)
         self.depth -= 1
@@ -314,7 +314,7 @@ class _Main(StatementWriter):
         """The body of a loop of unknown length."""
         self.depth += 1
         body = (*stmt.body, _poll((*stmt.before, *stmt.body)))
-        super().while_(replace(stmt, body=body))
+        super().while_(replaced(stmt, body=body))
         self.depth -= 1
 
     def _kernel_call(self, stmt: Loop) -> None:

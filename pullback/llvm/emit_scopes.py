@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
 from pullback.llvm.emit_types import lanes_type, splat
 from pullback.loops.ir import Buffer
+from pullback.records import record
 
 __all__ = ["Instructions", "Module", "Scope", "Value"]
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Value:
     """An SSA name or a constant; `level` is the scope that computes it."""
 
@@ -20,7 +21,7 @@ class Value:
     varying: bool = False
 
 
-@dataclass(eq=False, slots=True)
+@record(frozen=False)
 class Scope:
     """A stretch of code: what it computes is known until it ends."""
 

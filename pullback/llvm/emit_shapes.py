@@ -8,17 +8,44 @@ of writing its code.
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
 from struct import pack
-from typing import Any
+from typing import Any, Final
 
 from pullback.loops.expr import Affine, Axis, Const, Expr, Load, Local, Op, Read
-from pullback.loops.ir import Buffer, Loop, Var
+from pullback.loops.ir import (
+    Address,
+    Assign,
+    Buffer,
+    Call,
+    Combine,
+    Copy,
+    Declare,
+    Fold,
+    If,
+    Let,
+    Loop,
+    Poll,
+    Reference,
+    Store,
+    Swap,
+    Var,
+    While,
+)
+from pullback.records import fields_of
 
 __all__ = ["Shape", "shape_of"]
 
 DEEPEST = 200
 """Expressions beyond are not compared: they are walked by recursion here."""
+
+
+_FIELDS: Final = {
+    cls: fields_of(cls)
+    for cls in (
+        *(Let, Declare, Assign, Store, Loop, Fold, Combine, If, While),
+        *(Call, Reference, Address, Copy, Swap, Poll),
+    )
+}
 
 
 class _TooDeep(Exception):
@@ -70,10 +97,10 @@ def _write(thing: Any, shape: Shape, tokens: list[Any]) -> None:
     elif type(thing) is Var:
         number, _ = shape.number(thing)
         tokens += (number, thing.dtype, thing.wide)
-    elif is_dataclass(thing):
+    elif type(thing) in _FIELDS:
         tokens.append(type(thing))
-        for field in fields(thing):
-            _write(getattr(thing, field.name), shape, tokens)
+        for name in _FIELDS[type(thing)]:
+            _write(getattr(thing, name), shape, tokens)
     else:
         tokens += (type(thing), thing)
 

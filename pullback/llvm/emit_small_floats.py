@@ -7,7 +7,6 @@ those of float32, whose exponent and mantissa are then the small format's but fo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from pullback.errors import LoweringError
 from pullback.llvm.emit_types import float_text
+from pullback.records import record
 
 __all__ = ["pack", "round_small", "unpack"]
 
@@ -29,7 +29,7 @@ class Text(Protocol):
     def intrinsic(self, name: str, scalar: str, *args: str, extra: str = "") -> str: ...
 
 
-@dataclass(frozen=True)
+@record()
 class Format:
     """What the arithmetic needs to know; `overflow` is what replaces numbers above `largest`."""
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field
 from typing import Any, Final, Protocol
 
 from pullback.loops.expr import Affine, At, Axis, Expr, Load, affine, bounds
@@ -54,6 +54,7 @@ from pullback.loops.tensors import (
     substitute,
 )
 from pullback.loops.vectors import vectorised
+from pullback.records import record, replaced
 
 __all__ = ["region_statements"]
 
@@ -91,7 +92,7 @@ def region_statements(region: RegionLike) -> list[Stmt]:
 # --------------------------------------------------------------------------- what is stored
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class _Uses:
     """Who reads a lazy tensor: (reader, index) pairs, and whether one of them repeats work."""
 
@@ -248,7 +249,7 @@ def _repeats(tensor: LazyTensor, leaf: At, axes: Sequence[Affine], size: int) ->
 # --------------------------------------------------------------------------- groups
 
 
-@dataclass(eq=False, slots=True)
+@record(frozen=False)
 class _Expanded:
     """An item over its own axes, without `At`."""
 
@@ -593,13 +594,13 @@ class _Resolver:
         if isinstance(s, Store):
             return Store(s.buffer, self.index(s.offset), self.expr(s.value))
         if isinstance(s, Loop):
-            return replace(s, extent=self.index(s.extent), body=self.block(s.body))
+            return replaced(s, extent=self.index(s.extent), body=self.block(s.body))
         if isinstance(s, If):
             return If(self.expr(s.condition), self.block(s.then), self.block(s.otherwise))
         if isinstance(s, While):
             return While(self.block(s.before), self.expr(s.condition), self.block(s.body))
         if isinstance(s, Call):
-            return replace(s, args=tuple(self.argument(a) for a in s.args))
+            return replaced(s, args=tuple(self.argument(a) for a in s.args))
         return s
 
     def argument(self, a: Any) -> Any:

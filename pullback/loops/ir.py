@@ -25,13 +25,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 
 from pullback.errors import VerifyError
 from pullback.loops.expr import Affine, At, Axis, Expr, Load, Local, Op, Read
+from pullback.records import record
 
 __all__ = [
     "Address",
@@ -62,7 +63,7 @@ __all__ = [
 _counter: Final = itertools.count()
 
 
-@dataclass(eq=False, slots=True)
+@record(frozen=False)
 class Buffer:
     """Contiguous elements in memory.
 
@@ -100,7 +101,7 @@ class Buffer:
         return root
 
 
-@dataclass(eq=False, slots=True)
+@record(frozen=False)
 class Var:
     """A mutable scalar; a wide one has a lane for each of the vector loops inside."""
 
@@ -112,7 +113,7 @@ class Var:
         self.name = f"m{next(_counter)}"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record()
 class Address:
     """Where some elements of a buffer begin."""
 
@@ -120,32 +121,32 @@ class Address:
     offset: Affine
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record()
 class Let:
     local: Local
     value: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record()
 class Declare:
     var: Var
     init: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record()
 class Assign:
     var: Var
     value: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record()
 class Store:
     buffer: Buffer
     offset: Affine
     value: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record()
 class Loop:
     """`for axis in [0, extent)`; a vector loop if `width` > 1, then `extent` is a constant.
 
@@ -164,7 +165,7 @@ class Loop:
     unroll: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record()
 class Combine:
     """An associative and commutative function of two tuples of scalars."""
 
@@ -173,35 +174,35 @@ class Combine:
     values: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record()
 class Fold:
     results: tuple[Local, ...]
     vars: tuple[Var, ...]
     combine: Combine
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record()
 class If:
     condition: Expr
     then: Block
     otherwise: Block = ()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record()
 class While:
     before: Block
     condition: Expr
     body: Block
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record()
 class Reference:
     """An argument of a call passed by address: a fresh copy of a value."""
 
     value: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record()
 class Call:
     """`args` are expressions (by value), references, or addresses.
 
@@ -215,20 +216,20 @@ class Call:
     fails: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record()
 class Copy:
     target: Address
     source: Address
     count: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record()
 class Swap:
     first: Buffer
     second: Buffer
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record()
 class Poll:
     """Put at the end of loops that may run long, when they are emitted."""
 
@@ -241,7 +242,7 @@ Stmt: TypeAlias = (
 Block: TypeAlias = "tuple[Stmt, ...]"
 
 
-@dataclass(eq=False, slots=True)
+@record(frozen=False)
 class Program:
     """One native function: `args` in, `outs` out; `consts` are data of the program."""
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field
 from heapq import heappop, heappush
 from typing import Final
 
@@ -44,6 +44,7 @@ from pullback.loops.ir import (
     subexpressions,
 )
 from pullback.loops.scalars import joined, parts_of
+from pullback.records import record, replaced
 
 __all__ = ["STACK_BYTES", "accesses", "in_place", "place_buffers", "written"]
 
@@ -201,7 +202,7 @@ class _Sharing:
 
     def _inner(self, stmt: Stmt) -> Stmt:
         if isinstance(stmt, Loop) and any(isinstance(s, Copy) for s in _walk(stmt.body)):
-            return replace(stmt, body=self._with_swaps(self.block(stmt.body)))
+            return replaced(stmt, body=self._with_swaps(self.block(stmt.body)))
         if isinstance(stmt, While):
             body = self._with_swaps(self.block(stmt.body))
             return While(self.block(stmt.before), stmt.condition, body)
@@ -316,7 +317,7 @@ def in_place(stmt: Stmt, carry: Buffer, new: Buffer) -> Stmt | None:
         if inner is None:
             return None
         body = tuple(inner if s is involved[0] else s for s in stmt.body)
-        return replace(stmt, body=body, in_place=stmt.width > 1)
+        return replaced(stmt, body=body, in_place=stmt.width > 1)
     if not all(isinstance(s, (Store, Assign, Let)) for s in involved):
         return None
     places = _places(involved, carry, new)
@@ -325,8 +326,8 @@ def in_place(stmt: Stmt, carry: Buffer, new: Buffer) -> Stmt | None:
     if _reads_after_store(stmt.body, carry, new):
         if any(new in accesses(s)[0] for s in involved):
             return None
-        stmt = replace(stmt, body=_stores_last(stmt.body, involved))
-    return replace(stmt, in_place=True)
+        stmt = replaced(stmt, body=_stores_last(stmt.body, involved))
+    return replaced(stmt, in_place=True)
 
 
 def _reads_after_store(body: Block, carry: Buffer, new: Buffer) -> bool:
@@ -348,7 +349,7 @@ def _stores_last(body: Block, involved: Sequence[Stmt]) -> Block:
         if isinstance(s, Store) and s in involved and type(s.value) is not Local:
             names = [Local(p.dtype) for p in parts_of(s.value)]
             first += [Let(n, p) for n, p in zip(names, parts_of(s.value), strict=True)]
-            last.append(replace(s, value=joined(names)))
+            last.append(replaced(s, value=joined(names)))
         elif isinstance(s, Store) and s in involved:
             last.append(s)
         else:
@@ -380,7 +381,7 @@ def _overlapping(offset: Affine) -> bool:
 # --------------------------------------------------------------------------- the arena
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class _Lifetimes:
     """Intervals of statement numbers."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from pullback.loops.nests import machine
 from pullback.loops.scalars import SCALARS, joined, parts_of
 from pullback.loops.tensor_builder import TensorBuilder
 from pullback.loops.tensors import BufferTensor, LazyTensor, Tensor
+from pullback.records import record
 
 __all__ = ["ByReference", "NestBuilder", "Variable"]
 
@@ -57,7 +57,7 @@ class Variable:
             self._builder.emit(Assign(var, part))
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class ByReference:
     """An argument of a call passed by address."""
 

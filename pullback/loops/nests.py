@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +18,7 @@ from pullback.core import dtypes
 from pullback.loops.expr import Affine, Axis, Const, Expr, Load, Op, affine
 from pullback.loops.ir import Buffer, Combine, Store, subexpressions
 from pullback.loops.tensors import Forwards, Mapping, substitute, without_axes
+from pullback.records import record
 
 __all__ = [
     "Group",
@@ -40,7 +41,7 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Machine:
     """What schedules depend on."""
 
@@ -52,7 +53,7 @@ class Machine:
 machine: Final = Machine()
 
 
-@dataclass(eq=False, slots=True)
+@record(frozen=False)
 class Member:
     """A computation of a stage: stores of mapped values, or of the results of a reduction.
 
@@ -108,7 +109,7 @@ def _in_row(s: Store, buffer: Buffer, rows: frozenset[Axis]) -> Store:
     return Store(buffer, without_axes(s.offset, rows), s.value) if s.buffer is buffer else s
 
 
-@dataclass(eq=False, slots=True)
+@record(frozen=False)
 class Stage:
     """Members that share a loop over `axes`."""
 
@@ -116,7 +117,7 @@ class Stage:
     members: list[Member]
 
 
-@dataclass(eq=False, slots=True)
+@record(frozen=False)
 class Group:
     """One nest of loops; with `outer`, stages inside a loop over that many leading axes."""
 
@@ -131,7 +132,7 @@ class Group:
 # --------------------------------------------------------------------------- one nest
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Nest:
     """Members over axes (outermost first), some of them reduced."""
 

@@ -7,7 +7,6 @@ threads.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Final
 
 from pullback.loops.expr import Axis, Expr, Load, Local, Read, affine, index_min
@@ -41,6 +40,7 @@ from pullback.loops.nests import (
 from pullback.loops.scalars import joined, parts_of
 from pullback.loops.split import PARTS_ENOUGH, pieces_of, split_reduction
 from pullback.loops.tensors import Forwards, Mapping, substitute
+from pullback.records import replaced
 
 __all__ = ["group_statements", "has_short_rows"]
 
@@ -130,7 +130,7 @@ def _outer_loops(axes: Sequence[Axis], inner: Loop, work: float) -> Loop:
 
 
 def _serial(loop: Loop) -> Loop:
-    return replace(loop, parallel=False)
+    return replaced(loop, parallel=False)
 
 
 def _flattened(loop: Loop) -> Loop:
@@ -151,7 +151,7 @@ def _flattened(loop: Loop) -> Loop:
 def _renamed_statement(stmt: Stmt, mapping: Mapping) -> Stmt:
     """A statement of a nest with axes replaced."""
     if isinstance(stmt, Loop):
-        return replace(stmt, body=tuple(_renamed_statement(s, mapping) for s in stmt.body))
+        return replaced(stmt, body=tuple(_renamed_statement(s, mapping) for s in stmt.body))
     if isinstance(stmt, Store):
         offset, value = substitute([stmt.offset, stmt.value], mapping)
         return Store(stmt.buffer, affine(offset), value)
@@ -272,7 +272,7 @@ def _horizontal_body(
     accs = _accumulators(members, width)
     body = tuple(_accumulate(members, accs))
     work = _body_work([*exprs, *combines], width)
-    loop = replace(_vector_loop(axis, body, width, work), parallel=False)
+    loop = replaced(_vector_loop(axis, body, width, work), parallel=False)
     work *= -(-extent_of(axis) // width)
     for k in range(len(axes) - 1, -1, -1):
         if k != vector:

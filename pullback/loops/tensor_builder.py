@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 import numpy as np
@@ -41,6 +41,7 @@ from pullback.loops.tensors import (
     Tensor,
     new_axes,
 )
+from pullback.records import record
 
 __all__ = ["Region", "TensorBuilder", "element_of"]
 
@@ -48,7 +49,7 @@ _UNROLLED_REDUCTION: Final = 4
 _ZERO: Final = affine(0)
 
 
-@dataclass(eq=False, slots=True)
+@record(frozen=False)
 class Region:
     """Straight-line work: the items of a program, of a loop body or of a branch."""
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -39,6 +39,7 @@ from pullback.loops.expr import (
 )
 from pullback.loops.ir import Buffer, Combine, Stmt, subexpressions
 from pullback.loops.scalars import SCALARS
+from pullback.records import record
 
 __all__ = [
     "BlockItem",
@@ -165,7 +166,7 @@ def expression_cost(expr: Expr) -> tuple[float, tuple[At, ...]]:
     return cost, tuple(leaves)
 
 
-@dataclass(eq=False, slots=True)
+@record(frozen=False)
 class MapItem:
     """Store a lazy tensor."""
 
@@ -173,7 +174,7 @@ class MapItem:
     target: BufferTensor
 
 
-@dataclass(eq=False, slots=True)
+@record(frozen=False)
 class ReduceItem:
     """Reduce `values`, given over `axes`, along the axes numbered `reduced`."""
 
@@ -198,7 +199,7 @@ class ReduceItem:
         self.leaves = tuple(leaves)
 
 
-@dataclass(eq=False, slots=True)
+@record(frozen=False)
 class BlockItem:
     """Statements in order, which may still contain `At`."""
 

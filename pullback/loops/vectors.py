@@ -7,7 +7,6 @@ it is, unless it is innermost, its iterations are independent, and it walks memo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 from pullback.loops.expr import Affine, Axis, Expr, Load, Local
@@ -23,6 +22,7 @@ from pullback.loops.ir import (
     subexpressions,
 )
 from pullback.loops.nests import lanes_of, weight_of, width_of
+from pullback.records import replaced
 
 __all__ = ["vectorised"]
 
@@ -33,13 +33,13 @@ _LIGHT: Final = 8
 def vectorised(stmt: Stmt) -> Stmt:
     """The statement with vector loops where they pay."""
     if isinstance(stmt, If):
-        return replace(stmt, then=_block(stmt.then), otherwise=_block(stmt.otherwise))
+        return replaced(stmt, then=_block(stmt.then), otherwise=_block(stmt.otherwise))
     if isinstance(stmt, While):
-        return replace(stmt, before=_block(stmt.before), body=_block(stmt.body))
+        return replaced(stmt, before=_block(stmt.before), body=_block(stmt.body))
     if not isinstance(stmt, Loop) or stmt.width > 1:
         return stmt
     if not all(isinstance(s, (Let, Store)) for s in stmt.body):
-        return replace(stmt, body=_block(stmt.body))
+        return replaced(stmt, body=_block(stmt.body))
     return _vector_loop(stmt) if stmt.parallel and stmt.extent.is_const else stmt
 
 
@@ -59,7 +59,7 @@ def _vector_loop(loop: Loop) -> Loop:
         return loop
     loaded = {e.buffer.root() for e in subexpressions(exprs) if type(e) is Load}
     in_place = any(s.buffer.root() in loaded for s in stores)
-    return replace(loop, width=width, in_place=in_place)
+    return replaced(loop, width=width, in_place=in_place)
 
 
 def _walks(loop: Loop, exprs: Sequence[Expr], stores: Sequence[Store]) -> bool:

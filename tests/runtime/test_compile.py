@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 from typing import Any
 
 import numpy as np
@@ -80,3 +81,22 @@ def test_modules_that_call_each_other_compile_at_the_same_time() -> None:
     assert module.function("f", ctypes.c_int32)() == 1
     with pytest.raises(LoweringError):
         native.compile_objects([texts[1], "define nonsense", texts[2]], name="bad", threads=2)
+
+
+def test_no_garbage_is_looked_for_while_the_compiler_works() -> None:
+    looked: list[str] = []
+
+    def program(x: Any) -> Any:
+        for _ in range(40):
+            x = jnp.tanh(x @ x) + jnp.sum(x)
+        return x
+
+    lowered = pullback.jit(program).lower(jnp.ones((7, 7)))
+    gc.collect()
+    gc.callbacks.append(lambda phase, info: looked.append(phase))
+    try:
+        lowered.compile()
+    finally:
+        gc.callbacks.pop()
+    assert gc.isenabled()
+    assert len(looked) <= 4  # outside of the compiler

@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
+
+from pullback.records import record
 
 ELEMENT = {"f32": "float", "f64": "double", "i32": "i32", "i64": "i64", "i1": "i1"}
 INTEGER = {"f32": "i32", "f64": "i64"}
 """The integers as wide as a float: where its bits are looked at."""
 
 
-@dataclass(frozen=True)
+@record()
 class Format:
     """What a kernel wants to know about an IEEE 754 binary format."""
 
@@ -190,7 +192,7 @@ class Value:
 Operand = Value | float | int
 
 
-@dataclass
+@record(frozen=False)
 class Kernel:
     """The text of one function under construction."""
 

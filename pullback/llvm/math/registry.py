@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 
 from pullback.llvm.math.builder import Kernel, Value, fma, horner, type_name
 from pullback.llvm.math.coefficients import CONSTANTS, POLYNOMIALS
+from pullback.records import record
 
 Rule = Callable[..., Value]
 Key = tuple[str, str, int]
@@ -45,7 +45,7 @@ def symbol(name: str, dtype: str, width: int) -> str:
     return f"pb_{name}_{dtype}" if width == 1 else f"pb_{name}_{dtype}x{width}"
 
 
-@dataclass(frozen=True)
+@record()
 class Definition:
     text: str
     declarations: frozenset[str]
