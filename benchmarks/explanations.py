@@ -10,16 +10,10 @@ _EAGER: Final = (
     "NumPy does the arithmetic of small eager operations here too, so that NumPy alone is always "
     "faster; what is on top of it is the type of the result and an array that knows transformations"
 )
-_NARROW: Final = (
-    "faster than the rate of float32 multiply-adds allows: the others use the processor's matrix "
-    "tiles or narrow dot products, which our kernels do not use yet"
-)
 
 EXPLANATIONS: Final[dict[str, str]] = {
     "eager_add": _EAGER,
     "eager_mlp": _EAGER,
-    "matmul_bfloat16": _NARROW,
-    "matmul_int8": _NARROW,
     "permutation": (
         "JAX's algorithm, bit for bit, sorts by random keys, in several rounds; NumPy shuffles, "
         "with a cheaper generator"

@@ -41,13 +41,13 @@ __all__ = [
     "compile_objects",
     "disassemble",
     "dump",
-    "has_tiles",
     "host_cpu",
     "host_features",
     "host_fingerprint",
     "load",
     "process_address",
     "stored_object",
+    "tile_types",
     "use_store",
     "vector_bits",
 ]
@@ -112,7 +112,7 @@ def host_fingerprint() -> str:
     """
     version = ".".join(str(part) for part in binding.llvm_version_info)
     llvm = f"llvm-{version}-llvmlite-{llvmlite.__version__}"
-    tiles = "tiles" if has_tiles() else ""
+    tiles = "tiles" if tile_types() else ""
     return f"{binding.get_process_triple()};{host_cpu()};{host_features()};{llvm};{tiles}"
 
 
@@ -130,12 +130,21 @@ def vector_bits() -> int:
 
 
 @cache
-def has_tiles() -> bool:
-    """Whether this process may use tile registers for bytes; Linux wants to be asked first."""
+def tile_types() -> tuple[str, ...]:
+    """Pairs of numbers that this process may multiply in tile registers, as `llvm.tile_kernels`
+    names them; Linux wants to be asked first.
+
+    >>> set(tile_types()) <= {"s8s8", "s8u8", "u8s8", "u8u8", "bf16"}
+    True
+    """
     features = set(host_features().split(","))
-    if sys.platform != "linux" or not {"+amx-tile", "+amx-int8", "+avx512f"} <= features:
-        return False
-    return bool(ctypes.CDLL(None).syscall(_ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA) == 0)
+    found: tuple[str, ...] = ()
+    found += ("s8s8", "s8u8", "u8s8", "u8u8") if "+amx-int8" in features else ()
+    found += ("bf16",) if "+amx-bf16" in features else ()
+    if sys.platform != "linux" or not found or not {"+amx-tile", "+avx512f"} <= features:
+        return ()
+    allowed = ctypes.CDLL(None).syscall(_ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA) == 0
+    return found if allowed else ()
 
 
 _ARCH_PRCTL: Final = 158

@@ -6,7 +6,7 @@ or opened before it is asked for.
 - `pb_gemm_f32`, `pb_conv_f32` ...: our own matrix kernels (`llvm.gemm`).
 - `pb_fft_f32` ...: Fourier transforms of many neighbours (`llvm.fft_kernels`).
 - `pb_sort_rows_f32`, `pb_radix_u32` ...: sorting of plain numbers (`llvm.sort_kernels`).
-- `pb_tiles_s8s8` ...: products of matrices of bytes (`llvm.tile_kernels`).
+- `pb_tiles_s8s8` ...: products of matrices of narrow numbers (`llvm.tile_kernels`).
 - `dgetrf`, `sgemm` ...: BLAS and LAPACK by their Fortran names, with 32-bit integers, all arguments
   by address.  They come from the OpenBLAS inside SciPy's wheel, or else from SciPy's Cython
   interface (whatever library SciPy was built on).
@@ -87,7 +87,8 @@ def prepare() -> int:
 
     Each is compiled anyway when a program first needs it; this is for installers and images.
     """
-    families = (gemm.KERNELS, fft_kernels.KERNELS, sort_kernels.KERNELS)
+    tiles = sorted(tile_kernels.available())
+    families = (gemm.KERNELS, fft_kernels.KERNELS, sort_kernels.KERNELS, tiles)
     errors: list[BaseException] = []
 
     def work(names: Sequence[str]) -> None:

@@ -25,7 +25,7 @@ from pullback.core.primitive import (
     Zero,
     is_linear,
 )
-from pullback.ops import conversion, hlo_windows, integer_products, kinds, structural
+from pullback.ops import conversion, hlo_windows, kinds, narrow_products, structural
 
 __all__ = [
     "DotDimensionNumbers",
@@ -426,10 +426,10 @@ def _lower(
     n, k = _sizes(rhs.shape, axes.rhs_free), _sizes(lhs.shape, axes.lhs_contract)
     rows, columns, depth = math.prod(m), math.prod(n), math.prod(k)
     inner, lanes = compute_dtype(natural, dtype), math.prod(batch)
-    tiles = integer_products.tile_kernel(b, lhs.dtype, rhs.dtype, rows, columns, depth)
+    tiles = narrow_products.tile_kernel(b, lhs.dtype, rhs.dtype, inner, rows, columns, depth)
     if tiles is None:
         if dtypes.kind_of(inner) in "iu" and rows * columns * depth > _INLINE_WORK:
-            inner = integer_products.exact_floats(lhs.dtype, rhs.dtype, depth) or inner
+            inner = narrow_products.exact_floats(lhs.dtype, rhs.dtype, depth) or inner
         lhs, rhs = converted(b, lhs, inner), converted(b, rhs, inner)
     if tiles is None and _prefers_loops(inner, rows, columns, depth):
         out = _lower_loops(b, lhs, rhs, axes, inner)
@@ -438,7 +438,7 @@ def _lower(
         left = matrix(b, lhs, (axes.lhs_batch, axes.lhs_free, lhs_contract))
         right = matrix(b, rhs, (axes.rhs_batch, rhs_contract, axes.rhs_free))
         if tiles is not None:
-            out = integer_products.by_tiles(b, tiles, left, right, lanes, rows, columns, depth)
+            out = narrow_products.by_tiles(b, tiles, left, right, lanes, rows, columns, depth)
         else:
             out = gemm(b, left, right, lanes, rows, columns, depth, inner)
         out = b.reshape(out, batch + m + n)

@@ -37,6 +37,7 @@ WORKLOADS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
         lambda x, y: lax.dot(x, y, preferred_element_type=np.dtype("int32")),
         tuple(RNG.integers(-128, 128, (300, 300)).astype(np.int8) for _ in range(2)),
     ),
+    "bfloat16": (pnp.matmul, tuple(_real(300, 300).astype(pnp.bfloat16) for _ in range(2))),
     "argmax": (pnp.argmax, (_real(500_000).round(1),)),
     "argmin_columns": (lambda x: pnp.argmin(x, 0), (_real(700, 300).round(1),)),
     "sort_rows": (pnp.sort, (_real(300, 200),)),
