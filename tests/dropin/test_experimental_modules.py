@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import jax as theirs
 import numpy as np
 import pytest
 from jax.experimental import jet as their_jet
+from jax.experimental import sparse as their_sparse
+from jax.experimental.sparse import coo as their_coo
+from jax.experimental.sparse.util import SparseInfo
 from jax.extend.core import Primitive as TheirPrimitive
 from jax.interpreters import mlir as their_mlir
 
@@ -18,8 +22,10 @@ import pullback.numpy as jnp
 from pullback.dropin import incidental
 from pullback.dropin.open_primitive import Primitive
 from pullback.dropin.shims.experimental import jet as our_jet
+from pullback.dropin.shims.experimental import sparse as our_sparse
 from pullback.dropin.shims.experimental.compute_on import compute_on
 from pullback.dropin.shims.experimental.shard_alike import shard_alike
+from pullback.dropin.shims.experimental.sparse import primitives as our_sparse_primitives
 from pullback.dropin.shims.extend import linear_util as lu
 from pullback.dropin.shims.extend import source_info_util
 from pullback.dropin.shims.extend.core import jaxpr_as_fun
@@ -180,3 +186,58 @@ def test_names_that_modules_import() -> None:
     code = "import pullback.dropin\npullback.dropin.install()\n" + "\n".join(lines)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def _bound(sparse: Any, numpy: Any, infos: Any) -> list[Any]:
+    """Each primitive of sparse arrays, applied to the arrays of small ones."""
+    dense = numpy.asarray([[1.0, 0.0, 2.0], [0.0, 3.0, 0.0]])
+    info = infos.SparseInfo((2, 3), True, True)
+    a, r = sparse.BCOO.fromdense(dense), sparse.BCSR.fromdense(dense)
+    c, k = sparse.COO.fromdense(dense), sparse.CSR.fromdense(dense)
+    by_coordinates, by_rows = (a.data, a.indices), (r.data, r.indices, r.indptr)
+    coo, csr = (c.data, c.row, c.col), (k.data, k.indices, k.indptr)
+    order = infos.COOInfo((2, 3), True, False)
+    product = {"dimension_numbers": (((1,), (0,)), ((), ())), "preferred_element_type": None}
+    rows = {"dimension_numbers": (((1,), (1,)), ((), ())), "preferred_element_type": None}
+    x, v = numpy.arange(6.0).reshape(3, 2), numpy.arange(3.0)
+    kept = {"nse": 3, "index_dtype": np.int32}
+    found = [
+        sparse.bcoo_todense_p.bind(*by_coordinates, spinfo=info),
+        sparse.bcoo_fromdense_p.bind(dense, n_batch=0, n_dense=0, **kept),
+        sparse.bcoo_extract_p.bind(a.indices, 2 * dense, assume_unique=True),
+        sparse.bcoo_sort_indices_p.bind(*by_coordinates, spinfo=info),
+        sparse.bcoo_sum_duplicates_p.bind(*by_coordinates, spinfo=info, nse=3),
+        sparse.bcoo_transpose_p.bind(*by_coordinates, permutation=(1, 0), spinfo=info),
+        sparse.bcoo_dot_general_p.bind(*by_coordinates, x, lhs_spinfo=info, **product),
+        sparse.bcoo_dot_general_sampled_p.bind(
+            x.T, numpy.ones((3, 3)), a.indices, dimension_numbers=product["dimension_numbers"]
+        ),
+        sparse.BCOO(
+            sparse.bcoo_spdot_general_p.bind(
+                *by_coordinates, *by_coordinates, lhs_spinfo=info, rhs_spinfo=info, **rows
+            ),
+            shape=(2, 2),
+        ).todense(),
+        sparse.bcsr_todense_p.bind(*by_rows, spinfo=info),
+        sparse.bcsr_fromdense_p.bind(dense, n_batch=0, n_dense=0, **kept),
+        sparse.bcsr_extract_p.bind(r.indices, r.indptr, 2 * dense),
+        sparse.bcsr_dot_general_p.bind(*by_rows, x, lhs_spinfo=info, **product),
+        sparse.coo_todense_p.bind(*coo, spinfo=order),
+        sparse.coo_fromdense_p.bind(dense, **kept),
+        sparse.coo_matvec_p.bind(*coo, v, spinfo=order, transpose=False),
+        sparse.coo_matmat_p.bind(*coo, x, spinfo=order, transpose=False),
+        sparse.csr_todense_p.bind(*csr, shape=(2, 3)),
+        sparse.csr_fromdense_p.bind(dense, **kept),
+        sparse.csr_matvec_p.bind(*csr, v, shape=(2, 3), transpose=False),
+        sparse.csr_matmat_p.bind(*csr, x, shape=(2, 3), transpose=False),
+    ]
+    return [np.asarray(y) for z in found for y in (z if isinstance(z, (tuple, list)) else [z])]
+
+
+def test_primitives_of_sparse_arrays() -> None:
+    from_jax = SimpleNamespace(SparseInfo=SparseInfo, COOInfo=their_coo.COOInfo)
+    want = _bound(their_sparse, theirs.numpy, from_jax)
+    got = _bound(our_sparse, jnp, our_sparse_primitives)
+    assert len(got) == len(want)
+    for ours, wanted in zip(got, want, strict=True):
+        np.testing.assert_allclose(ours, wanted, rtol=1e-6)

@@ -1,7 +1,7 @@
 """`jax.experimental.sparse`: sparse arrays, their products and derivatives, and sparse derivatives.
 
-`bcoo` has the main format and `bcsr` its compressed form; products are in `products`, other
-operations in `operations`; `ad` differentiates with respect to sparse arrays.
+`bcoo` has the main format (`layouts` its changes) and `bcsr` its compressed form; products are in
+`products`, other operations in `operations`; `ad` differentiates with respect to sparse arrays.
 """
 
 from pullback.experimental.sparse import linalg as linalg
@@ -22,7 +22,6 @@ from pullback.experimental.sparse.bcoo import (
     bcoo_sum_duplicates,
     bcoo_todense,
     bcoo_transpose,
-    bcoo_update_layout,
 )
 from pullback.experimental.sparse.bcsr import (
     BCSR,
@@ -41,6 +40,7 @@ from pullback.experimental.sparse.jacobians import (
     sparse_hessian,
     sparse_jacobian,
 )
+from pullback.experimental.sparse.layouts import bcoo_update_layout
 from pullback.experimental.sparse.matrices import (
     COO,
     CSC,

@@ -12,6 +12,7 @@ from pullback import numpy as jnp
 from pullback.transforms.mapping import vmap
 
 __all__ = [
+    "BatchedSparse",
     "CuSparseEfficiencyWarning",
     "JAXSparse",
     "SparseEfficiencyError",
@@ -149,6 +150,54 @@ class JAXSparse(abc.ABC):
     def sum(self, *args: Any, **kwargs: Any) -> Any:
         """The sum over axes."""
         return self._missing("sum")
+
+
+class BatchedSparse(JAXSparse):
+    """The base of formats with batch axes in front of the sparse ones, and dense ones behind.
+
+    `data` holds the elements (batch..., nse, dense...), `indices` and whatever else a format has
+    say where they are.
+    """
+
+    data: Any
+    indices: Any
+    indices_sorted: bool
+    unique_indices: bool
+
+    @property
+    @abc.abstractmethod
+    def n_batch(self) -> int:
+        """The number of batch axes."""
+
+    @property
+    @abc.abstractmethod
+    def _arrays(self) -> tuple[Any, ...]:
+        """Data, indices, and what else there is."""
+
+    @property
+    def n_dense(self) -> int:
+        """The number of dense axes."""
+        return int(self.data.ndim) - 1 - self.n_batch
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype of the elements."""
+        return self.data.dtype
+
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        if not (is_array(self.data) and is_array(self.indices)):
+            return f"{name}(shape={self.shape})"
+        extra = f", n_batch={self.n_batch}" if self.n_batch else ""
+        extra += f", n_dense={self.n_dense}" if self.n_dense else ""
+        return f"{name}({self.dtype.name}{list(self.shape)}, nse={self.nse}{extra})"
+
+    # A tree keeps the sizes of sparse and dense axes.  Those of batch axes follow from the data,
+    # which is how mapped functions (and the steps of a scan) see single batches.
+
+    def tree_flatten(self) -> tuple[Any, Any]:
+        """The arrays, and the shape with what is known of the indices."""
+        return self._arrays, (self.shape, self.indices_sorted, self.unique_indices)
 
 
 def is_array(x: Any) -> bool:

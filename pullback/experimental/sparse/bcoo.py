@@ -2,14 +2,12 @@
 
 A BCOO array of shape (batch..., sparse..., dense...) has `data` (batch..., nse, dense...) and
 `indices` (batch..., nse, n_sparse).  Entries whose index is out of bounds are padding; the elements
-of entries with equal indices are added.  Here are the class, conversions, and changes of layout.
+of entries with equal indices are added.  Here are the class, conversions, and orders of entries.
 """
 
 from __future__ import annotations
 
-import math
 import operator
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -19,14 +17,7 @@ from pullback import lax
 from pullback import numpy as jnp
 from pullback.core import dtypes
 from pullback.core.trace import concrete_or_error, is_concrete
-from pullback.experimental.sparse.base import (
-    JAXSparse,
-    SparseEfficiencyError,
-    SparseEfficiencyWarning,
-    batched,
-    is_array,
-    to_width,
-)
+from pullback.experimental.sparse.base import BatchedSparse, batched, is_array, to_width
 from pullback.numpy.promotion import is_arraylike
 from pullback.tree_util import register_pytree_node_class
 
@@ -38,7 +29,6 @@ __all__ = [
     "bcoo_sum_duplicates",
     "bcoo_todense",
     "bcoo_transpose",
-    "bcoo_update_layout",
 ]
 
 OPERATORS: Final[dict[str, Callable[..., Any]]] = {}
@@ -46,7 +36,7 @@ OPERATORS: Final[dict[str, Callable[..., Any]]] = {}
 
 
 @register_pytree_node_class
-class BCOO(JAXSparse):
+class BCOO(BatchedSparse):
     """A sparse array by coordinates; `args` are data and indices.
 
     >>> import pullback.numpy as jnp
@@ -56,11 +46,6 @@ class BCOO(JAXSparse):
     >>> m @ jnp.array([1.0, 10.0])
     Array([20.,  3.], dtype=float32)
     """
-
-    data: Any
-    indices: Any
-    indices_sorted: bool
-    unique_indices: bool
 
     def __init__(
         self,
@@ -89,33 +74,13 @@ class BCOO(JAXSparse):
         return int(self.indices.shape[-1])
 
     @property
-    def n_dense(self) -> int:
-        """The number of dense axes."""
-        return int(self.data.ndim) - 1 - self.n_batch
-
-    @property
     def nse(self) -> int:
         """The number of specified elements of each batch."""
         return int(self.indices.shape[-2])
 
     @property
-    def dtype(self) -> Any:
-        """The dtype of the elements."""
-        return self.data.dtype
-
-    def __repr__(self) -> str:
-        if not (is_array(self.data) and is_array(self.indices)):
-            return f"BCOO(shape={self.shape})"
-        extra = f", n_batch={self.n_batch}" if self.n_batch else ""
-        extra += f", n_dense={self.n_dense}" if self.n_dense else ""
-        return f"BCOO({self.dtype.name}{list(self.shape)}, nse={self.nse}{extra})"
-
-    # A tree keeps the sizes of sparse and dense axes.  Those of batch axes follow from the data,
-    # which is how mapped functions (and the steps of a scan) see single batches.
-
-    def tree_flatten(self) -> tuple[Any, Any]:
-        """Data and indices, and the shape with what is known of the indices."""
-        return (self.data, self.indices), (self.shape, self.indices_sorted, self.unique_indices)
+    def _arrays(self) -> tuple[Any, ...]:
+        return self.data, self.indices
 
     @classmethod
     def tree_unflatten(cls, aux_data: Any, children: Any) -> BCOO:
@@ -185,7 +150,7 @@ class BCOO(JAXSparse):
         )
         if not n_batch and not n_dense:
             return out
-        return bcoo_update_layout(out, n_batch=n_batch, n_dense=n_dense, on_inefficient=None)
+        return out.update_layout(n_batch=n_batch, n_dense=n_dense, on_inefficient=None)
 
     def update_layout(
         self,
@@ -195,13 +160,14 @@ class BCOO(JAXSparse):
         on_inefficient: str | None = "error",
     ) -> BCOO:
         """`bcoo_update_layout`."""
-        return bcoo_update_layout(
+        found: BCOO = OPERATORS["update_layout"](
             self, n_batch=n_batch, n_dense=n_dense, on_inefficient=on_inefficient
         )
+        return found
 
     def sum_duplicates(self, nse: int | None = None, remove_zeros: bool = True) -> BCOO:
         """`bcoo_sum_duplicates`; explicit zeros are left out with `remove_zeros`."""
-        return _without_duplicates(self, nse, remove_zeros)
+        return without_duplicates(self, nse, remove_zeros)
 
     def sort_indices(self) -> BCOO:
         """`bcoo_sort_indices`."""
@@ -339,7 +305,7 @@ def _unique(mat: BCOO) -> BCOO:
     """The array without duplicates, for operations that are not linear."""
     if mat.unique_indices:
         return mat
-    return _without_duplicates(mat, None if is_concrete(mat.indices) else mat.nse, False)
+    return without_duplicates(mat, None if is_concrete(mat.indices) else mat.nse, False)
 
 
 unique = _unique
@@ -518,10 +484,10 @@ def bcoo_sum_duplicates(mat: BCOO, nse: int | None = None) -> BCOO:
     >>> bcoo_sum_duplicates(twice).data
     Array([5.], dtype=float32)
     """
-    return _without_duplicates(mat, nse, False)
+    return without_duplicates(mat, nse, False)
 
 
-def _without_duplicates(mat: BCOO, nse: int | None, remove_zeros: bool) -> BCOO:
+def without_duplicates(mat: BCOO, nse: int | None, remove_zeros: bool) -> BCOO:
     _, sparse, _ = groups(mat)
 
     def rank(data: Any, indices: Any) -> tuple[Any, Any, Any]:
@@ -589,131 +555,3 @@ def bcoo_transpose(mat: BCOO, *, permutation: Sequence[int]) -> BCOO:
         indices_sorted=mat.indices_sorted and still,
         unique_indices=mat.unique_indices,
     )
-
-
-def bcoo_update_layout(
-    mat: BCOO,
-    *,
-    n_batch: int | None = None,
-    n_dense: int | None = None,
-    on_inefficient: str | None = "error",
-) -> BCOO:
-    """The array with other numbers of batch and dense axes.
-
-    More of either stores more zeros: `on_inefficient` says whether that is an "error", a "warn"ing,
-    or nothing (None).
-
-    >>> import pullback.numpy as jnp
-    >>> m = BCOO.fromdense(jnp.eye(3), n_batch=1)
-    >>> bcoo_update_layout(m, n_batch=0)
-    BCOO(float32[3, 3], nse=3)
-    """
-    n_batch = mat.n_batch if n_batch is None else operator.index(n_batch)
-    n_dense = mat.n_dense if n_dense is None else operator.index(n_dense)
-    if (n_batch, n_dense) == (mat.n_batch, mat.n_dense):
-        return mat
-    if n_batch < 0 or n_dense < 0 or n_batch + n_dense > mat.ndim:
-        raise ValueError(
-            f"n_batch={n_batch} and n_dense={n_dense} do not fit an array of {mat.ndim} axes"
-        )
-    if on_inefficient not in ("error", "warn", None):
-        raise ValueError(f"{on_inefficient=}; expected one of ['error', 'warn', None].")
-    for what, new, old in (("n_batch", n_batch, mat.n_batch), ("n_dense", n_dense, mat.n_dense)):
-        if new > old and on_inefficient is not None:
-            _complain(mat, what, old, new, on_inefficient)
-    while mat.n_dense > n_dense:
-        mat = _dense_to_sparse(mat)
-    while mat.n_batch > n_batch:
-        mat = _batch_to_sparse(mat)
-    while mat.n_batch < n_batch:
-        mat = _sparse_to_batch(mat)
-    while mat.n_dense < n_dense:
-        mat = _sparse_to_dense(mat)
-    return mat
-
-
-def _complain(mat: BCOO, what: str, old: int, new: int, how: str) -> None:
-    text = (
-        f"For matrix of shape {mat.shape}, increasing {what} from {old} to {new} results in "
-        "inefficient storage."
-    )
-    if how == "warn":
-        warnings.warn(text, SparseEfficiencyWarning, stacklevel=4)
-        return
-    raise SparseEfficiencyError(
-        f"{text} To disable this error, set the on_inefficient argument of bcoo_update_layout to "
-        "'warn' or None."
-    )
-
-
-def _dense_to_sparse(mat: BCOO) -> BCOO:
-    """The first dense axis as the last sparse one: an entry for each of its elements."""
-    size = groups(mat)[2][0]
-    n, nse = mat.n_batch, mat.nse
-    data = mat.data.reshape(*mat.data.shape[:n], nse * size, *mat.data.shape[n + 2 :])
-    repeated = jnp.repeat(mat.indices, size, axis=-2)
-    column = jnp.tile(jnp.arange(size, dtype=mat.indices.dtype), nse)[:, None]
-    column = jnp.broadcast_to(column, (*repeated.shape[:-1], 1))
-    return BCOO(
-        (data, jnp.concatenate([repeated, column], axis=-1)),
-        shape=mat.shape,
-        indices_sorted=mat.indices_sorted,
-        unique_indices=mat.unique_indices,
-    )
-
-
-def _batch_to_sparse(mat: BCOO) -> BCOO:
-    """The last batch axis as the first sparse one."""
-    n, nse = mat.n_batch, mat.nse
-    size = mat.shape[n - 1]
-
-    def wide(x: Any) -> Any:
-        return jnp.broadcast_to(x, (*x.shape[: n - 1], size, *x.shape[n:]))
-
-    data, indices = wide(mat.data), wide(mat.indices)
-    column = jnp.arange(size, dtype=indices.dtype)[:, None, None]
-    column = jnp.broadcast_to(column, (*indices.shape[:-1], 1))
-    indices = jnp.concatenate([column, indices], axis=-1)
-    data, indices = (
-        x.reshape(*x.shape[: n - 1], size * nse, *x.shape[n + 1 :]) for x in (data, indices)
-    )
-    return BCOO(
-        (data, indices),
-        shape=mat.shape,
-        indices_sorted=mat.indices_sorted,
-        unique_indices=mat.unique_indices,
-    )
-
-
-def _sparse_to_batch(mat: BCOO) -> BCOO:
-    """The first sparse axis as the last batch one: each batch keeps room for all entries."""
-    n, (_, sparse, dense) = mat.n_batch, groups(mat)
-    size, rest = sparse[0], sparse[1:]
-
-    def one(data: Any, indices: Any) -> tuple[Any, Any]:
-        here = indices[:, 0] == jnp.arange(size, dtype=indices.dtype)[:, None]
-        limit = jnp.array(rest, indices.dtype)
-        moved = jnp.where(here[:, :, None], indices[:, 1:], limit)
-        mask = here.reshape(*here.shape, *(1,) * len(dense))
-        return jnp.where(mask, data, 0), moved
-
-    data, indices = batched(one, n)(mat.data, mat.indices)
-    out = BCOO((data, indices), shape=mat.shape, unique_indices=False)
-    room = math.prod(rest)
-    return _without_duplicates(out, min(out.nse, room), False) if rest and room < out.nse else out
-
-
-def _sparse_to_dense(mat: BCOO) -> BCOO:
-    """The last sparse axis as the first dense one: each entry becomes a row of its elements."""
-    n, (_, sparse, dense) = mat.n_batch, groups(mat)
-    size = sparse[-1]
-
-    def one(data: Any, indices: Any) -> tuple[Any, Any]:
-        here = indices[:, -1:] == jnp.arange(size, dtype=indices.dtype)
-        mask = here.reshape(*here.shape, *(1,) * len(dense))
-        return jnp.where(mask, data[:, None], 0), indices[:, :-1]
-
-    data, indices = batched(one, n)(mat.data, mat.indices)
-    out = BCOO((data, indices), shape=mat.shape, unique_indices=False)
-    room = math.prod(sparse[:-1])
-    return _without_duplicates(out, room, False) if room < out.nse else out

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pullback import numpy as jnp
-from pullback.experimental.sparse.base import JAXSparse, batched, is_array
+from pullback.experimental.sparse.base import BatchedSparse, batched, is_array
 from pullback.experimental.sparse.bcoo import (
     BCOO,
     bcoo_fromdense,
@@ -52,7 +52,7 @@ def _pointers(rows: Any, count: int) -> Any:
 
 
 @register_pytree_node_class
-class BCSR(JAXSparse):
+class BCSR(BatchedSparse):
     """A sparse array by compressed rows; `args` are data, indices and row pointers.
 
     >>> import pullback.numpy as jnp
@@ -61,11 +61,7 @@ class BCSR(JAXSparse):
     Array([0, 1, 3], dtype=int32)
     """
 
-    data: Any
-    indices: Any
     indptr: Any
-    indices_sorted: bool
-    unique_indices: bool
 
     def __init__(
         self,
@@ -105,31 +101,13 @@ class BCSR(JAXSparse):
         return 2
 
     @property
-    def n_dense(self) -> int:
-        """The number of dense axes."""
-        return int(self.data.ndim) - 1 - self.n_batch
-
-    @property
     def nse(self) -> int:
         """The number of specified elements of each batch."""
         return int(self.indices.shape[-1])
 
     @property
-    def dtype(self) -> Any:
-        """The dtype of the elements."""
-        return self.data.dtype
-
-    def __repr__(self) -> str:
-        if not is_array(self.data) or not is_array(self.indices):
-            return f"BCSR(shape={self.shape})"
-        extra = f", n_batch={self.n_batch}" if self.n_batch else ""
-        extra += f", n_dense={self.n_dense}" if self.n_dense else ""
-        return f"BCSR({self.dtype.name}{list(self.shape)}, nse={self.nse}{extra})"
-
-    def tree_flatten(self) -> tuple[Any, Any]:
-        """Data, indices and pointers, and the shape with what is known of the indices."""
-        known = (self.shape, self.indices_sorted, self.unique_indices)
-        return (self.data, self.indices, self.indptr), known
+    def _arrays(self) -> tuple[Any, ...]:
+        return self.data, self.indices, self.indptr
 
     @classmethod
     def tree_unflatten(cls, aux_data: Any, children: Any) -> BCSR:

@@ -1,5 +1,17 @@
 """`jax.experimental.sparse.bcoo`: the functions on BCOO arrays."""
 
+from pullback.dropin.shims.experimental.sparse.primitives import (
+    SparseInfo,
+    bcoo_dot_general_p,
+    bcoo_dot_general_sampled_p,
+    bcoo_extract_p,
+    bcoo_fromdense_p,
+    bcoo_sort_indices_p,
+    bcoo_spdot_general_p,
+    bcoo_sum_duplicates_p,
+    bcoo_todense_p,
+    bcoo_transpose_p,
+)
 from pullback.experimental.sparse import (
     BCOO,
     bcoo_broadcast_in_dim,
@@ -27,14 +39,19 @@ from pullback.experimental.sparse import (
 
 __all__ = [
     "BCOO",
+    "SparseInfo",
     "bcoo_broadcast_in_dim",
     "bcoo_concatenate",
     "bcoo_conv_general_dilated",
     "bcoo_dot_general",
+    "bcoo_dot_general_p",
     "bcoo_dot_general_sampled",
+    "bcoo_dot_general_sampled_p",
     "bcoo_dynamic_slice",
     "bcoo_extract",
+    "bcoo_extract_p",
     "bcoo_fromdense",
+    "bcoo_fromdense_p",
     "bcoo_gather",
     "bcoo_multiply_dense",
     "bcoo_multiply_sparse",
@@ -43,9 +60,14 @@ __all__ = [
     "bcoo_rev",
     "bcoo_slice",
     "bcoo_sort_indices",
+    "bcoo_sort_indices_p",
+    "bcoo_spdot_general_p",
     "bcoo_squeeze",
     "bcoo_sum_duplicates",
+    "bcoo_sum_duplicates_p",
     "bcoo_todense",
+    "bcoo_todense_p",
     "bcoo_transpose",
+    "bcoo_transpose_p",
     "bcoo_update_layout",
 ]

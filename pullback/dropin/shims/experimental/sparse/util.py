@@ -1,5 +1,6 @@
 """`jax.experimental.sparse.util`: warnings and errors."""
 
+from pullback.dropin.shims.experimental.sparse.primitives import SparseInfo
 from pullback.experimental.sparse import (
     CuSparseEfficiencyWarning,
     SparseEfficiencyError,
@@ -10,4 +11,5 @@ __all__ = [
     "CuSparseEfficiencyWarning",
     "SparseEfficiencyError",
     "SparseEfficiencyWarning",
+    "SparseInfo",
 ]
