@@ -16,7 +16,9 @@ from pullback.core.jaxpr import ClosedJaxpr, DebugInfo
 from pullback.core.source import Description, name_scope
 from pullback.core.structs import ShapeDtypeStruct
 from pullback.core.tracebacks import api_boundary
+from pullback.runtime.array import ArrayImpl
 from pullback.runtime.jit import jit
+from pullback.runtime.residence import REMOTE
 from pullback.transforms.arguments import (
     FlatFunction,
     as_index_tuple,
@@ -144,10 +146,15 @@ def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 def block_until_ready(x: Any) -> Any:
     """Wait until all arrays of a pytree are computed, and return it.
 
+    Our own programs are done when a call returns; those on plugins' devices run on their own.
+
     >>> import pullback as pb, pullback.numpy as jnp
     >>> pb.block_until_ready(jnp.ones(2)).tolist()
     [1.0, 1.0]
     """
+    for leaf in tree.leaves(x) if REMOTE else ():
+        if type(leaf) is ArrayImpl:
+            leaf.block_until_ready()
     return x
 
 
@@ -158,6 +165,9 @@ def device_get(x: Any) -> Any:
     >>> pb.device_get({"a": jnp.arange(2)})
     {'a': array([0, 1], dtype=int32)}
     """
+    for leaf in tree.leaves(x) if REMOTE else ():
+        if type(leaf) is ArrayImpl:
+            leaf.copy_to_host_async()
     return tree.map(lambda leaf: np.asarray(leaf) if isinstance(leaf, Array) else leaf, x)
 
 

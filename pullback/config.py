@@ -182,7 +182,11 @@ log_compiles: Final = Setting(
     "jax_log_compiles", False, _boolean, "Log each new program of a jitted function.", False
 )
 default_device: Final = Setting(
-    "jax_default_device", None, _anything, "Where new arrays go; there is one device.", False
+    "jax_default_device",
+    None,
+    _anything,
+    "Where programs run whose arguments were not put anywhere: a device, or a platform's name.",
+    False,
 )
 platforms: Final = Setting(
     "jax_platforms", None, _optional_string, "Backends to use; there is the CPU.", False
@@ -192,7 +196,7 @@ transfer_guard: Final = Setting(
     "jax_transfer_guard",
     None,
     _one_of(*_GUARDS),
-    "Transfers between host and devices; there are none.",
+    "What happens on transfers between the host and plugins' devices, and between these.",
     False,
 )
 transfer_guard_host_to_device: Final = Setting(

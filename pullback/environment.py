@@ -10,7 +10,8 @@ from importlib import metadata
 from typing import Any, Final
 
 from pullback import config
-from pullback.core.devices import check_device, devices
+from pullback.core.devices import check_default_device
+from pullback.core.devices import default_device as chosen_device
 from pullback.core.trace import eager_where_known
 from pullback.llvm import jit as native
 from pullback.llvm import pool
@@ -107,7 +108,10 @@ transfer_guard_host_to_device: Final = _Override(config.transfer_guard_host_to_d
 
 
 def transfer_guard(new_val: str) -> AbstractContextManager[None]:
-    """In a `with` block what happens on transfers between host and devices; there are none.
+    """In a `with` block what happens on transfers between the host and plugins' devices.
+
+    `allow`, `log`, `disallow` (of implicit ones), `log_explicit` or `disallow_explicit` (of all). A
+    refused transfer is a JaxRuntimeError. On the CPU device nothing is transferred.
 
     >>> import pullback as pb
     >>> with pb.transfer_guard("disallow"):
@@ -119,13 +123,15 @@ def transfer_guard(new_val: str) -> AbstractContextManager[None]:
 
 
 def default_device(new_val: Any = None) -> AbstractContextManager[None]:
-    """In a `with` block new arrays go to the device `new_val`; there is one device.
+    """In a `with` block programs run on `new_val`, a device or the name of a platform.
+
+    Arrays that were put on a device stay there, and what is computed of them, too.
 
     >>> import pullback as pb
     >>> with pb.default_device(pb.devices()[0]):
     ...     pass
     """
-    check_device(new_val, "default_device")
+    check_default_device(new_val)
     manager: AbstractContextManager[None] = config.default_device.override(new_val)
     return manager
 
@@ -156,7 +162,7 @@ def print_environment_info(return_string: bool = False) -> str | None:
         "pullback": __version__,
         **{name: metadata.version(name) for name in ("numpy", "scipy", "llvmlite", "ml_dtypes")},
         "python": sys.version.replace("\n", " "),
-        "device info": f"{devices()[0]} ({native.host_cpu()}, {native.vector_bits()}-bit vectors)",
+        "device info": f"{chosen_device()} on {native.host_cpu()}, {native.vector_bits()}-bit vectors",
         "threads": pool.num_threads(),
         "platform": platform.platform(),
     }

@@ -36,7 +36,7 @@ def test_overrides_are_decorators() -> None:
 def test_bad_values_are_refused() -> None:
     with pytest.raises(ValueError, match="expected one of"), pb.transfer_guard("never"):
         pass
-    with pytest.raises(ValueError, match="expected a Device"), pb.default_device(3):
+    with pytest.raises(ValueError, match="a Device object"), pb.default_device(3):
         pass
 
 

@@ -7,13 +7,25 @@ support knows neither bfloat16 and the small floats nor how to export what must 
 from __future__ import annotations
 
 import ctypes
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
 from pullback.core import dtypes
 
-__all__ = ["export", "import_from", "is_supported_dtype"]
+__all__ = [
+    "CPU_DEVICE",
+    "Foreign",
+    "capsule_of",
+    "export",
+    "export_memory",
+    "foreign_memory",
+    "import_from",
+    "is_supported_dtype",
+]
 
 CPU_DEVICE: Final = (1, 0)
 READ_ONLY: Final = 1
@@ -155,28 +167,53 @@ def export(
     """A DLPack capsule that shares the memory of an array, which must not be written."""
     if dl_device is not None and tuple(map(int, dl_device)) != CPU_DEVICE:
         raise BufferError(f"DLPack: the array is on the CPU, and {dl_device} was asked for")
-    code = _code_of(data.dtype)
-    if code is None:
-        raise BufferError(f"DLPack cannot say the dtype {data.dtype}")
     data = data.copy() if copy else data
+    return export_memory(
+        data.__array_interface__["data"][0],
+        data.shape,
+        data.dtype,
+        CPU_DEVICE,
+        owner=data,
+        steps=[s // data.itemsize for s in data.strides],
+        max_version=max_version,
+        flags=0 if copy else READ_ONLY,
+    )
+
+
+def export_memory(
+    address: int,
+    shape: tuple[int, ...],
+    dtype: Any,
+    device: tuple[int, int],
+    *,
+    owner: Any,
+    steps: Sequence[int] | None = None,
+    max_version: tuple[int, int] | None = None,
+    flags: int = READ_ONLY,
+) -> Any:
+    """A DLPack capsule of memory that `owner` keeps alive; `steps` are strides in elements."""
+    code = _code_of(dtype)
+    if code is None:
+        raise BufferError(f"DLPack cannot say the dtype {dtype}")
+    if steps is None:
+        steps = [math.prod(shape[k + 1 :]) for k in range(len(shape))]
     versioned = max_version is not None and max_version[0] >= 1
-    shape = (ctypes.c_int64 * max(1, data.ndim))(*data.shape)
-    strides = [s // data.itemsize for s in data.strides]
-    steps = (ctypes.c_int64 * max(1, data.ndim))(*strides)
+    lengths = (ctypes.c_int64 * max(1, len(shape)))(*shape)
+    strides = (ctypes.c_int64 * max(1, len(shape)))(*steps)
     made = _STRUCTS[versioned]()
     made.deleter = ctypes.cast(_deleter, ctypes.c_void_p).value
     tensor = made.tensor
-    tensor.data = data.__array_interface__["data"][0]
-    tensor.device = _Device(*CPU_DEVICE)
-    tensor.ndim, tensor.byte_offset = data.ndim, 0
+    tensor.data = address
+    tensor.device = _Device(*device)
+    tensor.ndim, tensor.byte_offset = len(shape), 0
     tensor.dtype = _DataType(*code, 1)
-    tensor.shape, tensor.strides = shape, steps
+    tensor.shape, tensor.strides = lengths, strides
     if versioned:
         made.major, made.minor = VERSION
-        made.flags = 0 if copy else READ_ONLY
-    address = ctypes.addressof(made)
-    _exported[address] = made, data, shape, steps
-    return _new(address, _NAMES[versioned], ctypes.cast(_destructor, ctypes.c_void_p).value)
+        made.flags = flags
+    key = ctypes.addressof(made)
+    _exported[key] = made, owner, lengths, strides
+    return _new(key, _NAMES[versioned], ctypes.cast(_destructor, ctypes.c_void_p).value)
 
 
 # --------------------------------------------------------------------------- in
@@ -211,33 +248,71 @@ class _Imported:
 
 def _take_over(capsule: Any) -> np.ndarray[Any, Any]:
     """The memory of a capsule, which is used up."""
+    found = foreign_memory(capsule)
+    if found.device[0] != CPU_DEVICE[0]:
+        raise BufferError(
+            f"DLPack: the memory is on a device of type {found.device[0]}, not the CPU"
+        )
+    if 0 in found.shape:
+        return np.empty(found.shape, found.dtype)
+    return np.asarray(found.keep()).view(found.dtype)
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """Memory of another library, as an unused capsule describes it."""
+
+    capsule: Any
+    address: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    steps: tuple[int, ...] | None
+    """Strides in elements; None for rows."""
+    device: tuple[int, int]
+    _versioned: bool
+
+    def keep(self) -> Any:
+        """Use the capsule up: what this gives keeps the memory alive."""
+        key = _pointer(id(self.capsule), _NAMES[self._versioned])
+        _rename(id(self.capsule), _USED[self._versioned])
+        return _Imported(key, self._versioned)
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether the elements lie in rows without gaps."""
+        rows = tuple(math.prod(self.shape[k + 1 :]) for k in range(len(self.shape)))
+        return self.steps is None or self.steps == rows
+
+
+def foreign_memory(capsule: Any) -> Foreign:
+    """What an unused capsule describes."""
     for versioned, name in _NAMES.items():
         if _is_valid(id(capsule), name):
-            address = _pointer(id(capsule), name)
-            made = _STRUCTS[versioned].from_address(address)
-            tensor = made.tensor
-            if tensor.device.type != CPU_DEVICE[0]:
-                raise BufferError(
-                    f"DLPack: the memory is on a device of type {tensor.device.type}, not the CPU"
-                )
+            tensor = _STRUCTS[versioned].from_address(_pointer(id(capsule), name)).tensor
             if tensor.dtype.lanes != 1 or tensor.dtype.bits % 8:
                 raise BufferError("DLPack: packed elements are not supported")
-            dtype = _dtype_of(tensor.dtype.code, tensor.dtype.bits)
-            if tensor.ndim and 0 in [tensor.shape[i] for i in range(tensor.ndim)]:
-                return np.empty([tensor.shape[i] for i in range(tensor.ndim)], dtype)
-            _rename(id(capsule), _USED[versioned])
-            return np.asarray(_Imported(address, versioned)).view(dtype)
+            axes = range(tensor.ndim)
+            return Foreign(
+                capsule,
+                (tensor.data or 0) + tensor.byte_offset,
+                tuple(tensor.shape[i] for i in axes),
+                _dtype_of(tensor.dtype.code, tensor.dtype.bits),
+                tuple(tensor.strides[i] for i in axes) if tensor.strides else None,
+                (tensor.device.type, tensor.device.id),
+                versioned,
+            )
     raise TypeError(f"DLPack: expected an unused capsule, got {capsule!r}")
 
 
-def _capsule_of(x: Any) -> Any:
+def capsule_of(x: Any, **options: Any) -> Any:
+    """The capsule that an object with `__dlpack__` gives; a capsule is one itself."""
     export = getattr(x, "__dlpack__", None)
     if export is None:
         return x
     try:
-        return export(max_version=VERSION)
+        return export(max_version=VERSION, **options)
     except TypeError:  # an exporter from before DLPack 1.0
-        return export()
+        return export(**options)
 
 
 def import_from(x: Any) -> np.ndarray[Any, Any]:
@@ -246,4 +321,4 @@ def import_from(x: Any) -> np.ndarray[Any, Any]:
     >>> import_from(np.arange(3)).tolist()
     [0, 1, 2]
     """
-    return _take_over(_capsule_of(x))
+    return _take_over(capsule_of(x))

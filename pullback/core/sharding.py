@@ -19,7 +19,8 @@ from typing import Any, Final, final
 import numpy as np
 
 from pullback.core.avals import sharding_hook
-from pullback.core.devices import CPU, Device, devices
+from pullback.core.devices import Device, default_device
+from pullback.core.devices import devices as all_devices
 
 __all__ = [
     "AbstractDevice",
@@ -416,7 +417,7 @@ def make_mesh(
     >>> make_mesh((1, 1), ("data", "model")).size
     1
     """
-    available = [CPU] if devices is None else list(devices)
+    available = all_devices() if devices is None else list(devices)
     needed = math.prod(axis_shapes)
     if needed > len(available) or needed < 1:
         raise ValueError(
@@ -443,7 +444,7 @@ class Sharding:
     @property
     def device_set(self) -> set[Device]:
         """The devices that hold a part."""
-        return set(devices())
+        return {default_device()}
 
     @property
     def addressable_devices(self) -> set[Device]:
@@ -468,7 +469,7 @@ class Sharding:
     def devices_indices_map(self, global_shape: Sequence[int]) -> dict[Device, Index]:
         """Which part each device has."""
         check_fits(self, tuple(global_shape), "devices_indices_map")
-        return {CPU: (slice(None),) * len(global_shape)}
+        return {d: (slice(None),) * len(global_shape) for d in self.device_set}
 
     addressable_devices_indices_map = devices_indices_map
 
@@ -503,6 +504,11 @@ class SingleDeviceSharding(Sharding):
         self._device = device
         self.memory_kind = memory_kind
 
+    @property
+    def device_set(self) -> set[Device]:
+        """The device."""
+        return {self._device}
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SingleDeviceSharding) and self._device is other._device
 
@@ -532,6 +538,13 @@ class NamedSharding(Sharding):
             raise TypeError(f"NamedSharding: expected a PartitionSpec, got {spec!r}")
         check_names(mesh, spec)
         self.mesh, self.spec, self.memory_kind = mesh, spec, memory_kind
+
+    @property
+    def device_set(self) -> set[Device]:
+        """The devices of the mesh; of a mesh without devices the default one."""
+        if isinstance(self.mesh, AbstractMesh):
+            return {default_device()}
+        return set(self.mesh.devices.reshape(-1).tolist())
 
     def update(self, **changes: Any) -> NamedSharding:
         """This sharding with some of `mesh`, `spec`, `memory_kind` replaced."""

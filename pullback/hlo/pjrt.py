@@ -24,8 +24,12 @@ from typing import Any, Final
 import numpy as np
 
 from pullback.core import dtypes, element_types
+from pullback.core.devices import Client, Device, make_device
+from pullback.core.dlpack import Foreign
 from pullback.core.stablehlo import Type
 from pullback.errors import JaxRuntimeError, UnsupportedError
+from pullback.hlo import buffers, options
+from pullback.hlo.buffers import DeviceBuffer
 
 __all__ = [
     "Backend",
@@ -48,15 +52,12 @@ class _Library:
         return importlib.import_module("pypjrt.client")
 
     @functools.cached_property
-    def options(self) -> Any:
-        return importlib.import_module("pypjrt.compile_options")
-
-    @functools.cached_property
     def pypjrt(self) -> Any:
         return importlib.import_module("pypjrt")
 
 
 _lib: Final = _Library()
+_NO_OPTIONS: Final[Mapping[str, Any]] = {}
 
 # --------------------------------------------------------------------------- discovery
 
@@ -159,61 +160,7 @@ def _type_names() -> dict[np.dtype[Any], str]:
 
 _TYPE_NAMES: Final = _type_names()
 
-# --------------------------------------------------------------------------- options
-
-
-def _override(name: str, value: bytes) -> bytes:
-    """An entry of `env_option_overrides` (field 7) of XLA's CompileOptionsProto."""
-    return _bytes_field(7, _bytes_field(1, name.encode()) + _bytes_field(2, value))
-
-
-def _bytes_field(number: int, value: bytes) -> bytes:
-    """A field of bytes, shorter than 128 of them, in the wire format of protocol buffers."""
-    return bytes((number << 3 | 2, len(value))) + value
-
-
-_STRICT: Final = (
-    # Minima and maxima propagate NaN.
-    _override("xla_cpu_enable_fast_min_max", bytes((2 << 3, 0)))
-    # The arc tangent is wrong in vectors of 256 bits in a plugin that we met.
-    + _override("xla_cpu_prefer_vector_width", bytes((3 << 3, 0x80, 0x01)))
-)
-
-# --------------------------------------------------------------------------- buffers
-
-
-class DeviceBuffer:
-    """An array in the memory of a device; its memory is given back when the object dies."""
-
-    __slots__ = ("__weakref__", "_backend", "address", "dtype", "shape")
-
-    def __init__(
-        self, backend: Backend, address: int, shape: tuple[int, ...], dtype: np.dtype[Any]
-    ) -> None:
-        self._backend, self.address = backend, address
-        self.shape, self.dtype = shape, dtype
-
-    def __del__(self) -> None:
-        address, self.address = self.address, 0
-        if address:
-            self._backend.destroy(address)
-
-    @property
-    def backend(self) -> Backend:
-        """Whose device it is on."""
-        return self._backend
-
-    def delete(self) -> None:
-        """Give the memory back now."""
-        self.__del__()
-
-    def to_host(self) -> np.ndarray[Any, Any]:
-        """The elements; waits until they are computed."""
-        return self._backend.to_host(self)
-
-    def block_until_ready(self) -> None:
-        """Wait until the elements are computed."""
-        self._backend.wait(self)
+# --------------------------------------------------------------------------- clients
 
 
 class Backend:
@@ -225,8 +172,19 @@ class Backend:
         self.plugin = load_plugin(plugin)
         given = None if options is None else dict(options)
         self.client = _lib.client.Client.create(self.plugin, options=given)
-        self._devices = self.client.devices()
-        self.devices: Any = list(self._devices.__enter__())
+        self._handles = self.client.devices()
+        self.owner = Client(self.platform, self._platform_version(), self)
+        """The client as users see it."""
+        for handle in self._handles.__enter__():
+            make_device(
+                self.owner,
+                handle.id,
+                handle.kind,
+                process_index=handle.process_index,
+                local_hardware_id=handle.local_hardware_id,
+                handle=handle,
+            )
+        self.devices = self.owner.devices()
         abi = self.plugin.abi
         self._codes = {
             dtype: getattr(abi, f"PJRT_Buffer_Type_{name}")
@@ -248,7 +206,7 @@ class Backend:
                 program.close()
             self._open = False
             self.client.close()
-            self.client = self.devices = self._devices = None  # its finalizer needs its module
+            self.client = self._handles = None  # its finalizer needs its module
 
     @property
     def is_open(self) -> bool:
@@ -292,95 +250,104 @@ class Backend:
         args = self._destroy_type(self._destroy_size, None, address)
         self.check(self._destroy(ctypes.byref(args)))
 
-    def put(self, data: np.ndarray[Any, Any], device: int = 0) -> DeviceBuffer:
-        """A copy of host memory on a device."""
-        data = np.ascontiguousarray(data).reshape(data.shape)
-        plugin = self.plugin
-        dims = (ctypes.c_int64 * max(data.ndim, 1))(*data.shape)
-        args = plugin.args(
-            "PJRT_Client_BufferFromHostBuffer_Args",
-            client=self.client.address,
-            data=data.ctypes.data,
-            type=self.code(data.dtype),
-            dims=ctypes.addressof(dims),
-            num_dims=data.ndim,
-            host_buffer_semantics=plugin.abi.PJRT_HostBufferSemantics_kImmutableOnlyDuringCall,
-            device=self.devices[device].address,
-        )
-        plugin.call("PJRT_Client_BufferFromHostBuffer", args)
-        if args.done_with_host_buffer:
-            _lib.client.Event(plugin, args.done_with_host_buffer).consume()
-        return DeviceBuffer(self, args.buffer, data.shape, data.dtype)
+    def put(self, data: np.ndarray[Any, Any], device: Device | None = None) -> DeviceBuffer:
+        """A copy of host memory on a device, by default the first."""
+        return buffers.put(self, data, device or self.devices[0])
 
-    def to_host(self, buffer: DeviceBuffer) -> np.ndarray[Any, Any]:
-        """The elements of a buffer in rows, whatever their order on the device is."""
-        if not buffer.address:
-            raise RuntimeError("the buffer of this array has been deleted or donated")
-        out = np.empty(buffer.shape, buffer.dtype)
-        if not out.size:
-            return out
-        abi, rank = self.plugin.abi, len(buffer.shape)
-        order = (ctypes.c_int64 * max(rank, 1))(*reversed(range(rank)))
-        layout = self.plugin.args(
-            "PJRT_Buffer_MemoryLayout", type=abi.PJRT_Buffer_MemoryLayout_Type_Tiled
-        )
-        layout.tiled.struct_size = abi.PJRT_Buffer_MemoryLayout_Tiled_STRUCT_SIZE
-        layout.tiled.minor_to_major = ctypes.cast(order, ctypes.c_void_p)
-        layout.tiled.minor_to_major_size = rank
-        args = self.plugin.args(
-            "PJRT_Buffer_ToHostBuffer_Args",
-            src=buffer.address,
-            host_layout=ctypes.addressof(layout),
-            dst=out.ctypes.data,
-            dst_size=out.nbytes,
-        )
-        self.plugin.call("PJRT_Buffer_ToHostBuffer", args)
-        if args.event:
-            _lib.client.Event(self.plugin, args.event).consume()
-        return out
+    def adopt(self, memory: Foreign, device: Device) -> tuple[bool, Any]:
+        """Whether memory can be used as it is, and the buffer of it, which uses its capsule up."""
+        if memory.dtype not in self._codes:
+            return False, None
+        return buffers.adopt(self, memory, device)
 
-    def _compile_options(self) -> Any:
+    def external_stream(self, device: Device) -> int | None:
+        """The stream on which others should make their memory ready; None without streams."""
+        extensions = importlib.import_module("pypjrt.extensions")
+        if not extensions.stream_available(self.plugin):
+            return None
+        return int(extensions.device_stream(device.handle))
+
+    def memory_stats(self, device: Device) -> dict[str, int] | None:
+        """What the plugin counts of a device's memory; None if it counts nothing."""
+        try:
+            return dict(device.handle.memory_stats())
+        except _lib.pypjrt.errors.Unimplemented:
+            return None
+
+    def _platform_version(self) -> str:
+        args = self.plugin.args("PJRT_Client_PlatformVersion_Args", client=self.client.address)
+        self.plugin.call("PJRT_Client_PlatformVersion", args)
+        text = ctypes.string_at(args.platform_version, args.platform_version_size)
+        return text.decode(errors="replace")
+
+    def _compile_options(self, device: Device, given: Mapping[str, Any]) -> bytes:
         """Options for one device; XLA:CPU must be told to compute exactly."""
-        overrides = _STRICT if self.platform_name == "cpu" else b""
+        strict = options.STRICT if self.platform_name == "cpu" else {}
+        return options.encoded(self.plugin.abi, {**strict, **given}, device.id)
 
-        class Options(_lib.options.CompileOptions):  # type: ignore[name-defined,misc]
-            def encode(self, abi: Any = None) -> bytes:
-                return bytes(super().encode(abi)) + overrides
+    def version(self, device: Device, given: Mapping[str, Any]) -> str:
+        """What compiled programs depend on beside their text.
 
-        return Options()
-
-    def wait(self, buffer: DeviceBuffer) -> None:
-        """Wait until a buffer is computed."""
-        args = self.plugin.args("PJRT_Buffer_ReadyEvent_Args", buffer=buffer.address)
-        self.plugin.call("PJRT_Buffer_ReadyEvent", args)
-        if args.event:
-            _lib.client.Event(self.plugin, args.event).consume()
-
-    @property
-    def version(self) -> str:
-        """What compiled programs depend on beside their text."""
+        As `pypjrt` advises, the plugin's own versions are in it, since code that one XLA compiled
+        may compute something else under another; and the kind of device, and the options.
+        """
         plugin = self.plugin
-        options = self._compile_options().encode(plugin.abi).hex()
         file = self._file.path.stat()
         made = (self._file.path, file.st_size, file.st_mtime_ns)
-        return f"{self.platform} {made} {plugin.api_version} {plugin.attributes} {options}"
+        return (
+            f"{self.platform} {self.platform_name} {self.owner.platform_version} {made} "
+            f"{plugin.api_version} {plugin.xla_version} {plugin.attributes} "
+            f"{device.device_kind} {self._compile_options(device, given).hex()}"
+        )
 
     def compile(
-        self, text: str, types: Sequence[Type], *, donated: Sequence[int] = ()
+        self,
+        text: str,
+        types: Sequence[Type],
+        *,
+        donated: Sequence[int] = (),
+        device: Device | None = None,
+        compiler_options: Mapping[str, Any] = _NO_OPTIONS,
     ) -> LoadedProgram:
-        """The program of a StableHLO module whose results have these types."""
-        executable = self.client.compile(text, options=self._compile_options())
-        return LoadedProgram(self, executable, types, donated)
+        """The program of a StableHLO module whose results have these types.
+
+        Raises JaxRuntimeError for what the plugin's compiler does not take.
+        """
+        device = device or self.devices[0]
+        encoded = _Encoded(self._compile_options(device, compiler_options))
+        try:
+            executable = self.client.compile(text, options=encoded)
+        except _lib.pypjrt.errors.PjrtError as error:
+            raise JaxRuntimeError(str(error)) from None
+        return LoadedProgram(self, executable, types, donated, device)
 
     def load(
-        self, code: bytes, types: Sequence[Type], *, donated: Sequence[int] = ()
+        self,
+        code: bytes,
+        types: Sequence[Type],
+        *,
+        donated: Sequence[int] = (),
+        device: Device | None = None,
     ) -> LoadedProgram | None:
         """The program that `LoadedProgram.serialize` gave; None if the plugin does not take it."""
         try:
             executable = self.client.deserialize_executable(code)
         except _lib.pypjrt.errors.PjrtError:
             return None
-        return LoadedProgram(self, executable, types, donated)
+        return LoadedProgram(self, executable, types, donated, device or self.devices[0])
+
+
+class _Encoded:
+    """Options that are bytes already."""
+
+    use_shardy_partitioner = False
+
+    def __init__(self, value: bytes) -> None:
+        self._value = value
+
+    def encode(self, abi: Any) -> bytes:
+        """The bytes."""
+        return self._value
 
 
 # --------------------------------------------------------------------------- programs
@@ -390,9 +357,15 @@ class LoadedProgram:
     """A compiled program on one device."""
 
     def __init__(
-        self, backend: Backend, executable: Any, types: Sequence[Type], donated: Sequence[int]
+        self,
+        backend: Backend,
+        executable: Any,
+        types: Sequence[Type],
+        donated: Sequence[int],
+        device: Device,
     ) -> None:
         self.backend = backend
+        self.device = device
         self.executable = executable
         self.types = [(tuple(shape), np.dtype(dtype)) for shape, dtype in types]
         self.donated = tuple(donated)
@@ -429,8 +402,9 @@ class LoadedProgram:
         error = backend.execute(frame.reference)
         if error:
             backend.check(error)
+        device = self.device
         outs = [
-            DeviceBuffer(backend, address, shape, dtype)
+            DeviceBuffer(backend, address, shape, dtype, device)
             for address, (shape, dtype) in zip(frame.results, self.types, strict=True)
         ]
         self._frames.append(frame)
@@ -497,5 +471,10 @@ def load_plugin(file: PluginFile) -> Any:
 
 @functools.cache
 def open_backend(platform: str) -> Backend:
-    """The backend of a platform, opened at the first need."""
-    return Backend(find_plugin(platform))
+    """The backend of a platform, opened at the first need; names of one plugin share it."""
+    return _opened(find_plugin(platform))
+
+
+@functools.cache
+def _opened(plugin: PluginFile) -> Backend:
+    return Backend(plugin)

@@ -29,7 +29,7 @@ from pullback.numpy.indexing import (
     take_plan,
 )
 from pullback.numpy.promotion import check_arraylike, unwrap
-from pullback.runtime.array import ArrayImpl, make_array
+from pullback.runtime.array import ArrayImpl, is_here, make_array
 
 __all__ = ["IndexUpdateHelper", "IndexUpdateRef", "scatter_plan", "scatter_update"]
 
@@ -214,6 +214,8 @@ def scatter_plan(x: Any, plan: Plan, values: Any, scatter: Callable[..., Any]) -
 def _eager_set(x: Any, values: Any, plan: Plan) -> Any:
     """The update of concrete arrays, by NumPy; None where an index is out of bounds or traced."""
     if type(x) is not ArrayImpl or type(values) is not ArrayImpl or current_trace() is not EVAL:
+        return None
+    if not (is_here(x) and is_here(values)):
         return None
     where = numpy_index(plan, clamp=False)
     if where is None:

@@ -26,7 +26,7 @@ from pullback.core.trace import EVAL, Tracer, current_trace, is_concrete
 from pullback.errors import NonConcreteBooleanIndexError
 from pullback.numpy.arrays import as_array
 from pullback.numpy.promotion import broadcast_shapes
-from pullback.runtime.array import ArrayImpl, from_numpy
+from pullback.runtime.array import ArrayImpl, from_numpy, is_here
 
 __all__ = [
     "Part",
@@ -277,7 +277,7 @@ _CLAMPING: Final = (None, "clip", "promise_in_bounds")
 
 def getitem(x: Any, index: Any) -> Any:
     """`x[index]`."""
-    if type(x) is ArrayImpl and current_trace() is EVAL and not _is_followed(x):
+    if type(x) is ArrayImpl and is_here(x) and current_trace() is EVAL and not _is_followed(x):
         found = _eager_basic(x, index)
         if found is not None:
             return found

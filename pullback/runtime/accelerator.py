@@ -1,46 +1,108 @@
-"""Programs and arrays on a device behind PJRT: what `jit` uses while a platform is chosen.
+"""Programs on the devices of PJRT plugins: what `jit`, and eager operations, use there.
 
-    PULLBACK_PLATFORM=cuda python train.py        jitted functions run on the plugin's first device
+    PULLBACK_PLATFORM=cuda python train.py        programs run on the plugin's first device
 
-A jitted program is simplified, written as StableHLO (hlo/emit), compiled by the plugin and run on
-buffers of the device.  Its results stay there: an array keeps its buffer in a table beside the
-object, and its elements come to the host when something asks for them.  An argument that is on the
-host is sent once, and the array remembers its copy on the device.  Eager operations, and programs
-that read and write references, run on the host.
+A program runs where its committed arguments are (`device_put`), otherwise on the default device.
+It is simplified, written as StableHLO (hlo/emit), compiled by the plugin and run on buffers of the
+device.  Its results stay there.  An argument that is on the host is sent once, and the array
+remembers its copy on the device.  Eager operations run on the device if an operand lives there, or
+if they are programs or large: one compiled program for each operation and types.  Programs that
+read and write references run on the host.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
-
-import numpy as np
 
 from pullback import config, monitoring
 from pullback.core.avals import ShapedArray
+from pullback.core.devices import Client, Device, default_device, open_client
 from pullback.core.jaxpr import ClosedJaxpr, Literal
+from pullback.core.primitive import Primitive
 from pullback.lazy import LazyModule
 from pullback.passes import simplify
-from pullback.runtime import cache
+from pullback.runtime import cache, programs, transfers
 from pullback.runtime.array import (
+    PLACED,
     ArrayImpl,
-    from_numpy,
+    device_of,
     make_remote_array,
-    remember_remote,
-    remote_of,
 )
+from pullback.runtime.residence import REMOTE, living, remember
 
-__all__ = ["DeviceProgram", "active", "compile_for_device", "device_put"]
+__all__ = [
+    "DeviceProgram",
+    "compile_for_device",
+    "forget_programs",
+    "is_default",
+    "is_possible",
+    "on_device",
+    "place_of",
+    "run_primitive",
+    "send",
+]
 
 _emit: Final = LazyModule("pullback.hlo.emit")
 _pjrt: Final = LazyModule("pullback.hlo.pjrt")
+_NO_OPTIONS: Final[Mapping[str, Any]] = {}
 
 
-def active() -> bool:
-    """Whether jitted functions run on a plugin's device."""
-    return bool(config.platform())
+def _open(platform: str) -> Client:
+    client: Client = _pjrt.open_backend(platform).owner
+    return client
+
+
+open_client.append(_open)
+
+# --------------------------------------------------------------------------- where to run
+
+
+def is_default() -> bool:
+    """Whether programs whose arguments are nowhere in particular may run on a plugin's device."""
+    return config.platform() != "" or config.default_device() is not None
+
+
+def is_possible() -> bool:
+    """Whether anything may be on a plugin's device: false costs a few looks only."""
+    return bool(REMOTE) or is_default()
+
+
+def on_device(args: Sequence[Any]) -> bool:
+    """Whether an operand of an eager operation has its elements on a device."""
+    return any(type(x) is ArrayImpl and living(x) is not None for x in args)
+
+
+def place_of(args: Sequence[Any], names: Callable[[int], str] | None = None) -> tuple[Device, bool]:
+    """The device that a program with such arguments runs on, and whether they are committed to it.
+
+    Raises ValueError for arguments that are committed to different ones.
+    """
+    places = [
+        (i, x)
+        for i, x in enumerate(args)
+        # What `is_committed` says, without a call for each argument of each program that runs.
+        if (id(x) in PLACED if (r := REMOTE.get(id(x))) is None or r.is_copy else r.committed)
+    ]
+    if not places:
+        return default_device(), False
+    first, found = places[0][0], device_of(places[0][1])
+    for i, x in places[1:]:
+        device = device_of(x)
+        if device is not found:
+            naming = names or "argument {}".format
+            raise ValueError(
+                "Received incompatible devices for jitted computation. Got "
+                f"{naming(first)} with shape {args[first].aval.str_short()} on {found!r} and "
+                f"{naming(i)} with shape {x.aval.str_short()} on {device!r}"
+            )
+    return found, True
+
+
+# --------------------------------------------------------------------------- programs
 
 
 class DeviceProgram:
@@ -51,7 +113,7 @@ class DeviceProgram:
         program: Any,
         name: str,
         constants: Sequence[Any],
-        outputs: Sequence[tuple[str, Any]],
+        outputs: Sequence[int | None],
         used: Sequence[int],
         avals: Sequence[ShapedArray],
         donated: Sequence[int],
@@ -64,32 +126,57 @@ class DeviceProgram:
         self._avals = list(avals)
         self.donated = list(donated)
         """Arguments that a call deletes."""
-        self.backend = program.backend
-        self._all_computed = all(kind == "computed" for kind, _ in outputs)
+        self.device: Device = program.device
+        self._all_computed = all(source is None for source in outputs)
+        self.takes_all = False
+        """Whether every argument of the function is one of the program."""
 
-    def __call__(self, arrays: Sequence[ArrayImpl]) -> list[ArrayImpl]:
-        """Run on arrays of the types it was compiled for."""
-        backend = self.backend
-        buffers = [
-            remote_of(x, backend) or put(x, backend) for x in map(arrays.__getitem__, self._used)
-        ]
-        made = self._program(self._constants + buffers if self._constants else buffers)
+    def __call__(self, arrays: Sequence[ArrayImpl], committed: bool = False) -> list[ArrayImpl]:
+        """Run on arrays of the types it was compiled for; says of results if they are committed."""
+        device = self.device
+        buffers = list(self._constants)
+        for i in self._used:
+            found = REMOTE.get(id(arrays[i]))
+            if found is not None and found.buffer.device is device:
+                buffers.append(found.buffer)
+            else:
+                buffers.append(send(arrays[i], device))
+        return self._run(buffers, arrays, committed)
+
+    def again(self, arrays: Sequence[ArrayImpl]) -> list[ArrayImpl] | None:
+        """The same, if a look shows that the arguments belong here; None if it does not.
+
+        This is `place_of` and `__call__` in one pass, which a small program spends its time in.
+        """
+        buffers = list(self._constants)
+        device, committed = self.device, False
+        for x in arrays:
+            found = REMOTE.get(id(x))
+            if found is None or found.is_copy or found.buffer.device is not device:
+                return None
+            committed = committed or found.committed
+            buffers.append(found.buffer)
+        if not committed and default_device() is not device:
+            return None
+        return self._run(buffers, arrays, committed)
+
+    def _run(
+        self, buffers: Sequence[Any], arrays: Sequence[ArrayImpl], committed: bool
+    ) -> list[ArrayImpl]:
+        made = self._program(buffers)
         if self._all_computed:
-            outs = list(map(make_remote_array, made, self._avals))
+            outs = [make_remote_array(x, a, committed) for x, a in zip(made, self._avals)]  # noqa: B905
         else:
             rest = iter(made)
             outs = [
-                make_remote_array(next(rest), aval)
-                if kind == "computed"
-                else (arrays[what] if kind == "argument" else what)
-                for (kind, what), aval in zip(self._outputs, self._avals, strict=True)
+                make_remote_array(next(rest), aval, committed) if source is None else arrays[source]
+                for source, aval in zip(self._outputs, self._avals, strict=True)
             ]
-        if not self.donated:
-            return outs
-        kept = {id(x) for x in outs}
-        for i in self.donated:
-            if id(arrays[i]) not in kept:
-                arrays[i].delete()
+        if self.donated:
+            kept = {id(x) for x in outs}
+            for i in self.donated:
+                if id(arrays[i]) not in kept:
+                    arrays[i].delete()
         return outs
 
     @property
@@ -98,26 +185,36 @@ class DeviceProgram:
         return self._program.executable
 
 
-def put(x: ArrayImpl, backend: Any) -> Any:
-    """The buffer of an array on the device, which the array remembers."""
-    buffer = backend.put(x._data)
-    remember_remote(x, buffer)
+def send(x: ArrayImpl, device: Device, *, explicit: bool = False) -> Any:
+    """The buffer of an array on a device, where it was not; an array of the host remembers it."""
+    found = living(x)
+    if found is not None:
+        transfers.check_between_devices(found.buffer, device, explicit=explicit)
+        return found.buffer.copy_to(device)
+    buffer = device.client.backend.put(x._data, device)
+    remember(x, buffer, is_copy=True)
     return buffer
 
 
 def compile_for_device(
-    closed: ClosedJaxpr, *, name: str, donated: Sequence[bool] = (), platform: str = ""
+    closed: ClosedJaxpr,
+    *,
+    name: str,
+    device: Device,
+    donated: Sequence[bool] = (),
+    compiler_options: Mapping[str, Any] = _NO_OPTIONS,
 ) -> DeviceProgram:
-    """The program of a jaxpr on the first device of a platform, by default of the chosen one."""
-    backend = _pjrt.open_backend(platform or config.platform())
+    """The program of a jaxpr on a plugin's device."""
+    backend = device.client.backend
     with monitoring.timed(monitoring.LOWER, fun_name=name):
         simple = simplify.simplify(closed)
-        outputs, computed = _outputs(simple, closed.out_avals)
+        outputs = _outputs(simple, closed.out_avals)
+        computed = [i for i, source in enumerate(outputs) if source is None]
         jaxpr = simple.jaxpr
         needed = {v for eqn in jaxpr.eqns for v in eqn.invars if type(v) is not Literal}
-        needed |= {jaxpr.outvars[i] for i in computed}
+        needed |= {v for i in computed if type(v := jaxpr.outvars[i]) is not Literal}
         used = [i for i, v in enumerate(jaxpr.invars) if v in needed]
-        returned = {what for kind, what in outputs if kind == "argument"}
+        returned = {source for source in outputs if source is not None}
         given = [bool(donated) and bool(donated[i]) and i not in returned for i in used]
         program = ClosedJaxpr(
             jaxpr.replace(
@@ -132,29 +229,39 @@ def compile_for_device(
     types = [_emit.physical_type(closed.out_avals[i]) for i in computed]
     aliased = [len(module.constants) + k for k in module.aliased]
     with monitoring.timed(monitoring.COMPILE, fun_name=name):
-        loaded = _cached(backend, module.text, types, aliased)
-    return DeviceProgram(
+        loaded = _cached(device, module.text, types, aliased, compiler_options)
+    made = DeviceProgram(
         loaded,
         name,
-        [backend.put(c) for c in module.constants],
+        [backend.put(c, device) for c in module.constants],
         outputs,
         used,
         closed.out_avals,
         [i for i, g in enumerate(donated) if g],
     )
+    made.takes_all = len(used) == len(jaxpr.invars)
+    return made
 
 
-def _cached(backend: Any, text: str, types: Sequence[Any], aliased: Sequence[int]) -> Any:
+def _cached(
+    device: Device,
+    text: str,
+    types: Sequence[Any],
+    aliased: Sequence[int],
+    options: Mapping[str, Any],
+) -> Any:
     """The program of a module, from the disk cache if it is there."""
-    key = hashlib.sha256(f"{backend.version}\0{text}".encode()).digest()
+    backend = device.client.backend
+    key = hashlib.sha256(f"{backend.version(device, options)}\0{text}".encode()).digest()
     found = cache.get(key)
     monitoring.record_event(monitoring.CACHE_REQUEST)
     monitoring.record_event(monitoring.CACHE_MISS if found is None else monitoring.CACHE_HIT)
-    kept = None if found is None else backend.load(found.payload, types, donated=aliased)
-    if kept is not None:
-        return kept
+    if found is not None:
+        kept = backend.load(found.payload, types, donated=aliased, device=device)
+        if kept is not None:
+            return kept
     start = time.perf_counter()
-    loaded = backend.compile(text, types, donated=aliased)
+    loaded = backend.compile(text, types, donated=aliased, device=device, compiler_options=options)
     if time.perf_counter() - start >= config.persistent_cache_min_compile_time_secs():
         code = loaded.serialize()
         if code is not None and len(code) >= config.persistent_cache_min_entry_size_bytes():
@@ -162,28 +269,42 @@ def _cached(backend: Any, text: str, types: Sequence[Any], aliased: Sequence[int
     return loaded
 
 
-def _outputs(
-    closed: ClosedJaxpr, avals: Sequence[ShapedArray]
-) -> tuple[list[tuple[str, Any]], list[int]]:
-    """Where each result comes from, and the numbers of those that are computed."""
-    jaxpr = closed.jaxpr
-    arguments = {v: i for i, v in enumerate(jaxpr.invars)}
-    found: list[tuple[str, Any]] = []
-    computed = []
-    for i, (v, aval) in enumerate(zip(jaxpr.outvars, avals, strict=True)):
-        if type(v) is Literal:
-            found.append(("known", from_numpy(np.asarray(v.val), aval)))
-        elif v in arguments and v.aval is aval:
-            found.append(("argument", arguments[v]))
-        else:
-            found.append(("computed", None))
-            computed.append(i)
-    return found, computed
+def _outputs(closed: ClosedJaxpr, avals: Sequence[ShapedArray]) -> list[int | None]:
+    """For each result the argument that it is; None if it is computed."""
+    arguments = {v: i for i, v in enumerate(closed.jaxpr.invars)}
+    return [
+        arguments.get(v) if type(v) is not Literal and v.aval is aval else None
+        for v, aval in zip(closed.jaxpr.outvars, avals, strict=True)
+    ]
 
 
-def device_put(x: ArrayImpl) -> ArrayImpl:
-    """The array, with its elements on the device."""
-    backend = _pjrt.open_backend(config.platform())
-    if remote_of(x, backend) is None:
-        put(x, backend)
-    return x
+# --------------------------------------------------------------------------- eager operations
+
+_eager: Final[OrderedDict[Any, DeviceProgram]] = OrderedDict()
+_EAGER_LIMIT: Final = 2048
+
+
+def run_primitive(
+    primitive: Primitive,
+    arrays: Sequence[ArrayImpl],
+    params: dict[str, Any],
+    device: Device,
+    committed: bool,
+) -> Any:
+    """Apply a primitive on a device, by a program that is compiled once for its types."""
+    structure, make = programs.structure_of(primitive, arrays, params)
+    key = device, structure
+    found = _eager.get(key)
+    if found is None:
+        found = _eager[key] = compile_for_device(make(), name=primitive.name, device=device)
+        if len(_eager) > _EAGER_LIMIT:
+            _eager.popitem(last=False)
+    else:
+        _eager.move_to_end(key)
+    outs = found(arrays, committed)
+    return outs if primitive.multiple_results else outs[0]
+
+
+def forget_programs() -> None:
+    """Forget the programs of eager operations."""
+    _eager.clear()

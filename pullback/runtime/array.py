@@ -1,4 +1,4 @@
-"""Concrete arrays: an aval and a contiguous, read-only host buffer."""
+"""Concrete arrays: an aval and a contiguous, read-only buffer, of the host or of a device."""
 
 from __future__ import annotations
 
@@ -11,28 +11,33 @@ import numpy as np
 from pullback.core import avals, dlpack, dtypes
 from pullback.core.array import Array
 from pullback.core.avals import ShapedArray
-from pullback.core.devices import CPU, Device
+from pullback.core.devices import CPU, Device, default_device
 from pullback.core.dtypes import KeyDtype
 from pullback.core.sharding import Sharding, SingleDeviceSharding
+from pullback.runtime import residence
+from pullback.runtime.residence import living
 
 __all__ = [
+    "PLACED",
     "ArrayImpl",
     "Shard",
-    "forget_remote",
+    "device_of",
     "from_numpy",
+    "is_committed",
+    "is_here",
     "make_array",
     "make_remote_array",
+    "move",
     "place",
-    "remember_remote",
-    "remote_of",
 ]
 
 
 class ArrayImpl(Array):
-    """An array that lives in host memory.
+    """An array that lives in host memory, or on a plugin's device.
 
     `_data` holds the elements: a C-contiguous, read-only NumPy array of the physical dtype.
-    Generated code reads the two slots directly.
+    Generated code reads the two slots directly.  The slot is empty while the elements are on a
+    device (`runtime.residence`); they come to the host when something asks for them.
     """
 
     __slots__ = ("__weakref__", "_data", "aval")
@@ -118,10 +123,17 @@ class ArrayImpl(Array):
 
     def __dlpack__(self, **kwargs: Any) -> Any:
         self._refuse_keys("a DLPack capsule")
-        return dlpack.export(self._data, **kwargs)
+        found = living(self)
+        if found is None:
+            return dlpack.export(self._data, **kwargs)
+        return found.buffer.to_dlpack(**kwargs)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return dlpack.CPU_DEVICE
+        found = living(self)
+        if found is None:
+            return dlpack.CPU_DEVICE
+        device: tuple[int, int] = found.buffer.dlpack_device
+        return device
 
     def __buffer__(self, flags: int) -> memoryview:
         self._refuse_keys("a buffer")
@@ -138,26 +150,26 @@ class ArrayImpl(Array):
         return self._data.tolist()
 
     def block_until_ready(self) -> ArrayImpl:
-        """The array itself: execution on the CPU is synchronous, that on devices is waited for."""
-        remote = _remote.get(id(self))
-        if remote is not None:
-            remote[1].block_until_ready()
+        """The array itself, once it is computed: execution on plugins' devices is asynchronous."""
+        found = living(self)
+        if found is not None:
+            found.buffer.block_until_ready()
         return self
 
     def copy_to_host_async(self) -> None:
-        """Nothing to do: the array is on the host."""
+        """Begin to copy the elements to the host, where a later use of them finds them."""
+        found = living(self)
+        if found is not None:
+            found.start_copy(explicit=True)
 
     # Deletion: the slot of the buffer is empty.
 
     def __getattr__(self, name: str) -> Any:
         """What is missing: elements that are on a device, or were deleted, if nothing else."""
         if name == "_data":
-            remote = _remote.get(id(self))
-            if remote is not None and remote[0]() is self:
-                data = remote[1].to_host()
-                data.setflags(write=False)
-                self._data = data
-                return data
+            found = living(self)
+            if found is not None:
+                return found.elements()
             raise RuntimeError(
                 f"Array has been deleted with shape={self.aval.str_short(short_dtypes=False)}. Its "
                 "buffer was given away, by .delete() or as an argument in donate_argnums."
@@ -166,53 +178,54 @@ class ArrayImpl(Array):
 
     def delete(self) -> None:
         """Give the buffer back now; every later use of the elements is a RuntimeError."""
-        forget_remote(self)
-        if not self.is_deleted():
+        residence.forget(self)
+        if _has_elements(self):
             del self._data
 
     def is_deleted(self) -> bool:
         """Whether the buffer was given away."""
-        try:
-            _buffer_of(self)
-        except AttributeError:
-            return id(self) not in _remote
-        return False
+        return not _has_elements(self) and living(self) is None
 
     def is_ready(self) -> bool:
-        """Whether the value is computed; always."""
-        return True
+        """Whether the value is computed."""
+        found = living(self)
+        return found is None or bool(found.buffer.is_ready())
 
     @property
     def nbytes(self) -> int:
-        """Size of the buffer in bytes."""
-        return self._data.nbytes
+        """Size of the elements in bytes."""
+        return self.aval.size * self.itemsize
 
     @property
     def itemsize(self) -> int:
         """Size of one element in bytes."""
-        return self._data.itemsize
+        return int(dtypes.physical(self.aval.dtype).itemsize)
 
-    # Where it is: on the one device.
+    # Where it is.
 
     @property
     def sharding(self) -> Sharding:
         """How it is spread over devices: as `device_put` was told, or on one device."""
-        found = _placed.get(id(self))
-        return _ON_CPU if found is None or found[0]() is not self else found[1]
+        found = PLACED.get(id(self))
+        if found is not None and found[0]() is self:
+            return found[1]
+        device = device_of(self)
+        return _ON_CPU if device is CPU else SingleDeviceSharding(device)
 
     @property
     def device(self) -> Any:
         """The device, or the sharding if it was given one of several axes."""
-        return CPU if isinstance(self.sharding, SingleDeviceSharding) else self.sharding
+        sharding = self.sharding
+        return device_of(self) if isinstance(sharding, SingleDeviceSharding) else sharding
 
     def devices(self) -> set[Device]:
         """The devices that hold a part of it."""
-        return {CPU}
+        return {device_of(self)}
 
     @property
     def committed(self) -> bool:
-        """Whether it was put on its device by `device_put`."""
-        return id(self) in _placed
+        """Whether it was put on its device by `device_put`, or computed from such arrays."""
+        return is_committed(self)
 
     @property
     def is_fully_addressable(self) -> bool:
@@ -227,7 +240,7 @@ class ArrayImpl(Array):
     @property
     def addressable_shards(self) -> list[Shard]:
         """The parts of this process: one."""
-        return [Shard(CPU, self.sharding, self.shape, self)]
+        return [Shard(device_of(self), self.sharding, self.shape, self)]
 
     global_shards = addressable_shards
 
@@ -237,10 +250,14 @@ class ArrayImpl(Array):
 
     def on_device_size_in_bytes(self) -> int:
         """Size of the buffer in bytes."""
-        return self._data.nbytes
+        found = living(self)
+        return self.nbytes if found is None else int(found.buffer.nbytes)
 
     def unsafe_buffer_pointer(self) -> int:
         """Address of the elements, valid as long as the array lives and is not deleted."""
+        found = living(self)
+        if found is not None:
+            return int(found.buffer.pointer())
         return int(self._data.__array_interface__["data"][0])
 
 
@@ -285,47 +302,62 @@ class Shard:
 
 _buffer_of: Final[Any] = ArrayImpl.__dict__["_data"].__get__
 _ON_CPU: Final = SingleDeviceSharding(CPU)
-_placed: Final[dict[int, tuple[Any, Sharding]]] = {}
+PLACED: Final[dict[int, tuple[Any, Sharding]]] = {}
 """Shardings that were asked for, by the identity of the array: few arrays have one."""
 
 
-_remote: Final[dict[int, tuple[Any, Any]]] = {}
-"""Buffers on devices, by the identity of the array: a weak reference to it, and the buffer."""
+def _has_elements(x: ArrayImpl) -> bool:
+    """Whether the slot of elements is not empty."""
+    try:
+        _buffer_of(x)
+    except AttributeError:
+        return False
+    return True
 
 
-def remote_of(x: ArrayImpl, backend: Any) -> Any:
-    """The buffer of an array on a device of `backend`; None if there is none."""
-    found = _remote.get(id(x))
-    return None if found is None or found[1].backend is not backend else found[1]
+def is_here(x: ArrayImpl) -> bool:
+    """Whether an array lives on the host."""
+    return living(x) is None
 
 
-def remember_remote(x: ArrayImpl, buffer: Any) -> None:
-    """Let an array know its buffer on a device."""
-    key = id(x)
-    _remote[key] = weakref.ref(x, lambda _: _remote.pop(key, None)), buffer
-
-
-def forget_remote(x: ArrayImpl) -> None:
-    """Give the buffer of an array on a device back, if it has one."""
-    found = _remote.pop(id(x), None)
+def device_of(x: ArrayImpl) -> Device:
+    """Where an array is; one of the host that nobody placed counts as on the default device."""
+    found = living(x)
     if found is not None:
-        found[1].delete()
+        return found.device
+    placed = PLACED.get(id(x))
+    return default_device() if placed is None else next(iter(placed[1].device_set))
 
 
-def make_remote_array(buffer: Any, aval: ShapedArray) -> ArrayImpl:
+def is_committed(x: ArrayImpl) -> bool:
+    """Whether the user has said where an array is."""
+    found = living(x)
+    return id(x) in PLACED if found is None else found.committed
+
+
+def make_remote_array(buffer: Any, aval: ShapedArray, committed: bool = False) -> ArrayImpl:
     """An array whose elements are on a device until they are asked for."""
     x = _new(ArrayImpl)
     x.aval = aval
-    remember_remote(x, buffer)
+    residence.remember(x, buffer, committed=committed)
     return x
 
 
 def place(x: ArrayImpl, sharding: Sharding) -> ArrayImpl:
-    """The same elements in an array that knows this sharding."""
-    made = make_array(x._data, x.aval)
-    key = id(made)
-    _placed[key] = weakref.ref(made, lambda _: _placed.pop(key, None)), sharding
-    return made
+    """The same elements, which are in host memory, in an array that knows this sharding."""
+    return _with_sharding(make_array(x._data, x.aval), sharding)
+
+
+def move(buffer: Any, aval: ShapedArray, sharding: Sharding) -> ArrayImpl:
+    """An array of a device's buffer that was put there, spread as `sharding` says."""
+    made = make_remote_array(buffer, aval, committed=True)
+    return made if isinstance(sharding, SingleDeviceSharding) else _with_sharding(made, sharding)
+
+
+def _with_sharding(x: ArrayImpl, sharding: Sharding) -> ArrayImpl:
+    key = id(x)
+    PLACED[key] = weakref.ref(x, lambda _: PLACED.pop(key, None)), sharding
+    return x
 
 
 def _unpickle(data: np.ndarray[Any, Any], aval: ShapedArray) -> ArrayImpl:

@@ -101,7 +101,7 @@ def make_array_from_process_local_data(
 
 
 def copy_to_host_async(x: Any) -> Any:
-    """Begin to copy the arrays of a pytree to the host, where they are; returns `x`.
+    """Begin to copy the arrays of a pytree to the host, if they are elsewhere; returns `x`.
 
     >>> import pullback as pb, pullback.numpy as jnp
     >>> pb.copy_to_host_async({"a": jnp.ones(2)})["a"].shape

@@ -15,17 +15,20 @@ import numpy as np
 from numpy._core.umath import _extobj_contextvar, _make_extobj
 
 from pullback import config
+from pullback.control.callbacks import callback_primitives
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, aval_of
+from pullback.core.devices import CPU
 from pullback.core.primitive import FIRST_ORDER, Primitive
 from pullback.core.refs import Ref, creators
 from pullback.core.trace import EVAL, Tracer, check_not_leaked
 from pullback.errors import UnexpectedTracerError
-from pullback.runtime import programs, refs
-from pullback.runtime.array import ArrayImpl, from_numpy, make_array
+from pullback.runtime import accelerator, programs, refs, transfers
+from pullback.runtime.array import ArrayImpl, from_numpy, is_here, make_array
+from pullback.runtime.residence import REMOTE
 from pullback.transforms.staging import abstract_results
 
-__all__ = ["evaluate", "forget_types", "quietly", "to_array"]
+__all__ = ["evaluate", "forget_types", "quietly", "to_array", "to_host"]
 
 LARGE: Final = 1 << 18
 """Elements from which an eager operation is compiled."""
@@ -87,6 +90,8 @@ def evaluate(primitive: Any, args: Sequence[Any], params: dict[str, Any]) -> Any
     """The result of `primitive` on concrete operands, now."""
     if type(primitive) is not Primitive:  # one that a library has defined, with rules of its own
         return primitive.evaluate(args, params)
+    if REMOTE and accelerator.on_device(args):
+        return _evaluate_away(primitive, args, params)
     avals = []
     values = []
     foreign = False
@@ -106,7 +111,12 @@ def evaluate(primitive: Any, args: Sequence[Any], params: dict[str, Any]) -> Any
     ):
         if primitive in creators or any(type(x) is Ref for x in args):
             return refs.evaluate(primitive, args, params, to_array)
-        return programs.run_primitive(primitive, [to_array(x) for x in args], params)
+        arrays = [to_array(x) for x in args]
+        if accelerator.is_possible() and primitive not in callback_primitives:
+            device, committed = accelerator.place_of(arrays)
+            if device is not CPU:
+                return accelerator.run_primitive(primitive, arrays, params, device, committed)
+        return programs.run_primitive(primitive, arrays, params)
     token = _set_errors(_IGNORE)
     try:
         ans = primitive.reference(*values, **params)
@@ -115,6 +125,31 @@ def evaluate(primitive: Any, args: Sequence[Any], params: dict[str, Any]) -> Any
     if primitive.multiple_results:
         return [wrap(a, aval, foreign) for a, aval in zip(ans, out, strict=True)]
     return wrap(ans, out, foreign)
+
+
+def _evaluate_away(primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
+    """The result of an operation some of whose operands are on a plugin's device.
+
+    It runs there, unless the work is a Python function, a reference is involved, or the operands
+    belong to the host.
+    """
+    if primitive in creators or any(type(x) is Ref for x in args):
+        return refs.evaluate(primitive, args, params, to_array)
+    device, committed = accelerator.place_of(args)
+    if primitive in callback_primitives:
+        device = CPU
+    for x in args:
+        if device is not CPU and type(x) is not ArrayImpl:
+            transfers.check_to_device(aval_of(x), device, explicit=False)
+    arrays = [to_array(x) for x in args]
+    if device is CPU:
+        return evaluate(primitive, list(map(to_host, arrays)), params)
+    return accelerator.run_primitive(primitive, arrays, params, device, committed)
+
+
+def to_host(x: ArrayImpl) -> ArrayImpl:
+    """The array with its elements in host memory."""
+    return x if is_here(x) else make_array(x._data, x.aval)
 
 
 def _operand(x: Any) -> tuple[ShapedArray, Any]:

@@ -20,8 +20,10 @@ from pullback import config, monitoring, tree
 from pullback.control.jit import jit as jit_primitive
 from pullback.core import axes, dtypes
 from pullback.core.avals import aval_of
+from pullback.core.devices import CPU
 from pullback.core.jaxpr import DebugInfo
 from pullback.core.refs import check_aliases, is_concrete_ref, unwrapped
+from pullback.core.sharding import SingleDeviceSharding
 from pullback.core.source import Description, describe_function
 from pullback.core.trace import EVAL, Tracer, current_trace
 from pullback.llvm.entry import (
@@ -37,6 +39,7 @@ from pullback.llvm.entry import (
 from pullback.llvm.entry_spec import Out
 from pullback.runtime import (
     accelerator,
+    device_calls,
     executables,
     index_checks,
     key_reuse,
@@ -44,9 +47,9 @@ from pullback.runtime import (
     programs,
     stages,
 )
-from pullback.runtime.array import ArrayImpl
+from pullback.runtime.array import ArrayImpl, is_here, place
 from pullback.runtime.compile import Executable
-from pullback.runtime.dispatch import forget_types, to_array
+from pullback.runtime.dispatch import forget_types, to_array, to_host
 from pullback.runtime.explain import log_new_program, warn_of_constants
 from pullback.runtime.stages import is_simple
 from pullback.runtime.traced import Program
@@ -78,6 +81,10 @@ class Options:
     donate_argnames: tuple[str, ...] = ()
     keep_unused: bool = False
     inline: bool = False
+    device: Any = None
+    """Where it runs, wherever its arguments are; None to follow them."""
+    compiler_options: tuple[tuple[str, Any], ...] = ()
+    """For the compilers of plugins."""
 
 
 @dataclass
@@ -89,6 +96,14 @@ class _Call:
     static: tuple[Any, ...]
     leaves: list[Any] = field(default_factory=list)
     in_tree: Any = None
+
+    def path_of(self, i: int) -> str:
+        """How users write an argument."""
+        args, kwargs = self.in_tree.unflatten(range(len(self.leaves)))
+        for path, number in tree.leaves_with_path((args, kwargs)):
+            if number == i:
+                return ("args" if path[0].idx == 0 else "kwargs") + tree.keystr(path[1:])
+        raise IndexError(i)
 
 
 class JitFunction(FastCallable):
@@ -153,20 +168,35 @@ class JitFunction(FastCallable):
             leaves = _with_arrays(call.leaves)
             return traced.out_tree.unflatten(traced.ref_program(leaves, check))
         arrays = [x if type(x) is ArrayImpl else to_array(x) for x in call.leaves]
-        if accelerator.active():
-            with monitoring.timed(monitoring.EXECUTE, fun_name=traced.name):
-                return traced.out_tree.unflatten(traced.on_device(arrays))
-        executable = traced.compiled()
         if config.debug_key_reuse():
             key_reuse.check_program(traced.closed, arrays)
+        device, committed = self._options.device or CPU, self._options.device is not None
+        if not committed and accelerator.is_possible():
+            outs = device_calls.again(traced, arrays)
+            if outs is not None:
+                return traced.out_tree.unflatten(outs)
+            device, committed = accelerator.place_of(arrays, call.path_of)
+        if device is not CPU:
+            options = self._options.compiler_options
+            outs = device_calls.run(traced, call.leaves, arrays, device, committed, options)
+            return traced.out_tree.unflatten(outs)
+        arrays = [x if is_here(x) else to_host(x) for x in arrays]
+        executable = traced.compiled()
         with monitoring.timed(monitoring.EXECUTE, fun_name=traced.name):
             outs = (traced.checked if index_checks.wanted() else executable)(arrays)
         if nan_checks.wanted():
             nan_checks.check_program(traced.closed, traced.name, arrays, outs)
-        elif not (config.ACTIVE or index_checks.wanted() or config.debug_key_reuse()):
+        elif not (
+            config.ACTIVE
+            or index_checks.wanted()
+            or config.debug_key_reuse()
+            or accelerator.is_default()
+        ):
             self._add_entry(call, traced, executable)
         for i in _deleted(traced, executable, call.leaves):
             call.leaves[i].delete()
+        if committed and accelerator.is_default():
+            outs = [place(x, SingleDeviceSharding(CPU)) for x in outs]
         return traced.out_tree.unflatten(outs)
 
     def _add_entry(self, call: _Call, traced: Program, executable: Executable) -> None:
@@ -338,6 +368,7 @@ def clear_caches() -> None:
         function.clear_cache()
     _by_function.clear()
     executables.forget_all()
+    accelerator.forget_programs()
     programs.forget_structures()
     forget_types()
     trim_memory()
@@ -548,7 +579,9 @@ def jit(
 
     Arguments are pytrees of arrays and scalars; `static_argnums`/`static_argnames` name those that
     are Python values, which the program is specialised on (hashable). Usable as a decorator, with
-    or without options.
+    or without options. `device` or `backend` says where the function runs; by default it is where
+    its arguments were put, or else the default device. `compiler_options` are for the compiler of a
+    plugin (XLA's, by name); our own has none.
 
     >>> import pullback as pb, pullback.numpy as jnp
     >>> @pb.jit
@@ -563,4 +596,8 @@ def jit(
     check_callable(fun, "jit")
     statics = _resolve(fun, static_argnums, static_argnames, "static")
     donated = _resolve(fun, donate_argnums, donate_argnames, "donate")
-    return JitFunction(fun, Options(*statics, *donated, bool(keep_unused), bool(inline)))
+    where = device_calls.chosen_device(device, backend)
+    chosen = tuple(sorted(dict(compiler_options or {}).items()))
+    return JitFunction(
+        fun, Options(*statics, *donated, bool(keep_unused), bool(inline), where, chosen)
+    )

@@ -11,7 +11,7 @@ import numpy as np
 from pullback import tree
 from pullback.core import dlpack, dtypes
 from pullback.core.avals import ShapedArray, aval_of
-from pullback.core.devices import CPU, Device, check_device
+from pullback.core.devices import CPU, Device, check_device, client_of, default_device
 from pullback.core.layout import Format, check_layout
 from pullback.core.sharding import (
     NamedSharding,
@@ -22,8 +22,20 @@ from pullback.core.sharding import (
     current_mesh,
 )
 from pullback.core.trace import Tracer
-from pullback.runtime.array import ArrayImpl, from_numpy, place
+from pullback.errors import UnsupportedError
+from pullback.runtime import accelerator, transfers
+from pullback.runtime.array import (
+    ArrayImpl,
+    device_of,
+    from_numpy,
+    is_committed,
+    is_here,
+    make_remote_array,
+    move,
+    place,
+)
 from pullback.runtime.dispatch import to_array
+from pullback.runtime.residence import REMOTE
 from pullback.transforms.arguments import check_operand
 
 __all__ = [
@@ -58,7 +70,7 @@ def _sharding_of(where: Any, name: str) -> Sharding | None:
     if isinstance(where, Sharding):
         return where
     check_device(where, name)
-    return SingleDeviceSharding(CPU) if isinstance(where, Device) else None
+    return SingleDeviceSharding(where) if isinstance(where, Device) else None
 
 
 def _places(x: Any, where: Any, name: str) -> tuple[list[Any], Any, list[Any]]:
@@ -76,14 +88,44 @@ def _put(x: Any, sharding: Sharding | None, name: str) -> Any:
         check_fits(sharding, aval_of(x).shape, name)
     if isinstance(x, Tracer):
         return x
-    array = to_array(x)
-    return array if sharding is None else place(array, sharding)
+    return _placed(to_array(x), sharding, name)
+
+
+def _placed(x: ArrayImpl, sharding: Sharding | None, name: str) -> ArrayImpl:
+    """The array where a sharding says; without one where it is, or on the default device."""
+    if sharding is None:
+        if accelerator.is_possible() and is_here(x) and not is_committed(x):
+            device = default_device()
+            if device is not CPU and id(x) not in REMOTE:
+                transfers.check_to_device(x.aval, device, explicit=True)
+                return make_remote_array(device.client.backend.put(x._data, device), x.aval)
+        return x
+    devices = sharding.device_set
+    if len(devices) != 1:
+        raise UnsupportedError(
+            f"{name}: {sharding} spreads an array over {len(devices)} devices; programs run on one "
+            "device at a time"
+        )
+    (device,) = devices
+    found = REMOTE.get(id(x))
+    if device is CPU:
+        if found is not None and not found.is_copy:
+            found.elements(explicit=True)
+        return place(x, sharding)
+    if found is not None and found.device is device:
+        if found.committed:
+            return x
+        return move(found.buffer, x.aval, sharding)
+    if found is None or found.is_copy:
+        transfers.check_to_device(x.aval, device, explicit=True)
+        return move(device.client.backend.put(x._data, device), x.aval, sharding)
+    return move(accelerator.send(x, device, explicit=True), x.aval, sharding)
 
 
 def device_put(
     x: Any, device: Any = None, *, src: Any = None, donate: Any = False, may_alias: Any = None
 ) -> Any:
-    """The arrays of a pytree on a device, or spread as a sharding says; there is one device.
+    """The arrays of a pytree on a device, or spread as a sharding (of one device) says.
 
     `device` is a `Device`, a `Sharding`, None, or a pytree of these that is a prefix of `x`. NumPy
     arrays are copied unless they are read-only, or `may_alias` allows to share them. With `donate`
@@ -101,8 +143,10 @@ def device_put(
             leaf = from_numpy(leaf, aval_of(leaf), copy=True)
         out = _put(leaf, sharding, "device_put")
         if donate is True and type(leaf) is ArrayImpl:
-            out = place(leaf, sharding or leaf.sharding)
-            leaf.delete()
+            if is_here(out):
+                out = place(leaf, sharding or leaf.sharding)
+            if out is not leaf:
+                leaf.delete()
         outs.append(out)
     return structure.unflatten(outs)
 
@@ -152,7 +196,8 @@ def from_dlpack(external_array: Any, device: Any = None, copy: bool | None = Non
 
     Copied where `copy` asks for it, and where the elements are not contiguous or have a type that
     the x64 setting excludes (ValueError with `copy=False`). Whoever writes to shared memory
-    changes the array.
+    changes the array. Memory of an accelerator becomes an array on that device; `device` is where
+    the array is wanted, by default where the memory is.
 
     >>> import numpy as np
     >>> from_dlpack(np.arange(3, dtype=np.int32))
@@ -160,8 +205,12 @@ def from_dlpack(external_array: Any, device: Any = None, copy: bool | None = Non
     """
     if not isinstance(device, Sharding):
         check_device(device, "from_dlpack")
+    where = _sharding_of(device, "from_dlpack") if isinstance(device, (Device, Sharding)) else None
     if type(external_array) is ArrayImpl and not copy:
-        return external_array
+        return external_array if where is None else _put(external_array, where, "from_dlpack")
+    wanted = None if where is None else next(iter(where.device_set))
+    if wanted not in (None, CPU) or _is_elsewhere(external_array):
+        return _from_device_memory(external_array, wanted, copy)
     data = dlpack.import_from(external_array)
     aval = ShapedArray(data.shape, dtypes.canonicalize_dtype(data.dtype))
     shared = data.dtype == aval.dtype and data.flags.c_contiguous and data.flags.aligned
@@ -170,6 +219,45 @@ def from_dlpack(external_array: Any, device: Any = None, copy: bool | None = Non
             f"from_dlpack: {data.dtype}{list(data.shape)} cannot be used without a copy"
         )
     return from_numpy(data, aval, copy=bool(copy) or not shared)
+
+
+def _is_elsewhere(external_array: Any) -> bool:
+    """Whether an object says that its memory is on an accelerator."""
+    ask = getattr(external_array, "__dlpack_device__", None)
+    return ask is not None and int(ask()[0]) != dlpack.CPU_DEVICE[0]
+
+
+def _from_device_memory(external_array: Any, wanted: Device | None, copy: bool | None) -> ArrayImpl:
+    """An array on a plugin's device that shares memory there, or a copy of what is elsewhere."""
+    if type(external_array) is ArrayImpl:
+        external_array = external_array.block_until_ready()
+    device = wanted or _device_of_dlpack(*external_array.__dlpack_device__())
+    stream = device.client.backend.external_stream(device)
+    options = {} if stream is None else {"stream": stream}
+    found = dlpack.foreign_memory(dlpack.capsule_of(external_array, **options))
+    aval = ShapedArray(found.shape, dtypes.canonicalize_dtype(found.dtype))
+    shared = found.dtype == aval.dtype and found.is_dense and not copy and aval.size > 0
+    if shared:
+        shared, buffer = device.client.backend.adopt(found, device)
+    if shared:
+        return make_remote_array(buffer, aval, committed=wanted is not None)
+    if copy is False or found.device[0] != dlpack.CPU_DEVICE[0]:
+        raise ValueError(
+            f"from_dlpack: {found.dtype}{list(found.shape)} on {found.device} cannot be used on "
+            f"{device} without a copy"
+        )
+    data = from_numpy(dlpack.import_from(found.capsule), aval, copy=True)
+    return _placed(data, SingleDeviceSharding(device), "from_dlpack")
+
+
+def _device_of_dlpack(kind: int, number: int) -> Device:
+    name = {2: "cuda", 10: "rocm"}.get(int(kind))
+    if name is None:
+        raise ValueError(f"from_dlpack: there is no platform for devices of type {kind}")
+    for device in client_of(name).devices():
+        if device.local_hardware_id == number:
+            return device
+    raise ValueError(f"from_dlpack: there is no device {number} of {name}")
 
 
 def live_arrays(platform: str | None = None) -> list[ArrayImpl]:
@@ -181,8 +269,10 @@ def live_arrays(platform: str | None = None) -> list[ArrayImpl]:
     True
     """
     check_device(platform, "live_arrays")
-    found = [x for x in gc.get_objects() if type(x) is ArrayImpl]
-    return [x for x in found if not x.is_deleted()]
+    found = [x for x in gc.get_objects() if type(x) is ArrayImpl and not x.is_deleted()]
+    if platform is None:
+        return found
+    return [x for x in found if device_of(x).client is client_of(platform)]
 
 
 def reshard(xs: Any, out_shardings: Any) -> Any:
@@ -209,4 +299,5 @@ def inspect_array_sharding(value: Any, *, callback: Callable[[Sharding], None]) 
     """
     for leaf in tree.leaves(value):
         check_operand(leaf, "inspect_array_sharding")
-        callback(leaf.sharding if type(leaf) is ArrayImpl else SingleDeviceSharding(CPU))
+        here = type(leaf) is ArrayImpl
+        callback(leaf.sharding if here else SingleDeviceSharding(default_device()))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from pullback.control.callbacks import callback_primitives
@@ -21,7 +21,13 @@ from pullback.runtime.compile import Executable, compile_jaxpr
 from pullback.runtime.fingerprint import Uncacheable, fingerprint
 from pullback.transforms.staging import stage
 
-__all__ = ["forget_structures", "one_equation", "run_primitive", "worth_compiling"]
+__all__ = [
+    "forget_structures",
+    "one_equation",
+    "run_primitive",
+    "structure_of",
+    "worth_compiling",
+]
 
 _compiled: Final[dict[Any, Executable]] = {}
 """Programs by their structure. What is here is counted, and forgotten, by `runtime.executables`."""
@@ -48,25 +54,31 @@ def run_primitive(primitive: Primitive, arrays: Sequence[ArrayImpl], params: dic
 def _executable(
     primitive: Primitive, arrays: Sequence[ArrayImpl], params: dict[str, Any]
 ) -> Executable:
-    avals = tuple(x.aval for x in arrays)
-    key = (primitive, avals, tuple(map(_hashable, params.items())))
-    structure = _known.get(key)
-    closed = None
-    if structure is None:
-        closed = one_equation(primitive, avals, params)
-        structure = _known[key] = _structure(closed, key)
-        if len(_known) > _KNOWN_LIMIT:
-            _known.popitem(last=False)
-    else:
-        _known.move_to_end(key)
+    structure, make = structure_of(primitive, arrays, params)
     found = _compiled.get(structure)
     if found is None:
-        closed = closed or one_equation(primitive, avals, params)
-        found = _compiled[structure] = compile_jaxpr(closed, name=primitive.name)
+        found = _compiled[structure] = compile_jaxpr(make(), name=primitive.name)
         executables.keep(found, functools.partial(_compiled.pop, structure, None))
     else:
         executables.used(found)
     return found
+
+
+def structure_of(
+    primitive: Primitive, arrays: Sequence[ArrayImpl], params: dict[str, Any]
+) -> tuple[Any, Callable[[], ClosedJaxpr]]:
+    """What tells the program of one equation apart, and what makes the program."""
+    avals = tuple(x.aval for x in arrays)
+    key = (primitive, avals, tuple(map(_hashable, params.items())))
+    structure = _known.get(key)
+    if structure is not None:
+        _known.move_to_end(key)
+        return structure, functools.partial(one_equation, primitive, avals, params)
+    closed = one_equation(primitive, avals, params)
+    structure = _known[key] = _structure(closed, key)
+    if len(_known) > _KNOWN_LIMIT:
+        _known.popitem(last=False)
+    return structure, lambda: closed
 
 
 def _structure(closed: ClosedJaxpr, key: Any) -> Any:

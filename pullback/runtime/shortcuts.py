@@ -19,6 +19,7 @@ from pullback.core.primitive import Primitive
 from pullback.core.trace import EVAL
 from pullback.runtime.array import ArrayImpl
 from pullback.runtime.dispatch import LARGE, evaluate, quietly, wrap
+from pullback.runtime.residence import REMOTE
 from pullback.transforms.staging import abstract_results
 
 __all__ = ["broadcast", "product"]
@@ -61,7 +62,7 @@ def _broadcast_type(primitive: Primitive, x: ShapedArray, y: ShapedArray) -> Sha
 
 def broadcast(primitive: Primitive, x: Any, y: Any) -> Any:
     """`primitive` on arrays that broadcast against each other, or None for the general way."""
-    if type(x) is not ArrayImpl or type(y) is not ArrayImpl or config.ACTIVE:
+    if type(x) is not ArrayImpl or type(y) is not ArrayImpl or config.ACTIVE or REMOTE:
         return None
     key = primitive, x.aval, y.aval
     try:
@@ -84,7 +85,7 @@ def _product_type(_: str, x: ShapedArray, y: ShapedArray) -> ShapedArray | None:
 
 def product(x: Any, y: Any) -> Any:
     """The product of two matrices, or None for the general way."""
-    if type(x) is not ArrayImpl or type(y) is not ArrayImpl or config.ACTIVE:
+    if type(x) is not ArrayImpl or type(y) is not ArrayImpl or config.ACTIVE or REMOTE:
         return None
     key = "product", x.aval, y.aval
     try:

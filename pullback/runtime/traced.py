@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pullback.control.jit import open_consts
 from pullback.control.refs_discharge import holds_refs
+from pullback.core.devices import Device
 from pullback.core.jaxpr import ClosedJaxpr
 from pullback.runtime import accelerator, executables, index_checks
 from pullback.runtime.compile import Executable, compile_jaxpr
@@ -30,6 +31,10 @@ class Program:
     executable: Executable | None = None
     entries: list[tuple[Any, Any]] = field(default_factory=list)
     """Weak references to functions and the native entries of this program in them."""
+    device_programs: dict[Any, accelerator.DeviceProgram] = field(default_factory=dict)
+    """Programs for plugins' devices, by the device and the options of the compiler."""
+    last_on_device: accelerator.DeviceProgram | None = None
+    """The last one of them that ran, if it takes all arguments."""
     home: tuple[Any, Any] | None = None
     """Where the function keeps it: a weak reference to the dictionary, and the key."""
 
@@ -63,10 +68,22 @@ class Program:
             if kept is not None:
                 kept.pop(key, None)
 
-    @functools.cached_property
-    def on_device(self) -> accelerator.DeviceProgram:
-        """The program for the chosen platform, which is part of what it was traced for."""
-        return accelerator.compile_for_device(self.closed, name=self.name, donated=self.donated)
+    def on_device(
+        self, device: Device, compiler_options: Sequence[tuple[str, Any]] = ()
+    ) -> accelerator.DeviceProgram:
+        """The program for a plugin's device, made at the first need."""
+        key = device, compiler_options
+        found = self.device_programs.get(key)
+        if found is None:
+            found = self.device_programs[key] = accelerator.compile_for_device(
+                self.closed,
+                name=self.name,
+                device=device,
+                donated=self.donated,
+                compiler_options=dict(compiler_options),
+            )
+        self.last_on_device = found if found.takes_all else None
+        return found
 
     @functools.cached_property
     def checked(self) -> index_checks.CheckedProgram:
