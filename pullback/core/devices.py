@@ -28,6 +28,7 @@ __all__ = [
     "host_ids",
     "local_device_count",
     "local_devices",
+    "lowering_platform",
     "make_device",
     "open_client",
     "process_count",
@@ -164,6 +165,15 @@ _clients: Final[dict[Any, Client]] = {"": CPU.client, "cpu": CPU.client}
 """Those that are open, by the names they were asked for."""
 open_client: Final[list[Callable[[str], Client]]] = []
 """Filled by `runtime`: the client of a plugin's platform; UnsupportedError if there is none."""
+
+
+def lowering_platform(name: str) -> str:
+    """The platform of that name as rules of primitives know it.
+
+    >>> lowering_platform("xla_cpu")
+    'cpu'
+    """
+    return "cpu" if name == "xla_cpu" else name
 
 
 def client_of(backend: Any = None) -> Client:

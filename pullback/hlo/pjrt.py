@@ -24,7 +24,7 @@ from typing import Any, Final
 import numpy as np
 
 from pullback.core import dtypes, element_types
-from pullback.core.devices import Client, Device, make_device
+from pullback.core.devices import Client, Device, lowering_platform, make_device
 from pullback.core.dlpack import Foreign
 from pullback.core.stablehlo import Type
 from pullback.errors import JaxRuntimeError, UnsupportedError
@@ -221,7 +221,7 @@ class Backend:
     @property
     def lowering_platform(self) -> str:
         """The platform as rules of primitives know it."""
-        return {"xla_cpu": "cpu"}.get(self.platform, self.platform)
+        return lowering_platform(self.platform)
 
     def code(self, dtype: Any) -> int:
         """PJRT's number of an element type."""
@@ -378,6 +378,23 @@ class LoadedProgram:
             return bytes(self.executable.serialize())
         except _lib.pypjrt.errors.PjrtError:
             return None
+
+    def costs(self) -> dict[str, float]:
+        """The compiler's counts of operations and bytes; empty where the plugin has none."""
+        try:
+            found = self.executable.cost_analysis()
+        except _lib.pypjrt.errors.Unimplemented:
+            return {}
+        return {name: float(value) for name, value in found.items()}
+
+    def memory(self) -> dict[str, int]:
+        """Bytes of code, arguments, results and scratch memory."""
+        try:
+            return dict(self.executable.compiled_memory_stats())
+        except _lib.pypjrt.errors.Unimplemented:
+            raise UnsupportedError(
+                f"the plugin of {self.backend.platform} does not say what memory programs need"
+            ) from None
 
     def close(self) -> None:
         """Give the program's memory back."""

@@ -118,7 +118,8 @@ class DeviceProgram:
         avals: Sequence[ShapedArray],
         donated: Sequence[int],
     ) -> None:
-        self._program = program
+        self.program = program
+        """`hlo.pjrt.LoadedProgram`."""
         self.name = name
         self._constants = list(constants)
         self._outputs = list(outputs)
@@ -128,6 +129,8 @@ class DeviceProgram:
         """Arguments that a call deletes."""
         self.device: Device = program.device
         self._all_computed = all(source is None for source in outputs)
+        self.text = ""
+        """The StableHLO that it is made of."""
         self.takes_all = False
         """Whether every argument of the function is one of the program."""
 
@@ -163,7 +166,7 @@ class DeviceProgram:
     def _run(
         self, buffers: Sequence[Any], arrays: Sequence[ArrayImpl], committed: bool
     ) -> list[ArrayImpl]:
-        made = self._program(buffers)
+        made = self.program(buffers)
         if self._all_computed:
             outs = [make_remote_array(x, a, committed) for x, a in zip(made, self._avals)]  # noqa: B905
         else:
@@ -178,11 +181,6 @@ class DeviceProgram:
                 if id(arrays[i]) not in kept:
                     arrays[i].delete()
         return outs
-
-    @property
-    def executable(self) -> Any:
-        """The plugin's own object."""
-        return self._program.executable
 
 
 def send(x: ArrayImpl, device: Device, *, explicit: bool = False) -> Any:
@@ -239,6 +237,7 @@ def compile_for_device(
         closed.out_avals,
         [i for i, g in enumerate(donated) if g],
     )
+    made.text = module.text
     made.takes_all = len(used) == len(jaxpr.invars)
     return made
 

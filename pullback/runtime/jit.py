@@ -319,7 +319,8 @@ class JitFunction(FastCallable):
             positions,
             traced.donated,
         )
-        return stages.Traced(signature, traced.loaded)
+        compiler = stages.Compiler(traced.loaded, traced.on_device, self._options.device)
+        return stages.Traced(signature, compiler)
 
     def lower(
         self,

@@ -8,13 +8,13 @@ jit(f).trace(x)  ->  Traced    its jaxpr
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from pullback import config, tree
 from pullback.control import refs_discharge
 from pullback.core.avals import ShapedArray, aval_of
-from pullback.core.devices import CPU
+from pullback.core.devices import CPU, Device, client_of, default_device, lowering_platform
 from pullback.core.jaxpr import ClosedJaxpr
 from pullback.core.refs import Ref
 from pullback.core.sharding import SingleDeviceSharding
@@ -26,6 +26,7 @@ from pullback.llvm import jit as native
 from pullback.llvm import library
 from pullback.llvm.entry import FastCallable, array_leaf, make_entry
 from pullback.passes.costs import cost_analysis, nbytes
+from pullback.runtime.accelerator import DeviceProgram, place_of
 from pullback.runtime.array import ArrayImpl, make_array
 from pullback.runtime.compile import Executable, program_jaxpr
 from pullback.runtime.dispatch import to_array
@@ -35,6 +36,7 @@ __all__ = [
     "ArgInfo",
     "Compiled",
     "CompiledMemoryStats",
+    "Compiler",
     "CompilerOptions",
     "Lowered",
     "Signature",
@@ -155,14 +157,22 @@ class _Stage:
         return f"<{type(self).__name__} {self.fun_name} for ({types})>"
 
 
+@dataclass(frozen=True)
+class Compiler:
+    """How a traced function is compiled."""
+
+    for_cpu: Callable[[], Executable | RefProgram]
+    for_device: Callable[[Device, Sequence[tuple[str, Any]]], DeviceProgram]
+    device: Device | None = None
+    """Where it is to run; None to follow its arguments."""
+
+
 class Traced(_Stage):
     """A function traced for given types."""
 
-    def __init__(
-        self, signature: Signature, compile_: Callable[[], Executable | RefProgram]
-    ) -> None:
+    def __init__(self, signature: Signature, compiler: Compiler) -> None:
         self._signature = signature
-        self._compile = compile_
+        self._compiler = compiler
 
     @property
     def jaxpr(self) -> ClosedJaxpr:
@@ -172,24 +182,20 @@ class Traced(_Stage):
     def lower(
         self, *, lowering_platforms: Sequence[str] | None = None, _private_parameters: Any = None
     ) -> Lowered:
-        """The next stage, for the CPU or for one other platform (its StableHLO)."""
-        platforms = tuple(lowering_platforms or ("cpu",))
+        """The next stage, for one platform: by default the one that calls would run on."""
+        here = (self._compiler.device or default_device()).client.name
+        platforms = tuple(lowering_platforms or (here,))
         if len(platforms) != 1:
             raise UnsupportedError(f"one program for {platforms}: lower for one platform at a time")
-        return Lowered(self._signature, self._compile, platforms[0])
+        return Lowered(self._signature, self._compiler, platforms[0])
 
 
 class Lowered(_Stage):
     """A function as a program that the compiler can take."""
 
-    def __init__(
-        self,
-        signature: Signature,
-        compile_: Callable[[], Executable | RefProgram],
-        platform: str = "cpu",
-    ) -> None:
+    def __init__(self, signature: Signature, compiler: Compiler, platform: str = "cpu") -> None:
         self._signature = signature
-        self._compile = compile_
+        self._compiler = compiler
         self._platform = platform
 
     def as_text(self, dialect: str | None = None, *, debug_info: bool = False) -> str:
@@ -224,15 +230,24 @@ class Lowered(_Stage):
         return cost_analysis(program_jaxpr(self._signature.closed))
 
     def compile(self, compiler_options: CompilerOptions | None = None) -> Compiled:
-        """The next stage; there are no options yet, and none may be given."""
+        """The next stage. `compiler_options` are the plugin's, by name; our own compiler has none.
+
+        Raises RuntimeError where the platform that it was lowered for has no plugin installed.
+        """
         if self._platform != "cpu":
-            raise UnsupportedError(
-                f"a program lowered for {self._platform!r} is not compiled here; set "
-                f"PULLBACK_PLATFORM={self._platform} to run programs there"
+            given = (compiler_options or {}).items()
+            return Compiled(
+                self._signature, self._compiler.for_device(self._device(), tuple(sorted(given)))
             )
         if compiler_options:
             raise UnsupportedError(f"compiler options {sorted(compiler_options)}: there are none")
-        return Compiled(self._signature, self._compile())
+        return Compiled(self._signature, self._compiler.for_cpu())
+
+    def _device(self) -> Device:
+        """The device of the platform that calls would run on, otherwise the first."""
+        device = self._compiler.device or default_device()
+        client = client_of(self._platform)
+        return device if device.client is client else client.devices()[0]
 
 
 @dataclass(frozen=True)
@@ -249,17 +264,24 @@ class CompiledMemoryStats:
 class Compiled(_Stage, FastCallable):
     """Machine code for given types; calling it with other ones is a TypeError."""
 
-    def __init__(self, signature: Signature, executable: Executable | RefProgram) -> None:
-        self._signature = signature
-        self._executable = executable
-        self._add_native_entry()
+    _executable: Executable | RefProgram
+    _on_device: DeviceProgram | None
 
-    def _add_native_entry(self) -> None:
+    def __init__(
+        self, signature: Signature, executable: Executable | RefProgram | DeviceProgram
+    ) -> None:
+        self._signature = signature
+        self._on_device = executable if isinstance(executable, DeviceProgram) else None
+        if not isinstance(executable, DeviceProgram):
+            self._executable = executable
+            if not isinstance(executable, RefProgram):
+                self._add_native_entry(executable)
+
+    def _add_native_entry(self, program: Executable) -> None:
         s = self._signature
         args, kwargs = tree.structure(s.arguments([0] * len(s.avals))).as_spec()[1]
         nodes = (args, kwargs, s.out_tree.as_spec())
-        program = self._executable
-        if s.donated or isinstance(program, RefProgram) or not all(map(is_simple, nodes)):
+        if s.donated or not all(map(is_simple, nodes)):
             return
         spec = program.entry_spec(
             args=list(args[1]),
@@ -273,12 +295,24 @@ class Compiled(_Stage, FastCallable):
         s = self._signature
         leaves, structure = s.flatten(args, kwargs)
         self._check(leaves, structure)
+        if self._on_device is not None:
+            return s.out_tree.unflatten(self._run_on_device(self._on_device, leaves))
         arrays = [_of_type(x, a) for x, a in zip(leaves, s.avals, strict=True)]
         outs = self._executable(arrays)
         for x, donated in zip(leaves, s.donated, strict=False):
             if donated and not any(x is out for out in outs):
                 x.delete()
         return s.out_tree.unflatten(outs)
+
+    def _run_on_device(self, program: DeviceProgram, leaves: Sequence[Any]) -> list[ArrayImpl]:
+        arrays = [to_array(x) for x in leaves]
+        place, committed = place_of(arrays, argument_paths(self._signature).__getitem__)
+        if committed and place is not program.device:
+            raise ValueError(
+                f"{self._signature.name} was compiled for {program.device!r}, and called with "
+                f"arrays on {place!r}"
+            )
+        return program(arrays, committed)
 
     call = FastCallable.__call__
 
@@ -307,16 +341,29 @@ class Compiled(_Stage, FastCallable):
             )
 
     def as_text(self) -> str:
-        """The assembly of the program."""
+        """The assembly of the program; for a plugin's device the StableHLO that it was given."""
+        if self._on_device is not None:
+            return self._on_device.text
         return _as_text(self._signature, "asm")
 
     def cost_analysis(self) -> dict[str, float]:
-        """Counts of operations and bytes; `estimated nanoseconds` is the compiler's own."""
+        """Counts of operations and bytes; `estimated nanoseconds` is the compiler's own.
+
+        For a plugin's device the counts are those of the plugin where it has any.
+        """
+        if self._on_device is not None and self._on_device.program.costs():
+            return dict(self._on_device.program.costs())
         counts = cost_analysis(program_jaxpr(self._signature.closed))
+        if self._on_device is not None:
+            return counts
         return counts | {"estimated nanoseconds": self._executable.code.cost}
 
     def memory_analysis(self) -> CompiledMemoryStats:
         """Sizes of code, arguments, results and scratch memory."""
+        if self._on_device is not None:
+            counted = self._on_device.program.memory()
+            names = [f.name for f in fields(CompiledMemoryStats)]
+            return CompiledMemoryStats(**{name: counted[name] for name in names})
         s, code = self._signature, self._executable.code
         return CompiledMemoryStats(
             generated_code_size_in_bytes=sum(map(len, code.objects)),
@@ -328,22 +375,23 @@ class Compiled(_Stage, FastCallable):
             temp_size_in_bytes=code.arena_bytes,
         )
 
-    def runtime_executable(self) -> Executable | RefProgram:
+    def runtime_executable(self) -> Executable | RefProgram | DeviceProgram:
         """The loaded program."""
-        return self._executable
+        return self._on_device or self._executable
 
     @property
     def input_shardings(self) -> Any:
-        """Where arguments belong: on the one device."""
-        return self._signature.arguments([_ON_CPU] * len(self._signature.avals))
+        """Where arguments belong: on the device that it was compiled for."""
+        return self._signature.arguments([self._sharding] * len(self._signature.avals))
+
+    @property
+    def _sharding(self) -> SingleDeviceSharding:
+        return SingleDeviceSharding(CPU if self._on_device is None else self._on_device.device)
 
     @property
     def output_shardings(self) -> Any:
-        """Where results are: on the one device."""
-        return self.out_tree.unflatten([_ON_CPU] * len(self._signature.closed.out_avals))
-
-
-_ON_CPU: Final = SingleDeviceSharding(CPU)
+        """Where results are: on the device that it was compiled for."""
+        return self.out_tree.unflatten([self._sharding] * len(self._signature.closed.out_avals))
 
 
 class Wrapped:
@@ -395,7 +443,7 @@ def _stablehlo(s: Signature, platform: str, debug_info: bool) -> str:
     module = _hlo.emit_module(
         closed,
         s.name,
-        platform=platform,
+        platform=lowering_platform(platform),
         donated=s.donated,
         debug_info=debug_info,
         result_names=results if len(results) == len(closed.jaxpr.outvars) else (),

@@ -390,3 +390,41 @@ def test_indices_are_not_looked_at(others: list[pb.Device]) -> None:
     x = pb.device_put(jnp.ones(3), others[0])
     with pb.check_indices(True), pytest.raises(UnsupportedError, match="check_indices"):
         pb.jit(lambda x: x[1])(x)
+
+
+# --------------------------------------------------------------------------- ahead of time
+
+
+def test_compiled_for_the_device(there: list[pb.Device]) -> None:
+    f = pb.jit(lambda x, y: {"out": x @ y["a"]}, compiler_options={"xla_cpu_use_onednn": False})
+    x = jnp.ones((3, 3))
+    lowered = f.lower(x, {"a": x})
+    compiled = lowered.compile({"xla_cpu_enable_fast_math": False})
+    out = compiled(x, {"a": np.eye(3, dtype=np.float32)})["out"]
+    assert out.device is there[0]
+    assert out.tolist() == [[1] * 3] * 3
+    assert "stablehlo.dot_general" in compiled.as_text()
+    assert compiled.cost_analysis()["flops"] >= 54
+    assert compiled.memory_analysis().argument_size_in_bytes == 72
+    assert compiled.output_shardings == {"out": SingleDeviceSharding(there[0])}
+    with pytest.raises(TypeError, match="other types"):
+        compiled(jnp.ones((2, 2)), {"a": x})
+    with pytest.raises(ValueError, match="was compiled for"):
+        compiled(pb.device_put(x, there[1]), {"a": x})
+    with pytest.raises(JaxRuntimeError, match="nonsense"):
+        lowered.compile({"nonsense": 1})
+
+
+def test_compiled_for_another_platform() -> None:
+    f = pb.jit(lambda x: x + 1)
+    compiled = f.trace(1.0).lower(lowering_platforms=("xla_cpu",)).compile()
+    assert compiled(2.0).device is pb.devices("xla_cpu")[0]
+    with pytest.raises(RuntimeError, match="nowhere"):
+        f.trace(1.0).lower(lowering_platforms=("nowhere",)).compile()
+
+
+def test_compiled_and_donated(there: list[pb.Device]) -> None:
+    compiled = pb.jit(lambda x: x * 2, donate_argnums=0).lower(jnp.ones(4)).compile()
+    x = pb.device_put(jnp.ones(4), there[0])
+    assert compiled(x).tolist() == [2] * 4
+    assert x.is_deleted()
