@@ -180,6 +180,7 @@ def _by_name(name: str) -> Primitive:
 
 
 _SCALARS: Final = frozenset((bool, int, float, complex))
+_WEAK: Final[dict[str, Any]] = {"b": bool, "i": int, "u": int, "f": float, "c": complex, "V": float}
 
 
 def _type_literals(args: Sequence[Any]) -> tuple[Any, ...]:
@@ -194,7 +195,12 @@ def _type_literals(args: Sequence[Any]) -> tuple[Any, ...]:
         return tuple(widest(x) for x in args)
     if not any(type(x) in _SCALARS for x in args):
         return tuple(args)
-    dtype = typed.dtype
+    aval = aval_of(typed)
+    dtype: Any = aval.dtype
+    if aval.weak_type:
+        kind = _WEAK[dtype.kind]
+        if aval_of(kind()).dtype == dtype:
+            return tuple(kind(x) if type(x) in _SCALARS else x for x in args)
     return tuple(dtype.type(x) if type(x) in _SCALARS else x for x in args)
 
 

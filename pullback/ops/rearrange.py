@@ -51,6 +51,7 @@ NO_HLO: Final = NotApplicable("hlo", "the operation has attributes that only an 
 
 _reduce_sum: Final = late("reduce_sum")
 _random_wrap: Final = late("random_wrap")
+_convert_element_type: Final = late("convert_element_type")
 
 
 # --------------------------------------------------------------------------- helpers for rules
@@ -97,7 +98,10 @@ def zeros(aval: Any) -> Any:
     if isinstance(aval.dtype, dtypes.KeyDtype):
         words = full((*aval.shape, aval.dtype.words), 0, np.dtype(np.uint32))
         return _random_wrap(words, impl=aval.dtype.tag)
-    return full(aval.shape, 0, aval.dtype)
+    made = full(aval.shape, 0, aval.dtype)
+    if not aval.weak_type:
+        return made
+    return _convert_element_type(made, new_dtype=aval.dtype, weak_type=True, sharding=None)
 
 
 zeros_hook.append(zeros)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from pullback import config
+from pullback.control import refs_discharge
 from pullback.core.jaxpr import ClosedJaxpr
 from pullback.core.primitive import FIRST_ORDER, Primitive
 from pullback.core.refs import Ref
@@ -71,7 +72,7 @@ class CheckedProgram:
     __slots__ = ("checked", "executable", "state")
 
     def __init__(self, closed: ClosedJaxpr, name: str) -> None:
-        self.checked = _functionalize.checked_jaxpr(closed, _errors())
+        self.checked = _functionalize.checked_jaxpr(refs_discharge.pure(closed), _errors())
         self.state = _checks.State(self.checked.signatures)
         self.executable = compile_jaxpr(self.checked.closed, name=name)
 

@@ -165,8 +165,9 @@ class JitFunction(FastCallable):
         if traced.with_refs:
             check_aliases(f"jit of {traced.name}", traced.closed.consts, call.leaves)
             check = nan_checks.check_program if nan_checks.wanted() else None
+            run = traced.checked if index_checks.wanted() else None
             leaves = _with_arrays(call.leaves)
-            return traced.out_tree.unflatten(traced.ref_program(leaves, check))
+            return traced.out_tree.unflatten(traced.ref_program(leaves, check, run))
         arrays = [x if type(x) is ArrayImpl else to_array(x) for x in call.leaves]
         if config.debug_key_reuse():
             key_reuse.check_program(traced.closed, arrays)

@@ -252,11 +252,15 @@ class RefProgram:
         return self.executable.jaxpr
 
     def __call__(
-        self, leaves: Sequence[Any], check: Callable[..., None] | None = None
+        self,
+        leaves: Sequence[Any],
+        check: Callable[..., None] | None = None,
+        run: Callable[[Sequence[ArrayImpl]], Sequence[Any]] | None = None,
     ) -> list[Any]:
         """The results; references among the arguments and constants take their new values.
 
-        `check(jaxpr, name, arguments, results)` is called with what there was before.
+        `check(jaxpr, name, arguments, results)` is called with what there was before. `run` takes
+        the place of the machine code, and leaves the arguments as they are.
         """
         everything = [*self.consts, *leaves]
         arrays = [x._array if type(x) is Ref else x for x in everything]
@@ -265,7 +269,7 @@ class RefProgram:
             for x, a in zip(arrays, self.pure.in_avals, strict=True)
         ]
         before = [] if check is None else [_own_copy(x) for x in arrays]
-        outs = self._run(*arrays)
+        outs = self._run(*arrays) if run is None else run(arrays)
         for i, new in zip(self.written, outs[self.n_results :], strict=True):
             ref = everything[i]
             ref._array = _own(new, ref.aval.inner_aval)

@@ -88,7 +88,8 @@ class Program:
     @functools.cached_property
     def checked(self) -> index_checks.CheckedProgram:
         """The machine code that looks at indices."""
-        made = index_checks.CheckedProgram(self.closed, self.name)
+        closed = self.ref_program.pure if self.with_refs else self.closed
+        made = index_checks.CheckedProgram(closed, self.name)
         executables.keep(made.executable, *_weakly(self))
         return made
 

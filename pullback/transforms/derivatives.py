@@ -14,11 +14,12 @@ import numpy as np
 from pullback import tree
 from pullback.core import dtypes
 from pullback.core.array import Array
-from pullback.core.avals import aval_of
+from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, eval_jaxpr
 from pullback.core.primitive import Linear, Zero, instantiate
 from pullback.core.source import Description, describe_function
 from pullback.core.tracebacks import api_boundary
+from pullback.ops import conversion
 from pullback.transforms.arguments import (
     FlatFunction,
     as_index_tuple,
@@ -115,9 +116,28 @@ def _check_tangent(primal: Any, tangent: Any, name: str) -> Any:
         raise TypeError(
             f"{name}: primal and tangent must have the same dtype, got {expected} and {actual}"
         )
-    if actual.dtype != expected.dtype:
-        return np.asarray(tangent, dtypes.physical(expected.dtype))
-    return tangent
+    return _typed(tangent, actual, expected)
+
+
+def _typed(x: Any, actual: ShapedArray, expected: ShapedArray) -> Any:
+    """A tangent or cotangent that fits, with the dtype and the weakness of the rules' own."""
+    if actual.dtype == expected.dtype and actual.weak_type == expected.weak_type:
+        return x
+    if not isinstance(x, Array):
+        x = np.asarray(x, dtypes.physical(expected.dtype))
+    return conversion.convert(x, expected.dtype, expected.weak_type)
+
+
+def _derivative(x: Any, of: Any) -> Any:
+    """A tangent or cotangent as a result: an Array as weak as the value (or aval) it belongs to."""
+    x = instantiate(x)
+    expected = (of if isinstance(of, ShapedArray) else aval_of(of)).to_tangent_aval()
+    if expected.dtype == dtypes.float0 or (isinstance(x, Array) and x.aval is expected):
+        return x
+    weak = expected.weak_type
+    return conversion.convert_element_type(
+        x, new_dtype=expected.dtype, weak_type=weak, sharding=None
+    )
 
 
 @api_boundary
@@ -155,7 +175,8 @@ def jvp(
     flat = _AuxFlat(fun, in_tree, has_aux, "jvp")
     description = Description(fun, "jvp")
     outs, out_tangents = jvp_flat(flat, flat_primals, flat_tangents, description=description)
-    result = flat.main(outs), flat.main([instantiate(t) for t in out_tangents])
+    dots = [_derivative(t, x) for t, x in zip(out_tangents, outs, strict=True)]
+    result = flat.main(outs), flat.main(dots)
     return (*result, flat.aux(outs)) if has_aux else result
 
 
@@ -196,7 +217,7 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
             )
         )
         full = [
-            next(values) if nz else instantiate(zero_tangent(x))
+            _derivative(next(values) if nz else zero_tangent(x), x)
             for nz, x in zip(nonzero, outs, strict=True)
         ]
         return flat.main(full)
@@ -240,7 +261,7 @@ class _Pullback:
         args = [Linear(v.aval) for v in self._jaxpr.invars]
         outs = iter(backward_pass(self._jaxpr, residuals, args, moving))
         results = [
-            instantiate(next(outs) if w else Zero(a.to_cotangent_aval()))
+            _derivative(next(outs) if w else Zero(a.to_cotangent_aval()), a)
             for w, a in zip(self._wanted, self._in_avals, strict=True)
         ]
         return self._in_tree.unflatten(results)[0]
@@ -257,13 +278,11 @@ def _check_cotangent(aval: Any, ct: Any) -> Any:
         raise ValueError(
             f"vjp: a cotangent of type {actual} for a result of type {aval}: the shapes differ"
         )
-    if actual.dtype != expected.dtype:
-        if not actual.weak_type:
-            raise ValueError(
-                f"vjp: a cotangent of type {actual} for a result of type {aval}: the dtypes differ"
-            )
-        return np.asarray(ct, dtypes.physical(expected.dtype))
-    return ct
+    if actual.dtype != expected.dtype and not actual.weak_type:
+        raise ValueError(
+            f"vjp: a cotangent of type {actual} for a result of type {aval}: the dtypes differ"
+        )
+    return _typed(ct, actual, expected)
 
 
 @api_boundary
@@ -415,7 +434,8 @@ def _check_scalar(out: Any, fun: Callable[..., Any], holomorphic: bool) -> None:
 
 def _one_like(out: Any) -> Any:
     aval = aval_of(out)
-    return np.ones((), dtypes.physical(aval.dtype))
+    one = np.ones((), dtypes.physical(aval.dtype))
+    return conversion.convert(one, aval.dtype, weak_type=True) if aval.weak_type else one
 
 
 @api_boundary

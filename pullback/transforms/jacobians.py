@@ -12,6 +12,7 @@ from pullback import tree
 from pullback.core import dtypes
 from pullback.core.avals import aval_of
 from pullback.core.tracebacks import api_boundary
+from pullback.ops import conversion
 from pullback.transforms.arguments import as_index_tuple, check_callable, fix_arguments
 from pullback.transforms.derivatives import jvp, vjp
 from pullback.transforms.mapping import ANY_LANE, vmap
@@ -38,6 +39,7 @@ def _basis(example: Any) -> tuple[list[Any], Any, list[Any]]:
     rows, start = [], 0
     for a in avals:
         row = eye_rows(total, start, a.size, a.dtype)
+        row = conversion.convert(row, a.dtype, a.weak_type)
         rows.append(reshape_to(row, (total, *a.shape)))
         start += a.size
     return rows, structure, avals

@@ -159,7 +159,7 @@ def linearize_flat(
                 "a reference to tangents"
             )
         if wanted:
-            unknowns.append(trace.argument(aval.strip_weak_type()))
+            unknowns.append(trace.argument(aval))
         tangents.append(unknowns[-1] if wanted else Zero(aval))
     try:
         outs, out_tangents = jvp_flat(fun, primals, tangents, parent=trace, description=description)

@@ -46,3 +46,32 @@ def test_the_parts_of_a_small_array_are_computed_in_any_order() -> None:
     case = Case(program, [array((2,), "uint8", 2)])
     obey("values", case)
     obey("against_jax", case)
+
+
+def test_a_derivative_is_as_weak_as_what_it_belongs_to() -> None:
+    """A Python number's gradient yields to other dtypes, as the number does."""
+    functions: dict[str, Any] = {
+        "itself": lambda jax, x, w: x,
+        "square": lambda jax, x, w: x * x,
+        "sine": lambda jax, x, w: jax.numpy.sin(x),
+        "sum": lambda jax, x, w: jax.numpy.sum(x * w),
+        "constant": lambda jax, x, w: jax.numpy.sin(2.0) + 0 * jax.numpy.sum(w),
+        "choice": lambda jax, x, w: jax.numpy.where(x > 0, x, 0.0),
+        "scan": lambda jax, x, w: jax.lax.scan(lambda c, _: (c * x, c), x, None, length=3)[0],
+        "loop": lambda jax, x, w: jax.lax.fori_loop(0, 3, lambda i, c: c * x, x),
+        "branch": lambda jax, x, w: jax.lax.cond(x > 0, lambda v: v * 2, lambda v: v, x),
+    }
+
+    def program(jax: Any, w: Any) -> Any:
+        found: list[Any] = []
+        for f in functions.values():
+
+            def of(x: Any, f: Any = f) -> Any:
+                return f(jax, x, w)
+
+            for x in (2.0, jax.numpy.float32(2.0)):
+                found += [jax.grad(of)(x), jax.jacfwd(of)(x), *jax.jvp(of, (x,), (x,))]
+                found += [jax.vjp(of, x)[1](x / x)[0], jax.linearize(of, x)[1](x / x)]
+        return tuple(map(jax.numpy.asarray, found))
+
+    obey("against_jax", Case(program, [array((2,), "float32")]))

@@ -141,3 +141,28 @@ def test_together_with_nan_checks() -> None:
             pb.jit(lambda x, i: jnp.log(x[i] - 9))(X, 1)
         with pytest.raises(IndexError):
             pb.jit(lambda x, i: jnp.log(x[i] - 9))(X, 10)
+
+
+def test_positions_in_references() -> None:
+    def read(i: Any) -> Any:
+        return ref[i]
+
+    def write(i: Any) -> None:
+        ref[i] = jnp.full((2,), 9.0)
+
+    def inside(x: Any, i: Any) -> Any:
+        own = pb.new_ref(x)
+        own[i] = 3.0
+        return own[i - 1]
+
+    ref = pb.new_ref(jnp.arange(4.0))
+    with pb.check_indices(True):
+        for call in (read, write, pb.jit(read), pb.jit(write)):
+            call(jnp.array([1, 3]))
+            before = ref[...]
+            with pytest.raises(IndexError, match="index 7 is out of bounds for axis 0 with size 4"):
+                call(jnp.array([1, 7]))
+            assert ref[...].tolist() == before.tolist()
+        assert pb.jit(inside)(jnp.arange(4.0), 2) == 1.0
+        with pytest.raises(IndexError, match="index 7 is out of bounds"):
+            pb.jit(inside)(jnp.arange(4.0), 7)
