@@ -8,7 +8,8 @@ The body of the program is one function; loop nests that are worth a call become
 
 which do the steps [begin, end) of their outermost loop and find the addresses of buffers, and what
 else they use from outside, in `env`.  Kernels with the same text are one.  Those with enough work
-are called through `pb_parallel_for`.
+are called through `pb_parallel_for`.  A long program calls its sections (`emit_sections`), which
+have the parameters of the program.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ import numpy as np
 
 from pullback.llvm.emit_memory import stack_slot
 from pullback.llvm.emit_scopes import Module, Value
+from pullback.llvm.emit_sections import cut
 from pullback.llvm.emit_shapes import shape_of
 from pullback.llvm.emit_statements import StatementWriter, turns
 from pullback.llvm.emit_types import register_type
 from pullback.llvm.interrupts import POLL_WORK_NS
-from pullback.loops.expr import Axis, Expr, Load, Local, Read
+from pullback.loops.expr import Axis, Expr, Local, Read
 from pullback.loops.ir import (
-    Address,
     Block,
     Buffer,
     Call,
@@ -41,14 +42,15 @@ from pullback.loops.ir import (
     Poll,
     Program,
     Stmt,
-    Store,
     Swap,
+    Var,
     While,
     expressions,
     inner_blocks,
     subexpressions,
     walk,
 )
+from pullback.loops.memory import own_buffers
 from pullback.records import record, replaced
 
 __all__ = ["EmittedModule", "emit_module"]
@@ -93,47 +95,93 @@ def emit_module(
 ) -> EmittedModule:
     """The module of a program, whose entry point is called `name`."""
     module = Module()
-    main = _Main(module, program)
-    body = f"define i32 @{name}(ptr %args, ptr %outs, ptr %arena) {{\n{main.write()}}}"
-    _call_often_used(module, body)
-    pieces = _Pieces(module)
-    kernels = list(module.kernels.items())
+    sections = cut(program.body)
+    shapes: dict[Any, tuple[str, list[int], int]] = {}
+    mains = [_Main(module, program, b, sections.shared, shapes) for b in sections.blocks]
+    texts = [main.write() for main in mains]
+    kernels = [Routine(name, "void", _KERNEL, text) for text, name in module.kernels.items()]
+    if len(texts) > 1:
+        kernels += [Routine(f"section{k}", "i32", _PROGRAM, t) for k, t in enumerate(texts)]
+    calls = texts[0] if len(texts) == 1 else _calls(len(texts))
+    body = Routine(name, "i32", _PROGRAM, calls, inlined=True)
+    _call_often_used(module, [body, *kernels])
+    pieces = _Pieces(module, kernels)
     text = pieces.text(kernels, body, "internal ")
     count = max(1, min(MOST_PARTS, len(text) // PART_BYTES))
-    shares = _shares(kernels, len(body), count)
-    parts = tuple(pieces.text(share, body if k == 0 else "") for k, share in enumerate(shares))
-    arena_bytes, symbols = max(program.arena_bytes, 1), sorted(module.symbols)
+    shares = _shares(kernels, len(body.text), count)
+    parts = tuple(pieces.text(share, None if k else body) for k, share in enumerate(shares))
     return EmittedModule(
-        text, parts if count > 1 else (text,), arena_bytes, symbols, main.cost, module.data
+        text,
+        parts if count > 1 else (text,),
+        max(program.arena_bytes, 1),
+        sorted(module.symbols),
+        _cost(program.body),
+        list(module.data.items()),
     )
+
+
+def _cost(body: Block) -> float:
+    """Estimated nanoseconds of a program."""
+    unknown = any(isinstance(s, While) for s in walk(body))
+    return block_work(body) + (WHILE_NS if unknown else 0.0)
+
+
+def _calls(count: int) -> str:
+    """The body of a program of so many sections; a status that is not 0 ends it."""
+    lines = ["entry:"]
+    for k in range(count):
+        lines += [
+            f"  %status{k} = call i32 @section{k}(ptr %args, ptr %outs, ptr %arena)",
+            f"  %failed{k} = icmp ne i32 %status{k}, 0",
+            f"  br i1 %failed{k}, label %leave{k}, label %next{k}",
+            f"leave{k}:",
+            f"  ret i32 %status{k}",
+            f"next{k}:",
+        ]
+    return "\n".join([*lines, "  ret i32 0", ""])
+
+
+@record()
+class Routine:
+    """A function of a module: its name, the type of its result, its parameters, its body."""
+
+    name: str
+    result: str
+    parameters: str
+    text: str
+    inlined: bool = False
+
+    def definition(self, linkage: str) -> str:
+        """Its text in the module that has it."""
+        head = f"define {linkage}{self.result} @{self.name}({self.parameters})"
+        return f"{head}{'' if self.inlined else ' noinline'} {{\n{self.text}}}"
+
+    def declaration(self) -> str:
+        """Its text in a module that calls it."""
+        return f"declare {self.result} @{self.name}({self.parameters})"
 
 
 class _Pieces:
     """Puts modules together from the functions of a program and what those refer to."""
 
-    def __init__(self, module: Module) -> None:
+    def __init__(self, module: Module, kernels: Sequence[Routine]) -> None:
         self.functions = {name: text for text in module.functions for name in _DEFINE.findall(text)}
         self.declarations = module.declarations
-        self.kernels = {
-            name: f"declare void @{name}({_KERNEL})" for name in module.kernels.values()
-        }
+        self.kernels = {kernel.name: kernel for kernel in kernels}
         self.globals = {text.split(" ", 1)[0][1:]: text for text in module.globals}
 
-    def text(self, kernels: Sequence[tuple[str, str]], body: str, linkage: str = "") -> str:
+    def text(self, kernels: Sequence[Routine], body: Routine | None, linkage: str = "") -> str:
         """A module of some kernels and perhaps the program itself."""
-        defined = [
-            f"define {linkage}void @{name}({_KERNEL}) noinline {{\n{text}}}"
-            for text, name in kernels
-        ]
-        defined += [body] if body else []
+        defined = [kernel.definition(linkage) for kernel in kernels]
+        defined += [] if body is None else [body.definition("")]
         used = self._used(defined)
-        here = {name for _, name in kernels}
+        here = {kernel.name for kernel in kernels}
         functions = {self.functions[n]: None for n in used if n in self.functions}
         declared = sorted(n for n in used if n in self.declarations and n not in self.functions)
         outside = sorted(n for n in used if n in self.kernels and n not in here)
         parts = [
             *(self.declarations[n] for n in declared),
-            *(self.kernels[n] for n in outside),
+            *(self.kernels[n].declaration() for n in outside),
             *(self.globals[n] for n in used if n in self.globals),
         ]
         return "\n\n".join(["\n".join(parts), *functions, *defined])
@@ -151,28 +199,27 @@ class _Pieces:
 
 
 _KERNEL: Final = "ptr %env, i64 %begin, i64 %end"
+_PROGRAM: Final = "ptr %args, ptr %outs, ptr %arena"
 _NAME: Final = re.compile(r"@([\w.]+)")
 MOST_PARTS: Final = 8
 PART_BYTES: Final = 24_000
 """Text from which a module of its own is worth its fixed cost, some two milliseconds."""
 
 
-def _shares(
-    kernels: Sequence[tuple[str, str]], taken: int, count: int
-) -> list[list[tuple[str, str]]]:
+def _shares(kernels: Sequence[Routine], taken: int, count: int) -> list[list[Routine]]:
     """Kernels, in order, in shares of about equal length; `taken` is used of the first share."""
-    shares: list[list[tuple[str, str]]] = [[] for _ in range(count)]
-    total = taken + sum(len(text) for text, _ in kernels)
+    shares: list[list[Routine]] = [[] for _ in range(count)]
+    total = taken + sum(len(kernel.text) for kernel in kernels)
     at = taken
     for kernel in kernels:
         shares[min(count - 1, at * count // total)].append(kernel)
-        at += len(kernel[0])
+        at += len(kernel.text)
     return [shares[0], *(share for share in shares[1:] if share)]
 
 
-def _call_often_used(module: Module, body: str) -> None:
+def _call_often_used(module: Module, routines: Sequence[Routine]) -> None:
     """Elementary functions with many uses are called: inlining them all costs compile time."""
-    texts = (*module.functions, *module.kernels, body)
+    texts = (*module.functions, *(routine.text for routine in routines))
     uses = Counter(name for text in texts for name in _MATH.findall(text))
     for k, text in enumerate(module.functions):
         found = _DEFINE.match(text)
@@ -212,27 +259,32 @@ def _work(stmt: Stmt) -> float:
 
 
 class _Main(StatementWriter):
-    """Writes the function of the program."""
+    """Writes the function of the program, or of one of its sections."""
 
-    def __init__(self, module: Module, program: Program) -> None:
+    def __init__(
+        self,
+        module: Module,
+        program: Program,
+        body: Block,
+        shared: frozenset[Buffer],
+        shapes: dict[Any, tuple[str, list[int], int]],
+    ) -> None:
         super().__init__(module)
         self.program = program
+        self.body = body
         self.depth = 0
         self.places: dict[str, str] = {}
-        self.shapes: dict[Any, tuple[str, list[int], int]] = {}
-        self.cost = block_work(program.body)
-        if any(isinstance(s, While) for s in walk(program.body)):
-            self.cost += WHILE_NS
+        self.shapes = shapes
         self.env_slots = 0
-        self.stack = _stack_buffers(program.body)
+        self.stack = _stack_buffers(body) - shared
 
     def write(self) -> str:
         """The text of the body."""
-        for stmt in walk(self.program.body):
+        for stmt in walk(self.body):
             if isinstance(stmt, Swap):
                 self._move(stmt.first.root())
                 self._move(stmt.second.root())
-        self.block(self.program.body)
+        self.block(self.body)
         if self.env_slots:
             self.entry.append(f"  %env = alloca [{self.env_slots} x i64], align 8")
             self.entry += [
@@ -286,7 +338,7 @@ class _Main(StatementWriter):
         name = f"@pb_data{buffer.index}"
         value = np.ascontiguousarray(self.program.const_values[buffer.index])
         if value.nbytes > DATA_BYTES:
-            self.module.data.append((name[1:], value.tobytes()))
+            self.module.data[name[1:]] = value.tobytes()
             self.module.globals.append(
                 f"{name} = external constant [{value.nbytes} x i8], align {DATA_ALIGNMENT}"
             )
@@ -399,18 +451,19 @@ def _poll(turn: Block) -> Poll:
 def _is_kernel(stmt: Loop, depth: int) -> bool:
     if stmt.width == 1 and not stmt.parallel:
         return False
-    if _uses_outer_variables(stmt):
-        return False
-    if depth == 0:
-        return _work(stmt) > 20.0
-    return _work(stmt) > INLINE_NS
+    return _work(stmt) > (INLINE_NS if depth else 20.0) and not _uses_outer_variables(stmt)
 
 
 def _uses_outer_variables(stmt: Loop) -> bool:
-    declared = {s.var for s in walk((stmt,)) if isinstance(s, Declare)}
-    reads = {e.var for s in walk((stmt,)) for e in _exprs(s) if type(e) is Read}
-    calls = any(isinstance(s, Call) for s in walk((stmt,)))
-    return bool(reads - declared) or calls
+    declared: set[Var] = set()
+    read: set[Var] = set()
+    for s in walk((stmt,)):
+        if isinstance(s, Call):
+            return True
+        if isinstance(s, Declare):
+            declared.add(s.var)
+        read.update(e.var for e in _exprs(s) if type(e) is Read)
+    return bool(read - declared)
 
 
 def _exprs(stmt: Stmt) -> Any:
@@ -435,9 +488,9 @@ def _find_small(block: Block, depth: int, small: dict[Buffer, None], escaping: s
     for stmt in block:
         if isinstance(stmt, Loop) and _is_kernel(stmt, depth):
             for inner in walk((stmt,)):
-                escaping.update(_touched(inner))
+                escaping.update(own_buffers(inner))
             continue
-        touched = _touched(stmt)
+        touched = set(own_buffers(stmt))
         if isinstance(stmt, Call):
             escaping.update(touched)
         for buffer in touched:
@@ -445,19 +498,6 @@ def _find_small(block: Block, depth: int, small: dict[Buffer, None], escaping: s
                 small[buffer] = None
         for inner_block in inner_blocks(stmt):
             _find_small(inner_block, depth + isinstance(stmt, (Loop, While)), small, escaping)
-
-
-def _touched(stmt: Stmt) -> set[Buffer]:
-    found = {e.buffer.root() for e in _exprs(stmt) if type(e) is Load}
-    if isinstance(stmt, Store):
-        found.add(stmt.buffer.root())
-    elif isinstance(stmt, Copy):
-        found |= {stmt.source.buffer.root(), stmt.target.buffer.root()}
-    elif isinstance(stmt, Swap):
-        found |= {stmt.first.root(), stmt.second.root()}
-    elif isinstance(stmt, Call):
-        found |= {a.buffer.root() for a in stmt.args if isinstance(a, Address)}
-    return found
 
 
 # --------------------------------------------------------------------------- kernels

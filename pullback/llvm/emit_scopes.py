@@ -43,7 +43,7 @@ class Module:
         self.declarations: dict[str, str] = {}
         self.globals: list[str] = []
         self.symbols: set[str] = set()
-        self.data: list[tuple[str, bytes]] = []
+        self.data: dict[str, bytes] = {}
         self.kernels: dict[str, str] = {}
         self.math: set[tuple[str, str, int]] = set()
 

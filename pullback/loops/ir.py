@@ -23,8 +23,9 @@ A vector loop whose extent is no multiple of its width repeats some lanes at the
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field
 from typing import Any, Final, Literal, TypeAlias
 
@@ -260,38 +261,38 @@ class Program:
 # --------------------------------------------------------------------------- traversal
 
 
+_BLOCKS: Final[dict[type, Callable[[Any], tuple[Block, ...]]]] = {
+    Loop: lambda s: (s.body,),
+    If: lambda s: (s.then, s.otherwise),
+    While: lambda s: (s.before, s.body),
+}
+
+
 def inner_blocks(stmt: Stmt) -> tuple[Block, ...]:
     """The blocks of a statement, in order of execution."""
-    if isinstance(stmt, Loop):
-        return (stmt.body,)
-    if isinstance(stmt, If):
-        return stmt.then, stmt.otherwise
-    if isinstance(stmt, While):
-        return stmt.before, stmt.body
-    return ()
+    found = _BLOCKS.get(type(stmt))
+    return () if found is None else found(stmt)
 
 
-def expressions(stmt: Stmt) -> Iterator[Expr]:
+_EXPRESSIONS: Final[dict[type, Callable[[Any], tuple[Expr, ...]]]] = {
+    Let: lambda s: (s.value,),
+    Assign: lambda s: (s.value,),
+    Store: lambda s: (s.offset, s.value),
+    Declare: lambda s: (s.init,),
+    Loop: lambda s: (s.extent,),
+    If: lambda s: (s.condition,),
+    While: lambda s: (s.condition,),
+    Fold: lambda s: s.combine.values,
+    Call: lambda s: tuple(map(_argument, s.args)),
+    Copy: lambda s: (s.target.offset, s.source.offset),
+    Swap: lambda s: (),
+    Poll: lambda s: (),
+}
+
+
+def expressions(stmt: Stmt) -> tuple[Expr, ...]:
     """The expressions that a statement itself evaluates, those of its blocks excepted."""
-    if isinstance(stmt, (Let, Assign)):
-        yield stmt.value
-    elif isinstance(stmt, Store):
-        yield stmt.offset
-        yield stmt.value
-    elif isinstance(stmt, Declare):
-        yield stmt.init
-    elif isinstance(stmt, Loop):
-        yield stmt.extent
-    elif isinstance(stmt, (If, While)):
-        yield stmt.condition
-    elif isinstance(stmt, Fold):
-        yield from stmt.combine.values
-    elif isinstance(stmt, Call):
-        for arg in stmt.args:
-            yield _argument(arg)
-    elif isinstance(stmt, Copy):
-        yield stmt.target.offset
-        yield stmt.source.offset
+    return _EXPRESSIONS[type(stmt)](stmt)
 
 
 def _argument(arg: Expr | Reference | Address) -> Expr:
@@ -314,18 +315,19 @@ def subexpressions(roots: Sequence[Expr], seen: set[int] | None = None) -> Itera
     seen = set() if seen is None else seen
     while stack:
         e = stack.pop()
-        if id(e) in seen:
+        key = id(e)
+        if key in seen:
             continue
-        seen.add(id(e))
+        seen.add(key)
         yield e
         if type(e) is Op:
-            stack.extend(e.args)
+            stack += e.args
         elif type(e) is Affine:
-            stack.extend(e.terms)
+            stack += e.terms
         elif type(e) is Load:
             stack.append(e.offset)
         elif type(e) is At:
-            stack.extend(e.idx)
+            stack += e.idx
 
 
 # --------------------------------------------------------------------------- verifier
@@ -336,8 +338,24 @@ class _Scope:
 
     def __init__(self) -> None:
         self.names: set[int] = set()
+        self.added: list[int] = []
+        """Names in the order in which they were defined."""
         self.vector = False
         self.checked: set[int] = set()
+
+    def define(self, *names: Expr | Var) -> None:
+        """Make names known."""
+        new = [id(name) for name in names if id(name) not in self.names]
+        self.names.update(new)
+        self.added += new
+
+    @contextlib.contextmanager
+    def block(self) -> Iterator[None]:
+        """What is defined in the `with` block is not known after it."""
+        before = len(self.added)
+        yield
+        self.names.difference_update(self.added[before:])
+        del self.added[before:]
 
     def check(self, e: Expr, stmt: Stmt) -> None:
         if id(e) in self.checked:
@@ -357,22 +375,20 @@ def verify(program: Program) -> Program:
 
 
 def _verify_block(block: Block, scope: _Scope) -> None:
-    outer = set(scope.names)
-    for stmt in block:
-        _verify_stmt(stmt, scope)
-    scope.names = outer
+    with scope.block():
+        for stmt in block:
+            _verify_stmt(stmt, scope)
 
 
 def _verify_stmt(stmt: Stmt, scope: _Scope) -> None:
     if isinstance(stmt, Fold):
-        scope.names |= {id(x) for x in (*stmt.combine.left, *stmt.combine.right)}
+        scope.define(*stmt.combine.left, *stmt.combine.right)
     if isinstance(stmt, While):
-        outer = set(scope.names)
-        for inner in stmt.before:
-            _verify_stmt(inner, scope)
-        scope.check(stmt.condition, stmt)
-        _verify_block(stmt.body, scope)
-        scope.names = outer
+        with scope.block():
+            for inner in stmt.before:
+                _verify_stmt(inner, scope)
+            scope.check(stmt.condition, stmt)
+            _verify_block(stmt.body, scope)
         return
     for e in expressions(stmt):
         scope.check(e, stmt)
@@ -380,13 +396,13 @@ def _verify_stmt(stmt: Stmt, scope: _Scope) -> None:
     if scope.vector and isinstance(stmt, (If, While, Call, Copy, Swap)):
         raise VerifyError(f"`{stmt_text(stmt)}` in a vector loop")
     if isinstance(stmt, Let):
-        scope.names.add(id(stmt.local))
+        scope.define(stmt.local)
     elif isinstance(stmt, Declare):
-        scope.names.add(id(stmt.var))
+        scope.define(stmt.var)
     elif isinstance(stmt, Fold):
-        scope.names |= {id(r) for r in stmt.results}
+        scope.define(*stmt.results)
     elif isinstance(stmt, Call) and stmt.result is not None:
-        scope.names.add(id(stmt.result))
+        scope.define(stmt.result)
     elif isinstance(stmt, Loop):
         _verify_loop(stmt, scope)
     else:
@@ -399,7 +415,7 @@ def _verify_loop(stmt: Loop, scope: _Scope) -> None:
         raise VerifyError(f"a vector loop in a vector loop: `{stmt_text(stmt)}`")
     before = scope.vector
     scope.vector |= stmt.width > 1
-    scope.names.add(id(stmt.axis))
+    scope.define(stmt.axis)
     _verify_block(stmt.body, scope)
     scope.vector = before
 

@@ -42,11 +42,12 @@ from pullback.loops.ir import (
     expressions,
     inner_blocks,
     subexpressions,
+    walk,
 )
 from pullback.loops.scalars import joined, parts_of
 from pullback.records import record, replaced
 
-__all__ = ["STACK_BYTES", "accesses", "in_place", "place_buffers", "written"]
+__all__ = ["STACK_BYTES", "accesses", "in_place", "own_buffers", "place_buffers", "written"]
 
 ALIGNMENT: Final = 64
 STACK_BYTES: Final = 512
@@ -58,7 +59,7 @@ def place_buffers(program: Program, carried: Collection[Buffer] = ()) -> None:
 
     `carried` are buffers that loops update: small ones stay apart from outputs, in registers.
     """
-    if any(isinstance(s, Copy) for s in _walk(program.body)):
+    if any(isinstance(s, Copy) for s in walk(program.body)):
         small = [b for b in carried if b.nbytes <= STACK_BYTES]
         program.body = _share(program.body, small)
     lives = _lifetimes(program.body)
@@ -70,7 +71,7 @@ def accesses(stmt: Stmt) -> tuple[set[Buffer], set[Buffer]]:
     """Buffers that a statement reads and writes, inner blocks included."""
     reads: set[Buffer] = set()
     seen: set[int] = set()
-    for s in _walk((stmt,)):
+    for s in walk((stmt,)):
         for e in subexpressions(list(expressions(s)), seen):
             if type(e) is Load:
                 reads.add(e.buffer.root())
@@ -86,7 +87,7 @@ def accesses(stmt: Stmt) -> tuple[set[Buffer], set[Buffer]]:
 def written(stmt: Stmt) -> set[Buffer]:
     """Buffers that a statement writes, inner blocks included."""
     writes: set[Buffer] = set()
-    for s in _walk((stmt,)):
+    for s in walk((stmt,)):
         if isinstance(s, Store):
             writes.add(s.buffer.root())
         elif isinstance(s, Copy):
@@ -98,26 +99,19 @@ def written(stmt: Stmt) -> set[Buffer]:
     return writes
 
 
-def _walk(block: Block) -> Iterator[Stmt]:
-    for stmt in block:
-        yield stmt
-        for inner in inner_blocks(stmt):
-            yield from _walk(inner)
-
-
 # --------------------------------------------------------------------------- sharing
 
 
 def _share(body: Block, registers: Sequence[Buffer]) -> Block:
     """Drop copies between buffers that can be one; blocks innermost first."""
     counts: dict[Buffer, int] = {}
-    for stmt in _walk(body):
-        for buffer in _own_buffers(stmt):
+    for stmt in walk(body):
+        for buffer in own_buffers(stmt):
             counts[buffer] = counts.get(buffer, 0) + 1
     return _Sharing(counts, registers).block(body)
 
 
-def _own_buffers(stmt: Stmt) -> Iterator[Buffer]:
+def own_buffers(stmt: Stmt) -> Iterator[Buffer]:
     """Buffers touched by a statement itself, once for each time."""
     for e in subexpressions(list(expressions(stmt))):
         if type(e) is Load:
@@ -151,8 +145,8 @@ class _Uses:
             ):
                 for buffer in found:
                     table.setdefault(buffer, []).append(k)
-        for stmt in _walk(tuple(stmts)):
-            for buffer in _own_buffers(stmt):
+        for stmt in walk(tuple(stmts)):
+            for buffer in own_buffers(stmt):
                 self.counts[buffer] = self.counts.get(buffer, 0) + 1
 
     def merge(self, source: Buffer, target: Buffer) -> None:
@@ -201,7 +195,7 @@ class _Sharing:
         return True
 
     def _inner(self, stmt: Stmt) -> Stmt:
-        if isinstance(stmt, Loop) and any(isinstance(s, Copy) for s in _walk(stmt.body)):
+        if isinstance(stmt, Loop) and any(isinstance(s, Copy) for s in walk(stmt.body)):
             return replaced(stmt, body=self._with_swaps(self.block(stmt.body)))
         if isinstance(stmt, While):
             body = self._with_swaps(self.block(stmt.body))
@@ -392,8 +386,8 @@ class _Lifetimes:
 
 def _lifetimes(body: Block) -> dict[Buffer, tuple[int, int]]:
     lives = _Lifetimes()
-    for stmt in _walk(body):
-        for buffer in _own_buffers(stmt):
+    for stmt in walk(body):
+        for buffer in own_buffers(stmt):
             if buffer.kind == "temp":
                 lives.totals[buffer] = lives.totals.get(buffer, 0) + 1
     _visit(body, lives)
@@ -403,7 +397,7 @@ def _lifetimes(body: Block) -> dict[Buffer, tuple[int, int]]:
 def _live_together(body: Block, spans: dict[Buffer, tuple[int, int]]) -> None:
     """Buffers that exchange their memory both live as long as one of them."""
     together: dict[Buffer, set[Buffer]] = {}
-    for s in _walk(body):
+    for s in walk(body):
         if isinstance(s, Swap):
             pair = (s.first.root(), s.second.root())
             both = set().union(*(together.get(b, {b}) for b in pair))
@@ -424,7 +418,7 @@ def _visit(block: Block, lives: _Lifetimes) -> dict[Buffer, int]:
         for inner in inner_blocks(stmt):
             for buffer, n in _visit(inner, lives).items():
                 found[buffer] = found.get(buffer, 0) + n
-        for buffer in _own_buffers(stmt):
+        for buffer in own_buffers(stmt):
             if buffer.kind == "temp":
                 found[buffer] = found.get(buffer, 0) + 1
         end = lives.position
