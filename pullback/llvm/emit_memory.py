@@ -87,10 +87,12 @@ class MemoryWriter(ValueWriter):
             return self._loaded(name, buffer, level, False)
         level = max(floor, self.vector_level)
         if stride is None:
-            index = self.index_value(offset, 64)
+            bits = self._narrow(offset)
+            index = self.index_value(offset, bits)
             level = max(level, index.level)
+            where = self.pointers_to(buffer, scalar, index.name, level, bits)
             return self._loaded(
-                self._gather(buffer, scalar, index.name, level), buffer, level, True
+                self._gather_from(buffer, scalar, where, level), buffer, level, True
             )
         if part is not None:
             return self._load_part(buffer, e.offset, part, stride, level)
@@ -140,16 +142,11 @@ class MemoryWriter(ValueWriter):
         name = self.put(f"shufflevector {wide} {found.name}, {wide} poison, {mask}", level)
         return Value(name, level, True)
 
-    def pointers_to(self, buffer: Buffer, scalar: str, index: str, level: int) -> str:
-        """A vector of addresses."""
-        t = lanes_type("i64", self.lanes)
+    def pointers_to(self, buffer: Buffer, scalar: str, index: str, level: int, bits: int) -> str:
+        """A vector of addresses, for indices of so many bits."""
+        t = lanes_type(f"i{bits}", self.lanes)
         return self.put(
             f"getelementptr inbounds {scalar}, ptr {self.pointer(buffer)}, {t} {index}", level
-        )
-
-    def _gather(self, buffer: Buffer, scalar: str, index: str, level: int) -> str:
-        return self._gather_from(
-            buffer, scalar, self.pointers_to(buffer, scalar, index, level), level
         )
 
     def _gather_from(self, buffer: Buffer, scalar: str, addresses: str, level: int) -> str:

@@ -45,7 +45,6 @@ class Text(Protocol):
     def splat(self, text: str, scalar: str) -> str: ...
     def suffix(self, scalar: str) -> str: ...
     def intrinsic(self, name: str, scalar: str, *args: str, extra: str = "") -> str: ...
-    def convert_intrinsic(self, name: str, source: str, target: str, arg: str) -> str: ...
 
 
 Rule = Callable[[Text, Op, str, "list[str]"], str]
@@ -266,8 +265,7 @@ def convert(text: Text, x: str, source: np.dtype[Any], target: np.dtype[Any]) ->
             return _convert_float(text, x, source, target)
         if target.kind in "iu" and target.itemsize <= 2:
             return _narrow_integer(text, x, s, target)
-        word = "llvm.fptosi.sat" if is_signed(target) else "llvm.fptoui.sat"
-        return text.convert_intrinsic(word, s, t, x)
+        return _wide_integer(text, x, s, target)
     if is_float(target):
         word = "sitofp" if is_signed(source) else "uitofp"
         return round_to(text, text.put(f"{word} {text.type(s)} {x} to {text.type(t)}"), target)
@@ -290,6 +288,20 @@ def _narrow_integer(text: Text, x: str, s: str, target: np.dtype[Any]) -> str:
         x = text.put(f"select {text.type('i1')} {inside}, {v} {x}, {v} {limit}")
     whole = text.put(f"fptosi {v} {x} to {wide}")
     return text.put(f"trunc {wide} {whole} to {text.type(register_type(target))}")
+
+
+def _wide_integer(text: Text, x: str, s: str, target: np.dtype[Any]) -> str:
+    """A float as an integer of 32 or 64 bits, saturating: the first too large float is known."""
+    t, info = register_type(target), np.iinfo(target)
+    v, w, flags = text.type(s), text.type(t), text.type("i1")
+    low, end = (text.splat(repr(float(n)), s) for n in (info.min, info.max + 1))
+    fits = text.put(f"fcmp olt {v} {x}, {end}")
+    fitting = text.put(f"select {flags} {fits}, {v} {x}, {v} {text.splat('0.0', s)}")
+    above = text.put(f"fcmp ogt {v} {fitting}, {low}")
+    inside = text.put(f"select {flags} {above}, {v} {fitting}, {v} {low}")
+    whole = text.put(f"{'fptosi' if is_signed(target) else 'fptoui'} {v} {inside} to {w}")
+    large = text.put(f"fcmp oge {v} {x}, {end}")
+    return text.put(f"select {flags} {large}, {w} {text.splat(str(info.max), t)}, {w} {whole}")
 
 
 def _convert_float(text: Text, x: str, source: np.dtype[Any], target: np.dtype[Any]) -> str:

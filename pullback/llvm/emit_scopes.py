@@ -101,13 +101,6 @@ class Instructions:
         operands = ", ".join(f"{t} {a}" for a in args) + (f", {extra}" if extra else "")
         return self.put(f"call {t} @{full}({operands})")
 
-    def convert_intrinsic(self, name: str, source: str, target: str, arg: str) -> str:
-        """Call an intrinsic overloaded in its result and its operand."""
-        s, t = self.type(source), self.type(target)
-        full = f"{name}.{self.suffix(target)}.{self.suffix(source)}"
-        self.writer.module.declare(full, f"declare {t} @{full}({s})")
-        return self.put(f"call {t} @{full}({s} {arg})")
-
     @property
     def module(self) -> Module:
         """The module being written."""

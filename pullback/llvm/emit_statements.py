@@ -153,8 +153,9 @@ class StatementWriter(MemoryWriter):
                 self.do(f"store {t} {name}, ptr {at.name}, align {size}")
             return
         if stride is None:
-            index = self.index_value(offset, 64)
-            where = self.pointers_to(buffer, scalar, index.name, self.scope.level)
+            bits = self._narrow(offset)
+            index = self.index_value(offset, bits)
+            where = self.pointers_to(buffer, scalar, index.name, self.scope.level, bits)
         else:
             at = self.address(buffer, self.index(offset), scalar)
             steps = ", ".join(f"i64 {lane * stride}" for lane in range(lanes))

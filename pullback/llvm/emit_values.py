@@ -34,7 +34,7 @@ from pullback.loops.expr import (
     bounds,
     postorder,
 )
-from pullback.loops.ir import Buffer, Var
+from pullback.loops.ir import Buffer, Var, subexpressions
 
 __all__ = ["ValueWriter"]
 
@@ -204,7 +204,7 @@ class ValueWriter:
         if self.vector_axis is None:
             return 0
         for atom in x.terms:
-            if atom is not self.vector_axis and self.atom(atom).varying:
+            if self._is_varying(atom):
                 return None
         return x.terms.get(self.vector_axis, 0)
 
@@ -336,17 +336,62 @@ class ValueWriter:
     def _scaled_atom(self, atom: Expr, coefficient: int, bits: int) -> tuple[int, str]:
         """A varying atom times its coefficient, in 32 or 64 bits, and its level."""
         scalar, t = f"i{bits}", lanes_type(f"i{bits}", self.lanes)
-        value = self.atom(atom)
+        value = self._short_atom(atom) if bits == 32 else self.atom(atom)
         term = value.name
-        if bits == 32:
-            term = self.put(f"trunc {lanes_type('i64', self.lanes)} {term} to {t}", value.level)
         if coefficient != 1:
             factor = splat(str(coefficient), scalar, self.lanes)
             term = self.put(f"mul {t} {term}, {factor}", value.level)
         return value.level, term
 
+    def _short_atom(self, atom: Expr) -> Value:
+        """A varying atom in 32 bits; what is clamped, or an integer of the data, never has more."""
+        key = ("short", atom)
+        found = self.values.get(key)
+        if found is None:
+            found = self.remember(key, self._shortened(atom))
+        return found
+
+    def _shortened(self, atom: Expr) -> Value:
+        if type(atom) is Op and atom.name == "convert" and type(atom.args[0]) is not Affine:
+            source = atom.args[0].dtype
+            if source.kind in "iub" and source.itemsize <= 4:
+                value = self.value(atom.args[0])
+                text = Instructions(self, value.level, self.lanes)
+                name = operations.convert(text, value.name, source, np.dtype("int32"))
+                return Value(name, value.level, True)
+        if type(atom) is Op and atom.name in ("imin", "imax"):
+            sides = [affine(a) for a in atom.args]
+            if all(_is_short(side) for side in sides):
+                x, y = (self.index_value(side, 32) for side in sides)
+                level = max(x.level, y.level)
+                names = [self.splatted(v, "i32") for v in (x, y)]
+                text = Instructions(self, level, self.lanes)
+                intrinsic = "smin" if atom.name == "imin" else "smax"
+                return Value(text.intrinsic(f"llvm.{intrinsic}", "i32", *names), level, True)
+        value = self.atom(atom)
+        types = lanes_type("i64", self.lanes), lanes_type("i32", self.lanes)
+        return Value(
+            self.put(f"trunc {types[0]} {value.name} to {types[1]}", value.level), value.level, True
+        )
+
     def _is_varying(self, atom: Expr) -> bool:
-        return atom is not self.vector_axis and self.atom(atom).varying
+        return atom is not self.vector_axis and self._varies(atom)
+
+    def _varies(self, atom: Expr) -> bool:
+        """Whether an atom differs between lanes, without computing it."""
+        for key in (id(atom), ("atom", atom), ("short", atom)):
+            found = self.values.get(key)
+            if found is not None:
+                return found.varying
+        return any(map(self._differs, subexpressions([atom])))
+
+    def _differs(self, e: Expr) -> bool:
+        if type(e) is Axis:  # bound to its value in the first lane
+            return e is self.vector_axis
+        if type(e) is Read:
+            return self.vars[e.var][1] > 1
+        found = self.values.get(id(e))
+        return found is not None and found.varying
 
     def _narrow(self, *xs: Affine) -> int:
         limits = [bounds(x) for x in xs]
@@ -377,6 +422,11 @@ class ValueWriter:
     def load(self, e: Load) -> Value:
         """An element of a buffer; `MemoryWriter` knows how."""
         raise NotImplementedError
+
+
+def _is_short(x: Affine) -> bool:
+    low, high = bounds(x)
+    return low >= -_INT32_MAX - 1 and high <= _INT32_MAX
 
 
 def splat_zero(t: str) -> str:

@@ -17,8 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import field
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from pullback.loops.expr import Affine, At, Axis, Expr, Load, affine, bounds
 from pullback.loops.ir import (
@@ -27,7 +26,6 @@ from pullback.loops.ir import (
     Block,
     Buffer,
     Call,
-    Copy,
     Declare,
     If,
     Let,
@@ -42,12 +40,12 @@ from pullback.loops.ir import (
 )
 from pullback.loops.nests import Group, Member, Stage, rename_members
 from pullback.loops.schedule import group_statements, has_short_rows
+from pullback.loops.stored import RegionLike, items_to_place, touched
 from pullback.loops.tensors import (
     BlockItem,
     BufferTensor,
     Expander,
     Item,
-    LazyTensor,
     MapItem,
     Mapping,
     ReduceItem,
@@ -58,11 +56,6 @@ from pullback.records import record, replaced
 
 __all__ = ["region_statements"]
 
-CHEAP: Final = 3.0
-"""Computations up to this cost are repeated rather than stored."""
-DEEP: Final = 48
-EXPENSIVE: Final = 600.0
-HOISTED_RUN: Final = 8
 LOOK_BACK: Final = 16
 GROUP_COST: Final = 800.0
 GROUP_BUFFERS: Final = 24
@@ -70,180 +63,15 @@ ROW_BYTES: Final = 1 << 18
 LOCAL_BYTES: Final = 1 << 14
 
 
-class RegionLike(Protocol):
-    """What this pass needs of `build.Region`."""
-
-    items: list[Item]
-    lazies: list[LazyTensor]
-    owned: set[Buffer]
-
-
 def region_statements(region: RegionLike) -> list[Stmt]:
     """The statements of a complete region."""
-    items = _store_shared(region)
+    items = items_to_place(region)
     groups = _Grouping(items, region.owned)
     groups.drop_private_stores()
     out: list[Stmt] = []
     for entry in groups.entries:
         out += entry if isinstance(entry, list) else group_statements(entry)
     return out
-
-
-# --------------------------------------------------------------------------- what is stored
-
-
-@record(frozen=False)
-class _Uses:
-    """Who reads a lazy tensor: (reader, index) pairs, and whether one of them repeats work."""
-
-    readers: set[tuple[int, tuple[Affine, ...]]] = field(default_factory=set)
-    repeats: bool = False
-
-
-def _store_shared(region: RegionLike) -> list[Item]:
-    """The items, and those that store what is worth it, in order."""
-    uses = _collect_uses(region.items)
-    totals: dict[int, tuple[float, int]] = {}
-    stored: list[MapItem] = []
-    for tensor in region.lazies:
-        use = uses.get(id(tensor))
-        if use is None or tensor.stored is not None:
-            continue
-        cost, depth = _total_cost(tensor, totals)
-        if tensor.position >= 0 and _worth_storing(tensor, use, cost, depth):
-            buffer = Buffer(tensor.dtype, tensor.size, "temp")
-            region.owned.add(buffer)
-            tensor.stored = BufferTensor(buffer, tensor.shape, affine(0))
-            stored.append(MapItem(tensor, tensor.stored))
-            cost, depth = 0.25, 0
-        totals[id(tensor)] = cost, depth
-    order = {id(tensor): k for k, tensor in enumerate(region.lazies)}
-    while True:  # moving a store may make another one late
-        merged = _merged(region.items, stored)
-        known = {id(item) for item in stored}
-        late = [item for item in _late_stores(merged) if id(item) not in known]
-        if not late:
-            return merged
-        stored = sorted([*stored, *late], key=lambda item: order[id(item.tensor)])
-
-
-def _late_stores(items: Sequence[Item]) -> list[MapItem]:
-    """The stores of tensors that an earlier item reads.
-
-    They belong where the tensor was made; that is always possible, since what a tensor reads is
-    written before it is made.
-    """
-    read: set[int] = set()
-    late = []
-    for item in items:
-        if isinstance(item, MapItem):
-            tensor = item.tensor
-            if id(tensor) in read and tensor.stored is item.target and tensor.position >= 0:
-                late.append(item)
-            stack: list[Any] = list(tensor.leaves)
-        else:
-            stack = list(item.leaves if isinstance(item, ReduceItem) else _block_leaves(item))
-        while stack:
-            tensor = stack.pop().tensor
-            if id(tensor) not in read:
-                read.add(id(tensor))
-                stack += tensor.leaves
-    return late
-
-
-def _merged(items: Sequence[Item], stored: Sequence[MapItem]) -> list[Item]:
-    """The items in order, and each stored tensor where it was made."""
-    out: list[Item] = []
-    queue = sorted(stored, key=lambda item: item.tensor.position)
-    moved = {id(item) for item in stored}
-    at = 0
-    for position, item in enumerate(items):
-        while at < len(queue) and queue[at].tensor.position <= position:
-            out.append(queue[at])
-            at += 1
-        if id(item) not in moved:
-            out.append(item)
-    return [*out, *queue[at:]]
-
-
-def _total_cost(tensor: LazyTensor, totals: dict[int, tuple[float, int]]) -> tuple[float, int]:
-    cost, depth = tensor.cost, 0
-    for leaf in tensor.leaves:
-        inner: LazyTensor = leaf.tensor
-        if inner.stored is None:
-            found = totals.get(id(inner))
-            if found is None:  # of an outer region: always inlined
-                found = totals[id(inner)] = _total_cost(inner, totals)
-            cost += found[0]
-            depth = max(depth, found[1])
-        else:
-            cost += 0.25
-    return cost, depth + tensor.expr.depth + 1
-
-
-def _worth_storing(tensor: LazyTensor, use: _Uses, cost: float, depth: int) -> bool:
-    if cost <= CHEAP or tensor.size == 0:
-        return False
-    if len(use.readers) > 1 or use.repeats:
-        return True
-    return depth > DEEP or cost > EXPENSIVE
-
-
-def _collect_uses(items: Sequence[Item]) -> dict[int, _Uses]:
-    """Uses of every lazy tensor that some item needs."""
-    uses: dict[int, _Uses] = {}
-    visited: set[int] = set()
-    stack: list[LazyTensor] = []
-
-    def read(leaf: At, reader: int, axes: Sequence[Affine], size: int) -> None:
-        tensor: LazyTensor = leaf.tensor
-        use = uses.setdefault(id(tensor), _Uses())
-        use.readers.add((reader, leaf.idx))
-        use.repeats |= _repeats(tensor, leaf, axes, size)
-        if tensor.stored is None and id(tensor) not in visited:
-            visited.add(id(tensor))
-            stack.append(tensor)
-
-    for item in items:
-        if isinstance(item, MapItem):
-            for leaf in item.tensor.leaves:
-                read(leaf, id(item.tensor), item.tensor.axes, item.tensor.size)
-        elif isinstance(item, ReduceItem):
-            for leaf in item.leaves:
-                read(leaf, id(item), item.axes, math.prod(item.shape))
-        else:
-            for leaf in _block_leaves(item):
-                read(leaf, id(leaf), (), 1 << 62)
-        while stack:
-            tensor = stack.pop()
-            for leaf in tensor.leaves:
-                read(leaf, id(tensor), tensor.axes, tensor.size)
-    return uses
-
-
-def _block_leaves(item: BlockItem) -> Iterable[At]:
-    seen: set[int] = set()
-    for stmt in walk(tuple(item.stmts)):
-        for e in subexpressions(list(expressions(stmt)), seen):
-            if type(e) is At:
-                yield e
-
-
-def _repeats(tensor: LazyTensor, leaf: At, axes: Sequence[Affine], size: int) -> bool:
-    """Whether a reader evaluates an element often: more than hoisting out of inner loops saves."""
-    if size <= tensor.size or tensor.size == 0:
-        return False
-    used = {atom for i in leaf.idx for atom in i.terms}
-    run = 1
-    for axis in reversed(axes):
-        if axis.terms:
-            (atom,) = axis.terms
-            if atom in used or not isinstance(atom, Axis):
-                break
-            run *= atom.extent or 1
-    if 1 < run < HOISTED_RUN:
-        run = 1
-    return size > tensor.size * run
 
 
 # --------------------------------------------------------------------------- groups
@@ -279,7 +107,7 @@ class _Grouping:
         number = len(self.entries)
         self.entries.append(stmts)
         for stmt in walk(tuple(stmts)):
-            for buffer in _touched(stmt):
+            for buffer in touched(stmt):
                 self.readers.setdefault(buffer, set()).add(number)
                 self.writers.setdefault(buffer, []).append(number)
 
@@ -306,6 +134,7 @@ class _Grouping:
     def _join(self, new: _Expanded) -> int | None:
         """Add to an earlier group if one fits; its number."""
         needs = {n for buffer in new.loads for n in self.writers.get(buffer, ())}
+        needs = self._brought_together(new, needs)
         earliest = max(0, len(self.entries) - LOOK_BACK)
         for number in range(len(self.entries) - 1, earliest - 1, -1):
             group = self.entries[number]
@@ -316,6 +145,45 @@ class _Grouping:
             if _join_stage(group, new) or _join_rows(group, new):
                 return number
         return None
+
+    def _brought_together(self, new: _Expanded, needs: set[int]) -> set[int]:
+        """What an item needs, with groups that the item could join made one where they can be."""
+        last = max(needs, default=0)
+        moved = set()
+        for number in needs - {last}:
+            if number >= len(self.entries) - LOOK_BACK and self._absorb(number, last, new):
+                moved.add(number)
+        return needs - moved
+
+    def _absorb(self, number: int, last: int, new: _Expanded) -> bool:
+        """Do the work of a group in a later one; what is between must not notice."""
+        first, group = self.entries[number], self.entries[last]
+        if not isinstance(first, Group) or not isinstance(group, Group):
+            return False
+        if not all(_is_plain(g) and _extents(g.axes) == _extents(new.axes) for g in (first, group)):
+            return False
+        buffers = first.buffers | group.buffers
+        cost = first.cost + group.cost
+        if cost + new.member.cost > GROUP_COST or len(buffers | new.loads.keys()) > GROUP_BUFFERS:
+            return False
+        stores = {s.buffer for m in first.stages[0].members for s in m.stores}
+        between = range(number + 1, last + 1)
+        if any(n in between for b in first.buffers for n in self.writers.get(b, ())):
+            return False
+        if any(n in between for b in stores for n in self.readers.get(b, ())):
+            return False
+        mapping: Mapping = dict(zip(first.axes, map(affine, group.axes), strict=True))
+        members = group.stages[0].members
+        members[:0] = rename_members(first.stages[0].members, mapping)
+        group.cost, group.buffers = cost, buffers
+        for buffer in first.buffers:
+            readers, writers = self.readers.get(buffer, set()), self.writers.get(buffer, [])
+            if number in readers:
+                readers -= {number}
+                readers.add(last)
+            writers[:] = [last if n == number else n for n in writers]
+        self.entries[number] = []
+        return True
 
     def _related(self, group: Group, number: int, new: _Expanded, needs: set[int]) -> bool:
         if group.cost + new.member.cost > GROUP_COST:
@@ -353,6 +221,11 @@ class _Grouping:
         }
 
 
+def _is_plain(group: Group) -> bool:
+    """Whether a group is one nest without reductions."""
+    return not group.outer and len(group.stages) == 1 and not group.reduced
+
+
 def _loaded_buffers(group: Group) -> set[Buffer]:
     values = [e for stage in group.stages for m in stage.members for e in m.expressions()]
     return {e.buffer for e in subexpressions(values) if type(e) is Load}
@@ -370,20 +243,6 @@ def _shrink(group: Group, buffer: Buffer) -> None:
     outer = frozenset(group.axes[: group.outer])
     for stage in group.stages:
         stage.members[:] = rename_members(stage.members, {}, None, (buffer, outer))
-
-
-def _touched(stmt: Stmt) -> Iterable[Buffer]:
-    """Buffers that a statement reads or writes."""
-    for e in subexpressions(list(expressions(stmt))):
-        if type(e) is Load:
-            yield e.buffer
-    if isinstance(stmt, Store):
-        yield stmt.buffer
-    elif isinstance(stmt, Copy):
-        yield stmt.target.buffer
-        yield stmt.source.buffer
-    elif isinstance(stmt, Call):
-        yield from (a.buffer for a in stmt.args if isinstance(a, Address))
 
 
 # --------------------------------------------------------------------------- expansion

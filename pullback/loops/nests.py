@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from pullback.core import dtypes
-from pullback.loops.expr import Affine, Axis, Const, Expr, Load, Op, affine
+from pullback.loops.expr import INT64, Affine, Axis, Const, Expr, Load, Op, affine
 from pullback.loops.ir import Buffer, Combine, Store, subexpressions
 from pullback.loops.tensors import Forwards, Mapping, substitute, without_axes
 from pullback.records import record
@@ -203,14 +203,24 @@ def merged_axes(
 
 
 def element_bytes(exprs: Sequence[Expr]) -> int:
-    """The widest element that a nest computes with."""
+    """The widest element that a nest computes with; places in memory are counted apart."""
     widest = 1
     for e in subexpressions(exprs):
-        if type(e) is Affine or type(e) is Axis or type(e) is Const:
+        if type(e) is Affine or type(e) is Axis or type(e) is Const or _is_place(e):
             continue
         if e.dtype.kind != "b":
             widest = max(widest, _register_bytes(e.dtype))
     return widest
+
+
+def _is_place(e: Expr) -> bool:
+    """Whether this is an index made of narrower integers, which has 32 bits if it fits."""
+    if type(e) is not Op or e.dtype != INT64:
+        return False
+    if e.name in ("imin", "imax", "imul", "floordiv", "mod"):
+        return True
+    source = e.args[0].dtype if e.name == "convert" else INT64
+    return source.kind in "iub" and source.itemsize < 8
 
 
 def _register_bytes(dtype: np.dtype[Any]) -> int:

@@ -38,6 +38,7 @@ from pullback.loops.tensors import (
     LazyTensor,
     MapItem,
     ReduceItem,
+    StackedTensor,
     Tensor,
     new_axes,
 )
@@ -61,6 +62,8 @@ class Region:
     """The identities of `lazies`."""
     owned: set[Buffer] = field(default_factory=set)
     """Temporaries made here: nothing outside this region reads them unless a block does."""
+    stacked: set[Buffer] = field(default_factory=set)
+    """Those of stacks, which nobody may read: see `StackedTensor`."""
 
 
 class TensorBuilder:
@@ -193,7 +196,11 @@ class TensorBuilder:
         for x in parts:
             self._store_part(out, x, axis, start)
             start += x.shape[axis]
-        return out
+        if any(x.shape[axis] > 1 for x in parts):
+            return out
+        region = self.region
+        region.stacked.add(out.buffer)
+        return StackedTensor(out, parts, axis, lambda: self.region is region)
 
     def _store_part(self, out: BufferTensor, x: Tensor, axis: int, start: int) -> None:
         """Store `x` at `start` along an axis of `out`, by an item that others may join."""

@@ -49,6 +49,7 @@ __all__ = [
     "LazyTensor",
     "MapItem",
     "ReduceItem",
+    "StackedTensor",
     "Tensor",
     "expression_cost",
 ]
@@ -89,6 +90,31 @@ class BufferTensor:
 
     def __repr__(self) -> str:
         return f"{self.buffer.name}{list(self.shape)}"
+
+
+class StackedTensor(BufferTensor):
+    """Parts of extent 1 joined along an axis.
+
+    Where its index along the axis is known, an element is that of the part, as long as the region
+    is built in which the parts were made (`here`).  If nobody reads another way, as an array of
+    indices made of one array an axis is read, nothing is stored.
+    """
+
+    __slots__ = ("_axis", "_here", "_parts")
+
+    def __init__(
+        self, whole: BufferTensor, parts: Sequence[Tensor], axis: int, here: Callable[[], bool]
+    ) -> None:
+        super().__init__(whole.buffer, whole.shape, whole.offset)
+        self._parts, self._axis, self._here = parts, axis, here
+
+    def at(self, idx: Sequence[Any]) -> Expr:
+        """The element at an index."""
+        place = affine(idx[self._axis])
+        if not place.is_const or not self._here():
+            return super().at(idx)
+        inner = [*idx[: self._axis], 0, *idx[self._axis + 1 :]]
+        return self._parts[place.const].at(inner)
 
 
 class LazyTensor:

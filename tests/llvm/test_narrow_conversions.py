@@ -1,7 +1,8 @@
-"""Compiled conversions of floats to integers of 8 and 16 bits saturate, in whole vectors."""
+"""Compiled conversions of floats to integers saturate, in whole vectors."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import ml_dtypes
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 
 import pullback as pb
+from pullback import config, lax
 from pullback import numpy as pnp
 from pullback.llvm import emit, jit
 from pullback.loops.program import lower_program
+from tests.loops.harness import compile_function
 
 
 def _numbers(dtype: Any) -> Any:
@@ -44,3 +47,23 @@ def test_vectors_stay_whole() -> None:
     )
     assert "fptosi.sat" not in module.text
     assert "fptosi <" in module.text
+
+
+@pytest.mark.parametrize("target", ["int8", "uint16", "int32", "uint32", "int64", "uint64"])
+@pytest.mark.parametrize("source", ["float32", "float64"])
+def test_floats_saturate_in_vectors(source: str, target: str) -> None:
+    """Truncated, NaN as 0, beyond the ends the ends; no intrinsic that is done lane by lane."""
+    info = np.iinfo(target)
+    edges = [float(info.min), float(info.max), 2.0**31, 2.0**32, 2.0**63, 2.0**64, 0.0]
+    around = [np.nextafter(np.array(e, source), np.array(to, source)) for e in edges for to in (
+        -np.inf, np.inf)]  # fmt: skip
+    x = np.array([*edges, *around, -0.7, 1.9, -5.5, np.nan, np.inf, -np.inf, 1e30], source)
+    with config.x64.override(True):
+        program = compile_function(lambda x: lax.convert_element_type(x, target), x)
+    assert ".sat" not in program.module.text
+    expected = []
+    for number in x.tolist():
+        whole = 0 if math.isnan(number) else number
+        clipped = min(max(whole, info.min), info.max)
+        expected.append(int(clipped))
+    np.testing.assert_array_equal(program(x)[0], np.array(expected, target))

@@ -22,7 +22,7 @@ def test_three_numbers_do_not_go_through_memory() -> None:
         lambda s: lax.fori_loop(0, 1000, lambda i, s: _orbit(s), s), np.ones(3, np.float32)
     )
     (result,) = program(np.ones(3, np.float32))
-    state = np.ones(3, np.float32)
+    state: Any = np.ones(3, np.float32)
     for _ in range(1000):
         x, y, z = state
         state = state + np.float32(0.01) * np.array([y - x, x * (28 - z) - y, x * y - z])

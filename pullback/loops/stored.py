@@ -1,0 +1,257 @@
+"""What a region stores: which lazy tensors, and which stacks nobody reads.
+
+The first step of fusion (`loops/fuse.py`).  A lazy tensor is stored if inlining it would repeat
+work that is worth more than a store.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import field
+from typing import Any, Final, Protocol
+
+from pullback.loops.expr import Affine, At, Axis, Expr, Load, affine
+from pullback.loops.ir import (
+    Address,
+    Buffer,
+    Call,
+    Copy,
+    Stmt,
+    Store,
+    expressions,
+    subexpressions,
+    walk,
+)
+from pullback.loops.tensors import BlockItem, BufferTensor, Item, LazyTensor, MapItem, ReduceItem
+from pullback.records import record
+
+__all__ = ["RegionLike", "items_to_place", "touched"]
+
+CHEAP: Final = 3.0
+"""Computations up to this cost are repeated rather than stored."""
+DEEP: Final = 48
+EXPENSIVE: Final = 600.0
+HOISTED_RUN: Final = 8
+
+
+class RegionLike(Protocol):
+    """What this pass needs of `build.Region`."""
+
+    items: list[Item]
+    lazies: list[LazyTensor]
+    owned: set[Buffer]
+    stacked: set[Buffer]
+
+
+@record(frozen=False)
+class _Uses:
+    """Who reads a lazy tensor: (reader, index) pairs, and whether one of them repeats work."""
+
+    readers: set[tuple[int, tuple[Affine, ...]]] = field(default_factory=set)
+    repeats: bool = False
+
+
+def items_to_place(region: RegionLike) -> list[Item]:
+    """The items, and those that store what is worth it, in order."""
+    dropped = _unread(region.items, region.stacked)
+    uses = _collect_uses([item for item in region.items if id(item) not in dropped])
+    totals: dict[int, tuple[float, int]] = {}
+    stored: list[MapItem] = []
+    for tensor in region.lazies:
+        use = uses.get(id(tensor))
+        if use is None or tensor.stored is not None:
+            continue
+        cost, depth = _total_cost(tensor, totals)
+        if tensor.position >= 0 and _worth_storing(tensor, use, cost, depth):
+            buffer = Buffer(tensor.dtype, tensor.size, "temp")
+            region.owned.add(buffer)
+            tensor.stored = BufferTensor(buffer, tensor.shape, affine(0))
+            stored.append(MapItem(tensor, tensor.stored))
+            cost, depth = 0.25, 0
+        totals[id(tensor)] = cost, depth
+    order = {id(tensor): k for k, tensor in enumerate(region.lazies)}
+    while True:  # moving a store may make another one late
+        merged = _merged(region.items, stored, dropped)
+        known = {id(item) for item in stored}
+        late = [item for item in _late_stores(merged) if id(item) not in known]
+        if not late:
+            return merged
+        stored = sorted([*stored, *late], key=lambda item: order[id(item.tensor)])
+
+
+def _late_stores(items: Sequence[Item]) -> list[MapItem]:
+    """The stores of tensors that an earlier item reads.
+
+    They belong where the tensor was made; that is always possible, since what a tensor reads is
+    written before it is made.
+    """
+    read: set[int] = set()
+    late = []
+    for item in items:
+        if isinstance(item, MapItem):
+            tensor = item.tensor
+            if id(tensor) in read and tensor.stored is item.target and tensor.position >= 0:
+                late.append(item)
+            stack: list[Any] = list(tensor.leaves)
+        else:
+            stack = list(item.leaves if isinstance(item, ReduceItem) else _block_leaves(item))
+        while stack:
+            tensor = stack.pop().tensor
+            if id(tensor) not in read:
+                read.add(id(tensor))
+                stack += tensor.leaves
+    return late
+
+
+def _merged(items: Sequence[Item], stored: Sequence[MapItem], dropped: set[int]) -> list[Item]:
+    """The items in order, less those dropped, and each stored tensor where it was made."""
+    out: list[Item] = []
+    queue = sorted(stored, key=lambda item: item.tensor.position)
+    moved = dropped | {id(item) for item in stored}
+    at = 0
+    for position, item in enumerate(items):
+        while at < len(queue) and queue[at].tensor.position <= position:
+            out.append(queue[at])
+            at += 1
+        if id(item) not in moved:
+            out.append(item)
+    return [*out, *queue[at:]]
+
+
+def _total_cost(tensor: LazyTensor, totals: dict[int, tuple[float, int]]) -> tuple[float, int]:
+    cost, depth = tensor.cost, 0
+    for leaf in tensor.leaves:
+        inner: LazyTensor = leaf.tensor
+        if inner.stored is None:
+            found = totals.get(id(inner))
+            if found is None:  # of an outer region: always inlined
+                found = totals[id(inner)] = _total_cost(inner, totals)
+            cost += found[0]
+            depth = max(depth, found[1])
+        else:
+            cost += 0.25
+    return cost, depth + tensor.expr.depth + 1
+
+
+def _worth_storing(tensor: LazyTensor, use: _Uses, cost: float, depth: int) -> bool:
+    if cost <= CHEAP or tensor.size == 0:
+        return False
+    if len(use.readers) > 1 or use.repeats:
+        return True
+    return depth > DEEP or cost > EXPENSIVE
+
+
+def _collect_uses(items: Sequence[Item]) -> dict[int, _Uses]:
+    """Uses of every lazy tensor that some item needs."""
+    uses: dict[int, _Uses] = {}
+    visited: set[int] = set()
+    stack: list[LazyTensor] = []
+
+    def read(leaf: At, reader: int, axes: Sequence[Affine], size: int) -> None:
+        tensor: LazyTensor = leaf.tensor
+        use = uses.setdefault(id(tensor), _Uses())
+        use.readers.add((reader, leaf.idx))
+        use.repeats |= _repeats(tensor, leaf, axes, size)
+        if tensor.stored is None and id(tensor) not in visited:
+            visited.add(id(tensor))
+            stack.append(tensor)
+
+    for item in items:
+        if isinstance(item, MapItem):
+            for leaf in item.tensor.leaves:
+                read(leaf, id(item.tensor), item.tensor.axes, item.tensor.size)
+        elif isinstance(item, ReduceItem):
+            for leaf in item.leaves:
+                read(leaf, id(item), item.axes, math.prod(item.shape))
+        else:
+            for leaf in _block_leaves(item):
+                read(leaf, id(leaf), (), 1 << 62)
+        while stack:
+            tensor = stack.pop()
+            for leaf in tensor.leaves:
+                read(leaf, id(tensor), tensor.axes, tensor.size)
+    return uses
+
+
+def _block_leaves(item: BlockItem) -> Iterable[At]:
+    seen: set[int] = set()
+    for stmt in walk(tuple(item.stmts)):
+        for e in subexpressions(list(expressions(stmt)), seen):
+            if type(e) is At:
+                yield e
+
+
+def _repeats(tensor: LazyTensor, leaf: At, axes: Sequence[Affine], size: int) -> bool:
+    """Whether a reader evaluates an element often: more than hoisting out of inner loops saves."""
+    if size <= tensor.size or tensor.size == 0:
+        return False
+    used = {atom for i in leaf.idx for atom in i.terms}
+    run = 1
+    for axis in reversed(axes):
+        if axis.terms:
+            (atom,) = axis.terms
+            if atom in used or not isinstance(atom, Axis):
+                break
+            run *= atom.extent or 1
+    if 1 < run < HOISTED_RUN:
+        run = 1
+    return size > tensor.size * run
+
+
+# --------------------------------------------------------------------------- what nobody reads
+
+
+def _unread(items: Sequence[Item], buffers: set[Buffer]) -> set[int]:
+    """The identities of items that store to some buffers which nobody reads."""
+    dropped: set[int] = set()
+    buffers = {b for b in buffers if b.kind == "temp"}  # others are results
+    while buffers:
+        kept = [item for item in items if id(item) not in dropped]
+        unread = buffers - _buffers_read(kept)
+        if not unread:
+            break
+        dropped |= {id(i) for i in kept if isinstance(i, MapItem) and i.target.buffer in unread}
+        buffers = buffers - unread  # what those items read may be the others
+    return dropped
+
+
+def _buffers_read(items: Iterable[Item]) -> set[Buffer]:
+    """What items read, directly or through lazy tensors; blocks may do anything."""
+    found: set[Buffer] = set()
+    roots: list[Expr] = []
+    for item in items:
+        if isinstance(item, MapItem):
+            roots.append(item.tensor.expr)
+        elif isinstance(item, ReduceItem):
+            roots += [*item.values, *item.inits]
+        else:
+            for stmt in walk(tuple(item.stmts)):
+                roots += expressions(stmt)
+                found.update(touched(stmt))
+    seen: set[int] = set()
+    while roots:
+        inner: list[Expr] = []
+        for e in subexpressions(roots, seen):
+            if type(e) is Load:
+                found.add(e.buffer)
+            elif type(e) is At:
+                stored = e.tensor.stored
+                found |= {stored.buffer} if stored is not None else set()
+                inner.append(e.tensor.expr)
+        roots = inner
+    return found
+
+
+def touched(stmt: Stmt) -> Iterable[Buffer]:
+    """Buffers that a statement reads or writes."""
+    for e in subexpressions(list(expressions(stmt))):
+        if type(e) is Load:
+            yield e.buffer
+    if isinstance(stmt, Store):
+        yield stmt.buffer
+    elif isinstance(stmt, Copy):
+        yield stmt.target.buffer
+        yield stmt.source.buffer
+    elif isinstance(stmt, Call):
+        yield from (a.buffer for a in stmt.args if isinstance(a, Address))
