@@ -2,6 +2,7 @@
 
     pullback run script.py arguments...       run a script, with `import jax` giving pullback
     pullback run -m module arguments...       the same for a module
+    pullback compile script.py:function ...   compile a function for hardware that is not here
     pullback doctor [script.py or directory]  versions, devices, threads, cache; what is missing
     pullback prepare                          compile Pullback's own kernels into the cache now
 
@@ -27,7 +28,7 @@ from types import ModuleType
 from typing import Any, Final
 
 import pullback
-from pullback import dropin
+from pullback import cli_compile, dropin
 from pullback.llvm import jit as native
 from pullback.llvm import library as kernels
 from pullback.llvm import pool
@@ -261,6 +262,7 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
     prepare = commands.add_parser("prepare", help="compile Pullback's own kernels into the cache")
     prepare.set_defaults(command=_prepare)
+    cli_compile.add_parser(commands)
     doctor = commands.add_parser(
         "doctor", help="versions, devices, threads, cache, what is missing"
     )

@@ -36,6 +36,7 @@ lru_cache                 functools.lru_cache
 lu                        jax.extend.linear_util
 map                       jax._src.util.safe_map
 math                      math
+mesh_utils                jax.experimental.mesh_utils
 mlir                      jax.interpreters.mlir
 namedtuple                collections.namedtuple
 np                        numpy
@@ -98,6 +99,7 @@ experimental.sparse.random        Any Array Callable DTypeLike Sequence dtypes j
 experimental.sparse.transform     api_util core functools jax jnp lax lu np pe safe_map safe_zip
                                   split_list tree_flatten tree_map tree_unflatten tree_util
 experimental.sparse.util          Array core functools jax jnp lax np safe_zip tree_util
+experimental.topologies           jax mesh_utils
 """
 """In which modules they are; an indented line goes on with the one before."""
 

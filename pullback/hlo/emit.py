@@ -19,10 +19,12 @@ from pullback.core import dtypes
 from pullback.core.avals import ShapedArray
 from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 from pullback.core.primitive import NotApplicable, Primitive
+from pullback.core.sharding import PartitionSpec
 from pullback.core.stablehlo import Type
 from pullback.errors import LoweringError, UnsupportedError
 from pullback.hlo.operations import SSA, Operations
 from pullback.hlo.scalars import ArrayScalars
+from pullback.hlo.shardy import Partitioning, attribute
 from pullback.hlo.text import physical_type, splat, tensor
 from pullback.transforms.staging import stage
 
@@ -56,12 +58,13 @@ def emit_module(
     debug_info: bool = False,
     arg_names: Sequence[str] = (),
     result_names: Sequence[str] = (),
+    partitioning: Partitioning | None = None,
 ) -> Module:
     """The module whose function `main` computes a jaxpr.
 
     A donated argument is marked as the memory of a result of its type. `hoist_constants`: large
     constants are arguments in front of the others. `platform` chooses among library calls; without
-    one, only what every plugin has is used.
+    one, only what every plugin has is used. `partitioning` splits the program among devices.
     """
     writer = _Writer(platform, debug_info)
     jaxpr = closed.jaxpr
@@ -79,25 +82,29 @@ def emit_module(
             env[v] = writer.array(_data(c, v.aval))
     outs = writer.equations(jaxpr, env)
     aliases = _aliases(jaxpr, donated)
+    specs: Sequence[Any] = partitioning.arguments if partitioning else [None] * len(arguments)
+    split: Sequence[Any] = partitioning.results if partitioning else [None] * len(outs)
     head = [
         _argument(
             a,
             arg_names[i - len(extra)] if arg_names and i >= len(extra) else "",
             aliases.get(i - len(extra)),
+            spec,
         )
-        for i, a in enumerate(arguments)
+        for i, (a, spec) in enumerate(zip(arguments, specs, strict=True))
     ]
     results = [
-        tensor((o.shape, o.dtype)) + (f' {{jax.result_info = "{_escaped(n)}"}}' if n else "")
-        for o, n in zip(outs, result_names or [""] * len(outs), strict=True)
+        tensor((o.shape, o.dtype)) + _attributes(_result(o, n, spec))
+        for o, n, spec in zip(outs, result_names or [""] * len(outs), split, strict=True)
     ]
     body = "\n".join(writer.lines)
     types_text = ", ".join(tensor((o.shape, o.dtype)) for o in outs)
     returned = f"return {', '.join(o.name for o in outs)} : {types_text}" if outs else "return"
     text = (
-        f"module @{_symbol(f'jit_{name}')} "
-        "attributes {mhlo.num_partitions = 1 : i32, mhlo.num_replicas = 1 : i32} {\n"
-        f"  func.func public @main({', '.join(head)}) -> ({', '.join(results)}) {{\n"
+        f"module @{_symbol(f'jit_{name}')} attributes {{mhlo.num_partitions = "
+        f"{partitioning.count if partitioning else 1} : i32, mhlo.num_replicas = 1 : i32}} {{\n"
+        + (f"  {partitioning.mesh_text()}\n" if partitioning else "")
+        + f"  func.func public @main({', '.join(head)}) -> ({', '.join(results)}) {{\n"
         f"{body}\n    {returned}\n  }}\n" + "".join(writer.functions.texts) + "}\n"
     )
     constants = tuple(_data(c, v.aval) for c, v in zip(kept, extra, strict=True))
@@ -117,12 +124,22 @@ def _data(value: Any, aval: Any) -> np.ndarray[Any, Any]:
     return np.ascontiguousarray(np.asarray(data), dtype).reshape(shape)
 
 
-def _argument(value: SSA, name: str, alias: int | None) -> str:
+def _argument(value: SSA, name: str, alias: int | None, spec: PartitionSpec | None) -> str:
     attributes = [f'jax.arg_info = "{_escaped(name)}"'] if name else []
     if alias is not None:
         attributes.append(f"tf.aliasing_output = {alias} : i32")
-    text = f"{value.name}: {tensor((value.shape, value.dtype))}"
-    return text + (f" {{{', '.join(attributes)}}}" if attributes else "")
+    if spec is not None:
+        attributes.append(attribute(spec, len(value.shape)))
+    return f"{value.name}: {tensor((value.shape, value.dtype))}" + _attributes(attributes)
+
+
+def _result(value: SSA, name: str, spec: PartitionSpec | None) -> list[str]:
+    attributes = [f'jax.result_info = "{_escaped(name)}"'] if name else []
+    return attributes if spec is None else [*attributes, attribute(spec, len(value.shape))]
+
+
+def _attributes(attributes: Sequence[str]) -> str:
+    return f" {{{', '.join(attributes)}}}" if attributes else ""
 
 
 def _aliases(jaxpr: Jaxpr, donated: Sequence[bool]) -> dict[int, int]:

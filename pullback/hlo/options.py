@@ -1,6 +1,6 @@
 """Options of compilers behind PJRT, in the wire format of protocol buffers.
 
-What `pypjrt` encodes is for one device, the first; here are the device that a program is for, and
+What `pypjrt` encodes is for one device, the first; here are the devices that a program is for, and
 options of XLA by name (`env_option_overrides`, field 7 of CompileOptionsProto).
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 __all__ = ["STRICT", "encoded"]
@@ -22,18 +22,27 @@ STRICT: Final[Mapping[str, Any]] = {
 """What XLA:CPU must be told to compute exactly."""
 
 
-def encoded(abi: Any, overrides: Mapping[str, Any], device: int = 0) -> bytes:
-    """CompileOptionsProto of a program for the device with this number."""
+def encoded(abi: Any, overrides: Mapping[str, Any], devices: Sequence[int] = (0,)) -> bytes:
+    """CompileOptionsProto of a program for the devices with these numbers.
+
+    A program for several is split among them by the Shardy partitioner.
+    """
     options = importlib.import_module("pypjrt.compile_options").CompileOptions
-    made = options(device_assignment=_assignment(device) if device else None)
+    several = len(devices) > 1
+    made = options(
+        num_partitions=len(devices),
+        use_spmd_partitioning=several,
+        use_shardy_partitioner=several,
+        device_assignment=None if tuple(devices) == (0,) else _assignment(devices),
+    )
     out = bytes(made.encode(abi))
     return out + b"".join(_override(name, v) for name, v in overrides.items())
 
 
-def _assignment(device: int) -> bytes:
-    """DeviceAssignmentProto of one replica of one computation."""
-    ids = _bytes_field(1, _varint(device))
-    return _number_field(1, 1) + _number_field(2, 1) + _bytes_field(3, ids)
+def _assignment(devices: Sequence[int]) -> bytes:
+    """DeviceAssignmentProto of one replica: the device of each partition."""
+    columns = (_bytes_field(3, _bytes_field(1, _varint(d))) for d in devices)
+    return _number_field(1, 1) + _number_field(2, len(devices)) + b"".join(columns)
 
 
 def _override(name: str, value: Any) -> bytes:

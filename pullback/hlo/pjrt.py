@@ -283,7 +283,7 @@ class Backend:
     def _compile_options(self, device: Device, given: Mapping[str, Any]) -> bytes:
         """Options for one device; XLA:CPU must be told to compute exactly."""
         strict = options.STRICT if self.platform_name == "cpu" else {}
-        return options.encoded(self.plugin.abi, {**strict, **given}, device.id)
+        return options.encoded(self.plugin.abi, {**strict, **given}, (device.id,))
 
     def version(self, device: Device, given: Mapping[str, Any]) -> str:
         """What compiled programs depend on beside their text.

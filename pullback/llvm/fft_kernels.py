@@ -26,7 +26,7 @@ from pullback.llvm.entry_ir import Function, Module, Value, i64
 from pullback.llvm.scratch import CACHE_LINE, Scratch
 from pullback.llvm.squares import transposed
 
-__all__ = ["KERNELS", "LONGEST", "RADICES", "address"]
+__all__ = ["KERNELS", "LONGEST", "RADICES", "address", "module_text"]
 
 RADICES: Final = (2, 3, 4, 5, 7, 8, 11, 13)
 LONGEST: Final = 8192
@@ -408,8 +408,9 @@ class _Writer:
         f.ret()
 
 
-def _module_text(name: str, bits: int) -> tuple[str, list[str]]:
-    module = _Writer(name, bits).m
+def module_text(symbol: str, bits: int) -> tuple[str, list[str]]:
+    """LLVM text of the module that defines a kernel, and the symbols that it needs."""
+    module = _Writer(symbol.rsplit("_", 1)[1], bits).m
     return module.text(), module.undefined
 
 
@@ -417,7 +418,7 @@ def _module_text(name: str, bits: int) -> tuple[str, list[str]]:
 def _module(name: str, find: Callable[[str], int]) -> jit.LoadedModule:
     bits = jit.vector_bits()
     made = jit.stored_object(
-        lambda: _module_text(name, bits), name=f"fft_{name}", variant=(bits, CACHE_LINE)
+        lambda: module_text(f"pb_fft_{name}", bits), name=f"fft_{name}", variant=(bits, CACHE_LINE)
     )
     symbols = {
         need: pool.address() if need == "pb_parallel_for" else find(need) for need in made.symbols

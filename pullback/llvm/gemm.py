@@ -129,10 +129,11 @@ define internal i32 @leading(i1 %t, i64 %rows, i64 %cols, i64 %row, i64 %col) al
 """
 
 
-def module_text(name: str) -> tuple[str, list[str]]:
-    """LLVM text of the module that defines `pb_gemm_<name>`, and the symbols that it needs."""
+def module_text(symbol: str, bits: int) -> tuple[str, list[str]]:
+    """LLVM text of the module that defines a kernel, and the symbols that it needs."""
+    name = symbol.rsplit("_", 1)[1]
     if name in _REAL:
-        module = gemm_kernels.kernel_module(gemm_packing.shape_of(name, jit.vector_bits()))
+        module = gemm_kernels.kernel_module(gemm_packing.shape_of(name, bits))
         return module.text(), module.undefined
     blas, kind, one = _ELEMENTS[name]
     return _HELPERS + _KERNEL.substitute(blas=blas, name=name, type=kind, one=one), [blas]
@@ -140,8 +141,9 @@ def module_text(name: str) -> tuple[str, list[str]]:
 
 @cache
 def _module(name: str, find: Find) -> jit.LoadedModule:
+    bits = jit.vector_bits()
     made = jit.stored_object(
-        lambda: module_text(name), name=f"gemm_{name}", variant=jit.vector_bits()
+        lambda: module_text(f"pb_gemm_{name}", bits), name=f"gemm_{name}", variant=bits
     )
     symbols = {need: pool.address() if need == _PARALLEL else find(need) for need in made.symbols}
     return jit.load(made.code, symbols, exports=[f"pb_gemm_{name}"])

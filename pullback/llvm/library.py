@@ -30,7 +30,16 @@ from typing import Any, Final
 
 from pullback.llvm import fft_kernels, gemm, interrupts, pool, sort_kernels, tile_kernels
 
-__all__ = ["address", "has", "prepare", "set_num_threads", "signature"]
+__all__ = [
+    "address",
+    "has",
+    "kernel_text",
+    "optional_kernels",
+    "prepare",
+    "provider",
+    "set_num_threads",
+    "signature",
+]
 
 _PREFIX: Final = "pb_"
 _LAPACK_NAME: Final = re.compile(r"[sdcz][a-z0-9]{3,7}$|i[sdcz]amax$")
@@ -80,6 +89,32 @@ def _kernel(name: str) -> int:
         if found:
             return found
     return 0
+
+
+def kernel_text(symbol: str, bits: int) -> tuple[str, list[str]] | None:
+    """LLVM text that defines a kernel of ours for vectors of `bits`, and the symbols it needs.
+
+    None for other names, and for kernels that not every machine has.
+    """
+    for kernels, text in (
+        (gemm.KERNELS, gemm.module_text),
+        (fft_kernels.KERNELS, fft_kernels.module_text),
+        (sort_kernels.KERNELS, sort_kernels.module_text),
+    ):
+        if symbol in kernels:
+            return text(symbol, bits)
+    return None
+
+
+def provider(name: str) -> str:
+    """Where a native function that is no kernel of ours comes from, in words.
+
+    >>> provider("cos"), provider("dgetrf"), provider("gammainc")
+    ('the C library', 'LAPACK or BLAS', "SciPy's special functions")
+    """
+    if _special(name):
+        return "SciPy's special functions"
+    return "LAPACK or BLAS" if _linear_algebra(name) else "the C library"
 
 
 def prepare() -> int:

@@ -35,6 +35,7 @@ from pullback.llvm.entry_ir import NULL, Function, Module, Value, i32, i64
 __all__ = [
     "address",
     "default_num_threads",
+    "module_text",
     "num_threads",
     "parallel_for",
     "set_num_threads",
@@ -60,9 +61,10 @@ SPINS: Final = 400 if platform.machine().lower() in ("x86_64", "amd64") else 400
 
 
 class _Pool:
-    """Writes the functions of the pool."""
+    """Writes the functions of the pool, for a machine by the name that `platform` has for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, machine: str) -> None:
+        self.machine = machine.lower()
         self.m = Module()
         self.state = self.m.variable("pb_pool", f"[{STATE_BYTES} x i8]")
         self.write_reset()
@@ -96,9 +98,9 @@ class _Pool:
         """Look at `done` for a short while; jump to `out` as soon as it holds."""
         with f.loop(i64(SPINS)):
             f.goto_if(done(), out)
-            if platform.machine().lower() in ("x86_64", "amd64"):
+            if self.machine in ("x86_64", "amd64"):
                 f.call("void", "llvm.x86.sse2.pause")
-            elif platform.machine().lower() in ("arm64", "aarch64"):
+            elif self.machine in ("arm64", "aarch64"):
                 f.call("void", "llvm.aarch64.hint", i32(1))
 
     def write_reset(self) -> None:
@@ -270,8 +272,9 @@ class _Pool:
 # ------------------------------------------------------------------------------------ in memory
 
 
-def _module_text() -> tuple[str, list[str]]:
-    module = _Pool().m
+def module_text(machine: str = "") -> tuple[str, list[str]]:
+    """LLVM text of the pool, by default for this machine, and the symbols that it needs."""
+    module = _Pool(machine or platform.machine()).m
     return module.text(), module.undefined
 
 
@@ -279,7 +282,7 @@ class _Loaded:
     """The pool in memory.  Its threads run this code, so it stays until the process ends."""
 
     def __init__(self) -> None:
-        found = jit.stored_object(_module_text, name="pullback_pool", variant=sys.platform)
+        found = jit.stored_object(module_text, name="pullback_pool", variant=sys.platform)
         symbols = {name: jit.process_address(name) for name in found.symbols}
         exports = ["pb_parallel_for", "pb_pool_reset", "pb_pool"]
         self.module = jit.load(found.code, symbols, exports=exports)

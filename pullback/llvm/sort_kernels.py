@@ -26,7 +26,7 @@ from pullback.llvm.entry_ir import Function, Module, Value, i64
 from pullback.llvm.scratch import Scratch
 from pullback.llvm.squares import transposed
 
-__all__ = ["KERNELS", "LONGEST_ROW", "address"]
+__all__ = ["KERNELS", "LONGEST_ROW", "address", "module_text"]
 
 LONGEST_ROW: Final = 4096
 RUN: Final = 16
@@ -390,7 +390,8 @@ class _Radix:
 _NO: Final = Value("i1", "false")
 
 
-def _module_text(symbol: str, bits: int) -> tuple[str, list[str]]:
+def module_text(symbol: str, bits: int) -> tuple[str, list[str]]:
+    """LLVM text of the module that defines a kernel, and the symbols that it needs."""
     kind, name = symbol.removeprefix("pb_").rsplit("_", 1)
     module = (_Radix(name) if kind == "radix" else _Network(name, bits)).m
     return module.text(), module.undefined
@@ -399,7 +400,7 @@ def _module_text(symbol: str, bits: int) -> tuple[str, list[str]]:
 @cache
 def _module(symbol: str, find: Callable[[str], int]) -> jit.LoadedModule:
     bits = jit.vector_bits()
-    made = jit.stored_object(lambda: _module_text(symbol, bits), name=symbol, variant=bits)
+    made = jit.stored_object(lambda: module_text(symbol, bits), name=symbol, variant=bits)
     symbols = {
         need: pool.address() if need == "pb_parallel_for" else find(need) for need in made.symbols
     }

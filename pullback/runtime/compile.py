@@ -51,7 +51,14 @@ from pullback.runtime.array import ArrayImpl, from_numpy
 from pullback.runtime.fingerprint import Uncacheable, fingerprint
 from pullback.runtime.host_calls import HostTable, raise_pending
 
-__all__ = ["Executable", "compile_jaxpr", "program_jaxpr"]
+__all__ = [
+    "Executable",
+    "compile_jaxpr",
+    "known_outputs",
+    "needed_part",
+    "physical_array",
+    "program_jaxpr",
+]
 
 _program: Final = LazyModule("pullback.loops.program")
 _text: Final = LazyModule("pullback.loops.text")
@@ -233,12 +240,13 @@ def _aligned(value: bytes) -> np.ndarray[Any, Any]:
     return array
 
 
-def _physical_array(value: Any, aval: ShapedArray) -> np.ndarray[Any, Any]:
+def physical_array(value: Any, aval: ShapedArray) -> np.ndarray[Any, Any]:
+    """The elements of a constant, as programs read them."""
     data = value._data if type(value) is ArrayImpl else np.asarray(value)
     return np.ascontiguousarray(data, dtype=dtypes.physical(aval.dtype)).reshape(aval.shape)
 
 
-def _outputs(
+def known_outputs(
     closed: ClosedJaxpr, avals: Sequence[ShapedArray]
 ) -> tuple[list[OutputSpec | None], list[int]]:
     """Results that need no program (arguments, constants), and the positions of the others.
@@ -256,14 +264,14 @@ def _outputs(
         elif v in arguments and v.aval is aval:
             specs.append(input_output(arguments[v]))
         elif v in constants:
-            specs.append(constant_output(from_numpy(_physical_array(constants[v], aval), aval)))
+            specs.append(constant_output(from_numpy(physical_array(constants[v], aval), aval)))
         else:
             specs.append(None)
             computed.append(i)
     return specs, computed
 
 
-def _needed(closed: ClosedJaxpr, computed: Sequence[int]) -> tuple[ClosedJaxpr, list[int]]:
+def needed_part(closed: ClosedJaxpr, computed: Sequence[int]) -> tuple[ClosedJaxpr, list[int]]:
     """The jaxpr of the computed results alone, of the arguments and constants that it uses."""
     jaxpr = closed.jaxpr
     used = {v for eqn in jaxpr.eqns for v in eqn.invars if type(v) is not Literal}
@@ -356,8 +364,8 @@ def program_jaxpr(closed: ClosedJaxpr) -> ClosedJaxpr:
     if refs_discharge.holds_refs(closed):
         closed = refs_discharge.as_values(closed)[0]
     simple = simplify.simplify(closed)
-    _, computed = _outputs(simple, closed.out_avals)
-    return number_callbacks(_needed(simple, computed)[0])[0]
+    _, computed = known_outputs(simple, closed.out_avals)
+    return number_callbacks(needed_part(simple, computed)[0])[0]
 
 
 @contextlib.contextmanager
@@ -392,8 +400,8 @@ def _compiled(
     closed: ClosedJaxpr, name: str, donated: Sequence[bool], code: Code | None
 ) -> Executable:
     simple = simplify.simplify(closed)
-    specs, computed = _outputs(simple, closed.out_avals)
-    needed, params = _needed(simple, computed)
+    specs, computed = known_outputs(simple, closed.out_avals)
+    needed, params = needed_part(simple, computed)
     needed, calls = number_callbacks(needed)
     host = HostTable(calls)
     returned = {s.source for s in specs if s is not None and s.origin is Out.INPUT}
@@ -410,7 +418,7 @@ def _compiled(
         dtype = dtypes.physical(aval.dtype)
         specs[i] = fresh_output(aval, dtype, aval.shape, reused.get(k, -1))
     constants = [
-        _physical_array(c, v.aval)
+        physical_array(c, v.aval)
         for v, c in zip(needed.jaxpr.constvars, needed.consts, strict=True)
     ]
     outputs = [s for s in specs if s is not None]

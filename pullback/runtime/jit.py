@@ -12,6 +12,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any, Final
 
 import numpy as np
@@ -23,8 +24,9 @@ from pullback.core.avals import aval_of
 from pullback.core.devices import CPU
 from pullback.core.jaxpr import DebugInfo
 from pullback.core.refs import check_aliases, is_concrete_ref, unwrapped
-from pullback.core.sharding import SingleDeviceSharding
+from pullback.core.sharding import Sharding, SingleDeviceSharding
 from pullback.core.source import Description, describe_function
+from pullback.core.structs import ShapeDtypeStruct
 from pullback.core.trace import EVAL, Tracer, current_trace
 from pullback.llvm.entry import (
     FastCallable,
@@ -114,6 +116,7 @@ class JitFunction(FastCallable):
     def __init__(self, fun: Callable[..., Any], options: Options) -> None:
         self._fun = fun
         self._options = options
+        self._in_shardings = self._out_shardings = None
         self._programs = _shared_programs(fun, options)
         functools.update_wrapper(self, fun)
         _functions.add(self)
@@ -319,9 +322,22 @@ class JitFunction(FastCallable):
             traced.out_tree,
             positions,
             traced.donated,
+            *self._asked_shardings(call, traced),
         )
         compiler = stages.Compiler(traced.loaded, traced.on_device, self._options.device)
         return stages.Traced(signature, compiler)
+
+    def _asked_shardings(self, call: _Call, traced: Program) -> tuple[Any, Any]:
+        """The shardings that types of arguments, and options, ask for; empty if none does."""
+        types = [x.sharding if type(x) is ShapeDtypeStruct else None for x in call.leaves]
+        args, _ = call.in_tree.unflatten(call.leaves)
+        of_args = _spread(f"jit of {traced.name}: in_shardings", args, self._in_shardings)
+        asked = [x or y for x, y in zip_longest(types, of_args)]
+        results = traced.out_tree.unflatten([0] * len(traced.closed.out_avals))
+        out = _spread(f"jit of {traced.name}: out_shardings", results, self._out_shardings)
+        if not any(x is not None for x in (*asked, *out)):
+            return (), ()
+        return tuple(asked), tuple(out)
 
     def lower(
         self,
@@ -382,6 +398,14 @@ def _forget_entries() -> None:
 
 
 config.on_update(_forget_entries)
+
+
+def _spread(name: str, values: Any, shardings: Any) -> list[Any]:
+    """The sharding of each leaf of `values`, where a tree prefix of them is given."""
+    leaves, structure = tree.flatten(values)
+    if shardings is None or isinstance(shardings, Sharding):
+        return [shardings] * len(leaves)
+    return tree.flatten_axes(name, structure, shardings)
 
 
 def _with_arrays(leaves: Sequence[Any]) -> list[Any]:
@@ -600,6 +624,8 @@ def jit(
     donated = _resolve(fun, donate_argnums, donate_argnames, "donate")
     where = device_calls.chosen_device(device, backend)
     chosen = tuple(sorted(dict(compiler_options or {}).items()))
-    return JitFunction(
+    made = JitFunction(
         fun, Options(*statics, *donated, bool(keep_unused), bool(inline), where, chosen)
     )
+    made._in_shardings, made._out_shardings = in_shardings, out_shardings
+    return made

@@ -40,10 +40,12 @@ __all__ = [
     "CompilerOptions",
     "Lowered",
     "Signature",
+    "Stage",
     "Traced",
     "Wrapped",
 ]
 
+_ahead: Final = LazyModule("pullback.runtime.ahead")
 _hlo: Final = LazyModule("pullback.hlo.emit")
 _program: Final = LazyModule("pullback.loops.program")
 _text: Final = LazyModule("pullback.loops.text")
@@ -84,6 +86,10 @@ class Signature:
     out_tree: Any
     statics: tuple[int, ...]
     donated: tuple[bool, ...]
+    shardings: tuple[Any, ...] = ()
+    """What users asked for each leaf of the arguments, or None, if they asked for any."""
+    out_shardings: tuple[Any, ...] = ()
+    """The same of the results."""
 
     @property
     def avals(self) -> list[ShapedArray]:
@@ -103,7 +109,7 @@ class Signature:
         return tree.flatten((tuple(full), kwargs))
 
 
-class _Stage:
+class Stage:
     """What users ask every stage."""
 
     _signature: Signature
@@ -167,7 +173,7 @@ class Compiler:
     """Where it is to run; None to follow its arguments."""
 
 
-class Traced(_Stage):
+class Traced(Stage):
     """A function traced for given types."""
 
     def __init__(self, signature: Signature, compiler: Compiler) -> None:
@@ -182,21 +188,30 @@ class Traced(_Stage):
     def lower(
         self, *, lowering_platforms: Sequence[str] | None = None, _private_parameters: Any = None
     ) -> Lowered:
-        """The next stage, for one platform: by default the one that calls would run on."""
+        """The next stage, for one platform: by default the one that calls would run on.
+
+        Arguments whose types have a sharding of a topology's devices say that it is for those.
+        """
+        s = self._signature
+        asked = s.shardings or s.out_shardings
+        place = _ahead.placement_of((*s.shardings, *s.out_shardings)) if asked else None
         here = (self._compiler.device or default_device()).client.name
-        platforms = tuple(lowering_platforms or (here,))
+        platforms = tuple(lowering_platforms or (place.platform if place else here,))
         if len(platforms) != 1:
             raise UnsupportedError(f"one program for {platforms}: lower for one platform at a time")
-        return Lowered(self._signature, self._compiler, platforms[0])
+        return Lowered(s, self._compiler, platforms[0], place)
 
 
-class Lowered(_Stage):
+class Lowered(Stage):
     """A function as a program that the compiler can take."""
 
-    def __init__(self, signature: Signature, compiler: Compiler, platform: str = "cpu") -> None:
+    def __init__(
+        self, signature: Signature, compiler: Compiler, platform: str = "cpu", place: Any = None
+    ) -> None:
         self._signature = signature
         self._compiler = compiler
         self._platform = platform
+        self._place = place
 
     def as_text(self, dialect: str | None = None, *, debug_info: bool = False) -> str:
         """The program as text.
@@ -210,7 +225,7 @@ class Lowered(_Stage):
         True
         """
         if dialect in (None, "stablehlo"):
-            return _stablehlo(self._signature, self._platform, debug_info)
+            return _stablehlo(self._signature, self._platform, debug_info, self._place)
         return _as_text(self._signature, dialect)
 
     def compiler_ir(self, dialect: str | None = None) -> Any:
@@ -229,11 +244,16 @@ class Lowered(_Stage):
         """Counts of operations and bytes, by name."""
         return cost_analysis(program_jaxpr(self._signature.closed))
 
-    def compile(self, compiler_options: CompilerOptions | None = None) -> Compiled:
-        """The next stage. `compiler_options` are the plugin's, by name; our own compiler has none.
+    def compile(self, compiler_options: CompilerOptions | None = None) -> Any:
+        """The next stage, a `Compiled`; for a topology, an `AheadCompiled` that cannot be called.
+
+        `compiler_options` are the plugin's, by name; our own compiler has none.
 
         Raises RuntimeError where the platform that it was lowered for has no plugin installed.
         """
+        if self._place is not None:
+            text, options = self.as_text(), compiler_options or {}
+            return _ahead.compile_ahead(self._signature, self._place, text, options)
         if self._platform != "cpu":
             given = (compiler_options or {}).items()
             return Compiled(
@@ -261,7 +281,7 @@ class CompiledMemoryStats:
     temp_size_in_bytes: int
 
 
-class Compiled(_Stage, FastCallable):
+class Compiled(Stage, FastCallable):
     """Machine code for given types; calling it with other ones is a TypeError."""
 
     _executable: Executable | RefProgram
@@ -433,7 +453,7 @@ def _lowered(closed: ClosedJaxpr, name: str) -> Any:
     return _program.lower_program(closed, vector_bits=bits, kernels=kernels, name=name)
 
 
-def _stablehlo(s: Signature, platform: str, debug_info: bool) -> str:
+def _stablehlo(s: Signature, platform: str, debug_info: bool, place: Any) -> str:
     """The module, calls of jitted functions kept; references become values."""
     closed = s.closed
     if refs_discharge.holds_refs(closed):
@@ -447,6 +467,7 @@ def _stablehlo(s: Signature, platform: str, debug_info: bool) -> str:
         donated=s.donated,
         debug_info=debug_info,
         result_names=results if len(results) == len(closed.jaxpr.outvars) else (),
+        partitioning=None if place is None else _ahead.partitioning(s, place),
     )
     return str(module.text)
 

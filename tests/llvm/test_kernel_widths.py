@@ -87,7 +87,7 @@ def test_a_row_times_a_matrix(name: str, bits: int | None, monkeypatch: pytest.M
 
 def test_a_row_times_a_matrix_is_not_packed() -> None:
     """What is read once goes from where it lies to the sums: no call of a packing function."""
-    text, _ = gemm.module_text("f32")
+    text, _ = gemm.module_text("pb_gemm_f32", jit.vector_bits())
     functions = dict(re.findall(r"^define \w+ \w+ @(\w+)\((.*?)^}", text, re.MULTILINE | re.DOTALL))
     rows = [name for name in functions if name in ("row", "dots") or name.startswith("narrow_")]
     assert len(rows) >= 3
