@@ -145,11 +145,9 @@ def _module(name: str, find: Find) -> jit.LoadedModule:
     made = jit.stored_object(
         lambda: module_text(f"pb_gemm_{name}", bits), name=f"gemm_{name}", variant=bits
     )
-    symbols = {need: pool.address() if need == _PARALLEL else find(need) for need in made.symbols}
+    ours = pool.symbols()
+    symbols = {need: ours.get(need) or find(need) for need in made.symbols}
     return jit.load(made.code, symbols, exports=[f"pb_gemm_{name}"])
-
-
-_PARALLEL: Final = "pb_parallel_for"
 
 
 def address(symbol: str, find: Find) -> int:

@@ -1,9 +1,12 @@
 """Our matrix kernels for real numbers, as LLVM text, blocked for registers and caches.
 
-A tile of the result is computed by `tile`: the right operand is packed, one block of DEPTH rows at
-a time, into panels as wide as the register block; a micro-kernel then sweeps the rows of the left
-operand, packed sliver by sliver, one broadcast element at a time.  An element of the result
-is the sum over k in order, whatever the tiles, so that the number of threads changes nothing.
+A tile of the result is computed by `blocked`: the right operand is packed, one block of rows at a
+time, into panels as wide as the register block; a micro-kernel then sweeps the rows of the left
+operand, one broadcast element at a time.  It takes any steps, so that operands are packed only
+where what is packed is used often: the right one by many rows, the left one by many panels.
+
+An element of the result is the sum over k in order, whatever the tiles and whatever is packed.
+Tiles may therefore depend on the number of threads, and do: each costs packing.
 """
 
 from __future__ import annotations
@@ -17,8 +20,14 @@ from pullback.llvm.scratch import Scratch
 
 __all__ = ["kernel_module"]
 
-TILES: Final = 8
-"""Tiles that keep a few threads busy."""
+TILES: Final = 2
+"""Tiles a thread that keep several threads busy."""
+FEW_PANELS: Final = 4
+"""Fewer are not worth packing the left operand for."""
+FEW_ROWS: Final = 32
+"""No more are not worth packing the right operand for."""
+NEAR: Final = 32768
+"""Bytes of a right operand that need not be packed, since they stay in the first cache."""
 PARALLEL_WORK: Final = 400_000
 """Multiplications from which waking up the pool pays."""
 
@@ -28,14 +37,13 @@ def _row_counts(shape: Shape) -> list[int]:
     return [r for r in (shape.rows, 4, 2, 1) if r <= shape.rows]
 
 
-def _micro_kernels(shape: Shape) -> list[tuple[bool, int, int]]:
-    """Whether the sliver is packed by columns, its rows, the vectors of a row of the panel."""
-    widths = range(1, shape.vectors + 1)
-    return [(c, r, v) for c in (False, True) for r in _row_counts(shape) for v in widths]
+def _micro_kernels(shape: Shape) -> list[tuple[int, int]]:
+    """Rows of the left operand, and vectors of a row of the right one."""
+    return [(r, v) for r in _row_counts(shape) for v in range(1, shape.vectors + 1)]
 
 
-def _micro_name(by_columns: bool, rows: int, vectors: int) -> str:
-    return f"micro_{'columns' if by_columns else 'rows'}_{rows}_{vectors}"
+def _micro_name(rows: int, vectors: int) -> str:
+    return f"micro_{rows}_{vectors}"
 
 
 class _Writer(Vectors):
@@ -58,31 +66,32 @@ class _Writer(Vectors):
 
     # ------------------------------------------------------------------------------ micro-kernels
 
-    def write_micro(self, by_columns: bool, rows: int, vectors: int) -> None:
-        """`micro_L_R_V(a, b, k, c, row_c, add)`: a packed sliver times a packed panel.
+    def write_micro(self, rows: int, vectors: int) -> None:
+        """`micro_R_V(a, row_a, col_a, b, row_b, k, c, row_c, add)`, with all steps in bytes.
 
         c[R, V * lanes] = (add ? c : 0) + a[R, k] b[k, V * lanes]
 
-        The sliver is packed by rows or by columns (L); row_c is in bytes.  All other steps are
-        known here: addresses that wait for one another would take longer than the arithmetic.
+        The rows of `a` have addresses of their own, with one offset: addresses that wait for one
+        another would take longer than the arithmetic.
         """
         s = self.shape
-        types = ("ptr", "ptr", "i64", "ptr", "i64", "i1")
-        f = self.m.function(_micro_name(by_columns, rows, vectors), "void", *types)
-        a, b, k, c, row_c, add = f.parameters
-        row_a, col_a = self.sliver_steps(by_columns)
+        types = ("ptr", "i64", "i64", "ptr", "i64", "i64", "ptr", "i64", "i1")
+        f = self.m.function(_micro_name(rows, vectors), "void", *types)
+        a, row_a, col_a, b, row_b, k, c, row_c, add = f.parameters
+        lines = [a]
+        for _ in range(rows - 1):
+            lines.append(f.at(lines[-1], row_a))
         sums = [[f.variable(s.vector, self.zero) for _ in range(vectors)] for _ in range(rows)]
-        at_a, at_b = f.variable("ptr", a), f.variable("ptr", b)
+        along, at_b = f.variable("i64", i64(0)), f.variable("ptr", b)
         with f.loop(k):
-            pa, pb = f.load("ptr", at_a), f.load("ptr", at_b)
+            offset, pb = f.load("i64", along), f.load("ptr", at_b)
             right = [self.load_vector(f, f.at(pb, v * s.lanes * s.size)) for v in range(vectors)]
-            for i in range(rows):
-                left = self.splat(f, f.load(s.type, pa, i * row_a))
-                for v in range(vectors):
-                    slot = sums[i][v]
-                    f.store(self.fma(f, left, right[v], f.load(s.vector, slot)), slot)
-            f.store(f.at(pa, col_a), at_a)
-            f.store(f.at(pb, vectors * s.lanes * s.size), at_b)
+            for line, slots in zip(lines, sums, strict=True):
+                left = self.splat(f, f.load(s.type, line, offset))
+                for vector, slot in zip(right, slots, strict=True):
+                    f.store(self.fma(f, left, vector, f.load(s.vector, slot)), slot)
+            f.store(f.op("add", offset, col_a), along)
+            f.store(f.at(pb, row_b), at_b)
         self.write_results(f, sums, c, row_c, add)
         f.ret()
 
@@ -106,20 +115,18 @@ class _Writer(Vectors):
     # ------------------------------------------------------------------------------ tiles
 
     def write_sweep(self) -> None:
-        """`block(rows, a, by_columns, b, k, c, row_c, add, vectors)`: rows times a panel.
+        """`block(rows, a, row_a, col_a, b, row_b, k, c, row_c, add, vectors)`: rows times a panel.
 
-        The micro-kernels stand in a table, by packing (0: by rows, 1: by columns), height, width.
+        The micro-kernels stand in a table, by height and width; all steps are in bytes.
         """
         s, heights = self.shape, _row_counts(self.shape)
         names = [_micro_name(*kernel) for kernel in _micro_kernels(s)]
         kernels = ", ".join(f"ptr @{name}" for name in names)
         kind = f"[{len(names)} x ptr]"
         table = self.m.variable(f"pb_gemm_table_{s.name}", kind, f"[ {kernels} ]")
-        types = ("i64", "ptr", "i64", "ptr", "i64", "ptr", "i64", "i1", "i64")
+        types = ("i64", "ptr", "i64", "i64", "ptr", "i64", "i64", "ptr", "i64", "i1", "i64")
         f = self.m.function("block", "void", *types)
-        rows, a, by_columns, b, k, c, row_c, add, vectors = f.parameters
-        by_row, by_column = (i64(self.sliver_steps(packing)[0]) for packing in (False, True))
-        row_a = f.select(f.compare("eq", by_columns, 0), by_row, by_column)
+        rows, a, row_a, col_a, b, row_b, k, c, row_c, add, vectors = f.parameters
         at = f.variable("i64", i64(0))
         again, after = f.new_label(), f.new_label()
         f.label(again)
@@ -131,12 +138,10 @@ class _Writer(Vectors):
             fits = f.compare("sge", left, heights[index])
             height = f.select(fits, i64(heights[index]), height)
             line = f.select(fits, i64(index), line)
-        line = f.op("add", line, f.op("mul", by_columns, len(heights)))
         entry = f.op("add", f.op("mul", line, s.vectors), f.op("sub", vectors, 1))
-        f.call(
-            "void", f.load("ptr", f.item(table, entry)),
-            f.at(a, f.op("mul", i, row_a)), b, k, f.at(c, f.op("mul", i, row_c)), row_c, add,
-        )  # fmt: skip
+        lines, out = f.at(a, f.op("mul", i, row_a)), f.at(c, f.op("mul", i, row_c))
+        kernel = f.load("ptr", f.item(table, entry))
+        f.call("void", kernel, lines, row_a, col_a, b, row_b, k, out, row_c, add)
         f.store(f.op("add", i, height), at)
         f.goto(again)
         f.label(after)
@@ -144,11 +149,9 @@ class _Writer(Vectors):
 
     def write_tile(self) -> None:
         """`tile(a, b, c, m, n, k, row_a, col_a, row_b, col_b, row_c, scratch)`: one tile."""
-        f = self.m.function("tile", "void", "ptr", "ptr", "ptr", *["i64"] * 8, *["ptr"] * 4)
-        a, b, c, m, n, k, row_a, col_a, row_b, col_b, row_c, scratch, by_k, by_n, by_m = (
-            f.parameters
-        )
-        s = self.shape
+        f = self.m.function("tile", "void", "ptr", "ptr", "ptr", *["i64"] * 10, *["ptr"] * 4)
+        a, b, c, m, n, k, _, col_a, row_b, col_b, *rest = f.parameters
+        by_k, s = rest[4], self.shape
         plain, by_rows = f.new_label(), f.new_label()
         f.goto_if(f.compare("ne", m, 1), plain)
         f.goto_unless(f.is_null(by_k), plain)
@@ -162,102 +165,181 @@ class _Writer(Vectors):
         f.call("void", "row", a, step_a, b, step_b, k, c, n)
         f.ret()
         f.label(plain)
-        strides = (row_a, col_a, row_b, col_b, row_c)
-        f.call("void", "blocked", a, b, c, m, n, k, *strides, scratch, by_k, by_n, by_m)
+        f.call("void", "blocked", *f.parameters)
         f.ret()
 
     def write_blocked(self) -> None:
-        """`blocked(...)`, as `tile`: blocks of DEPTH; pack panels, sweep slivers of rows."""
-        s, f = (
-            self.shape,
-            self.m.function("blocked", "void", "ptr", "ptr", "ptr", *["i64"] * 8, *["ptr"] * 4),
-        )
-        a, b, c, m, n, k, row_a, col_a, row_b, col_b, row_c, scratch, by_k, by_n, by_m = (
-            f.parameters
-        )
-        panels = f.op("udiv", f.op("add", n, s.width - 1), s.width)
-        edge = f.at(scratch, s.tile_columns * DEPTH * s.size)
-        sliver = f.at(edge, s.rows * s.width * s.size)
-        strided = f.op("and", f.is_null(by_m), f.compare("ne", col_a, 1))
-        by_columns = f.select(strided, i64(1), i64(0))
-        with f.loop(f.op("udiv", f.op("add", k, DEPTH - 1), DEPTH)) as q:
-            first = f.op("mul", q, DEPTH)
-            depth = self.smaller(f, f.op("sub", k, first), DEPTH)
-            add = f.compare("sgt", q, 0)
-            block = self.at(f, b, first, row_b)
-            whole = f.select(
-                f.op("and", f.is_null(by_n), f.compare("eq", col_b, 1)),
-                f.op("udiv", n, s.width), i64(0),
-            )  # fmt: skip
-            with f.when(f.compare("sgt", whole, 0)):
-                f.call("void", "pack_rows", scratch, block, row_b, depth, whole)
-            with f.loop(f.op("sub", panels, whole)) as rest:
-                p = f.op("add", whole, rest)
-                column = f.op("mul", p, s.width)
-                columns = self.smaller(f, f.op("sub", n, column), s.width)
-                place = f.at(scratch, f.op("mul", p, self.panel_bytes))
-                with f.when(f.is_null(by_n)):
-                    source = self.at(f, block, column, col_b)
-                    f.call("void", "pack", place, source, row_b, col_b, depth, columns)
-                with f.when(f.compare("ne", by_n, NULL)):
-                    rows_at, columns_at = f.item(by_k, first, 4), f.item(by_n, column, 4)
-                    f.call("void", "gather", place, b, rows_at, columns_at, depth, columns)
-            slivers = f.op("udiv", f.op("add", m, s.rows - 1), s.rows)
-            with f.loop(slivers) as r:
-                i = f.op("mul", r, s.rows)
-                rows = self.smaller(f, f.op("sub", m, i), s.rows)
-                with f.when(f.is_null(by_m)):
-                    left = self.at(f, self.at(f, a, i, row_a), first, col_a)
-                    f.call("void", "pack_sliver", sliver, left, row_a, col_a, rows, depth)
-                with f.when(f.compare("ne", by_m, NULL)):
-                    rows_at, columns_at = f.item(by_m, i, 4), f.item(by_k, first, 4)
-                    f.call("void", "sliver", sliver, a, rows_at, columns_at, rows, depth)
-                out = self.at(f, c, i, row_c)
-                with f.loop(panels) as p:
-                    self.one_block(
-                        f, sliver, by_columns, f.at(scratch, f.op("mul", p, self.panel_bytes)),
-                        rows, depth, out, row_c, f.op("mul", p, s.width), n, add, edge,
-                    )  # fmt: skip
+        """`blocked(...)`, as `tile`: blocks of rows of the right operand; panels, slivers."""
+        s = self.shape
+        f = self.m.function("blocked", "void", "ptr", "ptr", "ptr", *["i64"] * 10, *["ptr"] * 4)
+        names = "a b c m n k row_a col_a row_b col_b row_c depth step scratch by_k by_n by_m"
+        v = dict(zip(names.split(), f.parameters, strict=True))
+        m, n, k, depth = (v[name] for name in ("m", "n", "k", "depth"))
+        v["panels"] = f.op("udiv", f.op("add", n, s.width - 1), s.width)
+        v["narrow"] = self.narrow_panels(f, n)
+        v["edge"] = f.at(v["scratch"], s.tile_columns * DEPTH * s.size)
+        v["sliver"] = f.at(v["edge"], s.rows * s.width * s.size)
+        v["few"] = f.compare("slt", v["panels"], FEW_PANELS)
+        v["as_is"] = self.right_as_is(f, v)
+        with f.loop(f.op("udiv", f.op("add", k, f.op("sub", depth, 1)), depth)) as q:
+            v["first"] = f.op("mul", q, depth)
+            v["deep"] = self.smaller(f, f.op("sub", k, v["first"]), depth)
+            v["add"] = f.compare("sgt", q, 0)
+            v["block"] = self.at(f, v["b"], v["first"], v["row_b"])
+            with f.when(f.compare("eq", v["as_is"], 0)):
+                self.pack_panels(f, v)
+            with f.loop(f.op("udiv", f.op("add", m, s.rows - 1), s.rows)) as r:
+                self.one_sliver(f, v, f.op("mul", r, s.rows))
         f.ret()
+
+    def narrow_panels(self, f: Function, n: Value) -> Value:
+        """1 if the last two panels have one vector less, so that none has a single vector."""
+        s = self.shape
+        vectors = f.op("udiv", f.op("add", n, s.lanes - 1), s.lanes)
+        single = f.compare("eq", f.op("urem", vectors, s.vectors), 1)
+        several = f.compare("sgt", vectors, s.vectors)
+        split = f.op("and", single, several) if s.vectors > 2 else FALSE
+        return f.select(split, i64(1), i64(0))
+
+    def panel_at(self, f: Function, v: dict[str, Value], p: Value) -> tuple[Value, Value]:
+        """The first column of a panel, and how many it has."""
+        s = self.shape
+        left = f.op("sub", v["panels"], p)
+        moved = f.select(f.compare("eq", left, 1), v["narrow"], i64(0))
+        less = f.select(f.compare("sle", left, 2), v["narrow"], i64(0))
+        column = f.op("sub", f.op("mul", p, s.width), f.op("mul", moved, s.lanes))
+        width = f.op("sub", i64(s.width), f.op("mul", less, s.lanes))
+        return column, self.smaller(f, f.op("sub", v["n"], column), width)
+
+    def right_as_is(self, f: Function, v: dict[str, Value]) -> Value:
+        """Whether the right operand is read where it is: whole vectors, few rows or a small one."""
+        s = self.shape
+        plain = f.op("and", f.is_null(v["by_n"]), f.compare("eq", v["col_b"], 1))
+        whole = f.compare("eq", f.op("urem", v["n"], s.lanes), 0)
+        span = f.op("mul", f.op("mul", v["k"], v["row_b"]), s.size)
+        near = f.op("or", f.compare("sle", v["m"], FEW_ROWS), f.compare("ule", span, NEAR))
+        return f.op("and", f.op("and", plain, whole), near)
+
+    def pack_panels(self, f: Function, v: dict[str, Value]) -> None:
+        """A block of the right operand as panels."""
+        s = self.shape
+        full = f.op("sub", f.op("udiv", v["n"], s.width), v["narrow"])
+        plain = f.op("and", f.is_null(v["by_n"]), f.compare("eq", v["col_b"], 1))
+        whole = f.select(plain, full, i64(0))
+        with f.when(f.compare("sgt", whole, 0)):
+            f.call("void", "pack_rows", v["scratch"], v["block"], v["row_b"], v["deep"], whole)
+        with f.loop(f.op("sub", v["panels"], whole)) as rest:
+            p = f.op("add", whole, rest)
+            column, columns = self.panel_at(f, v, p)
+            place = f.at(v["scratch"], f.op("mul", p, self.panel_bytes))
+            with f.when(f.is_null(v["by_n"])):
+                source = self.at(f, v["block"], column, v["col_b"])
+                strides = v["row_b"], v["col_b"]
+                f.call("void", "pack", place, source, *strides, v["deep"], columns)
+            with f.when(f.compare("ne", v["by_n"], NULL)):
+                rows_at, columns_at = f.item(v["by_k"], v["first"], 4), f.item(v["by_n"], column, 4)
+                f.call("void", "gather", place, v["b"], rows_at, columns_at, v["deep"], columns)
+
+    def one_sliver(self, f: Function, v: dict[str, Value], i: Value) -> None:
+        """Some rows of the left operand, packed or where they are, times all panels."""
+        s = self.shape
+        rows = self.smaller(f, f.op("sub", v["m"], i), s.rows)
+        place = f.variable("ptr", NULL)
+        row, column = (f.variable("i64", i64(0)) for _ in range(2))
+        gathered, ready = f.new_label(), f.new_label()
+
+        def found(at: Value, steps: tuple[Value, Value]) -> None:
+            f.store(at, place)
+            for slot, value in zip((row, column), steps, strict=True):
+                f.store(value, slot)
+            f.goto(ready)
+
+        def packed(by_columns: bool) -> tuple[Value, Value]:
+            row_step, column_step = self.sliver_steps(by_columns)
+            return i64(row_step), i64(column_step)
+
+        f.goto_if(f.compare("ne", v["by_m"], NULL), gathered)
+        left = self.at(f, self.at(f, v["a"], i, v["row_a"]), v["first"], v["col_a"])
+        with f.when(v["few"]):
+            found(left, (f.op("mul", v["row_a"], s.size), f.op("mul", v["col_a"], s.size)))
+        f.call(
+            "void", "pack_sliver", v["sliver"], left, v["row_a"], v["col_a"], rows, v["deep"]
+        )  # fmt: skip
+        with f.when(f.compare("eq", v["col_a"], 1)):
+            found(v["sliver"], packed(False))
+        found(v["sliver"], packed(True))
+        f.label(gathered)
+        rows_at, columns_at = f.item(v["by_m"], i, 4), f.item(v["by_k"], v["first"], 4)
+        start = self.offset(f, rows_at, 0)
+        steady, step = self.spacing(f, rows_at, rows, start)
+        regular = f.op("and", f.op("and", v["few"], steady), f.compare("ne", v["step"], 0))
+        with f.when(regular):
+            corner = f.op("add", start, self.offset(f, columns_at, 0))
+            steps = f.op("mul", step, s.size), f.op("mul", v["step"], s.size)
+            found(self.item(f, v["a"], corner), steps)
+        f.call("void", "sliver", v["sliver"], v["a"], rows_at, columns_at, rows, v["deep"])
+        found(v["sliver"], packed(False))
+        f.label(ready)
+        out = self.at(f, v["c"], i, v["row_c"])
+        with f.loop(v["panels"]) as p:
+            self.one_block(
+                f,
+                v,
+                rows,
+                (f.load("ptr", place), f.load("i64", row), f.load("i64", column)),
+                out,
+                p,
+            )
+
+    def spacing(self, f: Function, table: Value, rows: Value, start: Value) -> tuple[Value, Value]:
+        """Whether a whole sliver of offsets is equally spaced, and by how much."""
+        steady, step = f.variable("i1", FALSE), f.variable("i64", i64(0))
+        with f.when(f.compare("eq", rows, self.shape.rows)):
+            by = f.op("sub", self.offset(f, table, 1), start)
+            same = Value("i1", "true")
+            for j in range(2, self.shape.rows):
+                expected = f.op("add", start, f.op("mul", by, j))
+                same = f.op("and", same, f.compare("eq", self.offset(f, table, j), expected))
+            f.store(same, steady)
+            f.store(by, step)
+        return f.load("i1", steady), f.load("i64", step)
 
     def one_block(
         self,
         f: Function,
-        sliver: Value,
-        by_columns: Value,
-        panel: Value,
+        v: dict[str, Value],
         rows: Value,
-        depth: Value,
+        left: tuple[Value, Value, Value],
         out: Value,
-        row_c: Value,
-        column: Value,
-        n: Value,
-        add: Value,
-        edge: Value,
+        p: Value,
     ) -> None:
-        """Some rows times one panel, through a buffer where the last vector would be too wide."""
-        s = self.shape
-        columns = self.smaller(f, f.op("sub", n, column), s.width)
+        """Some rows times one panel, through a buffer where the last vector would be too wide.
+
+        `left` are the address of the rows and their steps.
+        """
+        s, add, edge = self.shape, v["add"], v["edge"]
+        column, columns = self.panel_at(f, v, p)
         vectors = f.op("udiv", f.op("add", columns, s.lanes - 1), s.lanes)
+        packed = f.at(v["scratch"], f.op("mul", p, self.panel_bytes))
+        panel = f.select(v["as_is"], self.item(f, v["block"], column), packed)
+        packed_step = f.op("mul", vectors, s.lanes * s.size)
+        row_b = f.select(v["as_is"], f.op("mul", v["row_b"], s.size), packed_step)
         target = self.item(f, out, column)
         ragged = f.compare("ne", f.op("urem", columns, s.lanes), 0)
         narrow, done = f.new_label(), f.new_label()
         f.goto_if(ragged, narrow)
-        f.call(
-            "void", "block", rows, sliver, by_columns, panel, depth, target,
-            f.op("mul", row_c, s.size), add, vectors,
-        )  # fmt: skip
+        operands = (*left, panel, row_b, v["deep"])
+        row_c = f.op("mul", v["row_c"], s.size)
+        f.call("void", "block", rows, *operands, target, row_c, add, vectors)
         f.goto(done)
         f.label(narrow)
-        f.call(
-            "void", "block", rows, sliver, by_columns, panel, depth, edge,
-            i64(s.width * s.size), FALSE, vectors,
-        )  # fmt: skip
+        row_edge = i64(s.width * s.size)
+        f.call("void", "block", rows, *operands, edge, row_edge, FALSE, vectors)
         with f.loop(rows) as i, f.loop(columns) as j:
             value = f.variable(s.type, Value(s.type, "0.0"))
             spot = f.op("add", f.op("mul", i, s.width), j)
             f.store(f.load(s.type, self.item(f, edge, spot)), value)
-            place = self.item(f, self.at(f, target, i, row_c), j)
+            place = self.item(f, self.at(f, target, i, v["row_c"]), j)
             with f.when(add):
                 now, old = f.load(s.type, value), f.load(s.type, place)
                 f.store(f.value(s.type, f"fadd {now}, {old.text}"), value)
@@ -283,7 +365,7 @@ class _Writer(Vectors):
         a, b, c = (f.load("ptr", env, 8 * i) for i in range(3))
         names = (
             "la", "lb", "lc", "m", "n", "k",
-            "ra", "ca", "rb", "cb", "rc", "mt", "nt", "it", "jt",
+            "ra", "ca", "rb", "cb", "rc", "depth", "step", "mt", "nt", "it", "jt",
         )  # fmt: skip
         v = {name: f.load("i64", env, 24 + 8 * i) for i, name in enumerate(names)}
         by_k, by_n, by_m = (f.load("ptr", env, 24 + 8 * (len(names) + i)) for i in range(3))
@@ -299,7 +381,7 @@ class _Writer(Vectors):
                 self.item(f, self.at(f, self.at(f, c, lane, v["lc"]), i, v["rc"]), j),
                 self.smaller(f, f.op("sub", v["m"], i), v["mt"]),
                 self.smaller(f, f.op("sub", v["n"], j), v["nt"]),
-                v["k"], v["ra"], v["ca"], v["rb"], v["cb"], v["rc"], scratch,
+                v["k"], v["ra"], v["ca"], v["rb"], v["cb"], v["rc"], v["depth"], v["step"], scratch,
                 by_k, self.moved(f, by_n, j), self.moved(f, by_m, i),
             )  # fmt: skip
         f.ret()
@@ -317,7 +399,7 @@ class _Writer(Vectors):
         pointers = (pick(b, a), pick(a, b), c)
         numbers = (
             pick(lb, la), pick(la, lb), lc, pick(n, m), pick(m, n), k,
-            pick(cb, ra), pick(rb, ca), pick(ca, rb), pick(ra, cb), rc,
+            pick(cb, ra), pick(rb, ca), pick(ca, rb), pick(ra, cb), rc, i64(DEPTH), i64(0),
         )  # fmt: skip
         self.small_row(f, lanes, pointers, numbers)
         self.run_tasks(f, lanes, pointers, numbers, (NULL, NULL, NULL))
@@ -347,16 +429,16 @@ class _Writer(Vectors):
         name = f"pb_conv_{self.shape.name}"
         f = self.m.function(name, "void", *["ptr"] * 5, *["i64"] * 10, exported=True)
         a, b, c, by_k, by_n, lanes, la, lb, lc, m, n, k, ra, ca, rc = f.parameters
-        numbers = (la, lb, lc, m, n, k, ra, ca, i64(0), i64(0), rc)
+        numbers = (la, lb, lc, m, n, k, ra, ca, i64(0), i64(0), rc, i64(DEPTH), i64(0))
         self.run_tasks(f, lanes, (a, b, c), numbers, (by_k, by_n, NULL))
         f.ret()
 
     def write_rows_entry(self) -> None:
         """`pb_conv_rows_T`: see `llvm.gemm`."""
         name = f"pb_conv_rows_{self.shape.name}"
-        f = self.m.function(name, "void", *["ptr"] * 5, *["i64"] * 10, exported=True)
-        a, b, c, by_k, by_m, lanes, la, lb, lc, m, n, k, rb, cb, rc = f.parameters
-        numbers = (la, lb, lc, m, n, k, i64(0), i64(0), rb, cb, rc)
+        f = self.m.function(name, "void", *["ptr"] * 5, *["i64"] * 12, exported=True)
+        a, b, c, by_k, by_m, lanes, la, lb, lc, m, n, k, rb, cb, rc, depth, step = f.parameters
+        numbers = (la, lb, lc, m, n, k, i64(0), i64(0), rb, cb, rc, depth, step)
         self.run_tasks(f, lanes, (a, b, c), numbers, (by_k, NULL, by_m))
         f.ret()
 
@@ -370,18 +452,28 @@ class _Writer(Vectors):
     ) -> None:
         """Cut the result into tiles, and compute them here or by the pool."""
         m, n, k = numbers[3:6]
-        mt, nt = self.tile_sizes(f, m, n)
+        threads = f.call("i64", "pb_pool_threads")
+        total = f.op("mul", f.op("mul", lanes, m), f.op("mul", n, k))
+        alone = f.op(
+            "or", f.compare("slt", total, PARALLEL_WORK), f.compare("slt", threads, 2)
+        )  # fmt: skip
+        tall = f.variable("i64", f.select(f.compare("sgt", m, 1), m, i64(1)))
+        wide = f.variable("i64", i64(self.shape.tile_columns))
+        with f.when(f.compare("eq", alone, 0)):
+            for slot, size in zip(
+                (tall, wide), self.tile_sizes(f, lanes, m, n, threads), strict=True
+            ):
+                f.store(size, slot)
+        mt, nt = f.load("i64", tall), f.load("i64", wide)
         it = f.op("udiv", f.op("add", m, f.op("sub", mt, 1)), mt)
         jt = f.op("udiv", f.op("add", n, f.op("sub", nt, 1)), nt)
-        env = f.variable("[21 x i64]", Value("[21 x i64]", "zeroinitializer"))
+        env = f.variable("[23 x i64]", Value("[23 x i64]", "zeroinitializer"))
         for i, value in enumerate((*pointers, *numbers, mt, nt, it, jt, *tables)):
             f.store(value, env, 8 * i)
         count = f.op("mul", lanes, f.op("mul", it, jt))
         tile_work = f.op("mul", f.op("mul", mt, nt), k)
-        tile_work = self.smaller(f, tile_work, f.op("mul", f.op("mul", m, n), k))
-        work = f.op("mul", tile_work, count)
         serial, done = f.new_label(), f.new_label()
-        f.goto_if(f.compare("slt", work, PARALLEL_WORK), serial)
+        f.goto_if(alone, serial)
         f.goto_if(f.compare("slt", count, 2), serial)
         grain = f.op("add", f.op("udiv", i64(PARALLEL_WORK // 4), f.op("or", tile_work, 1)), 1)
         f.call("void", "pb_parallel_for", Value("ptr", "@tasks"), env, count, grain)
@@ -390,16 +482,19 @@ class _Writer(Vectors):
         f.call("void", "tasks", env, i64(0), count)
         f.label(done)
 
-    def tile_sizes(self, f: Function, m: Value, n: Value) -> tuple[Value, Value]:
+    def tile_sizes(
+        self, f: Function, lanes: Value, m: Value, n: Value, threads: Value
+    ) -> tuple[Value, Value]:
         """Rows and columns of a tile: those that need the least packing and are not few.
 
         The right operand is packed once for each row of tiles, the left one for each column.
         """
         s = self.shape
-        heights = [k * s.rows for k in (8, 16, 24)]
+        heights = [k * s.rows for k in (4, 8, 16, 24, 48)]
         widths = [2 * s.width, 4 * s.width, s.tile_columns]
         tiles = [(height, width) for height in heights for width in widths]
         tiles.sort(key=lambda tile: -1 / tile[0] - 1 / tile[1])
+        wanted = f.op("mul", threads, TILES)
         mt, nt = i64(tiles[0][0]), i64(tiles[0][1])
         for height, width in tiles[1:]:
             count = f.op(
@@ -407,7 +502,7 @@ class _Writer(Vectors):
                 f.op("udiv", f.op("add", m, height - 1), height),
                 f.op("udiv", f.op("add", n, width - 1), width),
             )
-            enough = f.compare("sge", count, TILES)
+            enough = f.compare("sge", f.op("mul", count, lanes), wanted)
             mt, nt = f.select(enough, i64(height), mt), f.select(enough, i64(width), nt)
         return mt, f.select(f.compare("eq", m, 1), i64(s.tile_columns), nt)
 

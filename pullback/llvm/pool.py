@@ -72,6 +72,12 @@ class _Pool:
         self.write_worker()
         self.write_start()
         self.write_parallel_for()
+        self.write_threads()
+
+    def write_threads(self) -> None:
+        """`i64 pb_pool_threads()`: how many threads a region may use."""
+        f = self.m.function("pb_pool_threads", "i64", exported=True)
+        f.ret(self.read(f, THREADS))
 
     def field(self, f: Function, offset: int) -> Value:
         return f.at(self.state, offset)
@@ -284,7 +290,7 @@ class _Loaded:
     def __init__(self) -> None:
         found = jit.stored_object(module_text, name="pullback_pool", variant=sys.platform)
         symbols = {name: jit.process_address(name) for name in found.symbols}
-        exports = ["pb_parallel_for", "pb_pool_reset", "pb_pool"]
+        exports = ["pb_parallel_for", "pb_pool_threads", "pb_pool_reset", "pb_pool"]
         self.module = jit.load(found.code, symbols, exports=exports)
         self.address = self.module.address("pb_parallel_for")
         self.reset = ctypes.PYFUNCTYPE(None)(self.module.address("pb_pool_reset"))
@@ -339,7 +345,8 @@ def address() -> int:
 
 def symbols() -> dict[str, int]:
     """The pool's symbols, for `jit.load`."""
-    return {"pb_parallel_for": address()}
+    module = _pool().module
+    return {name: module.address(name) for name in ("pb_parallel_for", "pb_pool_threads")}
 
 
 def started_workers() -> int:

@@ -210,6 +210,10 @@ _LOOP_DEPTH: Final = 12
 """Products summed for one element below which loops in place beat gathering windows."""
 _WIDE: Final = 48
 """Positions of one image that make it worth multiplying image by image."""
+_BLOCK: Final = 256
+"""Products that the kernel sums at a time."""
+_SHORT: Final = 24
+"""Fewer at a time cost more than copying windows does."""
 _INT32: Final = 1 << 31
 _GATHERING: Final = {dtypes.float32: "f32", dtypes.float64: "f64"}
 
@@ -252,7 +256,15 @@ def _offsets(sizes: Sequence[int], strides: Sequence[int], start: int = 0) -> An
 class _Tables:
     """Offsets of the operand's elements, in elements: along the kernel, along the positions."""
 
-    def __init__(self, x: Any, g: _Geometry, order: Sequence[int], by_image: bool) -> None:
+    def __init__(
+        self,
+        x: Any,
+        g: _Geometry,
+        order: Sequence[int],
+        *,
+        by_image: bool = False,
+        space_first: bool = False,
+    ) -> None:
         strides = pick(contractions.strides_of(x.shape), g.x_spec)
         taps = [strides[1], *(s * p.tap_step for s, p in zip(strides[2:], g.phases, strict=True))]
         cells = [s * p.cell_step for s, p in zip(strides[2:], g.phases, strict=True)]
@@ -260,8 +272,11 @@ class _Tables:
         self.by_tap = _offsets([g.taps[k] for k in order], [taps[k] for k in order])
         self.image = strides[0]
         self.lane = g.batch * strides[0] if g.by_batch else g.ins * strides[1]
-        sizes = g.space if by_image else (g.batch, *g.space)
-        steps = cells if by_image else (strides[0], *cells)
+        sizes, steps = list(g.space), cells
+        if not by_image:
+            at = len(sizes) if space_first else 0
+            sizes.insert(at, g.batch)
+            steps.insert(at, strides[0])
         self.by_cell = _offsets(sizes, steps, start)
 
 
@@ -269,7 +284,7 @@ def _gathered(
     b: Any, x: Any, w: Any, g: _Geometry, order: Sequence[int], by_image: bool, dtype: Any
 ) -> tuple[Any, str]:
     """The result of a phase by the kernel that gathers windows as it packs them."""
-    tables = _Tables(x, g, order, by_image)
+    tables = _Tables(x, g, order, by_image=by_image)
     n = len(tables.by_cell)
     if by_image:
         lanes, lane_w, lane_x = g.batch, 0, tables.image
@@ -285,18 +300,38 @@ def _gathered(
     return b.reshape(out, shape), letters
 
 
+def _regular_blocks(offsets: Any) -> tuple[int, int]:
+    """How many offsets to take at a time, and the step between neighbours in each such block.
+
+    A step of 0 says that they are not equally spaced, or in too short a run.
+    """
+    steps = np.diff(offsets)
+    if not steps.size or steps[0] == 0:
+        return _BLOCK, 0
+    breaks = np.flatnonzero(steps != steps[0])
+    run = int(breaks[0]) + 1 if breaks.size else len(offsets)
+    depth = max(d for d in range(1, _BLOCK + 1) if run % d == 0)
+    inside = np.arange(1, len(offsets)) % depth != 0
+    if depth < _SHORT or (steps[inside] != steps[0]).any():
+        return _BLOCK, 0
+    return depth, int(steps[0])
+
+
 def _gathered_rows(
-    b: Any, x: Any, w: Any, g: _Geometry, order: Sequence[int], dtype: Any
+    b: Any, x: Any, w: Any, g: _Geometry, order: Sequence[int], out_spec: Sequence[int], dtype: Any
 ) -> tuple[Any, str]:
     """The same with features last."""
-    tables = _Tables(x, g, order, False)
+    space_first = _letters(out_spec) == "sno"
+    tables = _Tables(x, g, order, space_first=space_first)
     m = len(tables.by_cell)
     out = b.buffer((g.groups, m, g.outs), dtype)
     strides = (tables.lane, w.lane, m * g.outs)
     numbers = (g.groups, *strides, m, g.outs, g.depth, w.column, w.row, g.outs)
     by_tap, by_cell = b.constant(tables.by_tap), b.constant(tables.by_cell)
-    symbol = f"pb_conv_rows_{_GATHERING[dtype]}"
-    b.call(symbol, x, w.buffer, out, by_tap, by_cell, *map(np.int64, numbers))
+    symbol, blocks = f"pb_conv_rows_{_GATHERING[dtype]}", _regular_blocks(tables.by_tap)
+    b.call(symbol, x, w.buffer, out, by_tap, by_cell, *map(np.int64, (*numbers, *blocks)))
+    if space_first:
+        return b.reshape(out, (g.groups, *g.space, g.batch, g.outs)), "gsno"
     return b.reshape(out, (g.groups, g.batch, *g.space, g.outs)), "gnso"
 
 
@@ -399,7 +434,7 @@ def _one_phase(
     if dtype not in _GATHERING or math.prod(x.shape) >= _INT32:
         return _multiplied(b, x, kernel, g, order, dtype)
     if out_spec[1] == len(out_spec) - 1:
-        return _gathered_rows(b, x, kernel, g, order, dtype)
+        return _gathered_rows(b, x, kernel, g, order, out_spec, dtype)
     wide = math.prod(g.space) >= _WIDE or g.batch == 1
     by_image = g.groups == 1 and out_spec[0] == 0 and wide
     return _gathered(b, x, kernel, g, order, by_image, dtype)

@@ -24,6 +24,15 @@ def _complex(*shape: int) -> Any:
     return (_real(*shape) + 1j * _real(*shape)).astype(np.complex64)
 
 
+def _convolution(x: Any, w: Any) -> Any:
+    layouts = ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=layouts)
+
+
+def _gradients(x: Any, w: Any) -> Any:
+    return pb.grad(lambda x, w: pnp.sum(_convolution(x, w) ** 2), argnums=(0, 1))(x, w)
+
+
 WORKLOADS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "fft_rows": (pnp.fft.fft, (_complex(200, 256),)),
     "fft_columns": (lambda x: pnp.fft.ifft(x, axis=0), (_complex(256, 200),)),
@@ -43,6 +52,11 @@ WORKLOADS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "sort_rows": (pnp.sort, (_real(300, 200),)),
     "sort_long": (pnp.sort, (_real(300_000),)),
     "argsort_rows": (pnp.argsort, (_real(300, 200).round(1),)),
+    "product": (pnp.matmul, (_real(300, 500), _real(500, 310))),
+    "tall product": (pnp.matmul, (_real(2000, 300), _real(300, 40))),
+    "products": (pnp.matmul, (_real(20, 64, 64), _real(20, 64, 64))),
+    "convolution": (_convolution, (_real(2, 25, 30, 40), _real(3, 3, 40, 70))),
+    "gradients of a convolution": (_gradients, (_real(2, 24, 24, 32), _real(3, 3, 32, 32))),
     "cholesky": (lambda x: pnp.linalg.cholesky(x @ x.T + 400), (_real(400, 400),)),
     "eigh": (lambda x: pnp.linalg.eigh(x + x.T), (_real(200, 200),)),
     "solve": (pnp.linalg.solve, (_real(500, 500), _real(500, 8))),

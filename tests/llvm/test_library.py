@@ -116,6 +116,19 @@ def test_the_same_bits_at_any_number_of_threads() -> None:
         pool.set_num_threads(before)
 
 
+def test_the_same_bits_whatever_is_packed() -> None:
+    """Rows and columns of a product do not depend on how many others there are."""
+    rng = np.random.default_rng(11)
+    a, b = (rng.normal(size=(1, *s)).astype(np.float32) for s in ((200, 500), (500, 320)))
+    whole = multiply("f32", a, b)
+    for rows, columns in [(8, 320), (200, 16), (200, 64), (40, 160), (9, 33), (1, 320)]:
+        part = multiply("f32", a[:, :rows].copy(), b[:, :, :columns].copy())
+        if rows == 1:  # summed by another kernel
+            np.testing.assert_allclose(part, whole[:, :1], rtol=1e-3, atol=1e-4)
+        else:
+            assert np.array_equal(part, whole[:, :rows, :columns])
+
+
 def test_from_many_threads_at_once() -> None:
     rng = np.random.default_rng(10)
     a = rng.normal(size=(1, 90, 300)).astype(np.float32)
@@ -133,10 +146,7 @@ def test_kernels_for_vectors_of_any_width(kind: str, bits: int) -> None:
         pytest.skip("this machine has no such vectors")
     rng, dtype = np.random.default_rng(12), DTYPES[kind]
     module = gemm_kernels.kernel_module(gemm_packing.shape_of(kind, bits))
-    symbols = {
-        name: pool.address() if name.startswith("pb_") else library.address(name)
-        for name in module.undefined
-    }
+    symbols = {name: pool.symbols().get(name) or library.address(name) for name in module.undefined}
     loaded = jit.load(jit.compile_object(module.text(), name="test"), symbols)
     products = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 12)
     gathers = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5, *[ctypes.c_int64] * 10)
@@ -169,10 +179,14 @@ def test_kernels_for_vectors_of_any_width(kind: str, bits: int) -> None:
         np.testing.assert_allclose(out, a @ b, rtol=1e-4, atol=1e-4)
         by_m, by_k = (np.arange(size, dtype=np.int32) * step for size, step in ((m, k), (k, 1)))
         tables = by_k.ctypes.data, by_m.ctypes.data
-        gathers(loaded.address(f"pb_conv_rows_{kind}"))(
-            a.ctypes.data, b.ctypes.data, out.ctypes.data, *tables, 1, 0, 0, 0, m, n, k, n, 1, n
-        )
-        np.testing.assert_allclose(out, a @ b, rtol=1e-4, atol=1e-4)
+        rows = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5, *[ctypes.c_int64] * 12)
+        for blocks in ((256, 0), (256, 1), (7, 1)):
+            out.fill(np.nan)
+            rows(loaded.address(f"pb_conv_rows_{kind}"))(
+                a.ctypes.data, b.ctypes.data, out.ctypes.data, *tables,
+                1, 0, 0, 0, m, n, k, n, 1, n, *blocks,
+            )  # fmt: skip
+            np.testing.assert_allclose(out, a @ b, rtol=1e-4, atol=1e-4)
 
 
 def test_gemm_is_listed() -> None:
@@ -204,10 +218,10 @@ def test_products_with_gathered_operands(kind: str, runs: tuple[int, int]) -> No
             np.testing.assert_allclose(
                 out[lane], a[lane].astype("f8") @ b, rtol=1e-4, atol=1e-5 * k
             )
-        rows = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5, *[ctypes.c_int64] * 10)(
+        rows = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5, *[ctypes.c_int64] * 12)(
             library.address(f"pb_conv_rows_{kind}")
         )
         transposed = np.full((2, n, m), np.nan, dtype)
         rows(x.ctypes.data, a.ctypes.data, transposed.ctypes.data, by_k.ctypes.data,
-             by_n.ctypes.data, 2, 7, m * k, m * n, n, m, k, 1, k, m)  # fmt: skip
+             by_n.ctypes.data, 2, 7, m * k, m * n, n, m, k, 1, k, m, 256, 0)  # fmt: skip
         np.testing.assert_allclose(transposed, out.swapaxes(1, 2), rtol=1e-4, atol=1e-5 * k)

@@ -32,6 +32,23 @@ FEW_PRODUCTS: list[tuple[Any, ...]] = [
 ]
 
 
+# Products gathered while they are packed, or multiplied where they are.
+MANY_PRODUCTS: list[tuple[Any, ...]] = [
+    ((2, 16, 16, 32), (3, 3, 32, 40), LAST, 1, {"padding": "SAME"}),
+    ((2, 16, 16, 32), (3, 3, 32, 200), LAST, 1, {"padding": "SAME"}),
+    ((2, 13, 11, 20), (3, 3, 20, 37), LAST, 1, {"padding": "SAME"}),
+    ((2, 16, 16, 32), (1, 1, 32, 40), LAST, 1, {"padding": "VALID"}),
+    ((1, 7, 7, 300), (3, 3, 300, 24), LAST, 1, {"padding": "SAME"}),
+    ((2, 16, 16, 24), (3, 3, 24, 40), LAST, 1, {"padding": "SAME", "window_strides": (2, 2)}),
+    ((2, 16, 16, 24), (3, 3, 24, 40), LAST, 1, {"padding": "SAME", "rhs_dilation": (2, 2)}),
+    ((2, 16, 16, 24), (3, 3, 24, 40), LAST, 1, {"padding": [(2, 1)] * 2, "lhs_dilation": (2, 2)}),
+    ((2, 16, 16, 32), (3, 3, 16, 40), LAST, 2, {"padding": "SAME"}),
+    ((5, 24, 24, 12), (5, 24, 24, 16), ("CHWN", "IHWO", "HWNC"), 1, {"padding": [(1, 1)] * 2}),
+    ((2, 32, 16, 16), (40, 32, 3, 3), FIRST, 1, {"padding": "SAME"}),
+    ((2, 16, 16, 7), (7, 7, 7, 40), LAST, 1, {"padding": "SAME"}),
+]
+
+
 def _both(x: Any, w: Any, layouts: Any, groups: int, params: Any) -> tuple[Any, Any]:
     def convolution(x: Any, w: Any) -> Any:
         return lax.conv_general_dilated(
@@ -54,6 +71,19 @@ def test_few_products(
 ) -> None:
     rng = np.random.default_rng(3)
     x, w = (rng.integers(-9, 9, s).astype(dtype) for s in (shape, kernel))
+    with pb.enable_x64():
+        found, expected = _both(x, w, layouts, groups, params)
+    assert found.dtype == expected.dtype
+    assert np.array_equal(np.asarray(found), expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize(("shape", "kernel", "layouts", "groups", "params"), MANY_PRODUCTS)
+def test_many_products(
+    shape: Any, kernel: Any, layouts: Any, groups: int, params: Any, dtype: str
+) -> None:
+    rng = np.random.default_rng(4)
+    x, w = (rng.integers(-2, 3, s).astype(np.dtype(dtype)) for s in (shape, kernel))
     with pb.enable_x64():
         found, expected = _both(x, w, layouts, groups, params)
     assert found.dtype == expected.dtype
