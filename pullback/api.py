@@ -15,6 +15,7 @@ from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.jaxpr import ClosedJaxpr, DebugInfo
 from pullback.core.source import Description, name_scope
 from pullback.core.structs import ShapeDtypeStruct
+from pullback.core.trace import Tracer
 from pullback.core.tracebacks import api_boundary
 from pullback.runtime.array import ArrayImpl
 from pullback.runtime.jit import jit
@@ -159,16 +160,24 @@ def block_until_ready(x: Any) -> Any:
 
 
 def device_get(x: Any) -> Any:
-    """The arrays of a pytree as NumPy arrays.
+    """The arrays of a pytree as NumPy arrays; traced values stay what they are.
 
     >>> import pullback as pb, pullback.numpy as jnp
     >>> pb.device_get({"a": jnp.arange(2)})
     {'a': array([0, 1], dtype=int32)}
     """
+<<<<<<< Updated upstream
     for leaf in tree.leaves(x) if REMOTE else ():
         if type(leaf) is ArrayImpl:
             leaf.copy_to_host_async()
     return tree.map(lambda leaf: np.asarray(leaf) if isinstance(leaf, Array) else leaf, x)
+=======
+    return tree.map(_on_host, x)
+
+
+def _on_host(leaf: Any) -> Any:
+    return np.asarray(leaf) if isinstance(leaf, Array) and not isinstance(leaf, Tracer) else leaf
+>>>>>>> Stashed changes
 
 
 def named_scope(name: str) -> Any:

@@ -224,7 +224,7 @@ class CustomFunction:
 
     def _positional(self, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
         """All arguments by position, keyword ones and defaults included."""
-        if not kwargs and not self.nondiff_argnames:
+        if not kwargs and not (self.nondiff_argnums or self.nondiff_argnames):
             return list(args)
         signature = inspect.signature(self.fun)
         bound = signature.bind(*args, **kwargs)

@@ -30,7 +30,6 @@ from pullback.core.jaxpr import (
 )
 from pullback.core.primitive import NO_SAMPLES, Primitive, Zero
 from pullback.core.source import describe_function
-from pullback.core.trace import EVAL, current_trace
 from pullback.core.tracebacks import api_boundary
 from pullback.transforms.arguments import FlatFunction, check_callable, check_operand
 from pullback.transforms.batching import batch_jaxpr
@@ -239,8 +238,6 @@ def checkpoint(
     @api_boundary
     @functools.wraps(fun)
     def remat_fun(*args: Any, **kwargs: Any) -> Any:
-        if current_trace() is EVAL:
-            return fun(*args, **kwargs)
         dynamic, named, partial = _without_static(fun, args, kwargs, nums, names)
         leaves, in_tree = tree.flatten((dynamic, named))
         for x in leaves:

@@ -328,6 +328,9 @@ def _unusual(x: Any) -> tuple[Any, bool]:
     dtype = getattr(x, "dtype", None)
     if isinstance(dtype, np.dtype | KeyDtype):
         return _checked(dtype, x), bool(getattr(x, "weak_type", False))
+    offered = getattr(x, "__jax_array__", None)
+    if offered is not None:
+        return dtype_and_weak_type(offered())
     raise TypeError(f"cannot determine the dtype of {x!r} of type {type(x).__name__}")
 
 

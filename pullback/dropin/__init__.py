@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import Any, Final, final
 
 from pullback.dropin import incidental
-from pullback.dropin.names import MODULES, OBJECTS
+from pullback.dropin.names import MODULES, OBJECTS, PRIVATE
 from pullback.dropin.shims import version
 
 __all__ = ["install", "is_installed", "uninstall"]
@@ -35,7 +35,8 @@ _OVERRIDES: Final[dict[str, dict[str, Any]]] = {
 def _target_name(name: str) -> str | None:
     """The module of ours that stands for a module of JAX; None if there is none.
 
-    A shim comes first; public modules of ours have the names of the list only.
+    A shim comes first; public modules of ours have the names of the list only, and stand for
+    the private ones behind them.
     """
     if name == "jax":
         return "pullback"
@@ -43,7 +44,8 @@ def _target_name(name: str) -> str | None:
     candidates = [f"pullback.dropin.{name}" if top == "jaxlib" else f"pullback.dropin.shims.{tail}"]
     if name in MODULES:
         candidates.append(f"pullback.{tail}")
-    return next((c for c in candidates if c not in _HIDDEN and _exists(c)), None)
+    found = next((c for c in candidates if c not in _HIDDEN and _exists(c)), None)
+    return _target_name(PRIVATE[name]) if found is None and name in PRIVATE else found
 
 
 # Packages of ours that stand for no module of JAX by themselves.

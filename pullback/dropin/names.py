@@ -55,3 +55,82 @@ scipy.stats.vonmises scipy.stats.wrapcauchy
 
 MODULES: Final = frozenset(f"jax.{name}" for name in _TEXT.split())
 """Every module that `import` may be asked for, except `jax` itself."""
+
+_PRIVATE_TEXT = """
+ad_checkpoint                 jax.ad_checkpoint
+api                           jax
+api_util                      jax.api_util
+basearray                     jax
+custom_batching               jax.custom_batching
+custom_derivatives            jax.custom_derivatives
+debugging                     jax.debug
+dlpack                        jax.dlpack
+errors                        jax.errors
+export                        jax.export
+ffi                           jax.ffi
+flatten_util                  jax.flatten_util
+image                         jax.image
+image.scale                   jax.image
+interpreters.pxla             jax.interpreters.pxla
+lax.ann                       jax.lax
+lax.control_flow              jax.lax
+lax.control_flow.conditionals jax.lax
+lax.control_flow.for_loop     jax.lax
+lax.control_flow.loops        jax.lax
+lax.control_flow.solves       jax.lax
+lax.convolution               jax.lax
+lax.fft                       jax.lax
+lax.lax                       jax.lax
+lax.linalg                    jax.lax.linalg
+lax.other                     jax.lax
+lax.parallel                  jax.lax
+lax.slicing                   jax.lax
+lax.special                   jax.lax
+lax.windowed_reductions       jax.lax
+layout                        jax.experimental.layout
+linear_util                   jax.extend.linear_util
+mesh                          jax.sharding
+monitoring                    jax.monitoring
+named_sharding                jax.sharding
+nn                            jax.nn
+nn.functions                  jax.nn
+nn.initializers               jax.nn.initializers
+numpy                         jax.numpy
+numpy.array_creation          jax.numpy
+numpy.einsum                  jax.numpy
+numpy.fft                     jax.numpy.fft
+numpy.lax_numpy               jax.numpy
+numpy.linalg                  jax.numpy.linalg
+numpy.reductions              jax.numpy
+numpy.ufuncs                  jax.numpy
+ops                           jax.ops
+ops.scatter                   jax.ops
+partition_spec                jax.sharding
+pjit                          jax.experimental.pjit
+profiler                      jax.profiler
+random                        jax.random
+scipy                         jax.scipy
+scipy.cluster                 jax.scipy.cluster
+scipy.fft                     jax.scipy.fft
+scipy.integrate               jax.scipy.integrate
+scipy.linalg                  jax.scipy.linalg
+scipy.ndimage                 jax.scipy.ndimage
+scipy.optimize                jax.scipy.optimize
+scipy.signal                  jax.scipy.signal
+scipy.sparse                  jax.scipy.sparse
+scipy.spatial                 jax.scipy.spatial
+scipy.special                 jax.scipy.special
+scipy.stats                   jax.scipy.stats
+shard_map                     jax.experimental.shard_map
+sharding                      jax.sharding
+source_info_util              jax.extend.source_info_util
+stages                        jax.stages
+tree                          jax.tree
+typing                        jax.typing
+"""
+
+_words = _PRIVATE_TEXT.split()
+PRIVATE: Final = {
+    f"jax._src.{name}": public for name, public in zip(_words[::2], _words[1::2], strict=True)
+}
+"""Private modules that tests and libraries import, with the public one that has their names."""

@@ -13,7 +13,24 @@ from pullback.core.avals import ShapedArray, aval_of
 from pullback.ops import conversion
 from pullback.runtime.array import from_numpy
 
-__all__ = ["array_of", "as_array", "broadcast_to_shape", "convert_with_weak_type"]
+__all__ = [
+    "PYTHON_SCALARS",
+    "array_of",
+    "as_array",
+    "broadcast_to_shape",
+    "convert_with_weak_type",
+    "unwrap",
+]
+
+PYTHON_SCALARS = frozenset((bool, int, float, complex))
+
+
+def unwrap(x: Any) -> Any:
+    """The array behind an object that offers one by `__jax_array__`."""
+    if isinstance(x, (Array, np.ndarray)) or type(x) in PYTHON_SCALARS:
+        return x
+    offered = getattr(x, "__jax_array__", None)
+    return x if offered is None else offered()
 
 
 def array_of(data: Any, dtype: Any = None, weak: bool = False) -> Any:
@@ -24,7 +41,10 @@ def array_of(data: Any, dtype: Any = None, weak: bool = False) -> Any:
 
 
 def as_array(x: Any) -> Any:
-    """An operand as an array: scalars of Python keep their weak type."""
+    """An operand as an array: scalars of Python keep their weak type, objects may offer one."""
+    if isinstance(x, Array):
+        return x
+    x = unwrap(x)
     if isinstance(x, Array):
         return x
     aval = aval_of(x)

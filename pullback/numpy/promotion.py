@@ -19,7 +19,13 @@ from pullback.core.array import Array
 from pullback.core.avals import ShapedArray
 from pullback.core.source import at_user_line
 from pullback.core.trace import EVAL, concrete_or_error, current_trace
-from pullback.numpy.arrays import as_array, broadcast_to_shape, convert_with_weak_type
+from pullback.numpy.arrays import (
+    PYTHON_SCALARS,
+    as_array,
+    broadcast_to_shape,
+    convert_with_weak_type,
+    unwrap,
+)
 from pullback.runtime.array import from_numpy
 
 __all__ = [
@@ -42,9 +48,9 @@ __all__ = [
     "promote_shapes",
     "shape_of",
     "static_shape",
+    "unwrap",
 ]
 
-_PYTHON = frozenset((bool, int, float, complex))
 _ARRAYLIKE = (Array, np.ndarray, bool, int, float, complex, np.generic)
 _SCALAR_TYPES = (bool, int, float, complex, np.generic)
 
@@ -72,17 +78,9 @@ def check_no_out(name: str, out: Any) -> None:
         )
 
 
-def unwrap(x: Any) -> Any:
-    """The array behind an object that offers one by `__jax_array__`."""
-    if isinstance(x, (Array, np.ndarray)) or type(x) in _PYTHON:
-        return x
-    offered = getattr(x, "__jax_array__", None)
-    return x if offered is None else offered()
-
-
 def shape_of(x: Any) -> tuple[int, ...]:
     """The shape of an operand; scalars have shape `()`."""
-    return () if isinstance(x, _SCALAR_TYPES) else x.shape
+    return () if isinstance(x, _SCALAR_TYPES) else unwrap(x).shape
 
 
 _NUMBERS: Final = {int: "iufc", float: "fc", complex: "c"}
@@ -131,7 +129,7 @@ def convert(x: Any, dtype: Any, weak: bool = False) -> Any:
 
     A Python scalar stays one where the result is weak, so that the primitive sees its weakness.
     """
-    if type(x) in _PYTHON:
+    if type(x) in PYTHON_SCALARS:
         if weak and dtypes.python_scalar_dtype(type(x)) == dtype and type(x) is not bool:
             return x
         found = None if weak else literal_operand(x, dtype, current_trace())
@@ -174,7 +172,7 @@ def ensure_arraylike(name: str, *args: Any) -> Any:
     if len(args) == 1 and isinstance(args[0], Array):
         return args[0]
     check_arraylike(name, *args)
-    arrays = tuple(as_array(unwrap(x)) for x in args)
+    arrays = tuple(as_array(x) for x in args)
     return arrays[0] if len(arrays) == 1 else arrays
 
 
@@ -185,7 +183,7 @@ def promote_dtypes(*args: Any) -> list[Any]:
     [dtype('float16'), dtype('float16')]
     """
     if len(args) < 2:
-        return [as_array(x) if type(x) in _PYTHON else x for x in args]
+        return [as_array(x) if type(x) in PYTHON_SCALARS else x for x in args]
     dtype, weak = dtypes.result_type_and_weak(*args)
     return [convert(x, dtype, weak) for x in args]
 

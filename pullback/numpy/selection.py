@@ -25,6 +25,7 @@ from pullback.numpy.promotion import (
     ensure_arraylike,
     promote_dtypes,
     shape_of,
+    unwrap,
 )
 from pullback.numpy.shaping import ravel
 
@@ -73,7 +74,7 @@ def where(
             "size and fill_value arguments cannot be used in three-term where function."
         )
     condition = to_bool(as_array(condition))
-    x, y = (as_array(v) if type(v) in (bool,) else v for v in promote_dtypes(x, y))
+    x, y = (as_array(v) if type(v) is bool else v for v in promote_dtypes(unwrap(x), unwrap(y)))
     shapes = (condition.shape, shape_of(x), shape_of(y))
     shape = shapes[0]
     if shapes[1] != shape or shapes[2] != shape:

@@ -70,6 +70,36 @@ def _sizes(shape: Sequence[int], axes: Sequence[int]) -> tuple[int, ...]:
 # --------------------------------------------------------------------------- types
 
 
+_KINDS: Final = "buifc"
+_finfo: Final[Any] = dtypes.finfo
+
+
+def _precision(dtype: Any) -> tuple[int, int, float]:
+    kind = dtypes.kind_of(dtype)
+    largest = float(_finfo(dtype).max) if kind in "fc" else float(kind == "i")
+    rank = _KINDS.index("i" if kind == "u" else kind)
+    return rank, dtypes.itemsize_bits(dtype), largest
+
+
+def product_dtype(lhs: Any, rhs: Any) -> Any:
+    """The dtype of a product: the one of higher precision, not a third that holds both.
+
+    Kinds first, then bits, then the range. Raises TypeError if neither is higher.
+
+    >>> product_dtype(np.dtype("int8"), np.dtype("uint16"))
+    dtype('uint16')
+    """
+    if lhs == rhs:
+        return lhs
+    left, right = _precision(lhs), _precision(rhs)
+    if left == right:
+        raise TypeError(
+            f"dot_general: neither of {lhs.name} and {rhs.name} has the higher precision; convert "
+            "one of the operands"
+        )
+    return lhs if left > right else rhs
+
+
 def compute_dtype(*operands: Any) -> Any:
     """The dtype in which products of these dtypes are summed: narrow floats in float32.
 
@@ -78,8 +108,7 @@ def compute_dtype(*operands: Any) -> Any:
     """
     dtype = operands[0]
     for other in operands[1:]:
-        if other != dtype:
-            dtype = dtypes.promote_types(dtype, other)
+        dtype = product_dtype(dtype, other)
     narrow = dtypes.kind_of(dtype) == "f" and dtypes.itemsize_bits(dtype) < 32
     return dtypes.float32 if narrow else dtype
 
@@ -128,7 +157,7 @@ def result_dtype(name: str, lhs: Any, rhs: Any, preferred: Any) -> Any:
     """The element type of a product, and whether both operands may be multiplied."""
     for aval in (lhs, rhs):
         kinds.check_accepts(name, aval, kinds.ANY)
-    natural = lhs.dtype if lhs.dtype == rhs.dtype else dtypes.promote_types(lhs.dtype, rhs.dtype)
+    natural = product_dtype(lhs.dtype, rhs.dtype)
     if preferred is None:
         return natural
     integral = all(dtypes.kind_of(d) in "iu" for d in (natural, preferred))
@@ -183,7 +212,7 @@ def _reference(
 
 def _general_reference(lhs: Any, rhs: Any, dimension_numbers: Any, preferred: Any) -> Any:
     axes = _axes(lhs.ndim, rhs.ndim, dimension_numbers)
-    natural = lhs.dtype if lhs.dtype == rhs.dtype else dtypes.promote_types(lhs.dtype, rhs.dtype)
+    natural = product_dtype(lhs.dtype, rhs.dtype)
     dtype = natural if preferred is None else preferred
     inner = compute_dtype(natural, dtype)
     batch = _sizes(lhs.shape, axes.lhs_batch)
@@ -252,7 +281,7 @@ def _cotangent(
 
 
 def _cotangent_dtype(ct: Any, aval: Any, other: Any, params: dict[str, Any]) -> Any:
-    natural = dtypes.promote_types(aval_of(ct).dtype, aval_of(other).dtype)
+    natural = product_dtype(aval_of(ct).dtype, aval_of(other).dtype)
     if dtypes.kind_of(natural) == "c" != dtypes.kind_of(aval.dtype):
         return None  # the imaginary part is dropped afterwards
     same = natural == aval.dtype and params["preferred_element_type"] is None
@@ -420,7 +449,7 @@ def _lower(
     out_sharding: Any = None,
 ) -> Any:
     axes = _axes(len(lhs.shape), len(rhs.shape), dimension_numbers)
-    natural = dtypes.promote_types(lhs.dtype, rhs.dtype) if lhs.dtype != rhs.dtype else lhs.dtype
+    natural = product_dtype(lhs.dtype, rhs.dtype)
     dtype = natural if preferred_element_type is None else preferred_element_type
     batch, m = _sizes(lhs.shape, axes.lhs_batch), _sizes(lhs.shape, axes.lhs_free)
     n, k = _sizes(rhs.shape, axes.rhs_free), _sizes(lhs.shape, axes.lhs_contract)

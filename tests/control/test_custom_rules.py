@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 import pytest
 
+import pullback as pb
 from pullback.errors import UnexpectedTracerError
 from tests.control.systems import OURS, THEIRS, assert_same, total, values
 
@@ -422,3 +424,23 @@ def test_a_pullback_goes_through_jit() -> None:
         return out, sys.jit(lambda p, ct: p(ct))(pull, X)
 
     assert_same(test)
+
+
+def test_defaults_of_arguments_that_are_not_differentiated() -> None:
+    @functools.partial(pb.custom_jvp, nondiff_argnums=(1, 2))
+    def scaled(x: Any, n: int, m: int | None = None) -> Any:
+        return x * n
+
+    @scaled.defjvp
+    def rule(n: int, m: int | None, primals: Any, tangents: Any) -> Any:
+        return scaled(*primals, n, m), tangents[0] * (10 if m is None else m)
+
+    assert pb.grad(scaled)(2.0, 3) == 10
+    assert pb.grad(scaled)(2.0, 3, 4) == pb.grad(scaled)(2.0, m=4, n=3) == 4
+
+
+def test_an_integer_result_takes_any_cotangent() -> None:
+    for ct in (np.zeros((), pb.dtypes.float0), 1, np.int32(1), 1.0):
+        of_n, of_x = pb.vjp(lambda n, x: (n + 1, x), 3, 1.0)[1]((ct, 2.0))
+        assert of_n.dtype == pb.dtypes.float0
+        assert of_x == 2

@@ -8,7 +8,9 @@ import jax
 import numpy as np
 import pytest
 
+import pullback as pb
 from pullback.ad_checkpoint import print_saved_residuals, saved_residuals
+from pullback.core.trace import Tracer
 from pullback.errors import UnsupportedError
 from pullback.passes.simplify import simplify
 from tests.control.systems import OURS, THEIRS, assert_same, dot, total, values
@@ -241,3 +243,15 @@ def test_what_is_missing_says_so() -> None:
             offload_src="device",
             offload_dst="pinned_host",
         )
+
+
+def test_the_function_is_always_traced() -> None:
+    """Arguments are traced without a transformation around, too, so that `if` is an error."""
+
+    def fun(x: Any, flag: Any) -> Any:
+        assert isinstance(flag, Tracer)
+        return x
+
+    assert pb.checkpoint(fun)(2.0, True) == 2
+    with pytest.raises(pb.errors.TracerBoolConversionError):
+        pb.checkpoint(lambda x: x if x > 0 else -x)(2.0)

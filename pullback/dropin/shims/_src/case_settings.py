@@ -22,6 +22,7 @@ __all__ = [
     "count_jit_and_pmap_lowerings",
     "count_jit_compilation_cache_miss",
     "count_jit_tracing_cache_miss",
+    "count_pjit_cpp_cache_miss",
     "count_primitive_compiles",
     "default_gradient_tolerance",
     "default_tolerance",
@@ -39,10 +40,12 @@ __all__ = [
     "strict_promotion_if_dtypes_match",
     "supported_dtypes",
     "test_device_matches",
+    "thread_local_config_context",
     "thread_unsafe_test",
     "thread_unsafe_test_class",
     "tolerance",
     "with_config",
+    "with_global_config",
 ]
 
 # --------------------------------------------------------------------------- tolerances
@@ -189,6 +192,21 @@ def with_config(**kwargs: Any) -> Callable[[Any], Any]:
     return decorate
 
 
+def with_global_config(**kwargs: Any) -> Callable[[type[Any]], type[Any]]:
+    """Settings of the process for all tests of a class."""
+
+    def decorate(case: type[Any]) -> type[Any]:
+        case._default_global_config = case._default_global_config | kwargs
+        return case
+
+    return decorate
+
+
+def thread_local_config_context(**kwargs: Any) -> Any:
+    """Settings of this thread for a block."""
+    return overridden(kwargs)
+
+
 @contextlib.contextmanager
 def overridden(values: dict[str, Any]) -> Iterator[None]:
     """Settings of this thread for a block."""
@@ -263,6 +281,7 @@ def count_jit_and_pmap_lowerings() -> Any:
 
 count_jit_compilation_cache_miss = count_jit_and_pmap_lowerings
 count_primitive_compiles = count_jit_and_pmap_lowerings
+count_pjit_cpp_cache_miss = count_jit_tracing_cache_miss
 
 
 @contextlib.contextmanager

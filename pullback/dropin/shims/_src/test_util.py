@@ -7,8 +7,6 @@ compared with NumPy's and with those of compiled code.  `absl-py` is needed, as 
 from __future__ import annotations
 
 import collections
-import contextlib
-import io
 import itertools
 import os
 import re
@@ -30,12 +28,14 @@ from pullback.dropin.shims._src.case_samplers import (
     is_sequence,
 )
 from pullback.dropin.shims._src.case_settings import *  # noqa: F403
+from pullback.dropin.shims._src.case_tools import *  # noqa: F403
+from pullback.dropin.shims._src.case_tools import NUM_GENERATED_CASES
 from pullback.test_util import check_grads, check_jvp, check_vjp
 
 __all__ = ["BufferDonationTestCase", "JaxTestCase", "check_grads", "check_jvp", "check_vjp"]
 
 _absl: Final[Any] = parameterized
-NUM_GENERATED_CASES: Final = int(os.environ.get("JAX_NUM_GENERATED_CASES", "10"))
+_CASES: Final = NUM_GENERATED_CASES.value
 
 
 # --------------------------------------------------------------------------- names and cases
@@ -70,8 +70,8 @@ def sample_product_testcases(*args: Any, **kw: Any) -> Iterator[dict[str, Any]]:
     axes += [[{name: value} for value in values] for name, values in kw.items()]
     total = int(np.prod([len(axis) for axis in axes], dtype=np.int64))
     rng = np.random.RandomState(42)
-    few = total <= NUM_GENERATED_CASES
-    chosen = range(total) if few else sorted(rng.choice(total, NUM_GENERATED_CASES, replace=False))
+    few = total <= _CASES
+    chosen = range(total) if few else sorted(rng.choice(total, _CASES, replace=False))
     for number in chosen:
         case: dict[str, Any] = {}
         rest = int(number)
@@ -89,7 +89,7 @@ def sample_product(*args: Any, **kw: Any) -> Callable[[Any], Any]:
 def cases_from_list(xs: Iterable[Any]) -> list[Any]:
     """Some elements of a list, the same in every run."""
     cases = list(xs)
-    count = min(len(cases), NUM_GENERATED_CASES)
+    count = min(len(cases), _CASES)
     rng = np.random.RandomState(42)
     return [cases[i] for i in sorted(rng.choice(len(cases), count, replace=False))]
 
@@ -105,12 +105,12 @@ def named_cases_from_sampler(gen: Callable[[Any], Iterable[Any]]) -> Iterator[An
             return options[rng.randint(len(options))]
         return [options[i] for i in rng.randint(len(options), size=size)]
 
-    for _ in range(5 * NUM_GENERATED_CASES):
+    for _ in range(5 * _CASES):
         for case in gen(choose):
             if case["testcase_name"] not in seen:
                 seen.add(case["testcase_name"])
                 yield case
-        if len(seen) >= NUM_GENERATED_CASES:
+        if len(seen) >= _CASES:
             return
 
 
@@ -151,14 +151,6 @@ def promote_like_jnp(fun: Callable[..., Any], inexact: bool = False) -> Callable
         return fun(*tree_util.tree_unflatten(treedef, cast), **kw)
 
     return promoted
-
-
-@contextlib.contextmanager
-def capture_stdout() -> Iterator[Callable[[], str]]:
-    """A function that gives what was printed in the block."""
-    buffer = io.StringIO()
-    with contextlib.redirect_stdout(buffer):
-        yield buffer.getvalue
 
 
 class JaxTestLoader(unittest.TestLoader):
