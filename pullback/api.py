@@ -166,18 +166,14 @@ def device_get(x: Any) -> Any:
     >>> pb.device_get({"a": jnp.arange(2)})
     {'a': array([0, 1], dtype=int32)}
     """
-<<<<<<< Updated upstream
     for leaf in tree.leaves(x) if REMOTE else ():
         if type(leaf) is ArrayImpl:
             leaf.copy_to_host_async()
-    return tree.map(lambda leaf: np.asarray(leaf) if isinstance(leaf, Array) else leaf, x)
-=======
     return tree.map(_on_host, x)
 
 
 def _on_host(leaf: Any) -> Any:
     return np.asarray(leaf) if isinstance(leaf, Array) and not isinstance(leaf, Tracer) else leaf
->>>>>>> Stashed changes
 
 
 def named_scope(name: str) -> Any:
