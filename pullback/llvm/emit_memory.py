@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any, Final
 
 import numpy as np
@@ -10,7 +11,7 @@ from pullback.llvm import emit_operations as operations
 from pullback.llvm.emit_scopes import Instructions, Value
 from pullback.llvm.emit_types import lanes_type, storage_type
 from pullback.llvm.emit_values import ValueWriter
-from pullback.loops.expr import Affine, Load
+from pullback.loops.expr import Affine, Expr, Load, Op, affine
 from pullback.loops.ir import Buffer
 
 __all__ = ["MemoryWriter", "stack_slot", "storage_bytes"]
@@ -87,6 +88,9 @@ class MemoryWriter(ValueWriter):
             return self._loaded(name, buffer, level, False)
         level = max(floor, self.vector_level)
         if stride is None:
+            known = self._known_places(offset)
+            if known is not None:
+                return self._load_pattern(buffer, scalar, *known, floor)
             bits = self._narrow(offset)
             index = self.index_value(offset, bits)
             level = max(level, index.level)
@@ -120,6 +124,46 @@ class MemoryWriter(ValueWriter):
             mask = f"<{self.lanes} x i32> <{order}>"
             name = self.put(f"shufflevector {t} {name}, {t} poison, {mask}", level)
         return name, level
+
+    def _known_places(self, offset: Affine) -> tuple[Affine, list[int]] | None:
+        """An index as what all lanes share and what each lane adds, if that is known and near."""
+        axis = self.vector_axis
+        if axis is None or self.values[id(axis)].name[0] == "%":
+            return None
+        first = self.values[id(axis)].name
+        numbers, added = range(int(first), int(first) + self.lanes), [0] * self.lanes
+        rest: dict[Expr, int] = {}
+        for atom, k in offset.terms.items():
+            each = list(numbers) if atom is axis else None
+            if each is None and not self._is_varying(atom):
+                rest[atom] = k
+                continue
+            if each is None and type(atom) is Op and atom.name in ("floordiv", "mod"):
+                inner = affine(atom.args[0])
+                if list(inner.terms) == [axis]:
+                    places = [inner.const + inner.terms[axis] * n for n in numbers]
+                    divide = operator.floordiv if atom.name == "floordiv" else operator.mod
+                    each = [divide(place, atom.attr) for place in places]
+            if each is None:
+                return None
+            added = [a + k * n for a, n in zip(added, each, strict=True)]
+        low = min(added)
+        if max(added) - low >= 2 * self.lanes:
+            return None
+        return Affine(offset.const + low, rest), [a - low for a in added]
+
+    def _load_pattern(
+        self, buffer: Buffer, scalar: str, first: Affine, picks: list[int], level: int
+    ) -> Value:
+        """Near elements in an order known now: a load of all between, and a shuffle."""
+        at = self.address(buffer, self.index(first), scalar)
+        level = max(level, at.level, self.vector_level)
+        span, size = max(picks) + 1, storage_bytes(buffer.dtype)
+        t = lanes_type(scalar, span) if span > 1 else f"<1 x {scalar}>"
+        run = self.put(f"load {t}, ptr {at.name}, align {size}", level)
+        mask = f"<{self.lanes} x i32> <{', '.join(f'i32 {p}' for p in picks)}>"
+        name = self.put(f"shufflevector {t} {run}, {t} poison, {mask}", level)
+        return self._loaded(name, buffer, level, True)
 
     def _load_part(
         self, buffer: Buffer, offset: Affine, part: int, stride: int, level: int

@@ -32,6 +32,7 @@ __all__ = [
     "machine",
     "merge",
     "merged_axes",
+    "period_of",
     "power_of_two",
     "rename_members",
     "size_of",
@@ -287,3 +288,40 @@ def vector_axis(nest: Nest) -> int:
     weight = weight_of(exprs)
     ranked = [(-_cost_along(a, nest, exprs, weight), k) for k, a in enumerate(nest.axes)]
     return max(ranked)[1]
+
+
+# --------------------------------------------------------------------------- short rows
+
+_MOST_VECTORS: Final = 7
+_MOST_WORK: Final = 200.0
+
+
+def period_of(nest: Nest) -> int:
+    """The least rows that are whole vectors, if rows are shorter than one but lie in a row.
+
+    0 where vectors along an axis are as good, or where a block is much code.
+    """
+    exprs = nest.expressions()
+    if len(nest.axes) < 2 or nest.reduced or not _is_vectorizable(exprs):
+        return 0
+    row, inner = nest.axes[-2:]
+    short, lanes = extent_of(inner), lanes_of(exprs)
+    vectors = short // math.gcd(short, lanes)
+    if short >= lanes or vectors > _MOST_VECTORS or vectors * weight_of(exprs) > _MOST_WORK:
+        return 0
+    rows = vectors * lanes // short
+    if extent_of(row) < rows or not any(_through(e, row, inner) for e in _offsets(exprs)):
+        return 0
+    stores = [s.offset for m in nest.members for s in m.stores]
+    return rows if all(_through(offset, row, inner) for offset in stores) else 0
+
+
+def _offsets(exprs: Sequence[Expr]) -> Iterable[Affine]:
+    return (e.offset for e in subexpressions(exprs) if type(e) is Load)
+
+
+def _through(offset: Affine, row: Axis, inner: Axis) -> bool:
+    """Whether an index walks rows as they lie in memory, one after the other."""
+    plain = all(type(a) is not Op for a in offset.terms)
+    steps = offset.terms.get(inner, 0), offset.terms.get(row, 0)
+    return plain and steps == (1, extent_of(inner))

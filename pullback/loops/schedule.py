@@ -28,9 +28,11 @@ from pullback.loops.nests import (
     Stage,
     element_bytes,
     extent_of,
+    lanes_of,
     machine,
     merge,
     merged_axes,
+    period_of,
     rename_members,
     size_of,
     vector_axis,
@@ -47,6 +49,8 @@ __all__ = ["group_statements", "has_short_rows"]
 SQUARE: Final = 2
 SMALL_ROW: Final = 12
 COLUMN_BYTES: Final = 256
+PERIODS: Final = 64
+"""Blocks of short rows that one thread does."""
 FEW: Final = 4
 """Nests of fewer elements are scalars: vectors of them would have to go through memory."""
 
@@ -80,7 +84,8 @@ def _nest_statements(nest: Nest) -> list[Stmt]:
         return [s for piece in pieces for s in _nest_statements(merge(piece))]
     vector = vector_axis(nest)
     if not nest.reduced:
-        return [_map_nest(nest, vector)]
+        period = period_of(nest)
+        return [_periodic(nest, period) if period else _map_nest(nest, vector)]
     if vector in nest.reduced:
         return [_horizontal(nest, vector)]
     return [_vertical(nest, vector)]
@@ -162,6 +167,33 @@ def _renamed_statement(stmt: Stmt, mapping: Mapping) -> Stmt:
     if isinstance(stmt, Declare):
         return Declare(stmt.var, substitute([stmt.init], mapping)[0])
     return stmt
+
+
+def _periodic(nest: Nest, rows: int) -> Stmt:
+    """Short rows next to one another, a block of which is a few whole vectors (`period_of`).
+
+    What depends on the place within a row alone is the same in every block: it is loaded once. The
+    last block begins earlier if there are not whole ones.
+    """
+    *outer, row, inner = nest.axes
+    extent, short = extent_of(row), extent_of(inner)
+    lanes = lanes_of(nest.expressions())
+    blocks = -(-extent // rows)
+    count = max(1, blocks // PERIODS)
+    each = -(-blocks // count)
+    part, block, lane = Axis(count), Axis(each), Axis(lanes)
+    start = affine(part) * (each * rows) + affine(block) * rows
+    if count * each * rows > extent:
+        start = index_min(start, extent - rows)
+    body: list[Stmt] = []
+    for k in range(0, rows * short, lanes):
+        place = affine(lane) + k
+        members = nest.substituted({row: start + place // short, inner: place % short})
+        body += [s for m in members for s in _plain(m)]
+    work = _body_work(nest.expressions(), rows * short)
+    loop = Loop(block, affine(each), tuple(body), 1, False, False, work)
+    loop = _serial(_vector_loop(lane, (loop,), lanes, work * each))
+    return _outer_loops([*outer, part], loop, work * each)
 
 
 def _tile_partner(nest: Nest, vector: int, width: int) -> int | None:
