@@ -1,8 +1,9 @@
 """StableHLO of linear algebra: operations where there are any, XLA's own expansions, or loops.
 
 `Qr`, `Eigh` and `ProductOfElementaryHouseholderReflectors` are custom calls that XLA expands into
-its own operations on every platform.  LU is a loop over columns.  What is left (eigenvalues of
-general matrices, Schur and Hessenberg forms) exists on hosts only, as in other systems.
+its own operations on every platform.  LU is a loop over columns; `hlo_reflectors` and `hlo_svd`
+hold the other loops.  What is left (eigenvalues and Schur forms of general matrices) exists on
+hosts only, as in other systems.
 """
 
 from __future__ import annotations
@@ -16,18 +17,25 @@ import numpy as np
 from pullback.core import dtypes
 from pullback.core.stablehlo import Emitter, Type, Value, enum, flag
 from pullback.errors import UnsupportedError
+from pullback.ops import hlo_reflectors
 
 __all__ = [
     "cholesky",
+    "cholesky_update",
     "eigh",
     "geqrf",
     "householder_product",
+    "lanes_nan",
     "lu",
     "ormqr",
     "permutation",
+    "product",
     "qr",
+    "real_type",
+    "swapped",
     "triangular_solve",
     "tridiagonal_solve",
+    "unit",
 ]
 
 
@@ -44,7 +52,8 @@ def _empty(x: Value) -> bool:
     return 0 in x.shape
 
 
-def _real(dtype: Any) -> Any:
+def real_type(dtype: Any) -> Any:
+    """The type of the parts of complex numbers."""
     complex_ = dtypes.kind_of(dtype) == "c"
     return np.dtype(f"float{dtype.itemsize * 4}") if complex_ else dtype
 
@@ -57,18 +66,20 @@ def _triangle(b: Emitter, x: Value, lower: bool, offset: int = 0) -> Value:
     return b.select(kept, x, b.full((), 0, x.dtype))
 
 
-def _swapped(b: Emitter, x: Value, conjugate: bool) -> Value:
+def swapped(b: Emitter, x: Value, conjugate: bool) -> Value:
+    """Transposed matrices."""
     rank = len(x.shape)
     out = b.transpose(x, (*range(rank - 2), rank - 1, rank - 2))
     return b.s.conj(out) if conjugate and dtypes.kind_of(x.dtype) == "c" else out
 
 
-def _unit(b: Emitter, shape: Sequence[int], dtype: Any) -> Value:
+def unit(b: Emitter, shape: Sequence[int], dtype: Any) -> Value:
+    """Ones on the diagonal."""
     rows, columns = (b.iota(shape, dtypes.int32, len(shape) - k) for k in (2, 1))
     return b.convert(b.compare("EQ", rows, columns), dtype)
 
 
-def _product(b: Emitter, x: Value, y: Value) -> Value:
+def product(b: Emitter, x: Value, y: Value) -> Value:
     """The exact product of stacks of matrices."""
     rank = len(x.shape)
     lanes = ", ".join(map(str, range(rank - 2)))
@@ -99,6 +110,29 @@ def cholesky(b: Emitter, x: Value) -> Value:
     bad = complex(math.nan, math.nan) if dtypes.kind_of(x.dtype) == "c" else math.nan
     nan = _triangle(b, b.full(x.shape, bad, x.dtype), lower=True)
     return b.select(kept, factor, nan)
+
+
+def cholesky_update(b: Emitter, r: Value, w: Value) -> Value:
+    """The upper factor of R' R + w w', by a rotation for each row."""
+    s, n = b.s, r.shape[-1]
+    lanes = r.shape[:-2]
+
+    def step(k: Value, out: Value, rest: Value) -> list[Value]:
+        row = hlo_reflectors.at(b, out, k, -2)
+        x, y = hlo_reflectors.at(b, row, k, -1), hlo_reflectors.at(b, rest, k, -1)
+        pair = b.concatenate([b.reshape(v, (*lanes, 1)) for v in (x, y)], len(lanes))
+        length = hlo_reflectors.norm(b, pair)
+        none = s.eq(length, 0.0)
+        safe = b.select(none, b.full((), 1, r.dtype), length)
+        cosine = b.select(none, b.full((), 1, r.dtype), s.div(x, safe))
+        sine = s.div(y, safe)
+        c, d = (b.broadcast(v, row.shape, range(len(lanes))) for v in (cosine, sine))
+        turned = s.add(s.mul(c, row), s.mul(d, rest))
+        rest = s.sub(s.mul(c, rest), s.mul(d, row))
+        here = s.eq(hlo_reflectors.positions(b, out, -2), k)
+        return [b.select(here, hlo_reflectors.across(b, turned, out), out), rest]
+
+    return b.loop_n(n, [_triangle(b, r, lower=False), w], step)[0]
 
 
 def triangular_solve(
@@ -168,24 +202,23 @@ def ormqr(b: Emitter, a: Value, taus: Value, c: Value, *, left: bool, transpose:
         return c
     q = householder_product(b, *_widened(b, a, taus, a.shape[-2]))
     if transpose:
-        q = _swapped(b, q, conjugate=True)
-    return _product(b, q, c) if left else _product(b, c, q)
+        q = swapped(b, q, conjugate=True)
+    return product(b, q, c) if left else product(b, c, q)
 
 
 def qr(b: Emitter, x: Value, *, pivoting: bool, full_matrices: bool, use_magma: Any) -> list[Value]:
     """Orthonormal columns and an upper triangle."""
-    if pivoting:
-        raise UnsupportedError("qr with pivoting runs on hosts only")
     lanes, (m, n) = x.shape[:-2], x.shape[-2:]
     k = m if full_matrices else min(m, n)
     if _empty(x):
-        return [_unit(b, (*lanes, m, k), x.dtype), b.full((*lanes, k, n), 0, x.dtype)]
+        outs = [unit(b, (*lanes, m, k), x.dtype), b.full((*lanes, k, n), 0, x.dtype)]
+        return [*outs, b.iota((*lanes, n), dtypes.int32, len(lanes))] if pivoting else outs
     small = min(m, n)
     types: list[Type] = [(x.shape, x.dtype), ((*lanes, small), x.dtype)]
-    packed, taus = _call(b, "Qr", [x], types)
+    packed, taus, *order = hlo_reflectors.pivoted(b, x) if pivoting else _call(b, "Qr", [x], types)
     q = householder_product(b, *_widened(b, packed, taus, k))
     r = b.slice(packed, [0] * len(x.shape), (*lanes, min(k, m), n))
-    return [q, _triangle(b, r, lower=False)]
+    return [q, _triangle(b, r, lower=False), *order]
 
 
 # --------------------------------------------------------------------------- eigenvalues
@@ -198,17 +231,26 @@ def eigh(b: Emitter, x: Value, *, lower: bool, **_: Any) -> list[Value]:
         return [x, b.full(types[1][0], 0, types[1][1])]
     # The other triangle is not to be read.
     half, other = _triangle(b, x, lower), _triangle(b, x, lower, offset=-1 if lower else 1)
-    whole = b.s.add(half, _swapped(b, other, conjugate=True))
+    whole = b.s.add(half, swapped(b, other, conjugate=True))
     if dtypes.kind_of(x.dtype) == "c":  # nor are the imaginary parts of the diagonal
-        unit = _unit(b, x.shape, dtypes.bool_)
-        whole = b.select(unit, b.s.convert(b.s.real(whole), x.dtype), whole)
+        on = unit(b, x.shape, dtypes.bool_)
+        whole = b.select(on, b.s.convert(b.s.real(whole), x.dtype), whole)
     precision = "1e-10" if x.dtype in (dtypes.float32, dtypes.complex64) else "1e-24"
     vectors, values = _call(b, "Eigh", [whole], types, f"1,1,100,{precision}")
-    good = b.s.eq(x, x)
+    return [lanes_nan(b, x, v) for v in (vectors, values)]
+
+
+def lanes_nan(b: Emitter, x: Value, out: Value) -> Value:
+    """A result that is NaN in the lanes where the operand is not finite."""
+    good = (
+        b.s.is_finite(x)
+        if dtypes.kind_of(x.dtype) != "c"
+        else b.s.and_(b.s.is_finite(b.s.real(x)), b.s.is_finite(b.s.imag(x)))
+    )
     rank = len(x.shape)
     axes = (rank - 2, rank - 1)
     kept = b.reduce([good], axes, [True], lambda s, a, v: [s.and_(a[0], v[0])])[0]
-    return [_or_nan(b, kept, v) for v in (vectors, values)]
+    return _or_nan(b, kept, out)
 
 
 def _or_nan(b: Emitter, kept: Value, x: Value) -> Value:

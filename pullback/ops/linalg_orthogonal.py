@@ -10,7 +10,7 @@ import numpy as np
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.primitive import Primitive, Sample, Zero
-from pullback.ops import hlo_linalg, kinds, linalg_lapack
+from pullback.ops import hlo_linalg, hlo_reflectors, kinds, linalg_lapack
 from pullback.ops.arithmetic import add, mul, neg, sub
 from pullback.ops.joining import concatenate
 from pullback.ops.linalg_lapack import Routines, routine
@@ -437,6 +437,7 @@ hessenberg: Primitive = decomposition(
     reference=_hessenberg_reference,
     jvp=NO_SLOPE("hessenberg"),
     lower=_hessenberg_lower,
+    hlo=hlo_reflectors.hessenberg,
     samples=matrix_samples([(4, 4), (2, 6, 6), (1, 1), (0, 0)], smooth=False, tol=100.0),
     results=2,
 )
@@ -497,6 +498,7 @@ tridiagonal: Primitive = decomposition(
     reference=_tridiagonal_reference,
     jvp=NO_SLOPE("tridiagonal"),
     lower=_tridiagonal_lower,
+    hlo=hlo_reflectors.tridiagonal,
     samples=_tridiagonal_samples,
     results=4,
 )

@@ -16,7 +16,7 @@ import numpy as np
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.primitive import Primitive, Sample, Zero
-from pullback.ops import comparison, hlo_linalg, kinds, linalg_lapack, rearrange
+from pullback.ops import comparison, hlo_linalg, hlo_svd, kinds, linalg_lapack, rearrange
 from pullback.ops.arithmetic import add, div, mul, sub
 from pullback.ops.complexes import real
 from pullback.ops.linalg_lapack import Routines, real_dtype
@@ -350,6 +350,7 @@ svd: Primitive = decomposition(
     reference=_svd_reference,
     jvp=_svd_jvp,
     lower=_svd_lower,
+    hlo=hlo_svd.svd,
     samples=_svd_samples,
     results=lambda *, compute_uv, **_: 3 if compute_uv else 1,
 )

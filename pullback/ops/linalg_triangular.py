@@ -412,6 +412,7 @@ cholesky_update: Primitive = decomposition(
     reference=_update_reference,
     jvp=NO_SLOPE("cholesky_update"),
     lower=_update_lower,
+    hlo=hlo_linalg.cholesky_update,
     samples=_update_samples,
     results=0,
 )
