@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -349,6 +349,35 @@ reduce_xor: Primitive = _reduction(
 # --------------------------------------------------------------------------- positions of extremes
 
 
+_WIDE: Final = tuple(np.dtype(t) for t in ("float32", "float64", "int32", "int64"))
+_WORTH: Final = 512
+_NEAR: Final = 1 << 15
+"""Bytes of a row that is long enough for two sweeps, and of one that stays in the first cache."""
+
+
+def _place_dtype(last: int) -> Any:
+    """Half as many vectors of places, if they fit."""
+    return dtypes.int32 if last < 2**31 else dtypes.int64
+
+
+def _first_place(b: Any, x: Any, worst: Any, better: Any) -> Any:
+    """Where the last axis is first as good as its best: two sweeps with little to do in each."""
+    axes, last = (len(x.shape) - 1,), x.shape[-1]
+    (best,) = b.reduce([x], axes, [worst], lambda s, a, v: [better(s, a[0], v[0])])
+    places = b.iota(x.shape, _place_dtype(last), axes[0])
+
+    def place(i: Sequence[Any]) -> Any:
+        value, top = x.at(i), best.at(i[:-1])
+        same = b.s.eq(value, top)
+        if dtypes.kind_of(x.dtype) == "f":  # the best of a row with NaN is NaN
+            same = b.s.or_(same, b.s.and_(b.s.ne(top, top), b.s.ne(value, value)))
+        return b.s.select(same, places.at(i), b.s.const(last, places.dtype))
+
+    least = extremum("min")
+    found = b.reduce([b.view(x.shape, place)], axes, [last], lambda s, a, v: [least(s, a[0], v[0])])
+    return found[0]
+
+
 def _position(name: str, find: Any, better: str) -> Primitive:
     def abstract(x: ShapedArray, *, axes: Axes, index_dtype: Any) -> ShapedArray:
         shape = _result_shape(name, x, axes, ORDERED)
@@ -365,6 +394,8 @@ def _position(name: str, find: Any, better: str) -> Primitive:
             x = x.astype(np.float32 if dtypes.kind_of(x.dtype) == "f" else np.int8)
         return find(x, axis=axes[0]).astype(index_dtype)
 
+    worst = lowest if better == "gt" else highest
+
     def combine(s: Any, a: Any, v: Any) -> Any:
         """The better of two (value, position) pairs: NaN first, then the value, then the place."""
         nan_a, nan_v = s.ne(a[0], a[0]), s.ne(v[0], v[0])
@@ -373,14 +404,19 @@ def _position(name: str, find: Any, better: str) -> Primitive:
         take = s.select(nan_v, s.or_(s.not_(nan_a), first), s.and_(s.not_(nan_a), ahead))
         return [s.select(take, v[0], a[0]), s.select(take, v[1], a[1])]
 
-    def lower(b: Any, x: Any, *, axes: Axes, index_dtype: Any) -> Any:
+    def pairs(b: Any, x: Any, *, axes: Axes, index_dtype: Any) -> Any:
         if x.dtype == dtypes.bool_:
             x = b.map(lambda s, v: s.convert(v, np.dtype(np.int8)), x)
         last = x.shape[axes[0]]
-        narrow = last < 2**31  # half as many vectors of places
-        places = b.iota(x.shape, dtypes.int32 if narrow else dtypes.int64, axes[0])
-        worst = lowest(x.dtype) if name == "argmax" else highest(x.dtype)
-        found = b.reduce([x, places], axes, [worst, last], combine)[1]
+        places = b.iota(x.shape, _place_dtype(last), axes[0])
+        found = b.reduce([x, places], axes, [worst(x.dtype), last], combine)[1]
+        return b.map(lambda s, k: s.convert(k, index_dtype), found)
+
+    def lower(b: Any, x: Any, *, axes: Axes, index_dtype: Any) -> Any:
+        row = x.shape[-1] * x.dtype.itemsize
+        if axes != (len(x.shape) - 1,) or x.dtype not in _WIDE or not _WORTH <= row <= _NEAR:
+            return pairs(b, x, axes=axes, index_dtype=index_dtype)
+        found = _first_place(b, x, worst(x.dtype), extremum("max" if better == "gt" else "min"))
         return b.map(lambda s, k: s.convert(k, index_dtype), found)
 
     bind = late(name)
@@ -393,7 +429,7 @@ def _position(name: str, find: Any, better: str) -> Primitive:
         batch=_batch(bind),
         partial_eval=FIRST_ORDER,
         lower=lower,
-        hlo=lower,
+        hlo=pairs,
         samples=_position_samples,
         multiple_results=False,
         effects=PURE,

@@ -190,3 +190,24 @@ def test_max_pooling_under_vmap_of_grad() -> None:
 
     got = pullback.vmap(pullback.grad(f(lax)))(x)
     _same(got, jax.vmap(jax.grad(f(jax.lax)))(x))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64"])
+@pytest.mark.parametrize("size", [127, 200, 512, 4000, 9001])
+@pytest.mark.parametrize("name", ["argmax", "argmin"])
+def test_places_in_long_rows(name: str, size: int, dtype: str) -> None:
+    """Rows short enough for two sweeps, and longer ones: ties, zeros, NaN, infinities."""
+    rng = np.random.default_rng(size)
+    x = rng.integers(-3, 4, (9, size)).astype(dtype)
+    if x.dtype.kind == "f":
+        x[1] = -np.inf
+        x[2] = np.inf
+        x[3, [50, 100]] = np.nan
+        x[4] = np.nan
+        x[5] = np.where(np.arange(size) % 2, -0.0, 0.0)
+        x[6, 77] = -np.nan
+    else:
+        x[1], x[2] = np.iinfo(dtype).min, np.iinfo(dtype).max
+    with pullback.enable_x64():
+        found = pullback.jit(lambda x: getattr(pullback.numpy, name)(x, axis=1))(x)
+    assert np.array_equal(np.asarray(found), getattr(np, name)(x, axis=1))
