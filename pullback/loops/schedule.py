@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from pullback.loops.expr import Axis, Expr, Load, Local, Read, affine, index_min
+from pullback.loops.expr import Axis, Expr, Load, Local, Op, Read, affine, index_min
 from pullback.loops.ir import (
     Assign,
     Declare,
@@ -49,6 +49,10 @@ __all__ = ["group_statements", "has_short_rows"]
 SQUARE: Final = 2
 SMALL_ROW: Final = 12
 COLUMN_BYTES: Final = 256
+LIGHT: Final = 12
+"""Work of a body, in additions, that is written for two vectors at a time."""
+CHAINED: Final = 3
+"""Elementary functions from which this is worth it, too."""
 PERIODS: Final = 64
 """Blocks of short rows that one thread does."""
 FEW: Final = 4
@@ -108,8 +112,11 @@ def _map_nest(nest: Nest, vector: int) -> Stmt:
     """Stores only: the vector axis innermost, tiled if something moves along another axis."""
     axis = nest.axes[vector]
     exprs = nest.expressions()
-    unroll = 2 if weight_of(exprs) <= 12 else 1
-    width = width_of(extent_of(axis), exprs, unroll) if size_of(nest.axes) >= FEW else 1
+    width = (
+        width_of(extent_of(axis), exprs, _vectors_at_once(exprs))
+        if size_of(nest.axes) >= FEW
+        else 1
+    )
     side = width_of(extent_of(axis), exprs, 1)
     partner = _tile_partner(nest, vector, side)
     if partner is not None:
@@ -119,6 +126,16 @@ def _map_nest(nest: Nest, vector: int) -> Stmt:
     inner = _vector_loop(axis, body, width, work)
     others = [a for k, a in enumerate(nest.axes) if k != vector]
     return _outer_loops(others, inner, work * -(-extent_of(axis) // width))
+
+
+def _vectors_at_once(exprs: Sequence[Expr]) -> int:
+    """Two where loads and stores are most of the work, or where one vector would often wait.
+
+    An elementary function is a chain of operations that wait for one another; of several in a row
+    the processor sees too few at a time to fill the waits with the next vector.
+    """
+    chained = sum(type(e) is Op and e.name == "math" for e in subexpressions(exprs))
+    return 2 if weight_of(exprs) <= LIGHT or chained >= CHAINED else 1
 
 
 def _vector_loop(axis: Axis, body: tuple[Stmt, ...], width: int, work: float) -> Loop:

@@ -13,6 +13,7 @@ from pullback.loops.expr import Axis, Const, Load, Local, affine
 from pullback.loops.ir import Block, Buffer, Let, Loop, Store
 from pullback.loops.scalars import SCALARS
 from pullback.loops.vectors import vectorised
+from tests.loops.harness import compile_function
 
 F32 = np.dtype(np.float32)
 N = 100
@@ -82,3 +83,15 @@ def test_rows_added_where_indices_say(width: int) -> None:
         if -10 <= k < 10:
             expected[k] += row
     assert np.array_equal(np.asarray(found), expected)
+
+
+def test_chains_of_elementary_functions_are_written_for_two_vectors() -> None:
+    """While one vector waits for a step of its polynomials, the other takes one."""
+
+    def width(fun: Any) -> int:
+        (loop,) = compile_function(fun, np.ones(4096, np.float32), vector_bits=512).program.body
+        return loop.width  # type: ignore[union-attr]
+
+    assert width(lambda x: pnp.sin(x) * pnp.tanh(x) + pnp.log1p(x)) == 32
+    assert width(lambda x: pnp.exp(x) * pnp.sqrt(x) + (x + 1) * (x + 2) * (x + 3)) == 16
+    assert width(lambda x: x + 1) == 32
