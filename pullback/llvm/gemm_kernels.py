@@ -28,6 +28,8 @@ FEW_ROWS: Final = 32
 """No more are not worth packing the right operand for."""
 NEAR: Final = 32768
 """Bytes of a right operand that need not be packed, since they stay in the first cache."""
+TALL: Final = 48
+"""Slivers of a tile, at most: its rows of the result stay in the second cache."""
 PARALLEL_WORK: Final = 400_000
 """Multiplications from which waking up the pool pays."""
 
@@ -457,7 +459,7 @@ class _Writer(Vectors):
         alone = f.op(
             "or", f.compare("slt", total, PARALLEL_WORK), f.compare("slt", threads, 2)
         )  # fmt: skip
-        tall = f.variable("i64", f.select(f.compare("sgt", m, 1), m, i64(1)))
+        tall = f.variable("i64", i64(TALL * self.shape.rows))
         wide = f.variable("i64", i64(self.shape.tile_columns))
         with f.when(f.compare("eq", alone, 0)):
             for slot, size in zip(
@@ -490,7 +492,7 @@ class _Writer(Vectors):
         The right operand is packed once for each row of tiles, the left one for each column.
         """
         s = self.shape
-        heights = [k * s.rows for k in (4, 8, 16, 24, 48)]
+        heights = [k * s.rows for k in (4, 8, 16, 24, TALL)]
         widths = [2 * s.width, 4 * s.width, s.tile_columns]
         tiles = [(height, width) for height in heights for width in widths]
         tiles.sort(key=lambda tile: -1 / tile[0] - 1 / tile[1])
