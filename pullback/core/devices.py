@@ -92,6 +92,9 @@ class Device:
     local_hardware_id: int
     _handle: Any
 
+    is_attached = True
+    """Whether programs can run on it; not on those of a topology."""
+
     def __init__(self) -> None:
         raise TypeError("jax.Device cannot be made by calling it; use jax.devices()")
 
@@ -290,6 +293,7 @@ def process_indices(backend: Any = None) -> list[int]:
 def check_device(value: Any, name: str) -> None:
     """Raise unless `value` names devices: None, a `Device`, or a platform."""
     if value is None or isinstance(value, (Device, Client)):
+        _check_attached(value, name)
         return
     if isinstance(value, str):
         client_of(value)
@@ -297,9 +301,15 @@ def check_device(value: Any, name: str) -> None:
     raise ValueError(f"{name}: expected a Device, a Sharding or None, got {value!r}")
 
 
+def _check_attached(value: Any, name: str) -> None:
+    if isinstance(value, Device) and not value.is_attached:
+        raise UnsupportedError(f"{name}: {value!r} belongs to a topology, and is not here")
+
+
 def check_default_device(value: Any) -> None:
     """Raise ValueError unless `value` is None, a `Device`, or the name of a platform there is."""
     if value is None or isinstance(value, Device):
+        _check_attached(value, "jax.default_device")
         return
     try:
         client_of(value if isinstance(value, str) else "")

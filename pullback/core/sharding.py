@@ -466,21 +466,32 @@ class Sharding:
         """Whether every device has all of it."""
         return True
 
+    def parts(self, ndim: int) -> tuple[int, ...]:
+        """Into how many parts each axis of an array is split."""
+        return (1,) * ndim
+
     def devices_indices_map(self, global_shape: Sequence[int]) -> dict[Device, Index]:
         """Which part each device has."""
         check_fits(self, tuple(global_shape), "devices_indices_map")
         return {d: (slice(None),) * len(global_shape) for d in self.device_set}
 
-    addressable_devices_indices_map = devices_indices_map
+    def addressable_devices_indices_map(self, global_shape: Sequence[int]) -> dict[Device, Index]:
+        """Which part each device of this process has."""
+        return self.devices_indices_map(global_shape)
 
     def shard_shape(self, global_shape: Sequence[int]) -> tuple[int, ...]:
         """The shape of a part."""
         check_fits(self, tuple(global_shape), "shard_shape")
-        return tuple(global_shape)
+        parts = self.parts(len(global_shape))
+        return tuple(n // k for n, k in zip(global_shape, parts, strict=True))
 
     def is_equivalent_to(self, other: Sharding, ndim: int) -> bool:
         """Whether both spread arrays of `ndim` axes in the same way."""
-        return isinstance(other, Sharding)
+        if not isinstance(other, Sharding):
+            return False
+        both = zip(self.parts(ndim), other.parts(ndim), strict=True)
+        shape = tuple(a * b for a, b in both)
+        return self.devices_indices_map(shape) == other.devices_indices_map(shape)
 
     def with_memory_kind(self, kind: str | None) -> Sharding:
         """The same in another kind of memory, of which there is one."""
@@ -546,6 +557,45 @@ class NamedSharding(Sharding):
             return {default_device()}
         return set(self.mesh.devices.reshape(-1).tolist())
 
+    @property
+    def is_fully_replicated(self) -> bool:
+        """Whether every device has all of it."""
+        return set(self.parts(len(self.spec))) <= {1}
+
+    def parts(self, ndim: int) -> tuple[int, ...]:
+        """Into how many parts each axis of an array is split.
+
+        >>> NamedSharding(AbstractMesh((2, 4), ("x", "y")), PartitionSpec(("x", "y"))).parts(2)
+        (8, 1)
+        """
+        sizes = self.mesh.shape
+        found = tuple(math.prod(sizes[n] for n in _names(entry)) for entry in self.spec)
+        return found + (1,) * (ndim - len(found))
+
+    def devices_indices_map(self, global_shape: Sequence[int]) -> dict[Device, Index]:
+        """Which part each device has."""
+        if isinstance(self.mesh, AbstractMesh) or self.is_fully_replicated:
+            return super().devices_indices_map(global_shape)
+        rows = self.shard_shape(global_shape)
+        found: dict[Device, Index] = {}
+        devices: Any = self.mesh.devices
+        for place in np.ndindex(*self.mesh.axis_sizes):
+            numbers = [self._number(place, entry) for entry in self.spec]
+            numbers += [None] * (len(rows) - len(numbers))
+            found[devices[place]] = tuple(
+                slice(None) if i is None else slice(i * n, (i + 1) * n)
+                for i, n in zip(numbers, rows, strict=True)
+            )
+        return found
+
+    def _number(self, place: tuple[int, ...], entry: Any) -> int | None:
+        """Which part of an axis the device at a place of the mesh has; None if it is not split."""
+        axes = [self.mesh.axis_names.index(n) for n in _names(entry)]
+        sizes = tuple(self.mesh.axis_sizes[a] for a in axes)
+        if math.prod(sizes) == 1:
+            return None
+        return int(np.ravel_multi_index(tuple(place[a] for a in axes), sizes))
+
     def update(self, **changes: Any) -> NamedSharding:
         """This sharding with some of `mesh`, `spec`, `memory_kind` replaced."""
         fields = {"mesh": self.mesh, "spec": self.spec, "memory_kind": self.memory_kind} | changes
@@ -563,13 +613,17 @@ class NamedSharding(Sharding):
         return f"NamedSharding(mesh={self.mesh!r}, spec={self.spec!r})"
 
 
+def _names(entry: Any) -> tuple[str, ...]:
+    """The axes of a mesh that an entry of a spec names."""
+    names = entry if isinstance(entry, tuple) else (entry,)
+    return tuple(n for n in names if n is not None and n is not PartitionSpec.UNCONSTRAINED)
+
+
 def check_names(mesh: Mesh | AbstractMesh, spec: PartitionSpec) -> None:
     """Raise ValueError unless a spec names axes of a mesh, each once."""
     seen: set[Any] = set()
     for entry in spec:
-        for name in entry if isinstance(entry, tuple) else (entry,):
-            if name is None or name is PartitionSpec.UNCONSTRAINED:
-                continue
+        for name in _names(entry):
             if name not in mesh.axis_names:
                 raise ValueError(
                     f"the mesh has no axis {name!r}, which {spec} names; it has {mesh.axis_names}"
@@ -598,10 +652,7 @@ def check_fits(sharding: Sharding, shape: tuple[int, ...], what: str) -> None:
             f"{what}: {sharding.spec} is for arrays of at least {len(sharding.spec)} axes, but the "
             f"array has shape {shape}"
         )
-    sizes = sharding.mesh.shape
-    for axis, entry in enumerate(sharding.spec):
-        names = entry if isinstance(entry, tuple) else (entry,)
-        parts = math.prod(sizes.get(n, 1) for n in names if isinstance(n, str))
+    for axis, parts in enumerate(sharding.parts(len(shape))):
         if shape[axis] % parts:
             raise ValueError(
                 f"{what}: axis {axis} of an array of shape {shape} cannot be split into {parts} "

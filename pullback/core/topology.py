@@ -6,8 +6,21 @@ from collections.abc import Mapping
 from typing import Any, final
 
 from pullback.core.devices import Client, Device
+from pullback.errors import UnsupportedError
 
-__all__ = ["TopologyDevice"]
+__all__ = ["TopologyDevice", "topology_client"]
+
+
+class _Absent:
+    """What stands for the runtime of devices that are not here: asking anything of it fails."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise UnsupportedError("devices of a topology are not here: programs are compiled for them")
+
+
+def topology_client(platform: str, version: str) -> Client:
+    """What owns the devices of a topology."""
+    return Client(platform, version, _Absent())
 
 
 @final
@@ -16,6 +29,7 @@ class TopologyDevice(Device):
 
     __slots__ = ("attributes", "topology")
 
+    is_attached = False
     topology: Any
     """Whose device it is (`hlo.topology.Topology`)."""
 

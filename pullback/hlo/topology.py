@@ -19,8 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from pullback.core.devices import Client
-from pullback.core.topology import TopologyDevice
+from pullback.core.topology import TopologyDevice, topology_client
 from pullback.errors import JaxRuntimeError, UnsupportedError
 from pullback.hlo.gpu_targets import gpu_target
 from pullback.hlo.options import encoded
@@ -68,7 +67,7 @@ class Topology:
         with _plugin_errors(f"no topology {name!r} of the platform {platform!r}"):
             self._handle = topology.create(self._plugin, name, options=dict(options))
             facts = self._handle.device_descriptions()
-            client = Client(platform, self._handle.platform_version)
+            client = topology_client(platform, self._handle.platform_version)
         self.devices = [TopologyDevice(self, client, f) for f in facts]
 
     @property

@@ -24,7 +24,7 @@ from pullback.core.avals import aval_of
 from pullback.core.devices import CPU
 from pullback.core.jaxpr import DebugInfo
 from pullback.core.refs import check_aliases, is_concrete_ref, unwrapped
-from pullback.core.sharding import Sharding, SingleDeviceSharding
+from pullback.core.sharding import SingleDeviceSharding
 from pullback.core.source import Description, describe_function
 from pullback.core.structs import ShapeDtypeStruct
 from pullback.core.trace import EVAL, Tracer, current_trace
@@ -53,6 +53,7 @@ from pullback.runtime.array import ArrayImpl, is_here, place
 from pullback.runtime.compile import Executable
 from pullback.runtime.dispatch import forget_types, to_array, to_host
 from pullback.runtime.explain import log_new_program, warn_of_constants
+from pullback.runtime.placement import places_of
 from pullback.runtime.stages import is_simple
 from pullback.runtime.traced import Program
 from pullback.transforms.arguments import (
@@ -330,14 +331,17 @@ class JitFunction(FastCallable):
     def _asked_shardings(self, call: _Call, traced: Program) -> tuple[Any, Any]:
         """The shardings that types of arguments, and options, ask for; empty if none does."""
         types = [x.sharding if type(x) is ShapeDtypeStruct else None for x in call.leaves]
-        args, _ = call.in_tree.unflatten(call.leaves)
-        of_args = _spread(f"jit of {traced.name}: in_shardings", args, self._in_shardings)
-        asked = [x or y for x, y in zip_longest(types, of_args)]
-        results = traced.out_tree.unflatten([0] * len(traced.closed.out_avals))
-        out = _spread(f"jit of {traced.name}: out_shardings", results, self._out_shardings)
-        if not any(x is not None for x in (*asked, *out)):
+        where = self._in_shardings, self._out_shardings
+        if where == (None, None) and not any(types):
             return (), ()
-        return tuple(asked), tuple(out)
+        args, _ = call.in_tree.unflatten(call.leaves)
+        statics = [i for i, _ in call.static]
+        dynamic = tuple(x for i, x in enumerate(args) if i not in statics)
+        results = traced.out_tree.unflatten([0] * len(traced.closed.out_avals))
+        _, _, of_args = places_of(dynamic, where[0], f"jit of {traced.name}: in_shardings")
+        _, _, of_results = places_of(results, where[1], f"jit of {traced.name}: out_shardings")
+        asked = [x or y for x, y in zip_longest(types, of_args)]
+        return tuple(asked), tuple(of_results)
 
     def lower(
         self,
@@ -398,14 +402,6 @@ def _forget_entries() -> None:
 
 
 config.on_update(_forget_entries)
-
-
-def _spread(name: str, values: Any, shardings: Any) -> list[Any]:
-    """The sharding of each leaf of `values`, where a tree prefix of them is given."""
-    leaves, structure = tree.flatten(values)
-    if shardings is None or isinstance(shardings, Sharding):
-        return [shardings] * len(leaves)
-    return tree.flatten_axes(name, structure, shardings)
 
 
 def _with_arrays(leaves: Sequence[Any]) -> list[Any]:

@@ -45,6 +45,7 @@ __all__ = [
     "from_dlpack",
     "inspect_array_sharding",
     "live_arrays",
+    "places_of",
     "reshard",
     "with_sharding_constraint",
 ]
@@ -73,7 +74,7 @@ def _sharding_of(where: Any, name: str) -> Sharding | None:
     return SingleDeviceSharding(where) if isinstance(where, Device) else None
 
 
-def _places(x: Any, where: Any, name: str) -> tuple[list[Any], Any, list[Any]]:
+def places_of(x: Any, where: Any, name: str) -> tuple[list[Any], Any, list[Any]]:
     """Leaves of `x`, their structure, and the place of each; `where` may be a prefix."""
     leaves, structure = tree.flatten(x)
     if _is_place(where) or isinstance(where, str):
@@ -135,7 +136,7 @@ def device_put(
     >>> pb.device_put(np.ones(2), pb.devices()[0]).tolist()
     [1.0, 1.0]
     """
-    leaves, structure, places = _places(x, device, "device_put")
+    leaves, structure, places = places_of(x, device, "device_put")
     outs = []
     for leaf, sharding in zip(leaves, places, strict=True):
         if isinstance(leaf, np.ndarray) and leaf.flags.writeable and not may_alias:
@@ -185,7 +186,7 @@ def with_sharding_constraint(x: Any, shardings: Any) -> Any:
     (2,)
     """
     name = "with_sharding_constraint"
-    leaves, structure, places = _places(x, shardings, name)
+    leaves, structure, places = places_of(x, shardings, name)
     return structure.unflatten(
         [_put(leaf, place, name) for leaf, place in zip(leaves, places, strict=True)]
     )
@@ -284,7 +285,7 @@ def reshard(xs: Any, out_shardings: Any) -> Any:
     >>> reshard(jnp.ones(2), NamedSharding(mesh, PartitionSpec("data"))).sharding.spec
     P('data',)
     """
-    leaves, structure, places = _places(xs, out_shardings, "reshard")
+    leaves, structure, places = places_of(xs, out_shardings, "reshard")
     return structure.unflatten(
         [_put(leaf, place, "reshard") for leaf, place in zip(leaves, places, strict=True)]
     )

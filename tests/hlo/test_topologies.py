@@ -14,8 +14,7 @@ import pytest
 
 import pullback as pb
 import pullback.numpy as jnp
-from pullback.core.devices import Client
-from pullback.core.topology import TopologyDevice
+from pullback.core.topology import TopologyDevice, topology_client
 from pullback.errors import JaxRuntimeError, UnsupportedError
 from pullback.experimental import topologies
 from pullback.hlo import pjrt, shardy, topology
@@ -151,7 +150,7 @@ class _Compiler:
     platform, name = "tpu", "imagined"
 
     def __init__(self) -> None:
-        client = Client("tpu", "imagined")
+        client = topology_client("tpu", "imagined")
         facts = ({"id": i, "kind": "TPU", "process_index": 0, "attributes": {}} for i in range(4))
         self.devices = [TopologyDevice(self, client, f) for f in facts]
 
@@ -180,6 +179,31 @@ def test_what_the_compiler_is_told() -> None:
     assert compiled.cost_analysis()["flops"] >= 2 * 512 * 128 * 128
 
 
+def test_specs_and_static_arguments() -> None:
+    """`in_shardings` are for the arguments that are not static; a spec is of the mesh around."""
+    compiler = _Compiler()
+
+    def f(x: Any, times: int, rest: dict[str, Any]) -> Any:
+        return {"sum": x * times + rest["a"], "other": rest["b"]}
+
+    spec = PartitionSpec("y")
+    jitted = pb.jit(
+        f,
+        static_argnums=1,
+        in_shardings=(spec, {"a": None, "b": PartitionSpec()}),
+        out_shardings={"sum": spec, "other": None},
+    )
+    with _mesh(compiler):
+        jitted.lower(np.ones(4), 3, {"a": np.ones(4), "b": np.ones(2)}).compile()
+    arguments, results = next(line for line in compiler.text.splitlines() if "@main" in line).split(
+        "->"
+    )
+    assert '%arg0: tensor<4xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"y"}]>}' in arguments
+    assert "%arg2: tensor<2xf32> {sdy.sharding = #sdy.sharding<@mesh, [{}]>}" in arguments
+    assert arguments.count("sdy.sharding =") == 2
+    assert results.count("sdy.sharding =") == 1
+
+
 def test_one_place_for_one_program() -> None:
     compiler = _Compiler()
     mesh = _mesh(compiler)
@@ -205,6 +229,46 @@ def test_references_stay_here() -> None:
     type_ = pb.ShapeDtypeStruct((3,), np.float32, sharding=place)
     with pytest.raises(UnsupportedError, match="references"):
         pb.jit(lambda x: ref[...] + x).lower(type_).compile()
+
+
+def test_nothing_runs_there() -> None:
+    compiler = _Compiler()
+    device, mesh = compiler.devices[0], _mesh(compiler)
+    with pytest.raises(UnsupportedError, match="is not here"):
+        pb.device_put(np.ones(3), device)
+    with pytest.raises(UnsupportedError, match="not here"):
+        pb.jit(jnp.sin, device=device)(1.0)
+    with pytest.raises(UnsupportedError, match="is not here"), pb.default_device(device):
+        pass
+    with pytest.raises(UnsupportedError, match="over 4 devices"):
+        pb.device_put(np.ones(4), NamedSharding(mesh, PartitionSpec("x")))
+
+
+def test_parts_of_arrays() -> None:
+    """What JAX gives for four devices in a mesh of two by two."""
+    compiler = _Compiler()
+    mesh = Mesh(np.array(compiler.devices, dtype=object).reshape(2, 2), ("x", "y"))
+    whole, low, high = slice(None), slice(0, 4), slice(4, 8)
+    first, second = slice(0, 2), slice(2, 4)
+    quarters = [slice(k, k + 2) for k in (0, 2, 4, 6)]
+    expected: dict[tuple[Any, ...], list[tuple[slice, slice]]] = {
+        (): [(whole, whole)] * 4,
+        ("x",): [(low, whole), (low, whole), (high, whole), (high, whole)],
+        (None, "y"): [(whole, first), (whole, second)] * 2,
+        (("x", "y"),): [(q, whole) for q in quarters],
+        ("y", "x"): [(low, first), (high, first), (low, second), (high, second)],
+    }
+    for spec, indices in expected.items():
+        sharding = NamedSharding(mesh, PartitionSpec(*spec))
+        found = sharding.devices_indices_map((8, 4))
+        assert [found[d] for d in compiler.devices] == indices
+        one = np.zeros((8, 4))[indices[0]].shape
+        assert sharding.shard_shape((8, 4)) == one
+        assert sharding.is_fully_replicated == (not spec)
+        assert sharding.num_devices == 4
+        for other in expected:
+            same = sharding.is_equivalent_to(NamedSharding(mesh, PartitionSpec(*other)), 2)
+            assert same == (spec == other)
 
 
 def test_devices_are_not_copied() -> None:
