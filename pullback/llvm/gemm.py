@@ -20,8 +20,8 @@ for T in f32, f64 does the same with `b[k, n] = x[by_k[k] + by_n[n]]`, the windo
 
 has them on the left: `a[m, k] = x[by_k[k] + by_m[m]]`.
 
-Real numbers go to our kernels (`llvm.gemm_kernels`), which share the thread pool of the program and
-give the same bits at any number of threads; complex ones go to BLAS.
+Real numbers go to our kernels (`llvm.gemm_kernels`), complex ones to BLAS, strip by strip.  Both
+share the thread pool of the program and give the same bits at any number of threads.
 """
 
 from __future__ import annotations
@@ -50,9 +50,15 @@ KERNELS: Final = (
 Find = Callable[[str], int]
 
 
+_STRIP: Final = 64
+"""Rows of a complex product that one call of BLAS computes, however many threads there are."""
+_ENOUGH: Final = 100_000
+"""Multiplications that are worth a thread."""
+
 # BLAS is column-major: it sees the transposes, and c' = b' a'.
 _KERNEL: Final = Template("""
 declare void @$blas(ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr)
+declare void @pb_parallel_for(ptr, ptr, i64, i64)
 
 @one_$name = private constant $type $one
 @zero_$name = private constant $type zeroinitializer
@@ -60,17 +66,31 @@ declare void @$blas(ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, 
 define void @pb_gemm_$name(ptr %a, ptr %b, ptr %c, i64 %lanes, i64 %la, i64 %lb, i64 %lc,
                            i64 %m, i64 %n, i64 %k,
                            i64 %ra, i64 %ca, i64 %rb, i64 %cb, i64 %rc) {
+  %env = alloca [15 x i64]
+$stores
+  %up = add i64 %m, ${last}
+  %strips = udiv i64 %up, $strip
+  %count = mul i64 %strips, %lanes
+  %area = mul i64 %n, %k
+  %work = mul i64 %area, $strip
+  %some = or i64 %work, 1
+  %share = udiv i64 $enough, %some
+  %grain = add i64 %share, 1
+  call void @pb_parallel_for(ptr @strips_$name, ptr %env, i64 %count, i64 %grain)
+  ret void
+}
+
+define internal void @strips_$name(ptr %env, i64 %begin, i64 %end) {
 entry:
+$loads
   %pm = alloca i32
   %pn = alloca i32
   %pk = alloca i32
   %plda = alloca i32
   %pldb = alloca i32
   %pldc = alloca i32
-  %m32 = trunc i64 %m to i32
   %n32 = trunc i64 %n to i32
   %k32 = trunc i64 %k to i32
-  store i32 %m32, ptr %pm
   store i32 %n32, ptr %pn
   store i32 %k32, ptr %pk
   %ta = call i1 @is_transposed(i64 %m, i64 %k, i64 %ra, i64 %ca)
@@ -83,25 +103,57 @@ entry:
   store i32 %ldc, ptr %pldc
   %fa = select i1 %ta, ptr @transposed, ptr @plain
   %fb = select i1 %tb, ptr @transposed, ptr @plain
-  %any = icmp sgt i64 %lanes, 0
+  %up = add i64 %m, ${last}
+  %strips = udiv i64 %up, $strip
+  %any = icmp slt i64 %begin, %end
   br i1 %any, label %loop, label %done
 loop:
-  %i = phi i64 [ 0, %entry ], [ %next, %loop ]
-  %oa = mul i64 %i, %la
-  %ob = mul i64 %i, %lb
-  %oc = mul i64 %i, %lc
-  %xa = getelementptr $type, ptr %a, i64 %oa
+  %t = phi i64 [ %begin, %entry ], [ %next, %loop ]
+  %lane = udiv i64 %t, %strips
+  %strip = urem i64 %t, %strips
+  %i = mul i64 %strip, $strip
+  %left = sub i64 %m, %i
+  %short = icmp slt i64 %left, $strip
+  %rows = select i1 %short, i64 %left, i64 $strip
+  %m32 = trunc i64 %rows to i32
+  store i32 %m32, ptr %pm
+  %oa = mul i64 %lane, %la
+  %ia = mul i64 %i, %ra
+  %sa = add i64 %oa, %ia
+  %ob = mul i64 %lane, %lb
+  %oc = mul i64 %lane, %lc
+  %ic = mul i64 %i, %rc
+  %sc = add i64 %oc, %ic
+  %xa = getelementptr $type, ptr %a, i64 %sa
   %xb = getelementptr $type, ptr %b, i64 %ob
-  %xc = getelementptr $type, ptr %c, i64 %oc
+  %xc = getelementptr $type, ptr %c, i64 %sc
   call void @$blas(ptr %fb, ptr %fa, ptr %pn, ptr %pm, ptr %pk, ptr @one_$name, ptr %xb, ptr %pldb,
                    ptr %xa, ptr %plda, ptr @zero_$name, ptr %xc, ptr %pldc)
-  %next = add i64 %i, 1
-  %more = icmp slt i64 %next, %lanes
+  %next = add i64 %t, 1
+  %more = icmp slt i64 %next, %end
   br i1 %more, label %loop, label %done
 done:
   ret void
 }
 """)
+
+_POINTERS: Final = ("a", "b", "c")
+_NUMBERS: Final = ("lanes", "la", "lb", "lc", "m", "n", "k", "ra", "ca", "rb", "cb", "rc")
+
+
+def _environment(line: str) -> str:
+    """A line of text for each argument, with its type, its name and its place."""
+    arguments = [("ptr", x) for x in _POINTERS] + [("i64", x) for x in _NUMBERS]
+    lines = (line.format(i=i, kind=kind, name=x) for i, (kind, x) in enumerate(arguments))
+    return "\n".join(lines)
+
+
+_STORES: Final = _environment(
+    "  %e{i} = getelementptr i64, ptr %env, i64 {i}\n  store {kind} %{name}, ptr %e{i}"
+)
+_LOADS: Final = _environment(
+    "  %e{i} = getelementptr i64, ptr %env, i64 {i}\n  %{name} = load {kind}, ptr %e{i}"
+)
 
 _HELPERS: Final = """
 @plain = private constant i8 78
@@ -136,7 +188,11 @@ def module_text(symbol: str, bits: int) -> tuple[str, list[str]]:
         module = gemm_kernels.kernel_module(gemm_packing.shape_of(name, bits))
         return module.text(), module.undefined
     blas, kind, one = _ELEMENTS[name]
-    return _HELPERS + _KERNEL.substitute(blas=blas, name=name, type=kind, one=one), [blas]
+    text = _KERNEL.substitute(
+        blas=blas, name=name, type=kind, one=one, stores=_STORES, loads=_LOADS,
+        strip=_STRIP, last=_STRIP - 1, enough=_ENOUGH,
+    )  # fmt: skip
+    return _HELPERS + text, [blas, "pb_parallel_for"]
 
 
 @cache
