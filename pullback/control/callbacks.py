@@ -272,6 +272,13 @@ def _lower(b: Any, *xs: Any, callback: Any, result_avals: Any = (), **_: Any) ->
     return results
 
 
+def _hlo(b: Any, *xs: Any, callback: Any, **_: Any) -> list[Any]:
+    if not isinstance(callback, HostNumber):
+        raise LoweringError("a callback that has no number reached the emitter")
+    results: list[Any] = b.host_call(callback.index, xs)
+    return results
+
+
 def _not_differentiable(name: str) -> Callable[..., Any]:
     def jvp(primals: Any, tangents: Any, *, callback: HostFunction, **_: Any) -> Any:
         raise ValueError(
@@ -312,7 +319,7 @@ def _primitive(name: str, batch: Any, effects: Any, **rules: Any) -> Primitive:
         "transpose": NotApplicable(f"transpose of {name}", "a Python function is not linear"),
         "partial_eval": FIRST_ORDER,
         "lower": _lower,
-        "hlo": NotApplicable(f"hlo of {name}", "a Python function runs on the host"),
+        "hlo": _hlo,
         "samples": NO_SAMPLES,
         "multiple_results": True,
         "literals": False,

@@ -223,6 +223,9 @@ class Emitter(Protocol):
     def inline(self, jaxpr: Any, *xs: Value) -> list[Value]:
         """The results of a jaxpr (closed or without constants), written here."""
 
+    def host_call(self, number: int, xs: Sequence[Value]) -> list[Value]:
+        """The results of the Python function with this number in the program's table."""
+
     def call(self, jaxpr: Any, name: str, *xs: Value) -> list[Value]:
         """The results of a jaxpr, written once as a function of that name."""
 

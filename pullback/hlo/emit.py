@@ -20,8 +20,9 @@ from pullback.core.avals import ShapedArray
 from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 from pullback.core.primitive import NotApplicable, Primitive
 from pullback.core.sharding import PartitionSpec
-from pullback.core.stablehlo import Type
+from pullback.core.stablehlo import Type, integer
 from pullback.errors import LoweringError, UnsupportedError
+from pullback.hlo.host_functions import TARGET
 from pullback.hlo.operations import SSA, Operations
 from pullback.hlo.scalars import ArrayScalars
 from pullback.hlo.shardy import Partitioning, attribute
@@ -59,14 +60,17 @@ def emit_module(
     arg_names: Sequence[str] = (),
     result_names: Sequence[str] = (),
     partitioning: Partitioning | None = None,
+    first_host_call: int = 0,
 ) -> Module:
     """The module whose function `main` computes a jaxpr.
 
     A donated argument is marked as the memory of a result of its type. `hoist_constants`: large
     constants are arguments in front of the others. `platform` chooses among library calls; without
     one, only what every plugin has is used. `partitioning` splits the program among devices.
+    Python functions have numbers from `first_host_call` on.
     """
     writer = _Writer(platform, debug_info)
+    writer.functions.first_host_call = first_host_call
     jaxpr = closed.jaxpr
     hoisted = [
         hoist_constants and np.asarray(c).nbytes > INLINE_BYTES if _is_plain(v.aval) else False
@@ -170,6 +174,8 @@ class _Functions:
         self.texts: list[str] = []
         self.known: dict[tuple[int, str], tuple[str, Any]] = {}
         self.names: dict[str, int] = {}
+        self.first_host_call = 0
+        """What is added to the numbers of the program's Python functions."""
 
     def fresh(self, name: str) -> str:
         """A name that no other function has."""
@@ -277,6 +283,21 @@ class _Writer(Operations):
         for v, c in zip(closed.jaxpr.constvars, closed.consts, strict=True):
             env[v] = self.array(_data(c, v.aval))
         return self.equations(closed.jaxpr, env)
+
+    def host_call(self, number: int, xs: Sequence[SSA]) -> list[SSA]:
+        """The results of a Python function, which runs where memory is the host's."""
+        if self.platform not in ("", "cpu"):
+            raise UnsupportedError(
+                f"callbacks on {self.platform}: Python functions are called where a plugin's "
+                "memory is the host's; copies from the device within a program are not written"
+            )
+        attributes = {
+            "call_target_name": f'"{TARGET}"',
+            "api_version": "4 : i32",
+            "has_side_effect": "true",
+            "backend_config": f"{{number = {integer(self.functions.first_host_call + number)}}}",
+        }
+        return self.ops("stablehlo.custom_call", xs, self.types, attributes)
 
     def call(self, jaxpr: Any, name: str, *xs: SSA) -> list[SSA]:
         """The results of a call of a private function."""

@@ -16,7 +16,7 @@ import importlib.metadata
 import importlib.util
 import os
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +28,7 @@ from pullback.core.devices import Client, Device, lowering_platform, make_device
 from pullback.core.dlpack import Foreign
 from pullback.core.stablehlo import Type
 from pullback.errors import JaxRuntimeError, UnsupportedError
-from pullback.hlo import buffers, options
+from pullback.hlo import buffers, host_functions, options
 from pullback.hlo.buffers import DeviceBuffer
 
 __all__ = [
@@ -254,6 +254,10 @@ class Backend:
         """A copy of host memory on a device, by default the first."""
         return buffers.put(self, data, device or self.devices[0])
 
+    def let_call(self, function: Callable[[int, Sequence[int]], None]) -> None:
+        """Let programs call Python functions, all of them through this one."""
+        host_functions.register(self.plugin, self.platform, function)
+
     def adopt(self, memory: Foreign, device: Device) -> tuple[bool, Any]:
         """Whether memory can be used as it is, and the buffer of it, which uses its capsule up."""
         if memory.dtype not in self._codes:
@@ -369,6 +373,8 @@ class LoadedProgram:
         self.executable = executable
         self.types = [(tuple(shape), np.dtype(dtype)) for shape, dtype in types]
         self.donated = tuple(donated)
+        self.waits = False
+        """Whether a call returns at the end of the program, and raises what went wrong in it."""
         self._frames: list[_Frame] = []
         backend.programs.add(self)
 
@@ -419,6 +425,8 @@ class LoadedProgram:
         error = backend.execute(frame.reference)
         if error:
             backend.check(error)
+        if self.waits:
+            self._finish(frame)
         device = self.device
         outs = [
             DeviceBuffer(backend, address, shape, dtype, device)
@@ -428,6 +436,16 @@ class LoadedProgram:
         for i in self.donated:
             buffers[i].delete()
         return outs
+
+    def _finish(self, frame: _Frame) -> None:
+        """Wait for the end of a call."""
+        try:
+            _lib.client.Event(self.backend.plugin, frame.events[0]).consume()
+        except _lib.pypjrt.errors.PjrtError as error:
+            for address in frame.results:
+                if address:
+                    self.backend.destroy(address)
+            raise JaxRuntimeError(str(error)) from None
 
 
 class _Frame:
@@ -454,6 +472,9 @@ class _Frame:
             num_args=count,
             output_lists=ctypes.addressof(self._out_rows),
         )
+        self.events = (pointer * 1)()
+        if program.waits:
+            self.args.device_complete_events = ctypes.addressof(self.events)
         self.reference = ctypes.byref(self.args)
 
 

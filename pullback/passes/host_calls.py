@@ -60,7 +60,9 @@ def _inner(value: Any, calls: list[HostCall]) -> Any:
     if isinstance(value, Jaxpr):
         return _jaxpr(value, calls)
     if isinstance(value, (tuple, list)) and any(isinstance(x, (ClosedJaxpr, Jaxpr)) for x in value):
-        new = type(value)([_inner(x, calls) for x in value])
+        parts = [_inner(x, calls) for x in value]
+        kind = type(value)
+        new = kind(parts) if kind in (tuple, list) else kind(*parts)
         return value if all(map(_is_same, new, value)) else new
     return value
 

@@ -23,15 +23,18 @@ from pullback.core.avals import ShapedArray
 from pullback.core.devices import Client, Device, default_device, open_client
 from pullback.core.jaxpr import ClosedJaxpr, Literal
 from pullback.core.primitive import Primitive
+from pullback.errors import UnsupportedError
 from pullback.lazy import LazyModule
 from pullback.passes import simplify
-from pullback.runtime import cache, programs, transfers
+from pullback.passes.host_calls import HostCall, number_callbacks
+from pullback.runtime import cache, device_callbacks, programs, transfers
 from pullback.runtime.array import (
     PLACED,
     ArrayImpl,
     device_of,
     make_remote_array,
 )
+from pullback.runtime.device_callbacks import Calls
 from pullback.runtime.residence import REMOTE, living, remember
 
 __all__ = [
@@ -131,6 +134,8 @@ class DeviceProgram:
         self._all_computed = all(source is None for source in outputs)
         self.text = ""
         """The StableHLO that it is made of."""
+        self.calls: Calls | None = None
+        """The Python functions that it calls."""
         self.takes_all = False
         """Whether every argument of the function is one of the program."""
 
@@ -166,7 +171,8 @@ class DeviceProgram:
     def _run(
         self, buffers: Sequence[Any], arrays: Sequence[ArrayImpl], committed: bool
     ) -> list[ArrayImpl]:
-        made = self.program(buffers)
+        run, calls = self.program, self.calls
+        made = run(buffers) if calls is None else calls.guarded(run, buffers)
         if self._all_computed:
             outs = [make_remote_array(x, a, committed) for x, a in zip(made, self._avals)]  # noqa: B905
         else:
@@ -205,7 +211,9 @@ def compile_for_device(
     """The program of a jaxpr on a plugin's device."""
     backend = device.client.backend
     with monitoring.timed(monitoring.LOWER, fun_name=name):
-        simple = simplify.simplify(closed)
+        simple, host_calls = number_callbacks(simplify.simplify(closed))
+        _check_order(simple, host_calls, device)
+        calls = Calls(host_calls) if host_calls else None
         outputs = _outputs(simple, closed.out_avals)
         computed = [i for i, source in enumerate(outputs) if source is None]
         jaxpr = simple.jaxpr
@@ -222,12 +230,28 @@ def compile_for_device(
             simple.consts,
         )
         module = _emit.emit_module(
-            program, name, platform=backend.lowering_platform, donated=given, hoist_constants=True
+            program,
+            name,
+            platform=backend.lowering_platform,
+            donated=given,
+            hoist_constants=True,
+            first_host_call=0 if calls is None else calls.first,
         )
     types = [_emit.physical_type(closed.out_avals[i]) for i in computed]
     aliased = [len(module.constants) + k for k in module.aliased]
     with monitoring.timed(monitoring.COMPILE, fun_name=name):
-        loaded = _cached(device, module.text, types, aliased, compiler_options)
+        if calls is None:
+            loaded = _cached(device, module.text, types, aliased, compiler_options)
+        else:  # the functions are this process's
+            backend.let_call(device_callbacks.enter)
+            loaded = backend.compile(
+                module.text,
+                types,
+                donated=aliased,
+                device=device,
+                compiler_options=compiler_options,
+            )
+            loaded.waits = True
     made = DeviceProgram(
         loaded,
         name,
@@ -237,9 +261,18 @@ def compile_for_device(
         closed.out_avals,
         [i for i, g in enumerate(donated) if g],
     )
-    made.text = module.text
+    made.text, made.calls = module.text, calls
     made.takes_all = len(used) == len(jaxpr.invars)
     return made
+
+
+def _check_order(closed: ClosedJaxpr, calls: Sequence[HostCall], device: Device) -> None:
+    """Raise for several callbacks that must keep their order, which only one does by itself."""
+    if len(calls) > 1 and any(getattr(e, "ordered", False) for e in closed.jaxpr.effects):
+        raise UnsupportedError(
+            f"several callbacks of a program, some of them ordered: programs on {device} keep the "
+            "order of one callback only; use ordered=False, or one callback"
+        )
 
 
 def _cached(

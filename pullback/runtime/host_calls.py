@@ -22,7 +22,7 @@ from pullback.core.avals import ShapedArray
 from pullback.passes.host_calls import HostCall
 from pullback.runtime.array import ArrayImpl, from_numpy, make_array
 
-__all__ = ["PREFIX", "HostTable", "raise_pending"]
+__all__ = ["PREFIX", "HostTable", "raise_pending", "run"]
 
 PREFIX: Final = "pb_callback_"
 FAILED: Final = 1
@@ -77,7 +77,7 @@ class HostTable:
 def _trampoline(calls: tuple[HostCall, ...]) -> Callable[..., int]:
     def enter(number: int, *pointers: int | None) -> int:
         try:
-            _run(calls[number], pointers)
+            run(calls[number], pointers)
         except BaseException as error:
             _pending.error = error
             return FAILED
@@ -86,7 +86,8 @@ def _trampoline(calls: tuple[HostCall, ...]) -> Callable[..., int]:
     return enter
 
 
-def _run(call: HostCall, pointers: Sequence[int | None]) -> None:
+def run(call: HostCall, pointers: Sequence[int | None]) -> None:
+    """Call a function on the operands at addresses, and write its results to the others."""
     n = len(call.in_avals)
     arrays = [
         make_array(_memory(p, a).copy(), a)

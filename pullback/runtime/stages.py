@@ -26,6 +26,7 @@ from pullback.llvm import jit as native
 from pullback.llvm import library
 from pullback.llvm.entry import FastCallable, array_leaf, make_entry
 from pullback.passes.costs import cost_analysis, nbytes
+from pullback.passes.host_calls import number_callbacks
 from pullback.runtime.accelerator import DeviceProgram, place_of
 from pullback.runtime.array import ArrayImpl, make_array
 from pullback.runtime.compile import Executable, program_jaxpr
@@ -458,6 +459,7 @@ def _stablehlo(s: Signature, platform: str, debug_info: bool, place: Any) -> str
     closed = s.closed
     if refs_discharge.holds_refs(closed):
         closed = refs_discharge.as_values(closed)[0]
+    closed = number_callbacks(closed)[0]
     names = tree.leaves_with_path(s.out_tree.unflatten([0] * len(s.closed.out_avals)))
     results = [f"result{tree.keystr(path)}" for path, _ in names]
     module = _hlo.emit_module(
