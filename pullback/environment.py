@@ -158,11 +158,12 @@ def print_environment_info(return_string: bool = False) -> str | None:
     >>> "numpy" in pb.print_environment_info(return_string=True)
     True
     """
+    vectors = f"{native.vector_bits()}-bit vectors"
     info = {
         "pullback": __version__,
         **{name: metadata.version(name) for name in ("numpy", "scipy", "llvmlite", "ml_dtypes")},
         "python": sys.version.replace("\n", " "),
-        "device info": f"{chosen_device()} on {native.host_cpu()}, {native.vector_bits()}-bit vectors",
+        "device info": f"{chosen_device()} on {native.host_cpu()}, {vectors}",
         "threads": pool.num_threads(),
         "platform": platform.platform(),
     }
