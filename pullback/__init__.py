@@ -64,14 +64,8 @@ from pullback.runtime.placement import (
     reshard,
 )
 from pullback.runtime.pmap import pmap
-from pullback.transforms.derivatives import (
-    grad,
-    jvp,
-    linear_transpose,
-    linearize,
-    value_and_grad,
-    vjp,
-)
+from pullback.transforms.derivatives import jvp, linear_transpose, linearize, vjp
+from pullback.transforms.gradients import grad, value_and_grad
 from pullback.transforms.jacobians import hessian, jacfwd, jacobian, jacrev
 from pullback.transforms.mapping import vmap
 from pullback.version import __version__

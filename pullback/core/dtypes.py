@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -590,6 +590,14 @@ def issubdtype(a: Any, b: Any) -> bool:
     >>> issubdtype("int32", np.floating)
     False
     """
+    try:
+        return _lies_in(a, b)
+    except TypeError:  # not hashable, or no dtype
+        return _lies_in.__wrapped__(a, b)
+
+
+@lru_cache(4096)
+def _lies_in(a: Any, b: Any) -> bool:
     first, second = _type_or_category(a), _type_or_category(b)
     if issubclass(first, second):
         return True

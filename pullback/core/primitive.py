@@ -185,16 +185,18 @@ _WEAK: Final[dict[str, Any]] = {"b": bool, "i": int, "u": int, "f": float, "c": 
 
 def _type_literals(args: Sequence[Any]) -> tuple[Any, ...]:
     typed = None
+    literal = False
     for x in args:
-        if type(x) not in _SCALARS:
+        if type(x) in _SCALARS:
+            literal = True
+        elif typed is None:
             typed = x
-            break
+    if not literal:
+        return tuple(args)
     if typed is None:
         kinds = {type(x) for x in args}
         widest = next(kind for kind in (complex, float, int, bool) if kind in kinds)
         return tuple(widest(x) for x in args)
-    if not any(type(x) in _SCALARS for x in args):
-        return tuple(args)
     aval = aval_of(typed)
     dtype: Any = aval.dtype
     if aval.weak_type:

@@ -291,7 +291,7 @@ def located(
     name: str, params: dict[str, Any], atoms: Sequence[Any], effects: frozenset[Any]
 ) -> frozenset[Any]:
     """The effects of an equation, those on references by its own variables."""
-    if not any(isinstance(e, RefEffect) for e in effects):
+    if not effects or not any(isinstance(e, RefEffect) for e in effects):
         return effects
     found = {e for e in effects if not isinstance(e, RefEffect)}
     found |= {

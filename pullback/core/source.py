@@ -38,7 +38,8 @@ __all__ = [
 
 _PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _HIDDEN: Final = (_PACKAGE, "<frozen ")
-_ours: dict[CodeType, bool] = {}
+_ours: dict[int, tuple[bool, CodeType]] = {}
+"""By the identity of code, which is kept alive: its hash is made anew from its parts each time."""
 hidden_paths: Final[list[str]] = []
 """Files and directories of libraries that asked not to be taken for the user's program."""
 _HIDDEN_STDLIB: Final = tuple(
@@ -145,14 +146,14 @@ class SourceInfo:
 
 def is_ours(code: CodeType) -> bool:
     """Whether a frame is of this package, or of what it is called through."""
-    found = _ours.get(code)
+    found = _ours.get(id(code))
     if found is None:
         name = code.co_filename
-        found = name.startswith((*_HIDDEN, *hidden_paths)) or name.endswith(_HIDDEN_STDLIB)
+        ours = name.startswith((*_HIDDEN, *hidden_paths)) or name.endswith(_HIDDEN_STDLIB)
         if len(_ours) > 20_000:
             _ours.clear()
-        _ours[code] = found
-    return found
+        found = _ours[id(code)] = ours, code
+    return found[0]
 
 
 def hide_path(path: str) -> None:
@@ -169,9 +170,14 @@ def of_package(code: CodeType) -> bool:
 
 def user_frame(frame: FrameType | None) -> FrameType | None:
     """The innermost frame, from `frame` outwards, that is not ours."""
-    while frame is not None and is_ours(frame.f_code):
+    known = _ours.get
+    while frame is not None:
+        code = frame.f_code
+        found = known(id(code))
+        if not (is_ours(code) if found is None else found[0]):
+            return frame
         frame = frame.f_back
-    return frame
+    return None
 
 
 def current_source() -> SourceInfo:

@@ -104,14 +104,13 @@ def shorten(error: BaseException) -> None:
     error.__traceback__ = _without_ours(error.__traceback__)
 
 
-def api_boundary(fun: F) -> F:
-    """`fun`, whose exceptions have short tracebacks.
+def api_boundary(fun: F, like: Callable[..., Any] | None = None) -> F:
+    """`fun`, whose exceptions have short tracebacks; it takes name and signature of `like`.
 
     >>> api_boundary(len)([1, 2])
     2
     """
 
-    @functools.wraps(fun)
     def at_boundary(*args: Any, **kwargs: Any) -> Any:
         try:
             return fun(*args, **kwargs)
@@ -119,7 +118,8 @@ def api_boundary(fun: F) -> F:
             shorten(error)
             raise
 
+    functools.update_wrapper(at_boundary, like or fun)
     wrapped = getattr(fun, "__wrapped__", None)
     if wrapped is not None:
-        at_boundary.__wrapped__ = wrapped
+        at_boundary.__wrapped__ = wrapped  # type: ignore[attr-defined]
     return cast(F, at_boundary)

@@ -62,6 +62,8 @@ def _flatten_list(node: Any, leaves: list[Any]) -> PyTreeDef:
 
 
 def _flatten_dict(node: Any, leaves: list[Any]) -> PyTreeDef:
+    if not node:  # what most calls have for keywords
+        return _EMPTY_DICT
     keys = sorted_keys(node)
     defs: list[PyTreeDef] = []
     try:
@@ -80,6 +82,9 @@ def _flatten_dict(node: Any, leaves: list[Any]) -> PyTreeDef:
     if keys and type(keys[0]) is str:
         return find_interned((keys, children)) or make(DICT, keys, children)
     return make(DICT, keys, children)
+
+
+_EMPTY_DICT: Final = make(DICT, (), ())
 
 
 def _flatten_none(node: Any, leaves: list[Any]) -> PyTreeDef:

@@ -13,7 +13,7 @@ import numpy as np
 
 from pullback import lax
 from pullback import numpy as jnp
-from pullback.transforms.derivatives import value_and_grad
+from pullback.transforms.gradients import value_and_grad
 
 __all__ = ["OptimizeResults", "minimize"]
 

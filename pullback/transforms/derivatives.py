@@ -5,7 +5,6 @@ Pytrees come in here and leave here; below are flat values.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,16 +16,13 @@ from pullback.core.array import Array
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, eval_jaxpr
 from pullback.core.primitive import Linear, Zero, instantiate
-from pullback.core.source import Description, describe_function
+from pullback.core.source import Description
 from pullback.core.tracebacks import api_boundary
 from pullback.ops import conversion
 from pullback.transforms.arguments import (
     FlatFunction,
-    as_index_tuple,
     check_callable,
     check_operand,
-    fix_arguments,
-    function_name,
     is_differentiable_dtype,
     is_operand,
     shaped,
@@ -37,11 +33,9 @@ from pullback.transforms.staging import stage
 from pullback.transforms.transpose import backward_pass
 
 __all__ = [
-    "grad",
     "jvp",
     "linear_transpose",
     "linearize",
-    "value_and_grad",
     "vjp",
 ]
 
@@ -63,7 +57,7 @@ def _aux_function(fun: Callable[..., Any], box: list[Any], name: str) -> Callabl
     return main
 
 
-class _AuxFlat:
+class FlatWithAux:
     """A flat function whose auxiliary leaves come after its main ones.
 
     Auxiliary leaves that are no operands (names, objects of the user's) are kept as they are.
@@ -172,7 +166,7 @@ def jvp(
     flat_tangents = [
         _check_tangent(p, t, "jvp") for p, t in zip(flat_primals, flat_tangents, strict=True)
     ]
-    flat = _AuxFlat(fun, in_tree, has_aux, "jvp")
+    flat = FlatWithAux(fun, in_tree, has_aux, "jvp")
     description = Description(fun, "jvp")
     outs, out_tangents = jvp_flat(flat, flat_primals, flat_tangents, description=description)
     dots = [_derivative(t, x) for t, x in zip(out_tangents, outs, strict=True)]
@@ -195,7 +189,7 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
     leaves, in_tree = tree.flatten((primals, {}))
     for x in leaves:
         check_operand(x, "linearize", "primal")
-    flat = _AuxFlat(fun, in_tree, has_aux, "linearize")
+    flat = FlatWithAux(fun, in_tree, has_aux, "linearize")
     wanted = [is_differentiable_dtype(aval_of(x).dtype) for x in leaves]
     outs, closed, nonzero = linearize_flat(
         flat, leaves, wanted, description=Description(fun, "linearize")
@@ -303,7 +297,7 @@ def vjp(
     leaves, in_tree = tree.flatten((primals, {}))
     for x in leaves:
         check_operand(x, "vjp", "primal")
-    flat = _AuxFlat(fun, in_tree, has_aux, "vjp")
+    flat = FlatWithAux(fun, in_tree, has_aux, "vjp")
     wanted = [is_differentiable_dtype(aval_of(x).dtype) for x in leaves]
     outs, closed, nonzero = linearize_flat(
         flat, leaves, wanted, description=Description(fun, "vjp")
@@ -326,116 +320,6 @@ def _main_results(
         return closed, kept
     jaxpr = closed.jaxpr.replace(outvars=closed.jaxpr.outvars[: sum(kept)])
     return ClosedJaxpr(jaxpr, closed.consts), kept
-
-
-def value_and_grad(
-    fun: Callable[..., Any],
-    argnums: int | Sequence[int] = 0,
-    has_aux: bool = False,
-    holomorphic: bool = False,
-    allow_int: bool = False,
-    reduce_axes: Sequence[Any] = (),
-) -> Callable[..., Any]:
-    """A function that gives the value of scalar `fun` and its gradient.
-
-    The gradient has the structure of the argument `argnums` (a tuple for several). With
-    `has_aux`, the value is the pair that `fun` returns. Raises TypeError for a result that is not
-    a real scalar, and for integer arguments unless `allow_int`.
-
-    >>> import pullback as pb
-    >>> value, gradient = pb.value_and_grad(lambda x: x ** 2)(3.0)
-    >>> float(value), float(gradient)
-    (9.0, 6.0)
-    """
-    check_callable(fun, "value_and_grad")
-    name = function_name(fun)
-
-    @api_boundary
-    @functools.wraps(fun)
-    def value_and_grad_fun(*args: Any, **kwargs: Any) -> Any:
-        if not args:
-            raise TypeError(f"the gradient of {name} needs at least one positional argument")
-        nums = as_index_tuple(argnums, len(args), "grad")
-        chosen = tuple(args[i] for i in nums)
-        for x in tree.leaves(chosen):
-            _check_input(x, holomorphic, allow_int)
-        partial = fix_arguments(fun, args, kwargs, nums)
-        functools.update_wrapper(partial, fun)
-        out, pull, *aux = vjp(partial, *chosen, has_aux=has_aux)
-        _check_scalar(out, fun, holomorphic)
-        cts = pull(_one_like(out))
-        gradient = cts[0] if isinstance(argnums, (int, np.integer)) else tuple(cts)
-        return ((out, aux[0]) if has_aux else out), gradient
-
-    return value_and_grad_fun
-
-
-def grad(
-    fun: Callable[..., Any],
-    argnums: int | Sequence[int] = 0,
-    has_aux: bool = False,
-    holomorphic: bool = False,
-    allow_int: bool = False,
-    reduce_axes: Sequence[Any] = (),
-) -> Callable[..., Any]:
-    """The gradient of a scalar function with respect to `argnums`; see `value_and_grad`.
-
-    >>> import pullback as pb, pullback.numpy as jnp
-    >>> float(pb.grad(jnp.sin)(0.0))
-    1.0
-    """
-    both = value_and_grad(fun, argnums, has_aux, holomorphic, allow_int, reduce_axes)
-
-    @api_boundary
-    @functools.wraps(fun)
-    def grad_fun(*args: Any, **kwargs: Any) -> Any:
-        value, gradient = both(*args, **kwargs)
-        return (gradient, value[1]) if has_aux else gradient
-
-    return grad_fun
-
-
-def _check_input(x: Any, holomorphic: bool, allow_int: bool) -> None:
-    check_operand(x, "grad")
-    dtype = aval_of(x).dtype
-    if holomorphic:
-        if not dtypes.issubdtype(dtype, np.complexfloating):
-            raise TypeError(f"grad with holomorphic=True needs complex inputs, got {dtype.name}")
-        return
-    if not dtypes.issubdtype(dtype, np.inexact) and not allow_int:
-        raise TypeError(
-            f"grad needs inputs of a floating-point dtype, got {dtype.name}. Convert the argument "
-            "to a float (1 -> 1.0), choose another one with argnums, or pass allow_int=True for a "
-            "gradient of dtype float0."
-        )
-
-
-def _check_scalar(out: Any, fun: Callable[..., Any], holomorphic: bool) -> None:
-    where = describe_function(fun)
-    if not isinstance(out, (Array, np.ndarray, np.generic, bool, int, float, complex)):
-        raise TypeError(
-            f"grad needs a function with a scalar result; {where} returned "
-            f"{type(out).__name__}. Use has_aux=True for a pair (loss, auxiliary)."
-        )
-    aval = aval_of(out)
-    if aval.shape != ():
-        raise TypeError(
-            f"grad needs a function with a scalar result; {where} returned {aval}. "
-            "Reduce it, for example by .sum() or .mean(), or use jacrev or vjp."
-        )
-    kind = np.complexfloating if holomorphic else np.floating
-    if not dtypes.issubdtype(aval.dtype, kind):
-        raise TypeError(
-            f"grad needs a {'complex' if holomorphic else 'real floating-point'} result; {where} "
-            f"returned {aval}."
-            + ("" if holomorphic else " For holomorphic functions pass holomorphic=True.")
-        )
-
-
-def _one_like(out: Any) -> Any:
-    aval = aval_of(out)
-    one = np.ones((), dtypes.physical(aval.dtype))
-    return conversion.convert(one, aval.dtype, weak_type=True) if aval.weak_type else one
 
 
 @api_boundary

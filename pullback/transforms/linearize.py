@@ -26,6 +26,7 @@ from pullback.core.jaxpr import (
 from pullback.core.primitive import FIRST_ORDER, Primitive, Zero, instantiate
 from pullback.core.source import current_source
 from pullback.core.trace import Trace, Tracer, check_not_leaked, current_trace, set_trace
+from pullback.records import record
 from pullback.transforms.dce import dce_jaxpr
 from pullback.transforms.jvp import jvp_flat, nonzero_tangents
 from pullback.transforms.staging import Recorder, abstract_results, close_recorded, stage
@@ -35,6 +36,8 @@ __all__ = [
     "PartialTrace",
     "PartialTracer",
     "Split",
+    "Tape",
+    "linear_tape",
     "linearize_flat",
     "partial_eval_jaxpr",
 ]
@@ -134,6 +137,60 @@ class EffectsLater(PartialTrace):
         return super().process(primitive, args, params)
 
 
+@record(frozen=False)
+class Tape:
+    """A function's values, and what was recorded of its linear map at that point.
+
+    `unknowns` are the tangents that the map is applied to, `outvars` its results: the tangents of
+    those `outs` that `nonzero` marks.
+    """
+
+    outs: list[Any]
+    nonzero: list[bool]
+    trace: PartialTrace
+    unknowns: list[PartialTracer]
+    outvars: list[Any]
+
+    def closed(self) -> ClosedJaxpr:
+        """The linear map as a jaxpr, whose constants are the residuals."""
+        info = DebugInfo("linearize", self.trace.description)
+        closed = close_recorded(self.trace, [t._var for t in self.unknowns], self.outvars, info)
+        if refs.has_ref_effects(closed.effects):
+            closed = refs.discharge_hook[0](closed)
+        return _prune(closed)
+
+
+def linear_tape(
+    fun: Callable[..., Sequence[Any]],
+    primals: Sequence[Any],
+    differentiable: Sequence[bool],
+    *,
+    description: Any = "linearize",
+) -> Tape:
+    """Apply `fun` and record its linear map, from the tangents of the `differentiable` primals."""
+    trace = PartialTrace(current_trace(), description)
+    unknowns: list[PartialTracer] = []
+    tangents: list[Any] = []
+    for primal, wanted in zip(primals, differentiable, strict=True):
+        aval = aval_of(primal).to_tangent_aval()
+        if wanted and refs.is_ref(primal):
+            raise TypeError(
+                f"{description}: reverse mode with respect to a reference of type {aval_of(primal)}"
+                " is not defined; differentiate with respect to its initial value, or use jvp with "
+                "a reference to tangents"
+            )
+        if wanted:
+            unknowns.append(trace.argument(aval.strip_weak_type()))
+        tangents.append(unknowns[-1] if wanted else Zero(aval))
+    try:
+        outs, out_tangents = jvp_flat(fun, primals, tangents, parent=trace, description=description)
+        nonzero = nonzero_tangents(out_tangents)
+        outvars = [trace.atom(t) for t, nz in zip(out_tangents, nonzero, strict=True) if nz]
+    finally:
+        trace.close()
+    return Tape(outs, nonzero, trace, unknowns, outvars)
+
+
 def linearize_flat(
     fun: Callable[..., Sequence[Any]],
     primals: Sequence[Any],
@@ -147,31 +204,8 @@ def linearize_flat(
     tangents that are not symbolically zero, which the third result marks; its constants are the
     residuals.
     """
-    trace = PartialTrace(current_trace(), description)
-    unknowns: list[PartialTracer] = []
-    tangents: list[Any] = []
-    for primal, wanted in zip(primals, differentiable, strict=True):
-        aval = aval_of(primal).to_tangent_aval()
-        if wanted and refs.is_ref(primal):
-            raise TypeError(
-                f"{description}: reverse mode with respect to a reference of type {aval_of(primal)}"
-                " is not defined; differentiate with respect to its initial value, or use jvp with "
-                "a reference to tangents"
-            )
-        if wanted:
-            unknowns.append(trace.argument(aval))
-        tangents.append(unknowns[-1] if wanted else Zero(aval))
-    try:
-        outs, out_tangents = jvp_flat(fun, primals, tangents, parent=trace, description=description)
-        nonzero = nonzero_tangents(out_tangents)
-        outvars = [trace.atom(t) for t, nz in zip(out_tangents, nonzero, strict=True) if nz]
-    finally:
-        trace.close()
-    info = DebugInfo("linearize", description)
-    closed = close_recorded(trace, [t._var for t in unknowns], outvars, info)
-    if refs.has_ref_effects(closed.effects):
-        closed = refs.discharge_hook[0](closed)
-    return outs, _prune(closed), nonzero
+    tape = linear_tape(fun, primals, differentiable, description=description)
+    return tape.outs, tape.closed(), tape.nonzero
 
 
 def _prune(closed: ClosedJaxpr) -> ClosedJaxpr:

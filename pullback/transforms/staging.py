@@ -65,14 +65,13 @@ def literal_of(x: Any) -> Literal | None:
     """A literal for a concrete scalar, None for anything else."""
     if type(x) in _SCALARS:
         return Literal(x)
-    if isinstance(x, (np.ndarray, np.generic)) and x.shape == ():
-        return (
-            Literal(np.asarray(x, dtypes.physical(aval_of(x).dtype)))
-            if x.dtype.kind != "V"
-            else None
-        )
-    if isinstance(x, Array) and not isinstance(x, Tracer) and x.shape == ():
-        return None if isinstance(x.dtype, KeyDtype) else Literal(np.asarray(x), x.aval)
+    if isinstance(x, Array):
+        aval = aval_of(x)
+        if aval.shape != () or isinstance(x, Tracer) or isinstance(aval.dtype, KeyDtype):
+            return None
+        return Literal(np.asarray(x), aval)
+    if isinstance(x, (np.ndarray, np.generic)) and x.shape == () and x.dtype.kind != "V":
+        return Literal(np.asarray(x, dtypes.physical(aval_of(x).dtype)))
     return None
 
 

@@ -12,9 +12,10 @@ from pullback.core.primitive import Linear, Zero
 from pullback.core.source import Transform, name_scope, replaying
 from pullback.errors import PullbackError
 from pullback.ops import elementwise
+from pullback.transforms.linearize import Tape
 from pullback.transforms.staging import stage
 
-__all__ = ["add_cotangents", "backward_pass", "transpose_jaxpr"]
+__all__ = ["add_cotangents", "backward_pass", "backward_tape", "transpose_jaxpr"]
 
 _TRANSPOSE: Final = Transform("transpose")
 
@@ -57,25 +58,53 @@ def backward_pass(
     if CREATED & jaxpr.effects:
         closed = refs.discharge_hook[0](ClosedJaxpr(jaxpr, consts))
         jaxpr, consts = closed.jaxpr, closed.consts
-    known: dict[Var, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
+    known: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
     linear: set[Var] = set()
     for var, x in zip(jaxpr.invars, args, strict=True):
         if type(x) is Linear:
             linear.add(var)
         else:
             known[var] = x
-    linear_eqns = _evaluate_nonlinear(jaxpr.eqns, known, linear)
+    gathered = _pulled(jaxpr.eqns, known, linear, jaxpr.outvars, cts)
+    return [gathered.take(v) if v in linear else None for v in jaxpr.invars]
+
+
+def backward_tape(tape: Tape, cts: Sequence[Any]) -> list[Any]:
+    """Cotangents of what a linear map was recorded for, from those of its first results.
+
+    The recorded equations are transposed as they are: no jaxpr is made of them for one use.
+    """
+    trace = tape.trace
+    if any(eqn.effects for eqn in trace.eqns):
+        closed = tape.closed()
+        jaxpr = closed.jaxpr.replace(outvars=closed.jaxpr.outvars[: len(cts)])
+        return backward_pass(jaxpr, closed.consts, [Linear(v.aval) for v in jaxpr.invars], cts)
+    known: dict[Any, Any] = {trace.const_atoms[id(x)]: x for x in trace.consts}
+    unknowns = [t._var for t in tape.unknowns]
+    gathered = _pulled(trace.eqns, known, set(unknowns), tape.outvars[: len(cts)], cts)
+    return [gathered.take(v) for v in unknowns]
+
+
+def _pulled(
+    eqns: Sequence[JaxprEqn],
+    known: dict[Any, Any],
+    linear: set[Var],
+    outvars: Sequence[Any],
+    cts: Sequence[Any],
+) -> _Cotangents:
+    """What reaches the `linear` variables from the cotangents of `outvars`."""
+    linear_eqns = _evaluate_nonlinear(eqns, known, linear)
     gathered = _Cotangents()
-    for atom, ct in zip(jaxpr.outvars, cts, strict=True):
+    for atom, ct in zip(outvars, cts, strict=True):
         if type(atom) is not Literal and atom in linear:
             gathered.add(atom, ct)
     for eqn in reversed(linear_eqns):
         _transpose_eqn(eqn, known, linear, gathered)
-    return [gathered.take(v) if v in linear else None for v in jaxpr.invars]
+    return gathered
 
 
 def _evaluate_nonlinear(
-    eqns: Sequence[JaxprEqn], known: dict[Var, Any], linear: set[Var]
+    eqns: Sequence[JaxprEqn], known: dict[Any, Any], linear: set[Var]
 ) -> list[JaxprEqn]:
     rest = []
     for eqn in eqns:
@@ -89,12 +118,13 @@ def _evaluate_nonlinear(
     return rest
 
 
-def _value(atom: Any, known: dict[Var, Any]) -> Any:
-    return atom.val if type(atom) is Literal else known[atom]
+def _value(atom: Any, known: dict[Any, Any]) -> Any:
+    """The value of an atom; a literal of a tape is known as the array that it was made of."""
+    return known.get(atom, atom.val) if type(atom) is Literal else known[atom]
 
 
 def _transpose_eqn(
-    eqn: JaxprEqn, known: dict[Var, Any], linear: set[Var], gathered: _Cotangents
+    eqn: JaxprEqn, known: dict[Any, Any], linear: set[Var], gathered: _Cotangents
 ) -> None:
     cts = [gathered.take(v) for v in eqn.outvars]
     if all(type(ct) is Zero for ct in cts):

@@ -21,14 +21,8 @@ from pullback import checkpoint_policies
 from pullback.api import fwd_and_bwd, make_jaxpr
 from pullback.core.jaxpr import verify
 from pullback.runtime.jit import jit
-from pullback.transforms.derivatives import (
-    grad,
-    jvp,
-    linear_transpose,
-    linearize,
-    value_and_grad,
-    vjp,
-)
+from pullback.transforms.derivatives import jvp, linear_transpose, linearize, vjp
+from pullback.transforms.gradients import grad, value_and_grad
 from pullback.transforms.jacobians import jacfwd, jacrev
 from pullback.transforms.mapping import vmap
 

@@ -8,7 +8,7 @@ from typing import Any
 from pullback import tree
 from pullback.experimental.sparse.base import JAXSparse
 from pullback.experimental.sparse.bcoo import BCOO
-from pullback.transforms import derivatives, jacobians
+from pullback.transforms import gradients, jacobians
 
 __all__ = ["grad", "jacfwd", "jacobian", "jacrev", "value_and_grad"]
 
@@ -64,7 +64,7 @@ def value_and_grad(
     def value_and_grad_fun(*args: Any, **kw: Any) -> tuple[Any, Any]:
         on_data, data, rebuilt, _ = _split(fun, argnums, args)
         nums = tuple(range(len(data)))
-        both = derivatives.value_and_grad(on_data, argnums=nums, has_aux=has_aux, **kwargs)
+        both = gradients.value_and_grad(on_data, argnums=nums, has_aux=has_aux, **kwargs)
         value, grads = both(*data, **kw)
         return value, _reassembled(argnums, grads, rebuilt)
 

@@ -20,7 +20,7 @@ from pullback.experimental.sparse.coloring import column_colors, star_colors
 from pullback.experimental.sparse.sparsity import dependencies
 from pullback.lazy import LazyModule
 from pullback.numpy.promotion import is_arraylike
-from pullback.transforms import derivatives
+from pullback.transforms import derivatives, gradients
 from pullback.transforms.arguments import FlatFunction
 from pullback.transforms.mapping import vmap
 from pullback.transforms.staging import stage
@@ -91,7 +91,7 @@ def jacobian_sparsity(f: Callable[..., Any], argnums: int = 0) -> Callable[..., 
 
 def hessian_sparsity(f: Callable[..., Any], argnums: int = 0) -> Callable[..., BCOO]:
     """Where the Hessian of a scalar function may have nonzero elements; see `jacobian_sparsity`."""
-    return jacobian_sparsity(derivatives.grad(f, argnums=argnums), argnums)
+    return jacobian_sparsity(gradients.grad(f, argnums=argnums), argnums)
 
 
 def _given(sparsity: Any, rows: int, columns: int) -> Any:
@@ -205,7 +205,7 @@ def sparse_hessian(
 
     def hess_fun(*args: Any) -> BCOO:
         x = jnp.asarray(args[argnums])
-        slope = derivatives.grad(f, argnums=argnums)
+        slope = gradients.grad(f, argnums=argnums)
         if sparsity is None:
             closed, _ = _closed(slope, args, argnums)
             pattern = dependencies(closed)[0]

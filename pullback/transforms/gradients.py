@@ -1,0 +1,173 @@
+"""Gradients of scalar functions: values, and one pull of their cotangent back over the tape.
+
+`vjp` gives a function that may be kept, called often, and passed between programs.  Here the linear
+map is used once and at once, so that it is transposed from the tape, without a jaxpr of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback import tree
+from pullback.core import dtypes
+from pullback.core.array import Array
+from pullback.core.avals import aval_of
+from pullback.core.primitive import Zero, instantiate
+from pullback.core.source import Description, describe_function
+from pullback.core.tracebacks import api_boundary
+from pullback.ops import conversion
+from pullback.records import record
+from pullback.transforms.arguments import (
+    as_index_tuple,
+    check_callable,
+    check_operand,
+    fix_arguments,
+    function_name,
+    is_differentiable_dtype,
+)
+from pullback.transforms.derivatives import FlatWithAux
+from pullback.transforms.linearize import linear_tape
+from pullback.transforms.transpose import backward_tape
+
+__all__ = ["grad", "value_and_grad"]
+
+
+def value_and_grad(
+    fun: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+    reduce_axes: Sequence[Any] = (),
+) -> Callable[..., Any]:
+    """A function that gives the value of scalar `fun` and its gradient.
+
+    The gradient has the structure of the argument `argnums` (a tuple for several). With
+    `has_aux`, the value is the pair that `fun` returns. Raises TypeError for a result that is not
+    a real scalar, and for integer arguments unless `allow_int`.
+
+    >>> import pullback as pb
+    >>> value, gradient = pb.value_and_grad(lambda x: x ** 2)(3.0)
+    >>> float(value), float(gradient)
+    (9.0, 6.0)
+    """
+    check_callable(fun, "value_and_grad")
+    options = _Options(fun, argnums, has_aux, holomorphic, allow_int)
+
+    def value_and_grad_fun(*args: Any, **kwargs: Any) -> Any:
+        return _value_and_gradient(options, args, kwargs)
+
+    return api_boundary(value_and_grad_fun, like=fun)
+
+
+def grad(
+    fun: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+    reduce_axes: Sequence[Any] = (),
+) -> Callable[..., Any]:
+    """The gradient of a scalar function with respect to `argnums`; see `value_and_grad`.
+
+    >>> import pullback as pb, pullback.numpy as jnp
+    >>> float(pb.grad(jnp.sin)(0.0))
+    1.0
+    """
+    check_callable(fun, "grad")
+    options = _Options(fun, argnums, has_aux, holomorphic, allow_int)
+
+    def grad_fun(*args: Any, **kwargs: Any) -> Any:
+        value, gradient = _value_and_gradient(options, args, kwargs)
+        return (gradient, value[1]) if has_aux else gradient
+
+    return api_boundary(grad_fun, like=fun)
+
+
+@record()
+class _Options:
+    """What is differentiated, and how."""
+
+    fun: Callable[..., Any]
+    argnums: int | Sequence[int]
+    has_aux: bool
+    holomorphic: bool
+    allow_int: bool
+
+
+def _value_and_gradient(
+    options: _Options, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, Any]:
+    fun, argnums = options.fun, options.argnums
+    if not args:
+        name = function_name(fun)
+        raise TypeError(f"the gradient of {name} needs at least one positional argument")
+    nums = as_index_tuple(argnums, len(args), "grad")
+    chosen = tuple(args[i] for i in nums)
+    leaves, in_tree = tree.flatten((chosen, {}))
+    for x in leaves:
+        _check_input(x, options.holomorphic, options.allow_int)
+    whole = not kwargs and nums == tuple(range(len(args)))
+    given = fun if whole else fix_arguments(fun, args, kwargs, nums)
+    flat = FlatWithAux(given, in_tree, options.has_aux, "vjp")
+    avals = [aval_of(x) for x in leaves]
+    wanted = [is_differentiable_dtype(aval.dtype) for aval in avals]
+    tape = linear_tape(flat, leaves, wanted, description=Description(fun, "vjp"))
+    out = flat.main(tape.outs)
+    _check_scalar(out, fun, options.holomorphic)
+    cts = iter(backward_tape(tape, [_one_like(out)] if tape.nonzero[0] else []))
+    results = [
+        instantiate(next(cts) if w else Zero(aval.to_cotangent_aval()))
+        for w, aval in zip(wanted, avals, strict=True)
+    ]
+    gradients = in_tree.unflatten(results)[0]
+    gradient = gradients[0] if isinstance(argnums, (int, np.integer)) else gradients
+    return ((out, flat.aux(tape.outs)) if options.has_aux else out), gradient
+
+
+def _check_input(x: Any, holomorphic: bool, allow_int: bool) -> None:
+    check_operand(x, "grad")
+    dtype = aval_of(x).dtype
+    if holomorphic:
+        if not dtypes.issubdtype(dtype, np.complexfloating):
+            raise TypeError(f"grad with holomorphic=True needs complex inputs, got {dtype.name}")
+        return
+    if not dtypes.issubdtype(dtype, np.inexact) and not allow_int:
+        raise TypeError(
+            f"grad needs inputs of a floating-point dtype, got {dtype.name}. Convert the argument "
+            "to a float (1 -> 1.0), choose another one with argnums, or pass allow_int=True for a "
+            "gradient of dtype float0."
+        )
+
+
+def _check_scalar(out: Any, fun: Callable[..., Any], holomorphic: bool) -> None:
+    if not isinstance(out, (Array, np.ndarray, np.generic, bool, int, float, complex)):
+        raise TypeError(
+            f"grad needs a function with a scalar result; {describe_function(fun)} returned "
+            f"{type(out).__name__}. Use has_aux=True for a pair (loss, auxiliary)."
+        )
+    aval = aval_of(out)
+    if aval.shape != ():
+        raise TypeError(
+            f"grad needs a function with a scalar result; {describe_function(fun)} returned "
+            f"{aval}. Reduce it, for example by .sum() or .mean(), or use jacrev or vjp."
+        )
+    kind = np.complexfloating if holomorphic else np.floating
+    if not dtypes.issubdtype(aval.dtype, kind):
+        raise TypeError(
+            f"grad needs a {'complex' if holomorphic else 'real floating-point'} result; "
+            f"{describe_function(fun)} returned {aval}."
+            + ("" if holomorphic else " For holomorphic functions pass holomorphic=True.")
+        )
+
+
+def _one_like(out: Any) -> Any:
+    aval = aval_of(out)
+    one = dtypes.physical(aval.dtype).type(1)
+    if not aval.weak_type:
+        return one
+    scalar = one.item()  # the types of Python's numbers are weak
+    return scalar if aval_of(scalar) is aval else conversion.convert(one, aval.dtype, True)
