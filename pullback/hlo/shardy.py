@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pullback.core.sharding import Mesh, PartitionSpec
+from pullback.core.shardy import mesh_text, sharding_text
 
 __all__ = ["Partitioning", "attribute"]
 
@@ -38,27 +38,13 @@ class Partitioning:
         >>> Partitioning(make_mesh((1,), ("data",)), [], []).mesh_text()
         'sdy.mesh @mesh = <["data"=1]>'
         """
-        axes = ", ".join(f"{_quoted(name)}={size}" for name, size in self.mesh.shape_tuple)
-        return f"sdy.mesh @mesh = <[{axes}]>"
+        return f"sdy.mesh @mesh = {mesh_text(self.mesh)}"
 
 
 def attribute(spec: PartitionSpec, ndim: int) -> str:
-    """The attribute of an array.
+    """The attribute of an array, over the module's mesh.
 
-    >>> attribute(PartitionSpec(("x", "y"), None), 3)
-    'sdy.sharding = #sdy.sharding<@mesh, [{"x", "y"}, {}, {}]>'
+    >>> attribute(PartitionSpec("x"), 2)
+    'sdy.sharding = #sdy.sharding<@mesh, [{"x"}, {}]>'
     """
-    axes = [_axes(entry) for entry in (*spec, *[None] * (ndim - len(spec)))]
-    return f"sdy.sharding = #sdy.sharding<@mesh, [{', '.join(axes)}]>"
-
-
-def _axes(entry: Any) -> str:
-    if entry is PartitionSpec.UNCONSTRAINED:
-        return "{?}"
-    names = entry if isinstance(entry, tuple) else () if entry is None else (entry,)
-    return f"{{{', '.join(map(_quoted, names))}}}"
-
-
-def _quoted(name: Any) -> str:
-    text = str(name).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"'
+    return f"sdy.sharding = {sharding_text('@mesh', spec, ndim)}"

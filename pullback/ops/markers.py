@@ -1,8 +1,9 @@
 """Primitives that compute nothing: they mark a value, or a place in the program.
 
-`stage`, `device_put` and `sharding_constraint` are the identity.  `dce_sink` keeps what it is
-given from being removed as unused.  A token is an array without elements: programs run in the
-order of their effects, so that there is nothing that tokens would have to order.
+`stage`, `device_put` and `sharding_constraint` are the identity; the last says how a program for
+several devices that are not here spreads a value.  `dce_sink` keeps what it is given from being
+removed as unused.  A token is an array without elements: programs run in the order of their
+effects, so that there is nothing that tokens would have to order.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from pullback.core.primitive import (
     Sample,
     Zero,
 )
+from pullback.core.sharding import Mesh, NamedSharding, PartitionSpec
+from pullback.core.shardy import mesh_text, sharding_text
 from pullback.ops.kinds import NONLINEAR, late, zero_tangent
 from pullback.ops.samples import draw, generator
 
@@ -44,7 +47,8 @@ TOKEN: Final = ShapedArray((0,), dtypes.bool_)
 # --------------------------------------------------------------------------- identities
 
 
-def _identity(name: str, params: dict[str, Any]) -> Primitive:
+def _identity(name: str, params: dict[str, Any], **rules: Any) -> Primitive:
+    """An identity with these parameters; `rules` take the place of those of any identity."""
     bind = late(name)
 
     def jvp(primals: Any, tangents: Any, **p: Any) -> tuple[Any, Any]:
@@ -57,28 +61,60 @@ def _identity(name: str, params: dict[str, Any]) -> Primitive:
         for dtype in (dtypes.float32, dtypes.int32, dtypes.complex64):
             yield Sample((draw(rng, dtype, (2, 3)),), params)
 
+    usual = {
+        "transpose": lambda ct, x, **_: [ct],
+        "batch": lambda size, args, dims, **p: (bind(args[0], **p), dims[0]),
+        "hlo": lambda b, x, **_: x,
+    }
     return Primitive(
         name=name,
         abstract=lambda x, **_: x,
         reference=lambda x, **_: x,
         jvp=jvp,
-        transpose=lambda ct, x, **_: [ct],
-        batch=lambda size, args, dims, **p: (bind(args[0], **p), dims[0]),
         partial_eval=FIRST_ORDER,
         lower=lambda b, x, **_: x,
-        hlo=lambda b, x, **_: x,
         samples=samples,
         multiple_results=False,
         effects=PURE,
         literals=False,
+        **(usual | rules),
     )
 
 
 stage: Final[Primitive] = _identity("stage", {})
 
+
+def _constraint_transpose(ct: Any, x: Any, **params: Any) -> list[Any]:
+    """The cotangent is spread as the value is."""
+    return [ct if type(ct) is Zero else sharding_constraint(ct, **params)]
+
+
+def _constraint_batch(size: Any, args: Any, dims: Any, *, sharding: Any, **params: Any) -> Any:
+    """The partitioner chooses for the axis of the lanes."""
+    if isinstance(sharding, NamedSharding):
+        entries = list(sharding.spec)
+        entries += [None] * (dims[0] - len(entries))
+        entries.insert(dims[0], PartitionSpec.UNCONSTRAINED)
+        sharding = NamedSharding(sharding.mesh, PartitionSpec(*entries))
+    return sharding_constraint(args[0], sharding=sharding, **params), dims[0]
+
+
+def _constraint_hlo(b: Any, x: Any, *, sharding: Any, **_: Any) -> Any:
+    if not isinstance(sharding, NamedSharding) or not isinstance(sharding.mesh, Mesh):
+        return x
+    if sharding.mesh.devices.flat[0].is_attached:
+        return x  # of one device
+    mesh = f"mesh{mesh_text(sharding.mesh)}"
+    text = sharding_text(mesh, sharding.spec, len(x.shape))
+    return b.ops("sdy.sharding_constraint", [x], b.types, {"sharding": text})[0]
+
+
 sharding_constraint: Final[Primitive] = _identity(
     "sharding_constraint",
     {"sharding": None, "layout": None, "context_mesh": None, "unconstrained_dims": frozenset()},
+    transpose=_constraint_transpose,
+    batch=_constraint_batch,
+    hlo=_constraint_hlo,
 )
 
 

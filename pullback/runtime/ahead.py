@@ -103,6 +103,11 @@ def compile_ahead(
     """The compiled program of a function, whose module is `text`."""
     if refs_discharge.holds_refs(s.closed):
         raise UnsupportedError(f"{s.name} takes references, which are arrays of this process")
+    if place.mesh is None and "sdy.sharding_constraint" in text:
+        raise UnsupportedError(
+            f"{s.name} constrains how values are spread over a mesh, but it is for one device: "
+            "give the types of its arguments shardings of the mesh"
+        )
     return AheadCompiled(s, place, place.topology.compile(text, place.devices, options))
 
 

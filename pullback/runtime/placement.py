@@ -23,6 +23,7 @@ from pullback.core.sharding import (
 )
 from pullback.core.trace import Tracer
 from pullback.errors import UnsupportedError
+from pullback.ops import markers
 from pullback.runtime import accelerator, transfers
 from pullback.runtime.array import (
     ArrayImpl,
@@ -88,8 +89,17 @@ def _put(x: Any, sharding: Sharding | None, name: str) -> Any:
     if sharding is not None:
         check_fits(sharding, aval_of(x).shape, name)
     if isinstance(x, Tracer):
-        return x
+        return _constrained(x, sharding)
     return _placed(to_array(x), sharding, name)
+
+
+def _constrained(x: Tracer, sharding: Sharding | None) -> Any:
+    """A value of a program; how it is spread matters to programs for a topology."""
+    if sharding is None or all(d.is_attached for d in sharding.device_set):
+        return x
+    return markers.sharding_constraint.bind(
+        x, sharding=sharding, layout=None, context_mesh=None, unconstrained_dims=frozenset()
+    )
 
 
 def _placed(x: ArrayImpl, sharding: Sharding | None, name: str) -> ArrayImpl:
@@ -177,7 +187,8 @@ def device_put_replicated(x: Any, devices: Any) -> Any:
 def with_sharding_constraint(x: Any, shardings: Any) -> Any:
     """`x`, whose arrays are to be spread as the shardings say; checks that they can be.
 
-    With one device nothing moves. A PartitionSpec refers to the mesh of the `with` block around.
+    With one device nothing moves; over the devices of a topology, the programs that are compiled
+    for it keep the constraint. A PartitionSpec refers to the mesh of the `with` block around.
 
     >>> import pullback as pb, pullback.numpy as jnp
     >>> from pullback.sharding import NamedSharding, PartitionSpec

@@ -14,6 +14,7 @@ import pytest
 
 import pullback as pb
 import pullback.numpy as jnp
+from pullback import lax
 from pullback.core.topology import TopologyDevice, topology_client
 from pullback.errors import JaxRuntimeError, UnsupportedError
 from pullback.experimental import topologies
@@ -60,6 +61,12 @@ def test_training_step(
     assert ("counted by Pullback" in text) == (platform == "cuda")
     assert "bytes at the peak" in text
     assert out.stat().st_size > 10_000
+
+
+def _constrained(w: Any, x: Any) -> Any:
+    """The same, with rows of the product spread over the mesh that is entered."""
+    y = jnp.tanh(x @ w)
+    return jnp.sum(lax.with_sharding_constraint(y, PartitionSpec(("data", "model"))) ** 2)
 
 
 def _loss(w: Any, x: Any) -> Any:
@@ -116,6 +123,17 @@ def test_split_over_a_mesh(platform: str) -> None:
     if compiled.has_compiler_costs:
         flops = [c.cost_analysis()["flops"] for c in (compiled, alone)]
         assert flops[0] < 0.3 * flops[1]
+
+
+def test_constraint_over_a_mesh(platform: str) -> None:
+    """Every device does a quarter, though the arguments are whole on each."""
+    mesh = topologies.make_mesh(_described(platform, 4), (2, 2), ("data", "model"))
+    same = NamedSharding(mesh, PartitionSpec())
+    with mesh:
+        compiled = pb.jit(pb.value_and_grad(_constrained)).lower(*_types(same, same)).compile()
+    whole = 3 * 2 * 512 * 128 * 128
+    if compiled.has_compiler_costs:
+        assert compiled.cost_analysis()["flops"] < 0.4 * whole
 
 
 def test_sizes_that_cannot_be_split(platform: str) -> None:
@@ -202,6 +220,34 @@ def test_specs_and_static_arguments() -> None:
     assert "%arg2: tensor<2xf32> {sdy.sharding = #sdy.sharding<@mesh, [{}]>}" in arguments
     assert arguments.count("sdy.sharding =") == 2
     assert results.count("sdy.sharding =") == 1
+
+
+def test_constraints_inside() -> None:
+    """They are kept, in derivatives and under vmap, too, and do nothing on this machine."""
+    compiler = _Compiler()
+    mesh = _mesh(compiler)
+    rows = NamedSharding(mesh, PartitionSpec("x"))
+
+    def f(x: Any) -> Any:
+        return jnp.sum(lax.with_sharding_constraint(jnp.sin(x), rows) ** 2)
+
+    def lines(g: Any, *shape: int) -> list[str]:
+        type_ = pb.ShapeDtypeStruct(
+            shape, np.float32, sharding=NamedSharding(mesh, PartitionSpec())
+        )
+        pb.jit(g).lower(type_).compile()
+        return [x for x in compiler.text.splitlines() if "sdy.sharding_constraint" in x]
+
+    written = '#sdy.sharding<mesh<["x"=2, "y"=2]>, '
+    (line,) = lines(f, 4, 2)
+    assert written + '[{"x"}, {}]>' in line
+    assert len(lines(pb.grad(f), 4, 2)) == 2
+    (line,) = lines(pb.vmap(f, in_axes=1), 4, 3)
+    assert written + '[{"x"}, {?}]>' in line
+    np.testing.assert_allclose(pb.jit(f)(np.ones((4, 2))), 8 * np.sin(1) ** 2, 1e-6)
+    one = pb.ShapeDtypeStruct((4,), np.float32, sharding=SingleDeviceSharding(compiler.devices[0]))
+    with pytest.raises(UnsupportedError, match="it is for one device"):
+        pb.jit(f).lower(one).compile()
 
 
 def test_one_place_for_one_program() -> None:
