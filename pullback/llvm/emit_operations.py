@@ -18,7 +18,9 @@ from pullback.errors import LoweringError, UnsupportedError
 from pullback.llvm import emit_small_floats as small
 from pullback.llvm import library
 from pullback.llvm import math as kernels
+from pullback.llvm.emit_quotients import byte_factors
 from pullback.llvm.emit_types import (
+    constant,
     is_float,
     is_signed,
     lanes_type,
@@ -87,8 +89,23 @@ def _division(text: Text, e: Op, t: str, args: list[str]) -> str:
         if e.name == "rem":
             name = "fmodf" if t == "float" else "fmod"
             text.module.symbols.add(name)
+        factors = _factors(e)
+        if factors is not None:
+            high, low = (text.splat(constant(f, e.dtype), t) for f in factors)
+            small = text.put(f"fmul {text.type(t)} {args[0]}, {low}")
+            return text.intrinsic("llvm.fma", t, args[0], high, small)
         return text.put(f"{_FLOAT_WORDS_EXACT[e.name]} {text.type(t)} {args[0]}, {args[1]}")
     return _integer_division(text, e, t, args)
+
+
+def _factors(e: Op) -> tuple[float, float] | None:
+    """What a byte as a float is multiplied by instead of being divided by a constant."""
+    x, divisor = e.args
+    if e.name != "div" or e.dtype != np.float32 or type(divisor) is not Const:
+        return None
+    if type(x) is not Op or x.name != "convert" or x.args[0].dtype not in (np.int8, np.uint8):
+        return None
+    return byte_factors(float(divisor.value))
 
 
 def _integer_division(text: Text, e: Op, t: str, args: list[str]) -> str:
