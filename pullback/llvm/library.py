@@ -6,6 +6,7 @@ or opened before it is asked for.
 - `pb_gemm_f32`, `pb_conv_f32` ...: our own matrix kernels (`llvm.gemm`).
 - `pb_fft_f32` ...: Fourier transforms of many neighbours (`llvm.fft_kernels`).
 - `pb_sort_rows_f32`, `pb_radix_u32` ...: sorting of plain numbers (`llvm.sort_kernels`).
+- `pb_quick_u32` ...: sorting of long rows where vectors can be compressed (`llvm.quick_kernels`).
 - `pb_tiles_s8s8` ...: products of matrices of narrow numbers (`llvm.tile_kernels`).
 - `dgetrf`, `sgemm` ...: BLAS and LAPACK by their Fortran names, with 32-bit integers, all arguments
   by address.  They come from the OpenBLAS inside SciPy's wheel, or else from SciPy's Cython
@@ -28,7 +29,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from pullback.llvm import fft_kernels, gemm, interrupts, pool, sort_kernels, tile_kernels
+from pullback.llvm import (
+    fft_kernels,
+    gemm,
+    interrupts,
+    pool,
+    quick_kernels,
+    sort_kernels,
+    tile_kernels,
+)
 
 __all__ = [
     "address",
@@ -78,13 +87,13 @@ def has(name: str) -> bool:
 
 def optional_kernels() -> frozenset[str]:
     """Kernels of ours that this machine has, and not every machine."""
-    return tile_kernels.available()
+    return tile_kernels.available() | quick_kernels.available()
 
 
 def _kernel(name: str) -> int:
     if not name.startswith(_PREFIX):
         return 0
-    for module in (gemm, fft_kernels, sort_kernels, tile_kernels):
+    for module in (gemm, fft_kernels, sort_kernels, quick_kernels, tile_kernels):
         found: int = module.address(name, address)
         if found:
             return found
@@ -122,8 +131,8 @@ def prepare() -> int:
 
     Each is compiled anyway when a program first needs it; this is for installers and images.
     """
-    tiles = sorted(tile_kernels.available())
-    families = (gemm.KERNELS, fft_kernels.KERNELS, sort_kernels.KERNELS, tiles)
+    optional = sorted(optional_kernels())
+    families = (gemm.KERNELS, fft_kernels.KERNELS, sort_kernels.KERNELS, optional)
     errors: list[BaseException] = []
 
     def work(names: Sequence[str]) -> None:

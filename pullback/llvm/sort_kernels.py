@@ -26,7 +26,7 @@ from pullback.llvm.entry_ir import Function, Module, Value, i64
 from pullback.llvm.scratch import Scratch
 from pullback.llvm.squares import transposed
 
-__all__ = ["KERNELS", "LONGEST_ROW", "address", "module_text"]
+__all__ = ["KERNELS", "LONGEST_ROW", "address", "exchanges", "module_text"]
 
 LONGEST_ROW: Final = 4096
 RUN: Final = 16
@@ -40,7 +40,7 @@ _RADIX: Final = {"u32": ("i32", 4), "u64": ("i64", 8)}
 KERNELS: Final = (*(f"pb_sort_rows_{t}" for t in _ROWS), *(f"pb_radix_{t}" for t in _RADIX))
 
 
-def _exchanges(n: int) -> Iterator[tuple[int, int]]:
+def exchanges(n: int) -> Iterator[tuple[int, int]]:
     """Batcher's odd-even merge sort of `n` numbers, a power of two."""
     p = 1
     while p < n:
@@ -66,7 +66,7 @@ class _Network:
         self.lanes, self.step = bits // 8 // self.size, bits // 8
         self.vector = f"<{self.lanes} x {self.type}>"
         self.scratch = Scratch(self.m, f"pb_sort_{name}", LONGEST_ROW * self.step)
-        self.write_runs("sort_runs", list(_exchanges(RUN)))
+        self.write_runs("sort_runs", list(exchanges(RUN)))
         halves = [(i, i + d) for d in (8, 4, 2, 1) for i in range(RUN) if not i & d]
         self.write_runs("merge_runs", halves)
         self.write_mirror()

@@ -109,7 +109,9 @@ def _by_radix(b: Any, x: Any, ordered_bits: Callable[[Any, Any], Any]) -> Any:
     made = b.map(key, x)
     keys = b.buffer(x.shape, made.dtype, made)
     out = b.buffer(x.shape, made.dtype)
-    b.call(f"pb_radix_u{8 * made.dtype.itemsize}", keys, out, *map(np.int64, x.shape))
+    bits = 8 * made.dtype.itemsize
+    symbol = f"pb_quick_u{bits}" if b.has(f"pb_quick_u{bits}") else f"pb_radix_u{bits}"
+    b.call(symbol, keys, out, *map(np.int64, x.shape))
     return b.map(back, out)
 
 

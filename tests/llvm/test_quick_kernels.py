@@ -1,0 +1,91 @@
+"""Both kernels that sort long rows of unsigned integers, on rows that are hard for one of them."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pullback.llvm import library, pool, quick_kernels
+
+LENGTHS = [1, 2, 15, 16, 17, 63, 64, 65, 100, 255, 256, 257, 300, 1000, 4097, 70_001, 200_003]
+KINDS = [
+    "random",
+    "few",
+    "ascending",
+    "descending",
+    "largest",
+    "zero",
+    "skewed",
+    "organ",
+    "samples",
+]
+
+
+def _row(kind: str, n: int, dtype: Any) -> Any:
+    rng, most = np.random.default_rng(n), np.iinfo(dtype).max
+    x = rng.integers(0, most, n, dtype, endpoint=True)
+    if kind == "samples":  # whatever is looked at to find a pivot is the least
+        x[:: max(n // 9, 1)] = 0
+    made = {
+        "random": x, "few": x % 5, "ascending": np.sort(x), "descending": np.sort(x)[::-1],
+        "largest": np.full_like(x, most), "zero": np.zeros_like(x),
+        "skewed": x >> np.arange(n).astype(dtype) % 31,
+        "organ": np.minimum(np.arange(n), np.arange(n)[::-1]).astype(dtype), "samples": x,
+    }  # fmt: skip
+    return np.ascontiguousarray(made[kind].astype(dtype))
+
+
+def _sort(symbol: str, rows: Any) -> Any:
+    pointer, count = ctypes.c_void_p, ctypes.c_int64
+    call = ctypes.CFUNCTYPE(None, pointer, pointer, count, count)(library.address(symbol))
+    keys, other = rows.copy(), np.zeros_like(rows)
+    call(keys.ctypes.data, other.ctypes.data, *rows.shape)
+    return other
+
+
+@pytest.fixture(params=["u32", "u64"])
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=["quick", "radix"])
+def symbol(request: pytest.FixtureRequest, name: str) -> Iterator[str]:
+    symbol = f"pb_{request.param}_{name}"
+    if request.param == "quick" and symbol not in quick_kernels.available():
+        pytest.skip("this machine compresses no vectors")
+    before = pool.num_threads()
+    yield symbol
+    pool.set_num_threads(before)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_row(symbol: str, name: str, kind: str) -> None:
+    for n in LENGTHS:
+        row = _row(kind, n, np.dtype(f"uint{name[1:]}"))
+        for threads in (1, 3):
+            pool.set_num_threads(threads)
+            assert np.array_equal(_sort(symbol, row[None])[0], np.sort(row)), n
+
+
+def test_several_rows(symbol: str, name: str) -> None:
+    dtype = np.dtype(f"uint{name[1:]}")
+    rows = np.stack([_row(kind, 5003, dtype) for kind in KINDS])
+    assert np.array_equal(_sort(symbol, rows), np.sort(rows, 1))
+
+
+def test_nothing_is_written_beyond_the_rows(symbol: str, name: str) -> None:
+    dtype = np.dtype(f"uint{name[1:]}")
+    for n in (5, 250, 777):
+        keys, other = np.full((3, n), 7, dtype), np.full((3, n), 9, dtype)
+        keys[1] = _row("random", n, dtype)
+        pointer, count = ctypes.c_void_p, ctypes.c_int64
+        call = ctypes.CFUNCTYPE(None, pointer, pointer, count, count)(library.address(symbol))
+        expected = np.sort(keys[1])
+        call(keys[1].ctypes.data, other[1].ctypes.data, 1, n)
+        assert np.array_equal(other[1], expected)
+        assert (keys[[0, 2]] == 7).all()
+        assert (other[[0, 2]] == 9).all()
