@@ -1,7 +1,8 @@
 """The errors users see.  The lowest layer: every module may import it, it imports nothing of ours.
 
-The names are those of `jax.errors`; the texts are our own.  Each says what happened, where in the
-user's program, and what to do instead.
+The names are those of `jax.errors`.  A text begins with the phrase by which programs written for
+JAX find the error; the rest is our own, and says where in the user's program it happened, and what
+to do instead.
 """
 
 from __future__ import annotations

@@ -144,7 +144,7 @@ def test_integer_input_to_grad() -> None:
 def test_complex_input_and_integer_output_of_grad() -> None:
     with pytest.raises(TypeError, match="holomorphic"):
         pb.grad(lambda x: x)(1j)
-    with pytest.raises(TypeError, match="i32"):
+    with pytest.raises(TypeError, match="int32"):
         pb.grad(lambda x: 3)(1.0)
 
 
@@ -179,7 +179,7 @@ def test_vmap_sizes_and_axes() -> None:
         pb.vmap(lambda x: x, in_axes=1)(jnp.ones(3))
     with pytest.raises(ValueError, match="positional arguments"):
         pb.vmap(lambda x: x, in_axes=(0, 0))(jnp.ones(3))
-    with pytest.raises(ValueError, match="out_axes is None"):
+    with pytest.raises(ValueError, match="axis spec None"):
         pb.vmap(lambda x: x, out_axes=None)(jnp.ones(3))
 
 

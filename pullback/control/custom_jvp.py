@@ -158,13 +158,12 @@ class custom_jvp(CustomFunction):
         self.jvp = rule
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if current_trace() is EVAL:
-            return self.fun(*args, **kwargs)
         if self.jvp is None:
             raise AttributeError(
-                f"the function {describe_function(self.fun)} is decorated with custom_jvp but has "
-                "no rule; define one with defjvp"
+                f"No JVP defined for custom_jvp function {function_name(self.fun)} using defjvp."
             )
+        if current_trace() is EVAL:
+            return self.fun(*args, **kwargs)
         nondiff, diff, fun = self._separate(args, kwargs)
         leaves, in_tree = tree.flatten((tuple(diff), {}))
         flat = FlatFunction(fun, in_tree)

@@ -316,13 +316,12 @@ class custom_vjp(CustomFunction):
         self.symbolic_zeros, self.optimize_remat = symbolic_zeros, optimize_remat
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if current_trace() is EVAL:
-            return self.fun(*args, **kwargs)
         if self.fwd is None or self.bwd is None:
             raise AttributeError(
-                f"the function {describe_function(self.fun)} is decorated with custom_vjp but has "
-                "no rule; define one with defvjp"
+                f"No VJP defined for custom_vjp function {function_name(self.fun)} using defvjp."
             )
+        if current_trace() is EVAL:
+            return self.fun(*args, **kwargs)
         full = self._positional(args, kwargs)
         nondiff, diff, fun = self._separate(args, kwargs)
         leaves, in_tree = tree.flatten((tuple(diff), {}))

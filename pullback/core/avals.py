@@ -205,7 +205,7 @@ def aval_of(x: Any) -> ShapedArray:
     for cls in type(x).__mro__:
         if cls in registered:
             return registered[cls](x)  # type: ignore[no-any-return]
-    raise TypeError(f"{x!r} of type {type(x).__name__} is not an array or a scalar")
+    raise TypeError(f"{x!r} of type {type(x)} is not a valid JAX type: no array and no scalar")
 
 
 def typeof(x: Any) -> ShapedArray:

@@ -208,23 +208,25 @@ class Tracer(Array):
     # What Python and NumPy ask of a value.
 
     def __bool__(self) -> bool:
-        return bool(self._need(TracerBoolConversionError, "its truth value", _BOOL_HINT))
+        return bool(
+            self._need(TracerBoolConversionError, "Attempted boolean conversion of", _BOOL_HINT)
+        )
 
     def __int__(self) -> int:
-        return int(self._need(ConcretizationTypeError, "a Python int", _NUMBER_HINT))
+        return int(self._need(ConcretizationTypeError, _CONCRETE, _NUMBER_HINT))
 
     def __float__(self) -> float:
-        return float(self._need(ConcretizationTypeError, "a Python float", _NUMBER_HINT))
+        return float(self._need(ConcretizationTypeError, _CONCRETE, _NUMBER_HINT))
 
     def __complex__(self) -> complex:
-        return complex(self._need(ConcretizationTypeError, "a Python complex", _NUMBER_HINT))
+        return complex(self._need(ConcretizationTypeError, _CONCRETE, _NUMBER_HINT))
 
     def __index__(self) -> int:
-        value = self._need(TracerIntegerConversionError, "a Python index or shape", _INDEX_HINT)
+        value = self._need(TracerIntegerConversionError, _INDEX, _INDEX_HINT)
         return value.__index__()  # type: ignore[no-any-return]
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._need(TracerArrayConversionError, "a NumPy array", _ARRAY_HINT).__array__(
+        return self._need(TracerArrayConversionError, _TO_NUMPY, _ARRAY_HINT).__array__(
             *args, **kwargs
         )
 
@@ -233,28 +235,33 @@ class Tracer(Array):
 
     def item(self, *args: int) -> Any:
         """The value as a Python scalar; an error, since a tracer has none."""
-        return self._need(ConcretizationTypeError, "a Python scalar", _NUMBER_HINT).item(*args)
+        return self._need(ConcretizationTypeError, _CONCRETE, _NUMBER_HINT).item(*args)
 
     def tolist(self) -> Any:
         """The value as nested lists; an error, since a tracer has none."""
-        return self._need(ConcretizationTypeError, "a Python list", _NUMBER_HINT).tolist()
+        return self._need(ConcretizationTypeError, _CONCRETE, _NUMBER_HINT).tolist()
 
     def block_until_ready(self) -> Tracer:
         """Nothing to wait for."""
         return self
 
     def _need(self, error: type[Exception], what: str, hint: str) -> Any:
+        """The concrete value, or an error: `what`, and which traced value."""
         value = self._concrete()
         if value is not None:
             return value
         check_not_leaked(self)
+        sizes = ",".join(map(str, self.aval.shape))
         raise error(
-            f"{what} was asked of a traced value of type {self.aval}, which has no concrete value "
-            f"while its function is being traced.\n  Traced: {self._trace.description}\n"
-            f"  At:     {current_source()}\n  {hint}"
+            f"{what} traced array with shape {self.aval.dtype.name}[{sizes}], which "
+            "has no concrete value while its function is being traced.\n"
+            f"  Traced: {self._trace.description}\n  At:     {current_source()}\n  {hint}"
         )
 
 
+_CONCRETE = "Abstract tracer value encountered where concrete value is expected:"
+_INDEX = "The __index__() method was called on"
+_TO_NUMPY = "The numpy.ndarray conversion method __array__() was called on"
 _BOOL_HINT = (
     "Use jnp.where or lax.cond instead of `if`, lax.while_loop instead of `while`, logical_and/or "
     "instead of `and`/`or`; or mark the argument static with static_argnums/static_argnames."
@@ -297,7 +304,8 @@ def concrete_or_error(force: Any, val: Any, context: str = "") -> Any:
         if value is None:
             check_not_leaked(val)
             raise ConcretizationTypeError(
-                f"a concrete value is needed but {val.aval} is traced. {context}\n"
+                "Abstract tracer value encountered where concrete value is expected: a value of "
+                f"type {val.aval} is traced. {context}\n"
                 f"  Traced: {val._trace.description}\n  At:     {current_source()}\n  {_INDEX_HINT}"
             )
         val = value

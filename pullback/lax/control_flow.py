@@ -60,19 +60,28 @@ def _with_aval(x: Any, aval: Any) -> Any:
     return conversion.convert_element_type(x, new_dtype=aval.dtype, weak_type=aval.weak_type)
 
 
+_WIDER_KINDS: Final = {"i": "iufc", "u": "iufc", "f": "fc", "c": "c"}
+
+
+def _yields_to(weak: Any, out: ShapedArray) -> bool:
+    """Whether a weakly typed value of dtype `weak` takes the type `out`."""
+    if out.weak_type:
+        return bool(dtypes.promote_types(weak, out.dtype) == out.dtype)
+    return dtypes.kind_of(out.dtype) in _WIDER_KINDS[dtypes.kind_of(weak)]
+
+
 def _promote_weak(init: list[Any], out_avals: Sequence[Any]) -> tuple[list[Any], bool]:
     """Weakly typed initial values take the type that the body gives them."""
     changed = False
     result = []
     for x, out in zip(init, out_avals, strict=True):
         aval = aval_of(x)
-        if aval.weak_type and out.shape == aval.shape and out is not aval:
-            dtype = dtypes.promote_types(aval.dtype, out.dtype) if out.weak_type else out.dtype
-            if dtype == out.dtype:
-                result.append(_with_aval(x, ShapedArray(aval.shape, dtype, False)))
-                changed = True
-                continue
-        result.append(x)
+        other = aval.weak_type and out.shape == aval.shape and out is not aval
+        if other and _yields_to(aval.dtype, out):
+            result.append(_with_aval(x, ShapedArray(aval.shape, out.dtype, False)))
+            changed = True
+        else:
+            result.append(x)
     return result, changed
 
 
@@ -82,8 +91,9 @@ def _check_carry(
     """Raise unless the carry has the same structure and types before and after the body."""
     if out_tree != in_tree:
         raise TypeError(
-            f"{name}: the carry must keep its structure, but {describe_function(fun)} was given "
-            f"{in_tree} and returned {out_tree}"
+            f"{name} body function carry input and carry output must have the same pytree "
+            f"structure, but they differ: {describe_function(fun)} was given {in_tree} and "
+            f"returned {out_tree}"
         )
     paths = [path for path, _ in tree.leaves_with_path(carry)]
     problems = [
@@ -93,8 +103,8 @@ def _check_carry(
     ]
     if problems:
         raise TypeError(
-            f"{name}: the carry must keep its types, but {describe_function(fun)} changes them:\n"
-            + "\n".join(problems)
+            f"{name} body function carry input and carry output must have equal types, but they "
+            f"differ. {describe_function(fun)} changes them:\n" + "\n".join(problems)
         )
 
 
@@ -127,6 +137,8 @@ def scan(
     """
     check_callable(f, "scan")
     xs_leaves, xs_tree = _operands(xs, "scan")
+    if isinstance(unroll, int) and unroll < 0:
+        raise ValueError(f"scan: `unroll` must be a `bool` or a non-negative `int`, got {unroll}.")
     length = _scan_length(xs_leaves, length)
     init_leaves, init_tree = _operands(init, "scan")
     row_avals = [aval_of(x).update(shape=aval_of(x).shape[1:]) for x in xs_leaves]
@@ -139,7 +151,8 @@ def scan(
         children = out_tree.children()
         if len(children) != 2 or out_tree.node_data()[0] is not tuple:
             raise TypeError(
-                f"scan: {describe_function(f)} must return a pair (carry, y), got {out_tree}"
+                f"scan body output must be a pair (carry, y), got {out_tree} from "
+                f"{describe_function(f)}"
             )
         n = children[0].num_leaves
         if children[0] != init_tree:
@@ -171,7 +184,7 @@ def _scan_length(xs: Sequence[Any], length: int | None) -> int:
     for x in xs:
         shape = aval_of(x).shape
         if not shape:
-            raise ValueError(f"scan: xs must have a first axis to scan over, got {aval_of(x)}")
+            raise ValueError(f"scan got value with no leading axis to scan over: {aval_of(x)}.")
         sizes.add(shape[0])
     if length is not None:
         try:
@@ -180,14 +193,16 @@ def _scan_length(xs: Sequence[Any], length: int | None) -> int:
             raise TypeError(f"scan: length must be an integer, got {length!r}") from None
         if any(n != length for n in sizes):
             raise ValueError(
-                f"scan: length={length} disagrees with the first axes of xs, {sorted(sizes)}"
+                f"scan got `length` argument of {length} which disagrees with leading axis sizes "
+                f"{sorted(sizes)}."
             )
         return length
     if not sizes:
-        raise ValueError("scan: without arrays in xs, length must be given")
+        raise ValueError("scan got no values to scan over and `length` not provided.")
     if len(sizes) > 1:
         raise ValueError(
-            f"scan: the first axes of xs must agree, got {shapes_text([aval_of(x) for x in xs])}"
+            "scan got values with different leading axis sizes: "
+            f"{shapes_text([aval_of(x) for x in xs])}."
         )
     return int(sizes.pop())
 
@@ -307,8 +322,8 @@ def _while_loop(
     out = cond.out_avals
     if cond_tree != tree.structure(0) or out[0].shape != () or out[0].dtype != np.bool_:
         raise TypeError(
-            f"while_loop: {describe_function(cond_fun)} must return a boolean scalar, got "
-            f"{cond_tree.unflatten(out)}"
+            "cond_fun must return a boolean scalar, but got "
+            f"{cond_tree.unflatten(out)} from {describe_function(cond_fun)}"
         )
     return init_tree.unflatten(run_while(cond, body, init, max_steps, remat))
 
@@ -338,7 +353,10 @@ def fori_loop(
     for bound in (lower, upper):
         check_operand(bound, "fori_loop", "bound")
         if aval_of(bound).shape != () or not dtypes.issubdtype(aval_of(bound).dtype, np.integer):
-            raise TypeError(f"fori_loop: bounds must be integer scalars, got {aval_of(bound)}")
+            raise TypeError(
+                "lower and upper arguments to fori_loop must be integer scalars of equal types, "
+                f"got {aval_of(bound)}"
+            )
     if is_concrete(lower) and is_concrete(upper):
         first, count = int(lower), max(int(upper) - int(lower), 0)
         count = count if max_steps is None else min(count, max_steps)
@@ -409,8 +427,8 @@ def cond(
     aval = aval_of(pred)
     if aval.shape != ():
         raise TypeError(
-            f"cond: the predicate must be a scalar, got {aval}. For a choice element by element "
-            "use jnp.where or lax.select."
+            f"Pred must be a scalar, got {aval} for cond. For a choice element by element use "
+            "jnp.where or lax.select."
         )
     if config.disable_jit() and is_concrete(pred):
         return true_fun(*operands) if pred else false_fun(*operands)
@@ -450,11 +468,13 @@ def switch(
     for branch in branches:
         check_callable(branch, "switch")
     if not branches:
-        raise ValueError("switch: there must be at least one branch")
+        raise ValueError("Empty branch sequence: switch needs at least one")
     check_operand(index, "switch", "index")
     aval = aval_of(index)
-    if aval.shape != () or not dtypes.issubdtype(aval.dtype, np.integer):
-        raise TypeError(f"switch: the index must be an integer scalar, got {aval}")
+    if aval.shape != ():
+        raise TypeError(f"Branch index must be scalar, got {aval} for switch.")
+    if not dtypes.issubdtype(aval.dtype, np.integer):
+        raise TypeError(f"Index type must be an integer, got {aval} for switch.")
     if len(branches) == 1:
         return branches[0](*operands)
     if config.disable_jit() and is_concrete(index):
@@ -473,7 +493,7 @@ def _switch(index: Any, branches: Sequence[Any], operands: Sequence[Any], name: 
     for fun, (_, other) in zip(branches, staged, strict=True):
         if other != out_tree:
             raise TypeError(
-                f"{name}: all branches must return the same structure, but "
+                f"{name} branch outputs must have the same pytree structure, but they differ: "
                 f"{describe_function(branches[0])} returns {out_tree} and "
                 f"{describe_function(fun)} returns {other}"
             )
@@ -495,7 +515,7 @@ def _same_types(
                 wanted[i] = strong
                 continue
             raise TypeError(
-                f"{name}: all branches must return the same types, but at result"
+                f"{name} branches must have equal output types but they differ. At result"
                 f"{tree.keystr(paths[i])} {describe_function(branches[0])} returns {now} and "
                 f"{describe_function(fun)} returns {aval}"
             )

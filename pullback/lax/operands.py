@@ -44,7 +44,10 @@ def broadcast_operands(name: str, xs: Sequence[Any]) -> Sequence[Any]:
     try:
         shape = np.broadcast_shapes(*distinct)
     except ValueError:
-        text = f"{name}: incompatible shapes for broadcasting: {texts}"
+        text = (
+            f"{name} got incompatible shapes for broadcasting: {', '.join(map(str, shapes))}. The "
+            f"operands are {texts}"
+        )
         raise TypeError(at_user_line(text)) from None
     return [
         structural.broadcast_in_dim(
@@ -70,8 +73,8 @@ def operands(name: str, *xs: Any) -> Sequence[Any]:
         text = shapes_text([aval_of(x).str_short() for x in xs])
         raise TypeError(
             at_user_line(
-                f"lax.{name} requires arguments to have the same dtypes, got {text} "
-                f"({', '.join(d.name for d in found)}); jax.numpy promotes them"
+                f"lax.{name} requires arguments to have the same dtypes, got "
+                f"{', '.join(d.name for d in found)} ({text}); jax.numpy promotes them"
             )
         )
     return broadcast_operands(name, xs)

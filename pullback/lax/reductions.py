@@ -374,6 +374,12 @@ def reduce_window(
     inits = [_typed_init(x, i) for x, i in zip(xs, tree.leaves(init_value), strict=True)]
     shape = aval_of(xs[0]).shape
     window_strides = (1,) * len(shape) if window_strides is None else window_strides
+    for what, given in (("dimensions", window_dimensions), ("strides", window_strides)):
+        if len(given) != len(shape):
+            raise TypeError(
+                f"reduce_window got the wrong number of window_{what} for operand: got operand "
+                f"shape {shape} with window_{what} {tuple(given)}."
+            )
     windows = full_windows(
         shape, window_dimensions, window_strides, padding, base_dilation, window_dilation
     )

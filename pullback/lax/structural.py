@@ -169,6 +169,8 @@ def broadcasted_iota(dtype: Any, shape: Any, dimension: int, *, out_sharding: An
            [0, 1]], dtype=int32)
     """
     dtype, shape = check_user_dtype(dtype, "iota"), canonical_shape(shape)
+    if any(n < 0 for n in shape):
+        raise TypeError(f"iota shape must have every element be nonnegative, got {shape}.")
     if not 0 <= dimension < len(shape):
         raise ValueError(
             f"iota dimension must be between 0 and len(shape), got {dimension=} for {shape=}"

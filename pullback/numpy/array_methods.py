@@ -180,8 +180,8 @@ def _contains(self: Any, item: Any) -> bool:
 
 def _set_item(self: Any, index: Any, value: Any) -> None:
     raise TypeError(
-        "arrays are immutable and do not support item assignment. Instead of x[idx] = y, use "
-        "x = x.at[idx].set(y) or another method of .at[]."
+        "JAX arrays are immutable and do not support in-place item assignment. Instead of "
+        "x[idx] = y, use x = x.at[idx].set(y) or another method of .at[]."
     )
 
 

@@ -57,6 +57,8 @@ def _sequence(name: str, arrays: Any) -> Sequence[Any]:
     """The operands of a join; an array stands for its rows."""
     if isinstance(arrays, (Array, np.ndarray)):
         rows: Any = arrays
+        if not arrays.ndim:
+            raise ValueError(f"Need at least one array to {name}, got an array of rank 0.")
         return [rows[k] for k in range(arrays.shape[0])]
     check_arraylike(name, *arrays)
     return [as_array(x) for x in arrays]

@@ -354,7 +354,10 @@ def axes_given(axis: Any) -> tuple[Any, ...]:
     return tuple(axis) if several else (axis,)
 
 
-def static_shape(shape: Any, context: str = "Shapes must be static.") -> tuple[int, ...]:
+_SHAPES: Final = "Shapes must be 1D sequences of concrete values of integer type."
+
+
+def static_shape(shape: Any, context: str = _SHAPES) -> tuple[int, ...]:
     """A shape as a tuple of Python ints, from an int or a sequence of integers.
 
     >>> static_shape(3), static_shape([2, np.int64(4)])
@@ -371,7 +374,7 @@ def static_shape(shape: Any, context: str = "Shapes must be static.") -> tuple[i
     except TypeError as error:
         raise TypeError(
             f"Shapes must be 1D sequences of concrete values of integer type, got {shape!r}. "
-            f"{context}"
+            f"{'' if context is _SHAPES else context}"
         ) from error
 
 

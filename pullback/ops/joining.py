@@ -6,6 +6,7 @@ place.  Import them from `ops.structural`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -44,6 +45,22 @@ _sub: Final = late("sub")
 # --------------------------------------------------------------------------- concatenate
 
 
+def _misfit(xs: Sequence[Any], dimension: int) -> str:
+    """Why arrays cannot be concatenated."""
+    shapes = ", ".join(str(x.shape) for x in xs)
+    if len({x.ndim for x in xs}) > 1:
+        return f"Cannot concatenate arrays with different numbers of dimensions: got {shapes}."
+    if not 0 <= dimension < xs[0].ndim:
+        return f"concatenate dimension out of bounds: dimension {dimension} for shapes {shapes}."
+    if len({x.dtype for x in xs}) > 1:
+        names = ", ".join(x.dtype.name for x in xs)
+        return f"lax.concatenate requires arguments to have the same dtypes, got {names}."
+    return (
+        "Cannot concatenate arrays with shapes that differ in dimensions other than the one being "
+        f"concatenated: concatenating along dimension {dimension} for shapes {shapes}."
+    )
+
+
 def _concatenate_abstract(*xs: Any, dimension: int) -> ShapedArray:
     first = xs[0]
     rest = first.shape[:dimension] + first.shape[dimension + 1 :]
@@ -53,8 +70,8 @@ def _concatenate_abstract(*xs: Any, dimension: int) -> ShapedArray:
             or x.shape[:dimension] + x.shape[dimension + 1 :] != rest
             or x.dtype != first.dtype
         ):
-            types = ", ".join(map(str, xs))
-            raise TypeError(f"concatenate: operands {types} do not fit along axis {dimension}")
+            operands = ", ".join(map(str, xs))
+            raise TypeError(f"{_misfit(xs, dimension)} The operands of concatenate are {operands}")
     shape = list(first.shape)
     shape[dimension] = sum(x.shape[dimension] for x in xs)
     return ShapedArray(tuple(shape), first.dtype, all(x.weak_type for x in xs))

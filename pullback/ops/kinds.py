@@ -111,7 +111,10 @@ def check_accepts(name: str, aval: Any, accepts: str) -> None:
     """Raise TypeError unless the dtype of `aval` is of one of the kinds in `accepts`."""
     if dtypes.kind_of(aval.dtype) not in accepts:
         classes = shapes_text([_CLASS_NAMES[c] for c in accepts])
-        raise TypeError(f"{name} does not accept {aval.str_short()}; it takes dtypes of {classes}")
+        raise TypeError(
+            f"{name} does not accept dtype {aval.dtype.name} of {aval.str_short()}; it takes "
+            f"dtypes of {classes}"
+        )
 
 
 def integer_limits(dtype: Any) -> Any:

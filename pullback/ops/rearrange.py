@@ -177,13 +177,18 @@ def _broadcast_abstract(
     x: Any, *, shape: Any, broadcast_dimensions: Any, sharding: Any = None
 ) -> ShapedArray:
     dims = broadcast_dimensions
+    if any(n < 0 for n in shape):
+        raise TypeError(
+            f"broadcast_in_dim shape must have every element be nonnegative, got {tuple(shape)}."
+        )
     fits = len(dims) == len(x.shape) and all(
         0 <= d < len(shape) and n in (1, shape[d]) for n, d in zip(x.shape, dims, strict=True)
     )
     if not fits or any(a >= b for a, b in itertools.pairwise(dims)):
         raise TypeError(
-            f"broadcast_in_dim: {x} does not broadcast to shape {tuple(shape)} with its axes at "
-            f"{tuple(dims)}; they must increase, and lengths be 1 or equal"
+            "broadcast_in_dim operand dimension sizes must either be 1, or be equal to their "
+            f"corresponding dimensions in the target broadcast shape: {x} does not broadcast to "
+            f"shape {tuple(shape)} with its axes at {tuple(dims)}, which must increase"
         )
     return ShapedArray(tuple(shape), x.dtype, x.weak_type)
 
@@ -354,7 +359,10 @@ def _inverse(permutation: Sequence[int]) -> tuple[int, ...]:
 
 def _transpose_abstract(x: Any, *, permutation: Any) -> ShapedArray:
     if sorted(permutation) != list(range(x.ndim)):
-        raise TypeError(f"transpose: {tuple(permutation)} is no permutation of the axes of {x}")
+        raise TypeError(
+            "transpose permutation isn't a permutation of operand dimensions, got permutation "
+            f"{tuple(permutation)} for operand shape {x.shape}."
+        )
     return ShapedArray(tuple(x.shape[p] for p in permutation), x.dtype, x.weak_type)
 
 

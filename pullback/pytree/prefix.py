@@ -157,7 +157,7 @@ def flatten_axes(name: str, treedef: PyTreeDef, axis_tree: Any) -> list[Any]:
     if problem is not None:
         path, text = problem
         raise ValueError(
-            f"{name} specification must be a tree prefix of the corresponding value: "
+            f"{name} specification must be a tree prefix of the corresponding value; "
             f"{name}{keystr(tuple(reversed(path)))} {text}"
         )
     return result

@@ -418,8 +418,9 @@ def _hashable(fun: Any, value: Any, where: Hashable) -> Any:
         hash(value)
     except TypeError:
         raise UnhashableStatic(
-            f"jit of {describe_function(fun)}: the static argument {where!r} is not hashable: "
-            f"{value!r} of type {type(value).__name__}. Static arguments are compared to find "
+            "Non-hashable static arguments are not supported. For jit of "
+            f"{describe_function(fun)}, the static argument {where!r} is not hashable: {value!r} "
+            f"of type {type(value)}. Static arguments are compared to find "
             "compiled programs: use a tuple instead of a list, or pass an array as a normal one."
         ) from None
     return _Static(value)
@@ -618,6 +619,12 @@ def jit(
     check_callable(fun, "jit")
     statics = _resolve(fun, static_argnums, static_argnames, "static")
     donated = _resolve(fun, donate_argnums, donate_argnames, "donate")
+    both = sorted({*map(str, statics[0]), *statics[1]} & {*map(str, donated[0]), *donated[1]})
+    if both:
+        raise ValueError(
+            "static_argnames and donate_argnames cannot intersect. Arguments "
+            f"{', '.join(both)} of {describe_function(fun)} appear in both"
+        )
     where = device_calls.chosen_device(device, backend)
     chosen = tuple(sorted(dict(compiler_options or {}).items()))
     made = JitFunction(

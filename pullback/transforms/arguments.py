@@ -72,8 +72,9 @@ def as_index_tuple(argnums: int | Sequence[int], n: int, name: str) -> tuple[int
     for i in nums:
         if not -n <= i < n:
             raise TypeError(
-                f"{name}: argnums={argnums} asks for positional argument {i}, "
-                f"but the function was called with {n}"
+                f"{name}: differentiating with respect to argnums={argnums} requires at least "
+                f"{i + 1 if i >= 0 else -i} positional arguments to be passed by the caller, but "
+                f"got only {n} positional arguments."
             )
     return tuple(int(i) % n for i in nums)
 
@@ -105,8 +106,8 @@ def check_operand(x: Any, name: str, what: str = "argument") -> None:
         aval_of(x)
     except TypeError:
         raise TypeError(
-            f"{name}: {what} {x!r} of type {type(x).__name__} is not an array, a scalar or a "
-            "pytree of them"
+            f"{name}: {what} {x!r} of type {type(x)} is not a valid JAX type: it is not an array, "
+            "a scalar or a pytree of them"
         ) from None
 
 

@@ -6,7 +6,7 @@ Pytrees come in here and leave here; below are flat values.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -89,27 +89,41 @@ class FlatWithAux:
         return self.box[1].unflatten([next(operands) if is_one else x for x, is_one in pairs])
 
 
+_MISMATCH: Final = {
+    "jvp": (
+        TypeError,
+        "primal and tangent arguments to jax.jvp do not match; dtypes must be equal, and float0 "
+        "for integers: ",
+    ),
+    "linearize": (
+        ValueError,
+        "linearized function called on tangent values inconsistent with the original primal "
+        "values: ",
+    ),
+}
+"""What a tangent of another type than its primal raises."""
+
+
 def _check_tangent(primal: Any, tangent: Any, name: str) -> Any:
     """The tangent as the rules want it, after a check of its type."""
+    error, words = _MISMATCH[name]
     expected = aval_of(primal).to_tangent_aval()
     if expected.dtype == dtypes.float0:
         if not is_float0(tangent):
-            raise TypeError(
-                f"{name}: the primal is {aval_of(primal)}, which is not differentiable, "
-                f"so its tangent must have dtype float0, got {aval_of(tangent)}"
+            raise error(
+                f"{words}the primal is {aval_of(primal)}, which is not differentiable, so its "
+                f"tangent must have dtype float0, got {aval_of(tangent)}"
             )
         return zero_tangent(primal)
     if is_float0(tangent):
-        raise TypeError(f"{name}: a tangent of dtype float0 for a primal of type {expected}")
+        raise error(f"{words}a tangent of dtype float0 for a primal of type {expected}")
     actual = aval_of(tangent)
     if actual.shape != expected.shape:
-        raise ValueError(
-            f"{name}: primal and tangent must have the same shape, got {expected} and {actual}"
-        )
-    if actual.dtype != expected.dtype and not actual.weak_type:
-        raise TypeError(
-            f"{name}: primal and tangent must have the same dtype, got {expected} and {actual}"
-        )
+        if name == "jvp":
+            words = "jvp called with different primal and tangent shapes: "
+        raise ValueError(f"{words}got {expected} and {actual}")
+    if actual.dtype != expected.dtype:
+        raise error(f"{words}got primal {expected} and tangent {actual}")
     return _typed(tangent, actual, expected)
 
 
@@ -151,15 +165,15 @@ def jvp(
     check_callable(fun, "jvp")
     if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
         raise TypeError(
-            "jvp: primals and tangents must be tuples or lists of the arguments, got "
-            f"{type(primals).__name__} and {type(tangents).__name__}"
+            "primal and tangent arguments to jax.jvp must be tuples or lists; found "
+            f"{type(primals).__name__} and {type(tangents).__name__}."
         )
     flat_primals, in_tree = tree.flatten((tuple(primals), {}))
     flat_tangents, tangent_tree = tree.flatten((tuple(tangents), {}))
     if in_tree != tangent_tree:
         raise TypeError(
-            f"jvp: primals and tangents must have the same structure, got {in_tree} and "
-            f"{tangent_tree}"
+            "primal and tangent arguments to jax.jvp must have the same tree structure; primals "
+            f"have {in_tree}, tangents {tangent_tree}"
         )
     for x in flat_primals:
         check_operand(x, "jvp", "primal")
@@ -247,8 +261,8 @@ class _Pullback:
         given, ct_tree = tree.flatten(cts)
         if ct_tree != self._out_tree:
             raise ValueError(
-                "vjp: the cotangents must have the structure of the function's result, "
-                f"{self._out_tree}, got {ct_tree}"
+                "unexpected tree structure: the cotangents that a VJP function takes must have the "
+                f"structure of the function's result, {self._out_tree}, got {ct_tree}"
             )
         checked = [_check_cotangent(a, ct) for a, ct in zip(self._out_avals, given, strict=True)]
         moving = [ct for ct, nz in zip(checked, self._nonzero, strict=True) if nz]
@@ -265,16 +279,16 @@ def _check_cotangent(aval: Any, ct: Any) -> Any:
     expected = aval.to_cotangent_aval()
     if expected.dtype == dtypes.float0:
         return Zero(expected)  # whatever was given: an integer has no cotangent
-    if is_float0(ct):
-        raise TypeError(f"vjp: expected a cotangent of type {expected}, got {aval_of(ct)}")
     actual = aval_of(ct)
     if actual.shape != expected.shape:
         raise ValueError(
-            f"vjp: a cotangent of type {actual} for a result of type {aval}: the shapes differ"
+            f"unexpected JAX type (e.g. shape/dtype) for argument to VJP function: got {actual} "
+            f"as the cotangent of a result of type {aval}: the shapes differ"
         )
-    if actual.dtype != expected.dtype and not actual.weak_type:
+    if actual.dtype != expected.dtype:
         raise ValueError(
-            f"vjp: a cotangent of type {actual} for a result of type {aval}: the dtypes differ"
+            f"unexpected JAX type (e.g. shape/dtype) for argument to VJP function: got {actual} "
+            f"as the cotangent of a result of type {aval}: the dtypes differ"
         )
     return _typed(ct, actual, expected)
 
@@ -346,9 +360,15 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any, reduce_axes: Any = 
         given, ct_tree = tree.flatten(cts)
         if ct_tree != flat.out_tree:
             raise TypeError(
-                f"linear_transpose: cotangents need the structure {flat.out_tree}, got {ct_tree}"
+                "cotangent tree does not match function output, expected "
+                f"{flat.out_tree} but got {ct_tree}"
             )
-        checked = [_check_cotangent(a, ct) for a, ct in zip(closed.out_avals, given, strict=True)]
+        try:
+            checked = [
+                _check_cotangent(*each) for each in zip(closed.out_avals, given, strict=True)
+            ]
+        except ValueError as error:
+            raise TypeError(f"cotangent type does not match function output: {error}") from None
         args = [Linear(a) for a in avals]
         outs = backward_pass(closed.jaxpr, closed.consts, args, checked)
         return in_tree.unflatten([instantiate(ct) for ct in outs])[0]

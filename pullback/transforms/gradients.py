@@ -133,34 +133,44 @@ def _check_input(x: Any, holomorphic: bool, allow_int: bool) -> None:
     dtype = aval_of(x).dtype
     if holomorphic:
         if not dtypes.issubdtype(dtype, np.complexfloating):
-            raise TypeError(f"grad with holomorphic=True needs complex inputs, got {dtype.name}")
+            raise TypeError(
+                "grad with holomorphic=True requires inputs with complex dtype, but got "
+                f"{dtype.name}."
+            )
         return
     if not dtypes.issubdtype(dtype, np.inexact) and not allow_int:
         raise TypeError(
-            f"grad needs inputs of a floating-point dtype, got {dtype.name}. Convert the argument "
-            "to a float (1 -> 1.0), choose another one with argnums, or pass allow_int=True for a "
-            "gradient of dtype float0."
+            "grad requires real- or complex-valued inputs (input dtype that is a sub-dtype of "
+            f"np.inexact), but got {dtype.name}. Convert the argument to a float (1 -> 1.0), "
+            "choose another one with argnums, or pass allow_int=True for a gradient of float0."
         )
 
 
 def _check_scalar(out: Any, fun: Callable[..., Any], holomorphic: bool) -> None:
     if not isinstance(out, (Array, np.ndarray, np.generic, bool, int, float, complex)):
         raise TypeError(
-            f"grad needs a function with a scalar result; {describe_function(fun)} returned "
-            f"{type(out).__name__}. Use has_aux=True for a pair (loss, auxiliary)."
+            f"Gradient only defined for scalar-output functions. Output was {out!r}, of type "
+            f"{type(out).__name__}, from {describe_function(fun)}. "
+            "Use has_aux=True for a pair (loss, auxiliary)."
         )
     aval = aval_of(out)
     if aval.shape != ():
         raise TypeError(
-            f"grad needs a function with a scalar result; {describe_function(fun)} returned "
-            f"{aval}. Reduce it, for example by .sum() or .mean(), or use jacrev or vjp."
+            "Gradient only defined for scalar-output functions. Output had shape: "
+            f"{aval.shape}. Reduce the result of {describe_function(fun)}, which is {aval}, for "
+            "example by .sum() or .mean(), or use jacrev or vjp."
         )
     kind = np.complexfloating if holomorphic else np.floating
     if not dtypes.issubdtype(aval.dtype, kind):
+        if holomorphic:
+            raise TypeError(
+                "grad with holomorphic=True requires outputs with complex dtype, but got "
+                f"{aval.dtype.name} from {describe_function(fun)}."
+            )
         raise TypeError(
-            f"grad needs a {'complex' if holomorphic else 'real floating-point'} result; "
-            f"{describe_function(fun)} returned {aval}."
-            + ("" if holomorphic else " For holomorphic functions pass holomorphic=True.")
+            "grad requires real-valued outputs (output dtype that is a sub-dtype of np.floating), "
+            f"but got {aval.dtype.name} from {describe_function(fun)}. For holomorphic functions "
+            "pass holomorphic=True; otherwise use vjp."
         )
 
 

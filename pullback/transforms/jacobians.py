@@ -25,10 +25,17 @@ def _check(x: Any, name: str, holomorphic: bool, allow_int: bool) -> None:
     dtype = aval_of(x).dtype
     kind = np.complexfloating if holomorphic else np.floating
     if not dtypes.issubdtype(dtype, kind) and not allow_int:
-        wanted = (
-            "complex inputs (holomorphic=True)" if holomorphic else "real floating-point inputs"
+        if holomorphic:
+            raise TypeError(
+                f"{name} with holomorphic=True requires inputs with complex dtype, but got "
+                f"{dtype.name}."
+            )
+        kinds = "real-valued" if name == "jacfwd" else "real- or complex-valued"
+        above = "np.floating" if name == "jacfwd" else "np.inexact"
+        raise TypeError(
+            f"{name} requires {kinds} inputs (input dtype that is a sub-dtype of {above}), but got "
+            f"{dtype.name}. Convert the argument to a float, or use jvp or vjp."
         )
-        raise TypeError(f"{name} needs {wanted}, got {dtype.name}")
 
 
 def _basis(example: Any) -> tuple[list[Any], Any, list[Any]]:

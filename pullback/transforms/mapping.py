@@ -52,8 +52,8 @@ def vmap(
         in_axes = tuple(in_axes)
     if not (in_axes is None or isinstance(in_axes, (int, tuple, dict))):
         raise TypeError(
-            f"vmap: in_axes must be an int, None, or a tuple with one entry per positional "
-            f"argument, got {in_axes!r}"
+            "vmap in_axes must be an int, None, or a tuple of entries corresponding to the "
+            f"positional arguments passed to the function, but got {in_axes!r}."
         )
 
     @api_boundary
@@ -61,8 +61,9 @@ def vmap(
     def vmapped(*args: Any, **kwargs: Any) -> Any:
         if isinstance(in_axes, tuple) and len(in_axes) != len(args):
             raise ValueError(
-                f"vmap: in_axes {in_axes} has {len(in_axes)} entries, but {describe_function(fun)} "
-                f"was called with {len(args)} positional arguments"
+                "vmap in_axes must be an int, None, or a tuple of entries corresponding to the "
+                "positional arguments passed to the function, but got "
+                f"len(in_axes)={len(in_axes)}, len(args)={len(args)} for {describe_function(fun)}"
             )
         leaves, in_tree = tree.flatten((args, kwargs))
         check_aliases(f"vmap of {describe_function(fun)}", (), leaves)
@@ -88,9 +89,7 @@ def _flat_axes(in_axes: Any, in_tree: Any) -> list[Any]:
     try:
         axes = tree.flatten_axes("in_axes", in_tree, (in_axes, 0))
     except ValueError as error:
-        raise ValueError(
-            f"vmap: in_axes must be a pytree prefix of the positional arguments: {error}"
-        ) from None
+        raise ValueError(f"vmap {error}") from None
     for d in axes:
         if d is not None and not isinstance(d, int):
             raise TypeError(f"vmap: in_axes must have int or None leaves, got {d!r}")
@@ -104,8 +103,9 @@ def _normalize(x: Any, dim: int | None, what: str) -> int | None:
     ndim = aval_of(x).ndim
     if not -ndim <= dim < ndim:
         raise ValueError(
-            f"vmap: {what} asks for axis {dim} of an argument of type {aval_of(x)}, "
-            f"which has {ndim} axes"
+            f"vmap was requested to map its argument along axis {dim}, which implies that its "
+            f"rank should be at least {dim + 1 if dim >= 0 else -dim}, but is only {ndim} (its "
+            f"shape is {aval_of(x).shape}; see {what})"
         )
     return dim % ndim
 
@@ -117,9 +117,15 @@ def _axis_size(
     if axis_size is not None:
         sizes.append(axis_size)
     if not sizes:
+        if not leaves:
+            raise ValueError(
+                "vmap wrapped function must be passed at least one argument containing an array "
+                f"or axis_size must be specified, got empty *args={args} and **kwargs={kwargs} for "
+                f"{describe_function(fun)}"
+            )
         raise ValueError(
-            f"vmap: {describe_function(fun)} has no mapped argument; in_axes must map at least "
-            "one, or axis_size must be given"
+            "vmap must have at least one non-None value in in_axes or axis_size must be "
+            f"specified; no argument of {describe_function(fun)} is mapped"
         )
     if len(set(sizes)) > 1:
         paths = [path for path, _ in tree.leaves_with_path((args, kwargs))]
@@ -128,7 +134,7 @@ def _axis_size(
             for path, x, d in zip(paths, leaves, dims, strict=True)
             if d is not None
         )
-        raise ValueError(f"vmap: the mapped axes have different sizes:\n{shown}")
+        raise ValueError(f"vmap got inconsistent sizes for array axes to be mapped:\n{shown}")
     return int(sizes[0])
 
 
@@ -136,7 +142,7 @@ def _collect(out_tree: Any, outs: Any, out_dims: Any, out_axes: Any, size: int, 
     try:
         wanted = tree.flatten_axes("out_axes", out_tree, out_axes)
     except ValueError as error:
-        raise ValueError(f"vmap: out_axes must be a pytree prefix of the result: {error}") from None
+        raise ValueError(f"vmap {error}") from None
     results = []
     for x, src, dst in zip(outs, out_dims, wanted, strict=True):
         if dst is ANY_LANE:
@@ -145,13 +151,16 @@ def _collect(out_tree: Any, outs: Any, out_dims: Any, out_axes: Any, size: int, 
         if dst is None:
             if src is not None:
                 raise ValueError(
-                    f"vmap: out_axes is None for a result of {describe_function(fun)} that differs "
-                    "between lanes; give the axis where the lanes should go"
+                    f"at vmap out_axes, got axis spec None but output was batched on axis {src}: "
+                    f"a result of {describe_function(fun)} differs between lanes; give the axis "
+                    "where the lanes should go"
                 )
             results.append(x)
             continue
         ndim = aval_of(x).ndim + (src is None)
         if not -ndim <= dst < ndim:
-            raise ValueError(f"vmap: out_axes asks for axis {dst} of a result with {ndim} axes")
+            raise ValueError(
+                f"vmap out_axes: axis {dst} is out of bounds for array of dimension {ndim}"
+            )
         results.append(move_batch_axis(x, size, src, dst % ndim))
     return out_tree.unflatten(results)

@@ -151,7 +151,7 @@ def test_signed_zeros() -> None:
 
 def test_operands_of_different_dtypes_are_refused() -> None:
     with pytest.raises(
-        TypeError, match=r"lax.add .* same dtypes, got f32.3. and i32.3. .float32, int32"
+        TypeError, match=r"lax.add .* same dtypes, got float32, int32 .f32.3. and i32.3."
     ):
         lax.add(np.ones(3, F32), np.ones(3, np.int32))
     with pytest.raises(TypeError, match="add: operands must have one dtype, got f32"):
@@ -166,9 +166,9 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
 
 
 def test_dtypes_that_a_function_does_not_take() -> None:
-    with pytest.raises(TypeError, match=r"sin does not accept i32\[\]"):
+    with pytest.raises(TypeError, match=r"sin does not accept dtype int32 of ~?i32\[\]"):
         lax.sin(1)
-    with pytest.raises(TypeError, match="lt does not accept c64"):
+    with pytest.raises(TypeError, match="lt does not accept dtype complex64"):
         lax.lt(1j, 2j)
     with pytest.raises(TypeError, match="negative powers"):
         lax.integer_pow(np.arange(3), -1)

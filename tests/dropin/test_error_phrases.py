@@ -1,0 +1,117 @@
+"""Errors are found by the phrases that programs written for JAX look for, in both libraries."""
+
+# ruff: noqa: E501  (a call and a phrase a line)
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import pytest
+
+import pullback
+
+CALLS = r"""
+grad(lambda x: x)(jnp.arange(3.0)) :: Gradient only defined for scalar-output functions. Output had shape: (3,)
+grad(lambda x: (x, x))(1.0) :: Gradient only defined for scalar-output functions. Output was
+grad(lambda x: x)(1) :: grad requires real- or complex-valued inputs (input dtype that is a sub-dtype of np.inexact), but got int32
+grad(lambda x: x.astype(complex))(1.0) :: grad requires real-valued outputs (output dtype that is a sub-dtype of np.floating), but got complex64
+grad(lambda x: x, holomorphic=True)(1.0) :: grad with holomorphic=True requires inputs with complex dtype, but got float32
+grad(lambda x: x, argnums=2)(1.0) :: differentiating with respect to argnums=2 requires at least 3 positional arguments to be passed by the caller, but got only 1 positional arguments
+jacfwd(lambda x: x)(1) :: jacfwd requires real-valued inputs (input dtype that is a sub-dtype of np.floating), but got int32
+jacrev(lambda x: x)(1) :: jacrev requires real- or complex-valued inputs
+jacrev(lambda x: x, holomorphic=True)(1.0) :: jacrev with holomorphic=True requires inputs with complex dtype, but got float32
+jvp(jnp.sin, 1.0, 1.0) :: primal and tangent arguments to jax.jvp must be tuples or lists; found float and float
+jvp(jnp.sin, (1.0,), (1,)) :: primal and tangent arguments to jax.jvp do not match; dtypes must be equal
+jvp(jnp.sin, (jnp.float16(1),), (1.0,)) :: primal and tangent arguments to jax.jvp do not match; dtypes must be equal
+jvp(jnp.sin, (1.0,), (1.0, 2.0)) :: primal and tangent arguments to jax.jvp must have the same tree structure; primals
+jvp(jnp.sin, (jnp.ones(2),), (jnp.ones(3),)) :: jvp called with different primal and tangent shapes
+vjp(jnp.sin, 1.0)[1]((1.0, 2.0)) :: unexpected tree structure
+vjp(jnp.sin, 1.0)[1](1) :: unexpected JAX type (e.g. shape/dtype) for argument to VJP function: got
+vjp(jnp.sin, 1.0)[1](1j) :: unexpected JAX type (e.g. shape/dtype) for argument to VJP function: got
+vjp(jnp.sin, 1.0)[1](jnp.ones(2)) :: unexpected JAX type (e.g. shape/dtype) for argument to VJP function: got
+linearize(jnp.sin, 1.0)[1](1) :: linearized function called on tangent values inconsistent with the original primal values
+linear_transpose(lambda x: 2 * x, 1.0)(1) :: cotangent type does not match function output
+linear_transpose(lambda x: 2 * x, 1.0)((1.0,)) :: cotangent tree does not match function output, expected
+vmap(jnp.add)(jnp.ones(3), jnp.ones(4)) :: vmap got inconsistent sizes for array axes to be mapped:
+vmap(jnp.sin)(1.0) :: vmap was requested to map its argument along axis 0, which implies that its rank should be at least 1, but is only 0 (its shape is ()
+vmap(jnp.sin, in_axes=(0, 0))(jnp.ones(3)) :: vmap in_axes must be an int, None, or a tuple of entries corresponding to the positional arguments passed to the function, but got len(in_axes)=2, len(args)=1
+vmap(jnp.sin, in_axes="a")(jnp.ones(3)) :: vmap in_axes must be an int, None, or a tuple of entries corresponding to the positional arguments passed to the function, but got
+vmap(jnp.sin, in_axes=None)(jnp.ones(3)) :: vmap must have at least one non-None value in in_axes or axis_size must be specified
+vmap(lambda: 1.0)() :: vmap wrapped function must be passed at least one argument containing an array or axis_size must be specified, got empty *args=() and **kwargs={}
+vmap(jnp.sin, out_axes=None)(jnp.ones(3)) :: vmap out_axes, got axis spec None but output was batched on axis 0
+vmap(jnp.sin, out_axes=3)(jnp.ones(3)) :: axis 3 is out of bounds for array of dimension 1
+vmap(lambda x: (x, x), out_axes=(0, 0, 0))(jnp.ones(3)) :: vmap out_axes specification must be a tree prefix of the corresponding value
+vmap(lambda x: x, in_axes=({"a": 0},))({"b": jnp.ones(3)}) :: vmap in_axes specification must be a tree prefix of the corresponding value
+jit(lambda x: x if x > 0 else -x)(1.0) :: Attempted boolean conversion of traced array with shape bool[]
+jit(lambda x: int(x))(1.0) :: Abstract tracer value encountered where concrete value is expected: traced array with shape float32[]
+jit(lambda x: range(x))(1) :: The __index__() method was called on traced array with shape int32[]
+jit(lambda x: x.__array__())(jnp.ones((2, 3))) :: The numpy.ndarray conversion method __array__() was called on traced array with shape float32[2,3]
+jit(lambda n: jnp.zeros(n))(3) :: Shapes must be 1D sequences of concrete values of integer type
+jit(lambda x: x, static_argnums=0)([1]) :: Non-hashable static arguments are not supported.
+jit(lambda x: x, static_argnums=0, donate_argnums=0) :: static_argnames and donate_argnames cannot intersect
+lax.scan(lambda c, x: ((c[0],), x), (1.0, 2.0), jnp.ones(2)) :: scan body function carry input and carry output must have the same pytree structure, but they differ
+lax.scan(lambda c, x: (jnp.ones(2), x), 1.0, jnp.ones(2)) :: scan body function carry input and carry output must have equal types, but they differ
+lax.scan(lambda c, x: (c.astype(int), x), 1.0, jnp.ones(2)) :: scan body function carry input and carry output must have equal types, but they differ
+lax.scan(lambda c, x: c, 1.0, jnp.ones(2)) :: scan body output must be a pair
+lax.scan(lambda c, x: (c, x), 1.0, 1.0) :: scan got value with no leading axis to scan over
+lax.scan(lambda c, x: (c, x), 1.0, None) :: scan got no values to scan over and `length` not provided.
+lax.scan(lambda c, x: (c, x), 1.0, jnp.ones(2), length=3) :: scan got `length` argument of 3 which disagrees with leading axis sizes [2].
+lax.scan(lambda c, x: (c, x), 1.0, (jnp.ones(2), jnp.ones(3))) :: scan got values with different leading axis sizes:
+lax.scan(lambda c, x: (c, x), 1.0, jnp.ones(2), unroll=-1) :: `unroll` must be a `bool` or a non-negative `int`
+lax.cond(True, lambda x: x, lambda x: (x, x), 1.0) :: cond branch outputs must have the same pytree structure, but they differ
+lax.cond(True, lambda x: x, lambda x: x.astype(int), 1.0) :: cond branches must have equal output types but they differ.
+lax.cond(jnp.ones(2) > 0, lambda x: x, lambda x: x, 1.0) :: Pred must be a scalar, got
+lax.switch(0, [], 1.0) :: Empty branch sequence
+lax.switch(1.0, [jnp.sin, jnp.cos], 1.0) :: Index type must be an integer, got
+lax.switch(jnp.ones(2, int), [jnp.sin, jnp.cos], 1.0) :: Branch index must be scalar, got
+lax.switch(0, [jnp.sin, lambda x: 1], 1.0) :: switch branches must have equal output types but they differ.
+lax.while_loop(lambda x: x, lambda x: x, 1.0) :: cond_fun must return a boolean scalar, but got
+lax.while_loop(lambda x: x < 0, lambda x: (x, x), 1.0) :: while_loop body function carry input and carry output must have the same pytree structure, but they differ
+lax.while_loop(lambda x: x < 0, lambda x: x.astype(int), 1.0) :: while_loop body function carry input and carry output must have equal types, but they differ
+lax.fori_loop(0, 3.0, lambda i, x: x, 1.0) :: lower and upper arguments to fori_loop must
+lax.add(jnp.ones(2), jnp.ones(3)) :: add got incompatible shapes for broadcasting: (2,), (3,).
+lax.add(jnp.ones(2), jnp.ones(2, int)) :: lax.add requires arguments to have the same dtypes, got float32, int32
+lax.sin(1) :: sin does not accept dtype int32
+lax.broadcast_in_dim(jnp.ones(3), (4,), (0,)) :: broadcast_in_dim operand dimension sizes must either be 1, or be equal to their corresponding dimensions in the target broadcast shape
+lax.transpose(jnp.ones((2, 3)), (0, 0)) :: transpose permutation isn't a permutation of operand dimensions, got permutation (0, 0) for operand shape (2, 3).
+lax.concatenate([jnp.ones((2, 2)), jnp.ones(3)], 0) :: Cannot concatenate arrays with different numbers of dimensions: got (2, 2), (3,).
+lax.concatenate([jnp.ones((2, 2)), jnp.ones((2, 3))], 0) :: Cannot concatenate arrays with shapes that differ in dimensions other than the one being concatenated: concatenating along dimension 0 for shapes (2, 2), (2, 3).
+lax.concatenate([jnp.ones(2), jnp.ones(3, int)], 0) :: lax.concatenate requires arguments to have the same dtypes, got float32, int32
+lax.iota("int32", -1) :: iota shape must have every element be nonnegative, got (-1,).
+lax.reduce_window(jnp.ones((4, 4)), 0.0, lax.add, (2,), (1, 1), "VALID") :: reduce_window got the wrong number of window_dimensions for operand: got operand shape (4, 4) with window_dimensions (2,).
+jnp.zeros(-1) :: shape must have every element be nonnegative, got (-1,).
+jnp.concatenate(jnp.float32(1)) :: Need at least one array to concatenate
+jnp.ones(2).__setitem__(0, 1) :: JAX arrays are immutable and do not support in-place item assignment. Instead of x[idx] = y, use x = x.at[idx].set(y)
+custom_jvp(lambda x: x)(1.0) :: No JVP defined for custom_jvp function <lambda> using defjvp.
+custom_vjp(lambda x: x)(1.0) :: No VJP defined for custom_vjp function <lambda> using defvjp.
+device_put("a") :: is not a valid JAX type
+"""
+
+PAIRS = [line.split(" :: ") for line in CALLS.strip().splitlines()]
+
+
+def raised(call: str, library: Any) -> Exception:
+    names = {**vars(library), "jnp": library.numpy, "lax": library.lax}
+    with pytest.raises(Exception) as info:  # noqa: PT011  (which class is what is compared)
+        eval(call, names)
+    return info.value
+
+
+@pytest.mark.parametrize(("call", "phrase"), PAIRS)
+def test_phrases(call: str, phrase: str) -> None:
+    ours, theirs = raised(call, pullback), raised(call, jax)
+    assert phrase in str(theirs)
+    assert phrase in str(ours)
+    builtin = next(c for c in type(theirs).__mro__ if c.__module__ == "builtins")
+    assert isinstance(ours, builtin)
+    if type(theirs).__module__ == "jax.errors":
+        assert type(ours).__name__ == type(theirs).__name__
+
+
+def test_weak_carries_take_the_type_of_the_body() -> None:
+    for library in (pullback, jax):
+        jnp, lax = library.numpy, library.lax
+        total, _ = lax.scan(lambda c, x: (c + x, None), 0, jnp.ones(3))
+        assert (total.dtype, total.weak_type) == ("float32", False)
+        assert lax.fori_loop(0, 3, lambda i, x: x * 1j, 1.0).dtype == "complex64"
