@@ -7,8 +7,8 @@ numbers by real, then by imaginary part.  `top_k` takes the largest first, in th
 Compiled, every element becomes an unsigned integer of the same order.  Short rows are ranked by
 comparing all pairs, which vectorises; long ones are radix sorted, eight bits at a time, carrying
 their positions, by which the operands are then gathered.  Both are stable.  The few largest of a
-long row are kept in a list while passing over it.  Numbers alone, and many rows of keys that fit
-next to their positions in 64 bits, are sorted by kernels (`ops/sorting_kernels.py`).
+long row are kept in a list while passing over it.  Numbers alone, and many rows, or long ones, of
+keys that fit next to their positions in 64 bits, are sorted by kernels (`ops/sorting_kernels.py`).
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def _order(b: Any, keys: Sequence[Any]) -> Any:
     """The stable order [rows, n] of rows of keys, as int32 (int64 for very long rows)."""
     rows, n = keys[0].shape
     dtype = np.dtype(np.int32 if n < 2**31 else np.int64)
-    if len(keys) == 1 and sorting_kernels.has_network(rows, n) and keys[0].dtype.itemsize <= 4:
+    if len(keys) == 1 and sorting_kernels.has_order(b, keys[0]):
         return sorting_kernels.order(b, keys[0])
     keys = [b.materialize(key) for key in keys]
     if n <= _SHORT:

@@ -14,11 +14,14 @@ import numpy as np
 
 from pullback.core import dtypes
 
-__all__ = ["has_network", "order", "sorted_rows"]
+__all__ = ["has_network", "has_order", "order", "sorted_rows"]
 
 _LANES: Final = 16
 _SHORTEST: Final = 16
 _LONGEST: Final = 4096
+_LONG: Final = 256
+"""Rows that are longer than this are worth a kernel each."""
+_QUICK: Final = "pb_quick_u64"
 
 
 def has_network(rows: int, n: int) -> bool:
@@ -26,19 +29,31 @@ def has_network(rows: int, n: int) -> bool:
     return rows >= _LANES and _SHORTEST <= n <= _LONGEST
 
 
-def order(b: Any, key: Any) -> Any:
-    """The stable order of rows of keys, unsigned integers of up to 32 bits, by a network."""
+def has_order(b: Any, key: Any) -> bool:
+    """Whether a kernel sorts rows of such keys together with their positions."""
     rows, n = key.shape
-    s, wide = b.s, np.dtype(np.uint64)
+    if np.dtype(key.dtype).itemsize > 4 or n >= 1 << 31:
+        return False
+    return has_network(rows, n) or (n > _LONG and b.has(_QUICK))
+
+
+def order(b: Any, key: Any) -> Any:
+    """The stable order of rows of keys, unsigned integers of up to 32 bits."""
+    rows, n = key.shape
+    s, wide, network = b.s, np.dtype(np.uint64), has_network(rows, n)
 
     def joined(i: Any) -> Any:
         high = s.shift_left(s.convert(key.at(i), wide), s.const(32, wide))
         bits = s.or_(high, s.convert(i[-1], wide))
-        return s.bitcast(s.xor(bits, s.const(1 << 63, wide)), np.dtype(np.int64))
+        if network:  # which knows signed numbers
+            bits = s.bitcast(s.xor(bits, s.const(1 << 63, wide)), np.dtype(np.int64))
+        return bits
 
-    out = b.buffer((rows, n), np.int64)
-    b.call("pb_sort_rows_i64", b.view((rows, n), joined), out, np.int64(rows), np.int64(n))
-    low = s.const(2**32 - 1, np.dtype(np.int64))
+    made, symbol = b.view((rows, n), joined), "pb_sort_rows_i64" if network else _QUICK
+    out = b.buffer((rows, n), made.dtype)
+    pairs = made if network else b.buffer((rows, n), wide, made)
+    b.call(symbol, pairs, out, np.int64(rows), np.int64(n))
+    low = s.const(2**32 - 1, made.dtype)
     return b.map(lambda s, x: s.convert(s.and_(x, low), np.int32), out)
 
 

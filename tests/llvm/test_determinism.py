@@ -61,6 +61,7 @@ WORKLOADS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "eigh": (lambda x: pnp.linalg.eigh(x + x.T), (_real(200, 200),)),
     "solve": (pnp.linalg.solve, (_real(500, 500), _real(500, 8))),
     "complex product": (pnp.matmul, (_complex(300, 200), _complex(200, 150))),
+    "argsort_long": (pnp.argsort, (_real(300_000).round(2),)),
     "irfft2": (pnp.fft.irfft2, (_complex(128, 129),)),
 }
 

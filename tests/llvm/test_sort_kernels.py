@@ -69,7 +69,7 @@ def test_a_digit_that_is_the_same_in_all() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8", "uint32", "bool"])
-@pytest.mark.parametrize("shape", [(16, 16), (33, 100), (17, 1025)])
+@pytest.mark.parametrize("shape", [(16, 16), (33, 100), (17, 1025), (3, 700), (1, 9000)])
 def test_stable_order_of_rows(shape: tuple[int, int], dtype: Any) -> None:
     x = np.random.default_rng(4).integers(0, 20, shape).astype(dtype)
     found = pb.jit(pnp.argsort)(x)
