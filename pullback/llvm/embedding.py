@@ -149,7 +149,7 @@ def needed_texts(
         if symbol in seen:
             continue
         seen.add(symbol)
-        if symbol == _PARALLEL:
+        if symbol in pool.SYMBOLS:
             found: Any = pool.module_text(wanted.machine)
         elif symbol == "pb_poll":
             found = _POLL, []
@@ -161,10 +161,9 @@ def needed_texts(
             waiting += needs
         elif symbol.startswith("pb_") or library.provider(symbol) != "the C library":
             raise missing(symbol)
-    return list(texts), _PARALLEL in seen
+    return list(texts), not seen.isdisjoint(pool.SYMBOLS)
 
 
-_PARALLEL: Final = "pb_parallel_for"
 _POLL: Final = "define i32 @pb_poll(ptr %last) {\n  ret i32 0\n}\n"
 """No signals of an interpreter are waited for."""
 

@@ -33,6 +33,7 @@ from pullback.llvm import jit
 from pullback.llvm.entry_ir import NULL, Function, Module, Value, i32, i64
 
 __all__ = [
+    "SYMBOLS",
     "address",
     "default_num_threads",
     "module_text",
@@ -42,6 +43,9 @@ __all__ = [
     "started_workers",
     "symbols",
 ]
+
+SYMBOLS: Final = ("pb_parallel_for", "pb_pool_threads")
+"""What programs and kernels may call."""
 
 # The pool's state, one block of memory.  What different threads write lies on different lines.
 MUTEX, WAKE, DONE = 0, 128, 256
@@ -346,7 +350,7 @@ def address() -> int:
 def symbols() -> dict[str, int]:
     """The pool's symbols, for `jit.load`."""
     module = _pool().module
-    return {name: module.address(name) for name in ("pb_parallel_for", "pb_pool_threads")}
+    return {name: module.address(name) for name in SYMBOLS}
 
 
 def started_workers() -> int:

@@ -136,6 +136,32 @@ def test_constraint_over_a_mesh(platform: str) -> None:
         assert compiled.cost_analysis()["flops"] < 0.4 * whole
 
 
+def test_program_of_jax(platform: str, tmp_path: Path) -> None:
+    """A program written for JAX, run by `pullback run`."""
+    name = {"tpu": "v5e:2x2", "cuda": "h100:1x1x4"}[platform]
+    script = tmp_path / "script.py"
+    script.write_text(f"""
+import jax
+import jax.numpy as jnp
+from jax.experimental import topologies
+from jax.sharding import NamedSharding, PartitionSpec as P
+
+topology = topologies.get_topology_desc({name!r}, {platform!r})
+mesh = topologies.make_mesh(topology, (4,), ("data",))
+weight = jax.ShapeDtypeStruct((128, 128), jnp.bfloat16, sharding=NamedSharding(mesh, P()))
+batch = jax.ShapeDtypeStruct((512, 128), jnp.bfloat16, sharding=NamedSharding(mesh, P("data")))
+lowered = jax.jit(lambda w, x: jax.nn.relu(x @ w)).lower(weight, batch)
+compiled = lowered.compile()
+print(compiled.memory_analysis().output_size_in_bytes, compiled.cost_analysis()["flops"] > 0)
+""")
+    command = [sys.executable, "-m", "pullback", "run", str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    size, counted = done.stdout.split()
+    assert 512 * 128 * 2 // 4 <= int(size) < 512 * 128 * 2
+    assert counted == "True"
+
+
 def test_sizes_that_cannot_be_split(platform: str) -> None:
     topo = _described(platform, 4)
     split = NamedSharding(topologies.make_mesh(topo, (4,), ("data",)), PartitionSpec("data"))

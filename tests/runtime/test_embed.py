@@ -20,6 +20,7 @@ from pullback import lax, nn, random
 from pullback.errors import UnsupportedError
 from pullback.llvm import embedding, jit
 from pullback.runtime.embed import Embedded, embed, shared_library
+from tests.hlo import training_steps
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "embedding"
 needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler `cc`")
@@ -38,28 +39,50 @@ def _is_key(x: Any) -> bool:
     return isinstance(x, pb.Array) and jnp.issubdtype(x.dtype, pb.dtypes.prng_key)
 
 
+def _loaded(made: Embedded, folder: Path) -> ctypes.CDLL:
+    (folder / "f.o").write_bytes(made.code)
+    shared_library(folder / "f.o", folder / "libf.so")
+    return ctypes.CDLL(str(folder / "libf.so"))
+
+
+def _unaligned(data: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The bytes of an array in memory that is aligned to one element."""
+    size = data.itemsize
+    room = np.zeros(data.nbytes + 64 + size, np.uint8)
+    start = -room.ctypes.data % 64 + size
+    place = room[start : start + data.nbytes]
+    place[:] = np.frombuffer(data.tobytes(), np.uint8)
+    return place
+
+
 def _called(
-    made: Embedded, folder: Path, arguments: Sequence[np.ndarray[Any, Any]], suffix: str = ""
+    made: Embedded,
+    library: ctypes.CDLL,
+    arguments: Sequence[np.ndarray[Any, Any]],
+    suffix: str = "",
 ) -> list[np.ndarray[Any, Any]]:
     """The results of the shared library's function."""
-    (folder / "f.o").write_bytes(made.code)
-    library = folder / "libf.so"
-    shared_library(folder / "f.o", library)
-    outs = [np.zeros(max(o.nbytes, 1), np.uint8) for o in made.outputs]
+    types = [pb.dtypes.canonicalize_dtype(o.dtype) for o in made.outputs]
+    outs = [
+        _unaligned(np.zeros(o.nbytes // t.itemsize, t))
+        for o, t in zip(made.outputs, types, strict=True)
+    ]
     room = np.zeros(made.workspace + 64, np.uint8)
-    pointers = [ctypes.c_void_p(x.ctypes.data) for x in (*arguments, *outs)]
+    ins = list(map(_unaligned, arguments))
+    pointers = [ctypes.c_void_p(x.ctypes.data) for x in (*ins, *outs)]
     if suffix:
         pointers.append(ctypes.c_void_p(room.ctypes.data + -room.ctypes.data % 64))
-    status = getattr(ctypes.CDLL(str(library)), f"f{suffix}")(*pointers)
+    status = getattr(library, f"f{suffix}")(*pointers)
     assert status == 0
     return outs
 
 
 def _compare(f: Callable[..., Any], args: Sequence[Any], folder: Path, cpu: str = "") -> None:
     made = _embedded(f, args, cpu)
+    library = _loaded(made, folder)
     leaves = [_physical(x) for x in pb.tree.leaves(tuple(args))]
     for suffix in ("", "_with_workspace"):
-        outs = _called(made, folder, leaves, suffix)
+        outs = _called(made, library, leaves, suffix)
         for want, got in zip(pb.tree.leaves(pb.jit(f)(*args)), outs, strict=True):
             expected = np.asarray(want)
             elements = got[: expected.nbytes].view(expected.dtype).reshape(expected.shape)
@@ -109,6 +132,26 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
 def test_same_as_in_python(name: str, tmp_path: Path) -> None:
     f, args = FUNCTIONS[name]
     _compare(f, args, tmp_path)
+
+
+@needs_cc
+@pytest.mark.parametrize("name", ["digits", "transformer"])
+def test_training_steps(name: str, tmp_path: Path) -> None:
+    step, args = (getattr(training_steps, f"{name}_{what}") for what in ("step", "args"))
+    fun = step.__wrapped__  # whose arguments are not donated
+    _compare(fun, args(), tmp_path)
+
+
+@needs_cc
+def test_threads_change_nothing(tmp_path: Path) -> None:
+    f, args = FUNCTIONS["product in parallel"]
+    made = _embedded(f, args)
+    library = _loaded(made, tmp_path)
+    found = []
+    for count in (1, 2, 5, 0):
+        library.f_set_threads(count)
+        found.append(_called(made, library, args)[0].tobytes())
+    assert len(set(found)) == 1
 
 
 @needs_cc
@@ -181,6 +224,14 @@ def test_header() -> None:
         f"#define F_WORKSPACE_BYTES {made.workspace}\n",
     ):
         assert text in made.header
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler `c++`")
+def test_header_in_other_languages(tmp_path: Path) -> None:
+    (tmp_path / "f.h").write_text(_embedded(*FUNCTIONS["gradient"]).header)
+    (tmp_path / "main.cpp").write_text('#include "f.h"\nint main() { return F_OK; }\n')
+    command = "c++ -std=c++11 -Wall -Wextra -Wpedantic -Werror -fsyntax-only main.cpp"
+    subprocess.run(command.split(), cwd=tmp_path, check=True)
 
 
 @needs_cc
