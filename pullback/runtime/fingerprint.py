@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,81 +26,97 @@ def fingerprint(jaxpr: Jaxpr) -> bytes:
     Source lines and names of variables do not matter; the values of constants do not either, since
     compiled code takes them as arguments.
     """
-    digest = hashlib.sha256()
-    for part in _jaxpr_parts(jaxpr):
-        digest.update(part.encode())
-        digest.update(b"\0")
-    return digest.digest()
+    parts: list[str] = []
+    _write_jaxpr(jaxpr, parts)
+    return hashlib.sha256("\0".join(parts).encode()).digest()
+
+
+_avals: dict[Any, str] = {}
+"""How types are written: the name of a dtype is made anew each time it is asked for."""
+_AVALS_LIMIT = 4096
 
 
 def _aval(aval: Any) -> str:
-    return f"{aval.dtype.name}{list(aval.shape)}"
+    found = _avals.get(aval)
+    if found is None:
+        if len(_avals) >= _AVALS_LIMIT:
+            _avals.clear()
+        found = _avals[aval] = f"{aval.dtype.name}{list(aval.shape)}"
+    return found
 
 
-def _jaxpr_parts(jaxpr: Jaxpr) -> Iterator[str]:
-    numbers: dict[Any, int] = {}
+def _write_jaxpr(jaxpr: Jaxpr, parts: list[str]) -> None:
+    numbers: dict[Any, str] = {}
 
-    def define(v: Any) -> str:
-        numbers[v] = len(numbers)
-        return _aval(v.aval)
+    def define(variables: Sequence[Any]) -> None:
+        for v in variables:
+            numbers[v] = str(len(numbers))
+            parts.append(_aval(v.aval))
 
-    def use(v: Any) -> str:
-        if type(v) is Literal:
-            value = np.asarray(v.val)
-            return f"={value.tobytes().hex()}:{_aval(v.aval)}"
-        return str(numbers[v])
+    def use(atoms: Sequence[Any]) -> None:
+        for v in atoms:
+            if type(v) is Literal:
+                parts.append(f"={np.asarray(v.val).tobytes().hex()}:{_aval(v.aval)}")
+            else:
+                parts.append(numbers[v])
 
-    yield "jaxpr"
-    yield from (define(v) for v in jaxpr.constvars)
-    yield ";"
-    yield from (define(v) for v in jaxpr.invars)
+    parts.append("jaxpr")
+    define(jaxpr.constvars)
+    parts.append(";")
+    define(jaxpr.invars)
     for eqn in jaxpr.eqns:
-        yield eqn.primitive.name
-        yield from (use(v) for v in eqn.invars)
+        parts.append(eqn.primitive.name)
+        use(eqn.invars)
         for name in sorted(eqn.params):
-            yield name
-            yield from _value_parts(eqn.params[name])
-        yield from (define(v) for v in eqn.outvars)
-    yield "in"
-    yield from (use(v) for v in jaxpr.outvars)
+            parts.append(name)
+            _write_value(eqn.params[name], parts)
+        define(eqn.outvars)
+    parts.append("in")
+    use(jaxpr.outvars)
 
 
-def _value_parts(value: Any) -> Iterator[str]:
-    if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
-        yield f"{type(value).__name__}:{value!r}"
-    elif isinstance(value, enum.Enum):
-        yield f"{type(value).__name__}.{value.name}"
-    elif isinstance(value, (np.dtype, KeyDtype)):
-        yield f"dtype:{value.name}"
-    elif isinstance(value, type) and issubclass(value, np.generic):
-        yield f"dtype:{np.dtype(value).name}"
-    elif isinstance(value, np.generic):
-        yield f"{value.dtype.name}:{value.tobytes().hex()}"
-    elif isinstance(value, np.ndarray):
-        yield f"{value.dtype.name}{value.shape}:{value.tobytes().hex()}"
-    elif isinstance(value, (tuple, list)):
-        yield f"({len(value)}"
+_PLAIN = frozenset((type(None), bool, int, float, complex, str, bytes))
+
+
+def _write_value(value: Any, parts: list[str]) -> None:
+    kind = type(value)
+    if kind in _PLAIN:
+        parts.append(f"{kind.__name__}:{value!r}")
+    elif kind is tuple or isinstance(value, (tuple, list)):
+        parts.append(f"({len(value)}")
         for item in value:
-            yield from _value_parts(item)
+            _write_value(item, parts)
+    elif isinstance(value, enum.Enum):
+        parts.append(f"{kind.__name__}.{value.name}")
+    elif isinstance(value, (np.dtype, KeyDtype)):
+        parts.append(f"dtype:{value.name}")
+    elif isinstance(value, type) and issubclass(value, np.generic):
+        parts.append(f"dtype:{np.dtype(value).name}")
+    elif isinstance(value, np.generic):
+        parts.append(f"{value.dtype.name}:{value.tobytes().hex()}")
+    elif isinstance(value, np.ndarray):
+        parts.append(f"{value.dtype.name}{value.shape}:{value.tobytes().hex()}")
+    elif isinstance(value, (int, float, complex, str, bytes)):
+        parts.append(f"{kind.__name__}:{value!r}")
     else:
-        yield from _object_parts(value)
+        _write_object(value, parts)
 
 
-def _object_parts(value: Any) -> Iterator[str]:
+def _write_object(value: Any, parts: list[str]) -> None:
     if isinstance(value, ClosedJaxpr):
         if value.consts:
             raise Uncacheable("an inner jaxpr with constants")
-        yield from _jaxpr_parts(value.jaxpr)
+        _write_jaxpr(value.jaxpr, parts)
     elif isinstance(value, Jaxpr):
-        yield from _jaxpr_parts(value)
+        _write_jaxpr(value, parts)
     elif isinstance(value, ShapedArray):
-        yield f"aval:{_aval(value)}"
+        parts.append(f"aval:{_aval(value)}")
     elif isinstance(value, frozenset):
-        yield f"set:{sorted(map(str, value))}"
+        parts.append(f"set:{sorted(map(str, value))}")
     else:
         fields = getattr(type(value), "__dataclass_fields__", None)
         if fields is None:
             raise Uncacheable(f"a parameter of type {type(value).__name__}")
-        yield type(value).__name__
+        parts.append(type(value).__name__)
         for name in fields:
-            yield from _value_parts(getattr(value, name))
+            _write_value(getattr(value, name), parts)
