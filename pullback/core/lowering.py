@@ -285,6 +285,12 @@ class Builder(Protocol):
     def while_(self, condition: Callable[[], Expr]) -> AbstractContextManager[None]:
         """`with b.while_(lambda: s.lt(v.get(), 10)):`, the condition tested before each turn."""
 
+    def wants(self, result: int) -> bool:
+        """Whether a result of the equation that is being lowered is used; others need not exist.
+
+        A rule asks before it lowers equations itself.
+        """
+
     def has(self, symbol: str) -> bool:
         """Whether this machine has a C function that not every machine has."""
 

@@ -29,6 +29,8 @@ _INLINE_COST: Final = 3.0
 class LoopBuilder(NestBuilder):
     """Lowers jaxprs: the `b` of every `lower` rule."""
 
+    _lowered: tuple[Any, Any]
+
     # ---------------------------------------------------------------- other programs
 
     def inline(self, jaxpr: Any, *xs: Tensor) -> list[Tensor]:
@@ -41,8 +43,16 @@ class LoopBuilder(NestBuilder):
             env[var] = self.constant(value)
         env.update(zip(jaxpr.invars, xs, strict=True))
         for eqn in jaxpr.eqns:
+            self._lowered = jaxpr, eqn
             self._equation(eqn, env)
         return [self._atom(v, env) for v in jaxpr.outvars]
+
+    def wants(self, result: int) -> bool:
+        """Whether a result of the equation that is being lowered is used."""
+        jaxpr, eqn = self._lowered
+        var = eqn.outvars[result]
+        users = (atom for other in jaxpr.eqns for atom in other.invars)
+        return any(atom is var for atom in (*jaxpr.outvars, *users))
 
     def _atom(self, atom: Any, env: dict[Any, Tensor]) -> Tensor:
         return self._literal(atom) if type(atom) is Literal else env[atom]

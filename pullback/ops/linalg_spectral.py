@@ -134,11 +134,12 @@ def _eigh_lower(b: Any, x: Any, *, lower: bool, **_: Any) -> list[Any]:
     work, integers = call.work(room), call.work(3 + 5 * n, dtypes.int32)
     real_room = 1 + 5 * n + 2 * n * n
     real_work = [call.work(real_room, call.real), real_room] if call.complex else []
-    name, job = "heevd" if call.complex else "syevd", "L" if lower else "U"
+    name, part = "heevd" if call.complex else "syevd", "L" if lower else "U"
+    job = "V" if b.wants(0) else "N"
 
     def lane(i: list[Any]) -> None:
         with b.if_(good.at(i)):
-            call(name, "V", job, n, b.part(vectors, i), n, found, work, room, *real_work,
+            call(name, job, part, n, b.part(vectors, i), n, found, work, room, *real_work,
                  integers, 3 + 5 * n, b.part(status, i))  # fmt: skip
             with b.loop(n) as k:
                 b.store(values, [*i, k], b.load(found, [k]))
@@ -245,7 +246,8 @@ def _svd_lower(
     room, real_room = _svd_room(m, n, call.complex)
     work, integers = call.work(room), call.work(8 * k, dtypes.int32)
     real_work = [call.work(real_room, call.real)] if call.complex else []
-    job = "N" if not compute_uv else "A" if full_matrices else "S"
+    vectors = compute_uv and (b.wants(1) or b.wants(2))
+    job = "N" if not vectors else "A" if full_matrices else "S"
 
     def lane(i: list[Any]) -> None:
         with b.if_(good.at(i)):
