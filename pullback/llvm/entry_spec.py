@@ -13,6 +13,7 @@ from left to right.
 from __future__ import annotations
 
 import array
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -336,7 +337,7 @@ def _output_words(spec: OutputSpec, table: _Table) -> list[int]:
         return [spec.origin, 0, 0, 0, 0, 0, spec.source, 0]
     assert spec.dtype is not None
     at = table.append(spec.shape)
-    nbytes = int(np.prod(spec.shape, dtype=np.int64)) * spec.dtype.itemsize
+    nbytes = math.prod(spec.shape) * spec.dtype.itemsize
     aval, dtype = table.pointer(spec.aval), table.pointer(spec.dtype)
     return [spec.origin, aval, dtype, len(spec.shape), at, nbytes, spec.source, 0]
 
