@@ -26,6 +26,10 @@ class AbstractValue:
         """The notation of jaxprs, such as `f32[3,4]`."""
         raise NotImplementedError(type(self).__name__)
 
+    def str_long(self) -> str:
+        """The same with whole names of dtypes, where there are any."""
+        return str(self)
+
 
 _interned: weakref.WeakValueDictionary[tuple[Any, ...], ShapedArray] = weakref.WeakValueDictionary()
 _recent: dict[tuple[Any, ...], ShapedArray] = {}
@@ -107,6 +111,10 @@ class ShapedArray(AbstractValue):
 
     def __str__(self) -> str:
         return ("~" if self.weak_type else "") + self.str_short()
+
+    def str_long(self) -> str:
+        """`~float32[3,4]`, as traced values are shown."""
+        return ("~" if self.weak_type else "") + self.str_short(short_dtypes=False)
 
     def __repr__(self) -> str:
         weak = ", weak_type=True" if self.weak_type else ""

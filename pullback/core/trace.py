@@ -188,6 +188,10 @@ class Tracer(Array):
     """A value known by its aval only.  It belongs to one trace."""
 
     __slots__ = ("__weakref__", "_source", "_trace", "aval")
+    shown_as = "Tracer"
+    """What it is called where it is printed."""
+    is_known = True
+    """Whether it will have a value before the linear part of the program runs."""
 
     def __init__(self, trace: Trace, aval: Any) -> None:
         self._trace = trace
@@ -195,7 +199,7 @@ class Tracer(Array):
         self._source: SourceInfo | None = current_source() if _keeping_sources else None
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}<{self.aval}>"
+        return f"{self.shown_as}({self.aval.str_long()})"
 
     def _concrete(self) -> Any:
         """The concrete value behind this tracer, or None."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pullback.core.avals import ShapedArray
+from pullback.core.jaxpr import Literal
 from pullback.core.primitive import Primitive
 from pullback.core.sharding import Mesh, NamedSharding, Sharding
 from pullback.core.trace import Trace
@@ -36,6 +37,10 @@ setattr(ShapedArray, "at_least_vspace", ShapedArray.to_tangent_aval)  # noqa: B0
 # Libraries tell a compiled function by the name of its type.
 JitFunction.__name__ = "PjitFunction"
 JitFunction.__qualname__ = "PjitFunction"
+
+# Printed by themselves, types have whole names of dtypes, and literals their class.
+setattr(ShapedArray, "__str__", ShapedArray.str_long)  # noqa: B010
+setattr(Literal, "__repr__", lambda literal: f"Literal({literal.val})")  # noqa: B010
 
 for _name in ("_addressable_device_assignment", "_device_assignment", "_internal_device_list"):
     setattr(Sharding, _name, property(_devices_of))

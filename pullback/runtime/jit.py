@@ -22,7 +22,7 @@ from pullback.control.jit import jit as jit_primitive
 from pullback.core import axes, dtypes
 from pullback.core.avals import aval_of
 from pullback.core.devices import CPU
-from pullback.core.jaxpr import DebugInfo
+from pullback.core.jaxpr import DebugInfo, eval_jaxpr
 from pullback.core.refs import check_aliases, is_concrete_ref, unwrapped
 from pullback.core.sharding import SingleDeviceSharding
 from pullback.core.source import Description, describe_function
@@ -123,7 +123,7 @@ class JitFunction(FastCallable):
         _functions.add(self)
 
     def __repr__(self) -> str:
-        return f"<jit of {self._fun!r}>"
+        return f"<{type(self).__name__} of {self._fun!r}>"
 
     @property
     def __signature__(self) -> inspect.Signature:
@@ -146,6 +146,9 @@ class JitFunction(FastCallable):
         opened, consts = traced.call_jaxpr
         if traced.with_refs:
             check_aliases(f"jit of {traced.name}", consts, call.leaves)
+        if self._options.inline:
+            outs = eval_jaxpr(opened.jaxpr, [], *consts, *call.leaves)
+            return traced.out_tree.unflatten(outs)
         outs = jit_primitive.bind(
             *consts,
             *call.leaves,

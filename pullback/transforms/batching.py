@@ -39,6 +39,10 @@ class BatchTracer(Tracer):
         self.value = value
         self.dim = dim
 
+    def __repr__(self) -> str:
+        lane, lanes = self.aval.str_long(), aval_of(self.value).str_long()
+        return f"VmapTracer(aval={lane}, batched={lanes})"
+
 
 class BatchTrace(Trace):
     """Applies batching rules; their operations run under the parent trace.

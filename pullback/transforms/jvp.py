@@ -46,6 +46,12 @@ class JVPTracer(Tracer):
         self.primal = primal
         self.tangent = tangent
 
+    def __repr__(self) -> str:
+        if isinstance(self.tangent, Tracer) and not self.tangent.is_known:
+            tangent = self.tangent.aval.str_short()
+            return f"GradTracer(primal={self.primal}, typeof(tangent)={tangent})"
+        return f"JVPTracer(primal={self.primal}, tangent={self.tangent})"
+
     def _concrete(self) -> Any:
         return self.primal._concrete() if isinstance(self.primal, Tracer) else self.primal
 

@@ -47,6 +47,8 @@ class PartialTracer(Tracer):
     """A value that is not known yet."""
 
     __slots__ = ("_var",)
+    shown_as = "PartialTracer"
+    is_known = False
 
     def __init__(self, trace: Trace, aval: Any, var: Var) -> None:
         super().__init__(trace, aval)

@@ -45,6 +45,7 @@ class StagedTracer(Tracer):
     """The result of a recorded equation, or an argument."""
 
     __slots__ = ("_var",)
+    shown_as = "JitTracer"
 
     def __init__(self, trace: Trace, aval: Any, var: Var) -> None:
         super().__init__(trace, aval)

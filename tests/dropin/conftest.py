@@ -1,5 +1,5 @@
-"""`jax_style.py` is a program that a test runs under the drop-in, not a module to be collected."""
+"""Programs that tests run under the drop-in are no modules to be collected."""
 
 from __future__ import annotations
 
-collect_ignore = ["jax_style.py"]
+collect_ignore = ["jax_style.py", "shown.py"]
