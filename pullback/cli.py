@@ -29,6 +29,7 @@ from typing import Any, Final
 
 import pullback
 from pullback import cli_compile, dropin
+from pullback.hlo.pjrt import find_plugins
 from pullback.llvm import jit as native
 from pullback.llvm import library as kernels
 from pullback.llvm import pool
@@ -92,6 +93,7 @@ def _facts() -> Iterator[tuple[str, str]]:
         yield library, _version(library)
     yield "platform", platform.platform()
     yield "devices", ", ".join(map(str, pullback.devices()))
+    yield "plugins", ", ".join(sorted(find_plugins())) or "none"
     yield "processor", f"{native.host_cpu()}, vectors of {native.vector_bits()} bits"
     yield "threads", str(pool.num_threads())
     stats = cache.stats()

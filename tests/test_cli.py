@@ -79,7 +79,7 @@ def test_doctor(tmp_path: Path) -> None:
     assert lines["pullback"].strip() == pullback.__version__
     assert lines["devices"].strip() == "cpu:0"
     assert int(lines["threads"]) >= 1
-    assert {"numpy", "scipy", "llvmlite", "cache", "processor"} <= lines.keys()
+    assert {"numpy", "scipy", "llvmlite", "cache", "processor", "plugins"} <= lines.keys()
 
 
 def test_doctor_says_what_is_missing(tmp_path: Path) -> None:

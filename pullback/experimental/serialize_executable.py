@@ -13,6 +13,7 @@ from typing import Any
 from pullback.errors import UnsupportedError
 from pullback.runtime import artifact, cache
 from pullback.runtime.compile import Code, Executable, compile_jaxpr
+from pullback.runtime.refs import RefProgram
 from pullback.runtime.stages import Compiled, Signature
 
 __all__ = ["deserialize_and_load", "serialize"]
@@ -29,8 +30,13 @@ def serialize(compiled: Compiled) -> tuple[bytes, Any, Any]:
     Array([2., 2.], dtype=float32)
     """
     program = compiled.runtime_executable()
-    if not isinstance(program, Executable):
+    if isinstance(program, RefProgram):
         raise UnsupportedError(f"serialize: {compiled.fun_name} works on references")
+    if not isinstance(program, Executable):
+        raise UnsupportedError(
+            f"serialize: {compiled.fun_name} is not compiled for this machine's processor; what a "
+            "plugin compiled for a topology is given by its method `serialize`"
+        )
     signature, writer = compiled._signature, artifact.Writer()
     data = tuple((name, value.tobytes()) for name, value in program.data.items())
     entry = replace(program.code, data=data).entry()

@@ -17,7 +17,7 @@ import pullback.numpy as jnp
 from pullback import lax
 from pullback.core.topology import TopologyDevice, topology_client
 from pullback.errors import JaxRuntimeError, UnsupportedError
-from pullback.experimental import topologies
+from pullback.experimental import serialize_executable, topologies
 from pullback.hlo import pjrt, shardy, topology
 from pullback.hlo.gpu_targets import GPUS, gpu_target
 from pullback.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
@@ -219,6 +219,8 @@ def test_what_the_compiler_is_told() -> None:
     assert '%arg0: tensor<128x128xf32> {sdy.sharding = #sdy.sharding<@mesh, [{}, {"y"}]>}' in head
     assert '%arg1: tensor<512x128xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"x"}, {}]>}' in head
     assert compiled.serialize() == b"code"
+    with pytest.raises(UnsupportedError, match="its method `serialize`"):
+        serialize_executable.serialize(compiled)
     assert compiled.peak_memory_in_bytes == 7
     assert compiled.cost_analysis()["flops"] >= 2 * 512 * 128 * 128
 
