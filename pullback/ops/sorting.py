@@ -28,7 +28,7 @@ from pullback.core.primitive import (
     Sample,
     Zero,
 )
-from pullback.ops import hlo_indexing, sorting_kernels
+from pullback.ops import hlo_indexing, sorting_exchanges, sorting_kernels
 from pullback.ops.gather import take_along_axis
 from pullback.ops.rearrange import iota, move_to_front, sample_values
 
@@ -325,6 +325,8 @@ def _sort_lower(b: Any, *xs: Any, dimension: int, is_stable: bool, num_keys: int
         return list(xs)
     if len(xs) == 1 and dtypes.kind_of(xs[0].dtype) != "c" and shape[dimension] > _SHORT:
         return [_sort_alone(b, xs[0], dimension)]
+    if sorting_exchanges.has_few(xs, dimension, num_keys):
+        return sorting_exchanges.sorted_by_exchanges(b, xs, dimension, num_keys)
     keys = [k for x in xs[:num_keys] for k in _key_rows(b, x, dimension, False, False)]
     order = _order(b, keys)
     return [_taken(b, b.materialize(x), order, shape, dimension) for x in xs]
