@@ -12,6 +12,7 @@ import numpy as np
 
 from pullback import config
 from pullback.core import dtypes
+from pullback.core.dimensions import DimExpr
 from pullback.core.dtypes import DType, KeyDtype
 
 __all__ = ["AbstractValue", "ShapedArray", "aval_of", "register_aval", "typeof"]
@@ -126,7 +127,7 @@ sharding_hook: list[Any] = []
 
 
 def _intern(shape: tuple[Any, ...], dtype: Any, weak_type: bool) -> ShapedArray:
-    shape = tuple(int(d) for d in shape)
+    shape = tuple(d if type(d) is DimExpr else int(d) for d in shape)
     if not isinstance(dtype, KeyDtype):
         dtype = np.dtype(dtype)
     key = (shape, dtype, weak_type)

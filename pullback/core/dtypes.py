@@ -17,6 +17,7 @@ import ml_dtypes
 import numpy as np
 
 from pullback import config
+from pullback.core.dimensions import is_symbolic
 from pullback.core.element_types import (
     BFLOAT16,
     KEY,
@@ -322,6 +323,8 @@ def dtype_and_weak_type(x: Any) -> tuple[Any, bool]:
 
 
 def _unusual(x: Any) -> tuple[Any, bool]:
+    if is_symbolic(x):
+        return python_scalar_dtype(int), True
     for kind in (bool, int, float, complex):
         if isinstance(x, kind):
             return python_scalar_dtype(kind), kind is not bool

@@ -21,9 +21,12 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
+from pullback.core.dimensions import is_symbolic
+
 __all__ = [
     "Attributes",
     "Emitter",
+    "IntArray",
     "Region",
     "Type",
     "Value",
@@ -39,13 +42,25 @@ Type: TypeAlias = "tuple[tuple[int, ...], np.dtype[Any]]"
 Attributes: TypeAlias = "Mapping[str, str]"
 
 
+class IntArray(str):
+    """The text of such an attribute, with its numbers, which may be symbolic lengths."""
+
+    values: tuple[Any, ...]
+
+    def __new__(cls, text: str, values: tuple[Any, ...]) -> IntArray:
+        made = super().__new__(cls, text)
+        made.values = values
+        return made
+
+
 def int_array(values: Sequence[int]) -> str:
     """The attribute `array<i64: 1, 2>`.
 
     >>> int_array((1, 2)), int_array(())
     ('array<i64: 1, 2>', 'array<i64>')
     """
-    return f"array<i64: {', '.join(str(int(v)) for v in values)}>" if len(values) else "array<i64>"
+    texts = ["?" if is_symbolic(v) else str(int(v)) for v in values]
+    return IntArray(f"array<i64: {', '.join(texts)}>" if texts else "array<i64>", tuple(values))
 
 
 def int_matrix(rows: Sequence[Sequence[int]], columns: int = 2) -> str:
@@ -152,6 +167,18 @@ class Emitter(Protocol):
         """
 
     # ------------------------------------------------------------------ usual ones
+
+    def dimension(self, dim: Any) -> Value:
+        """A symbolic length as an int32."""
+
+    def vector(self, values: Sequence[Any], dtype: Any) -> Value:
+        """Numbers as an array; some may be symbolic lengths."""
+
+    def row(self, x: Value, at: Value) -> Value:
+        """The part of `x` at an index of its first axis."""
+
+    def with_row(self, x: Value, row: Value, at: Value) -> Value:
+        """`x` with another part there."""
 
     def full(self, shape: Sequence[int], value: Any, dtype: Any) -> Value:
         """A constant of equal elements."""

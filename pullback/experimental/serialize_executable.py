@@ -1,7 +1,8 @@
 """The namespace `jax.experimental.serialize_executable`: compiled programs as bytes.
 
-The bytes hold the program (as `export` writes it) and its machine code (as the disk cache keeps
-it). On a machine of another kind, or with another version of Pullback, the program is compiled.
+The bytes hold the program (as `runtime/artifact` writes it) and its machine code (as the disk
+cache keeps it). On a machine of another kind, or with another version of Pullback, the program is
+compiled.
 """
 
 from __future__ import annotations

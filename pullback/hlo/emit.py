@@ -17,11 +17,13 @@ import numpy as np
 
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray
+from pullback.core.dimensions import is_symbolic
 from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 from pullback.core.primitive import NotApplicable, Primitive
 from pullback.core.sharding import PartitionSpec
 from pullback.core.stablehlo import Type, integer
 from pullback.errors import LoweringError, UnsupportedError
+from pullback.hlo.dynamic import find_variables
 from pullback.hlo.host_functions import TARGET
 from pullback.hlo.operations import SSA, Operations
 from pullback.hlo.scalars import ArrayScalars
@@ -59,6 +61,7 @@ def emit_module(
     debug_info: bool = False,
     arg_names: Sequence[str] = (),
     result_names: Sequence[str] = (),
+    platforms: Sequence[str] = (),
     partitioning: Partitioning | None = None,
     first_host_call: int = 0,
 ) -> Module:
@@ -66,7 +69,8 @@ def emit_module(
 
     A donated argument is marked as the memory of a result of its type. `hoist_constants`: large
     constants are arguments in front of the others. `platform` chooses among library calls; without
-    one, only what every plugin has is used. `partitioning` splits the program among devices.
+    one, only what every plugin has is used. `platforms`: the program takes the number of one of
+    them in front of everything else. `partitioning` splits the program among devices.
     Python functions have numbers from `first_host_call` on.
     """
     writer = _Writer(platform, debug_info)
@@ -80,11 +84,18 @@ def emit_module(
     extra = [v for v, h in zip(jaxpr.constvars, hoisted, strict=True) if h]
     types = [physical_type(v.aval) for v in (*extra, *jaxpr.invars)]
     arguments = [SSA(f"%arg{i}", *t) for i, t in enumerate(types)]
+    chosen = SSA("%platform", (), np.dtype(np.int32))
     env: dict[Any, SSA] = dict(zip((*extra, *jaxpr.invars), arguments, strict=True))
+    symbolic = any(is_symbolic(n) for a in arguments for n in a.shape)
+    if symbolic:
+        find_variables(writer, arguments)
     for v, c, h in zip(jaxpr.constvars, closed.consts, hoisted, strict=True):
         if not h:
             env[v] = writer.array(_data(c, v.aval))
-    outs = writer.equations(jaxpr, env)
+    if platforms:
+        outs = writer.for_platforms(platforms, chosen, jaxpr, env)
+    else:
+        outs = writer.equations(jaxpr, env)
     aliases = _aliases(jaxpr, donated)
     specs: Sequence[Any] = partitioning.arguments if partitioning else [None] * len(arguments)
     split: Sequence[Any] = partitioning.results if partitioning else [None] * len(outs)
@@ -97,6 +108,8 @@ def emit_module(
         )
         for i, (a, spec) in enumerate(zip(arguments, specs, strict=True))
     ]
+    if platforms:
+        head.insert(0, _argument(chosen, "", None, None))
     results = [
         tensor((o.shape, o.dtype)) + _attributes(_result(o, n, spec))
         for o, n, spec in zip(outs, result_names or [""] * len(outs), split, strict=True)
@@ -105,7 +118,8 @@ def emit_module(
     types_text = ", ".join(tensor((o.shape, o.dtype)) for o in outs)
     returned = f"return {', '.join(o.name for o in outs)} : {types_text}" if outs else "return"
     text = (
-        f"module @{_symbol(f'jit_{name}')} attributes {{mhlo.num_partitions = "
+        f"module @{_symbol(f'jit_{name}')} attributes {{"
+        f"{'jax.uses_shape_polymorphism = true, ' if symbolic else ''}mhlo.num_partitions = "
         f"{partitioning.count if partitioning else 1} : i32, mhlo.num_replicas = 1 : i32}} {{\n"
         + (f"  {partitioning.mesh_text()}\n" if partitioning else "")
         + f"  func.func public @main({', '.join(head)}) -> ({', '.join(results)}) {{\n"
@@ -207,6 +221,17 @@ class _Writer(Operations):
             env.update(zip(eqn.outvars, outs, strict=True))
         return [self.atom(v, env) for v in jaxpr.outvars]
 
+    def for_platforms(
+        self, platforms: Sequence[str], chosen: SSA, jaxpr: Jaxpr, env: dict[Any, SSA]
+    ) -> list[SSA]:
+        """The results for the platform with a number, each written for itself."""
+        regions = []
+        for self.platform in platforms:
+            regions.append(self.region([], lambda: self.equations(jaxpr, dict(env))))
+        self.platform = ""
+        types = [physical_type(v.aval) for v in jaxpr.outvars]
+        return self.ops("stablehlo.case", [chosen], types, regions=regions)
+
     def atom(self, v: Any, env: Mapping[Any, SSA]) -> SSA:
         """The value of an operand."""
         if type(v) is not Literal:
@@ -302,7 +327,10 @@ class _Writer(Operations):
     def call(self, jaxpr: Any, name: str, *xs: SSA) -> list[SSA]:
         """The results of a call of a private function."""
         closed = jaxpr if isinstance(jaxpr, ClosedJaxpr) else ClosedJaxpr(jaxpr, [])
-        key = (id(closed.jaxpr), name)
+        if self.dynamic is not None:
+            # The variables are values of `main`, which other functions do not see.
+            return self.inline(closed, *xs)
+        key = (id(closed.jaxpr), f"{self.platform} {name}")
         if key not in self.functions.known:
             symbol = self.functions.fresh(name)
             # The jaxpr is kept, so that no other one gets its id.

@@ -9,12 +9,16 @@ from typing import Any, Final
 import numpy as np
 
 from pullback.core import dtypes
+from pullback.core.dimensions import is_symbolic, larger
 from pullback.core.stablehlo import Attributes, Type, enum, int_array, integer
+from pullback.errors import UnsupportedError
 from pullback.hlo.text import dense, function_type, splat, tensor
 
 __all__ = ["SSA", "Operations"]
 
 _NONE: Final[dict[str, str]] = {}
+_BESIDE: Final = ("error_message",)
+"""Attributes that are no properties of an operation."""
 _INDENT: Final = "  "
 
 
@@ -40,6 +44,8 @@ class Operations:
         self.location = ""
         self.literals: dict[Any, SSA] = {}
         self.s: Any = None
+        self.dynamic: Any = None
+        """What writes operations on axes of symbolic lengths (hlo/dynamic)."""
         self._depth = 2
         self._count = 0
         self._arguments = 0
@@ -55,18 +61,26 @@ class Operations:
         regions: Sequence[Any] = (),
     ) -> list[SSA]:
         """The results of an operation."""
-        types = [(tuple(map(int, shape)), np.dtype(dtype)) for shape, dtype in types]
+        types = [
+            (tuple(n if is_symbolic(n) else int(n) for n in shape), np.dtype(dtype))
+            for shape, dtype in types
+        ]
+        if self.dynamic is not None:
+            found: list[SSA] | None = self.dynamic.rewritten(name, xs, types, attributes)
+            if found is not None:
+                return found
         label = f"%{self._count}"
         self._count += 1
         operands = ", ".join(x.name for x in xs)
-        properties = ", ".join(f"{k} = {v}" for k, v in attributes.items())
+        properties = ", ".join(f"{k} = {v}" for k, v in attributes.items() if k not in _BESIDE)
+        beside = ", ".join(f"{k} = {v}" for k, v in attributes.items() if k in _BESIDE)
         inner = f" ({', '.join(regions)})" if regions else ""
         signature = function_type([(x.shape, x.dtype) for x in xs], types)
         head = {0: "", 1: f"{label} = "}.get(len(types), f"{label}:{len(types)} = ")
         self.lines.append(
             f'{_INDENT * self._depth}{head}"{name}"({operands})'
             + (f" <{{{properties}}}>" if attributes else "")
-            + f"{inner} : {signature}{self.location}"
+            + f"{inner}{f' {{{beside}}}' if beside else ''} : {signature}{self.location}"
         )
         if len(types) == 1:
             return [SSA(label, *types[0])]
@@ -137,6 +151,10 @@ class Operations:
     def full(self, shape: Sequence[int], value: Any, dtype: Any) -> SSA:
         """A constant of equal elements."""
         dtype = np.dtype(dtype)
+        if is_symbolic(value):
+            return self.broadcast(self.convert(self.dimension(value), dtype), shape)
+        if any(map(is_symbolic, shape)):
+            return self.broadcast(self.full((), value, dtype), shape)
         if shape and 0 in shape:
             attribute = f"dense<> : {tensor((tuple(shape), dtype))}"
         else:
@@ -187,6 +205,19 @@ class Operations:
             condition = self.broadcast(condition, wide)
         return self.op("stablehlo.select", [condition, x, y], wide, x.dtype)
 
+    def dimension(self, dim: Any) -> SSA:
+        """A symbolic length as a number."""
+        if self.dynamic is None:
+            raise UnsupportedError(f"the symbolic dimension '{dim}' in a program of known lengths")
+        out: SSA = self.dynamic.value(dim)
+        return out
+
+    def vector(self, values: Sequence[Any], dtype: Any) -> SSA:
+        """Numbers as an array."""
+        if not any(map(is_symbolic, values)):
+            return self.array(np.asarray(values, dtype))
+        return self.convert(self.dynamic.vector(values), dtype)
+
     # ------------------------------------------------------------------ structure
 
     def broadcast(self, x: SSA, shape: Sequence[int], dims: Sequence[int] = ()) -> SSA:
@@ -219,7 +250,7 @@ class Operations:
     ) -> SSA:
         """A part of `x`."""
         steps = [1] * len(x.shape) if strides is None else strides
-        shape = [max(0, -(-(b - a) // s)) for a, b, s in zip(start, limit, steps, strict=True)]
+        shape = [larger(0, -(-(b - a) // s)) for a, b, s in zip(start, limit, steps, strict=True)]
         attributes = {
             "start_indices": int_array(start),
             "limit_indices": int_array(limit),

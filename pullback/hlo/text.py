@@ -9,10 +9,19 @@ from typing import Any, Final
 import numpy as np
 
 from pullback.core import dtypes, element_types
+from pullback.core.dimensions import is_symbolic
 from pullback.core.stablehlo import Type
 from pullback.errors import UnsupportedError
 
-__all__ = ["dense", "element_name", "function_type", "physical_type", "splat", "tensor"]
+__all__ = [
+    "dense",
+    "element_name",
+    "element_type",
+    "function_type",
+    "physical_type",
+    "splat",
+    "tensor",
+]
 
 _SMALL_FLOAT_NAMES: Final = {
     dtype: "f" + name.removeprefix("float").replace("_", "").upper()
@@ -37,6 +46,11 @@ def _names() -> dict[Any, str]:
 
 
 _NAMES: Final = _names()
+_TYPES: Final = {
+    **{name: dtype for dtype, name in _NAMES.items()},
+    "i1": dtypes.bool_,
+    "index": np.dtype(np.int64),
+}
 _BY_ELEMENTS: Final = frozenset(
     (dtypes.bool_, *element_types.SMALL_SIGNED.values(), *element_types.SMALL_UNSIGNED.values())
 )
@@ -55,6 +69,18 @@ def element_name(dtype: Any) -> str:
     return name
 
 
+def element_type(name: str) -> np.dtype[Any]:
+    """The element type with a name, which may be `index`.
+
+    >>> element_type("bf16"), element_type("index")
+    (dtype(bfloat16), dtype('int64'))
+    """
+    found: np.dtype[Any] | None = _TYPES.get(name)
+    if found is None:
+        raise UnsupportedError(f"elements of type {name} are not known here")
+    return found
+
+
 def tensor(type_: Type) -> str:
     """The type of an array.
 
@@ -62,7 +88,8 @@ def tensor(type_: Type) -> str:
     'tensor<2x3xf32>'
     """
     shape, dtype = type_
-    return f"tensor<{''.join(f'{n}x' for n in shape)}{element_name(dtype)}>"
+    lengths = "".join("?x" if is_symbolic(n) else f"{n}x" for n in shape)
+    return f"tensor<{lengths}{element_name(dtype)}>"
 
 
 def function_type(operands: Sequence[Type], results: Sequence[Type]) -> str:

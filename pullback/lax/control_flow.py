@@ -15,6 +15,7 @@ from pullback.control.policies import Binomial
 from pullback.core import dtypes
 from pullback.core.array import Array
 from pullback.core.avals import ShapedArray, aval_of
+from pullback.core.dimensions import as_length, is_symbolic
 from pullback.core.jaxpr import ClosedJaxpr, DebugInfo, eval_jaxpr
 from pullback.core.refs import check_aliases
 from pullback.core.source import describe_function
@@ -23,6 +24,7 @@ from pullback.core.tracebacks import api_boundary
 from pullback.errors import shapes_text
 from pullback.lax.arithmetic import add
 from pullback.ops import conversion, elementwise
+from pullback.ops.dimensions import dim_as_value
 from pullback.runtime.dispatch import to_array
 from pullback.transforms.arguments import FlatFunction, check_callable, check_operand, function_name
 from pullback.transforms.mapping import vmap
@@ -179,7 +181,7 @@ def _rows_like(structure: Any) -> Any:
     return structure.unflatten([0] * structure.num_leaves)
 
 
-def _scan_length(xs: Sequence[Any], length: int | None) -> int:
+def _scan_length(xs: Sequence[Any], length: Any) -> Any:
     sizes = set()
     for x in xs:
         shape = aval_of(x).shape
@@ -188,7 +190,7 @@ def _scan_length(xs: Sequence[Any], length: int | None) -> int:
         sizes.add(shape[0])
     if length is not None:
         try:
-            length = operator.index(length)
+            length = as_length(length)
         except TypeError:
             raise TypeError(f"scan: length must be an integer, got {length!r}") from None
         if any(n != length for n in sizes):
@@ -204,7 +206,7 @@ def _scan_length(xs: Sequence[Any], length: int | None) -> int:
             "scan got values with different leading axis sizes: "
             f"{shapes_text([aval_of(x) for x in xs])}."
         )
-    return int(sizes.pop())
+    return as_length(sizes.pop())
 
 
 def _scan_in_python(
@@ -357,6 +359,7 @@ def fori_loop(
                 "lower and upper arguments to fori_loop must be integer scalars of equal types, "
                 f"got {aval_of(bound)}"
             )
+    lower, upper = (dim_as_value.bind(dim=x) if is_symbolic(x) else x for x in (lower, upper))
     if is_concrete(lower) and is_concrete(upper):
         first, count = int(lower), max(int(upper) - int(lower), 0)
         count = count if max_steps is None else min(count, max_steps)

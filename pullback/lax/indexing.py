@@ -12,6 +12,7 @@ from pullback.control import approximate
 from pullback.core import dtypes
 from pullback.core.array import Array
 from pullback.core.avals import ShapedArray, aval_of
+from pullback.core.dimensions import as_length
 from pullback.core.trace import Tracer
 from pullback.errors import UnsupportedError
 from pullback.lax.structural import (
@@ -123,8 +124,8 @@ def slice_in_dim(
     shape = aval_of(operand).shape
     axis = canonical_axis(axis, len(shape))
     n = shape[axis]
-    start = 0 if start_index is None else operator.index(start_index)
-    limit = n if limit_index is None else operator.index(limit_index)
+    start = 0 if start_index is None else as_length(start_index)
+    limit = n if limit_index is None else as_length(limit_index)
     starts, limits, strides = [0] * len(shape), list(shape), [1] * len(shape)
     starts[axis] = start + n if start < 0 else start
     limits[axis] = limit + n if limit < 0 else limit
@@ -241,7 +242,7 @@ def dynamic_slice_in_dim(
     sizes = list(aval_of(operand).shape)
     axis = canonical_axis(axis, len(sizes))
     indices = _at_axis(start_index, axis, len(sizes))
-    sizes[axis] = operator.index(slice_size)
+    sizes[axis] = as_length(slice_size)
     return dynamic_slice(operand, indices, sizes, allow_negative_indices=allow_negative_indices)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from pullback.control.callbacks import io_callback
 from pullback.control.generators import RandomAlgorithm
 from pullback.core import dtypes
 from pullback.core.avals import aval_of
+from pullback.core.dimensions import as_length
 from pullback.core.structs import ShapeDtypeStruct
 from pullback.lax.contractions import dot_general
 from pullback.ops import conversion, elementwise, markers, structural
@@ -120,7 +120,7 @@ def rng_bit_generator(
         raise NotImplementedError("rng_bit_generator: out_sharding needs several devices")
     outs: list[Any] = generators.rng_bit_generator.bind(
         key,
-        shape=tuple(operator.index(n) for n in shape),
+        shape=tuple(as_length(n) for n in shape),
         dtype=dtypes.check_user_dtype(dtype, "rng_bit_generator"),
         algorithm=RandomAlgorithm(algorithm),
         out_sharding=None,
@@ -141,7 +141,7 @@ def rng_uniform(a: Any, b: Any, shape: Sequence[int]) -> Any:
             "rng_uniform: the bounds are scalars of one dtype, got "
             f"{low.str_short()} and {high.str_short()}"
         )
-    shape = tuple(operator.index(n) for n in shape)
+    shape = tuple(as_length(n) for n in shape)
     # Programs call back, since the state is that of the process.
     return io_callback(
         lambda low, high: generators.draw(np.asarray(low), np.asarray(high), shape),

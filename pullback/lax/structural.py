@@ -12,6 +12,7 @@ import numpy as np
 from pullback.core import dtypes
 from pullback.core.array import Array
 from pullback.core.avals import aval_of
+from pullback.core.dimensions import DimExpr, as_length
 from pullback.core.dtypes import check_user_dtype
 from pullback.ops import conversion, joining, rearrange
 
@@ -70,10 +71,10 @@ unstack_p: Final = joining.unstack
 def canonical_shape(shape: Any) -> tuple[int, ...]:
     """A shape given as an integer or a sequence of integers, as a tuple of Python's."""
     try:
-        return (operator.index(shape),)
+        return (as_length(shape),)
     except TypeError:
         pass
-    return tuple([operator.index(n) for n in shape])
+    return tuple([as_length(n) for n in shape])
 
 
 def canonical_axis(axis: int, rank: int) -> int:
@@ -117,7 +118,7 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, *, sharding: Any = None
 
 def _scalar(value: Any, dtype: Any) -> Any:
     """A scalar of a dtype: known now if `value` is."""
-    if isinstance(value, Array) or dtypes.is_extended(dtype):
+    if isinstance(value, (Array, DimExpr)) or dtypes.is_extended(dtype):
         return conversion.convert(value, dtype)
     return np.asarray(value).astype(dtype)[()]
 
@@ -454,7 +455,5 @@ def pad(operand: Any, padding_value: Any, padding_config: Any) -> Any:
             "pad operand and padding_value must be same dtype: got "
             f"{aval.dtype.name} and {aval_of(padding_value).dtype.name}."
         )
-    config = tuple(
-        (operator.index(a), operator.index(b), operator.index(c)) for a, b, c in padding_config
-    )
+    config = tuple((as_length(a), as_length(b), operator.index(c)) for a, b, c in padding_config)
     return joining.pad(operand, padding_value, padding_config=config)

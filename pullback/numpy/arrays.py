@@ -10,7 +10,9 @@ from pullback import lax
 from pullback.core import dtypes
 from pullback.core.array import Array
 from pullback.core.avals import ShapedArray, aval_of
+from pullback.core.dimensions import is_symbolic
 from pullback.ops import conversion
+from pullback.ops.dimensions import dim_as_value
 from pullback.runtime.array import from_numpy
 
 __all__ = [
@@ -47,6 +49,8 @@ def as_array(x: Any) -> Any:
     x = unwrap(x)
     if isinstance(x, Array):
         return x
+    if is_symbolic(x):
+        return dim_as_value.bind(dim=x)
     aval = aval_of(x)
     return array_of(np.asarray(x), aval.dtype, aval.weak_type)
 

@@ -12,7 +12,6 @@ Indices out of bounds are clamped on reading, unless a mode says otherwise.
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,6 +21,7 @@ import numpy as np
 from pullback import config, lax
 from pullback.core import dtypes
 from pullback.core.array import Array
+from pullback.core.dimensions import DimExpr, as_length, is_inside, is_symbolic, slice_indices
 from pullback.core.trace import EVAL, Tracer, current_trace, is_concrete
 from pullback.errors import NonConcreteBooleanIndexError
 from pullback.numpy.arrays import as_array
@@ -140,7 +140,7 @@ def _as_index(e: Any, position: int) -> Any:
         raise TypeError(f"arrays cannot be indexed by strings; got idx={e!r}")
     elif not isinstance(e, (Array, np.ndarray)):
         try:
-            return operator.index(e)
+            return as_length(e)
         except TypeError:
             pass
         if not isinstance(e, (float, complex, np.generic)):
@@ -209,8 +209,8 @@ def _slice_part(s: slice, axis: int, n: int, position: int) -> Part:
                 f"Slice entries must be static integers. Got {s} at position {position}. "
                 "Use jax.lax.dynamic_slice for a slice of static size at a traced position."
             )
-    start, stop, step = s.indices(n)
-    return Part(axis, start, step, len(range(start, stop, step)))
+    start, size, step = slice_indices(s, n)
+    return Part(axis, start, step, size)
 
 
 def _check_mask(mask: Any, shape: Sequence[int], position: int) -> None:
@@ -266,7 +266,7 @@ def _picked_by(e: Any, axis: int, shape: tuple[int, ...], position: int) -> list
 
 def _picked_shape(picked: Sequence[Picked]) -> tuple[int, ...]:
     return broadcast_shapes(
-        (), *(() if type(p.indices) is int else p.indices.shape for p in picked)
+        (), *(() if type(p.indices) in (int, DimExpr) else p.indices.shape for p in picked)
     )
 
 
@@ -460,16 +460,22 @@ def _sliced(x: Any, plan: Plan, picked: list[Picked]) -> tuple[Any, list[Picked]
     """Take the basic parts and the constant integers; what is left needs a gather."""
     shape = plan.shape
     starts, limits, steps = [0] * len(shape), list(shape), [1] * len(shape)
-    reverse = [part.axis for part in plan.parts if part.step < 0 and part.size > 1]
+    reverse = [
+        part.axis
+        for part in plan.parts
+        if part.step < 0 and (is_symbolic(part.size) or part.size > 1)
+    ]
     for part in plan.parts:
         if part.size:
             last = part.start + (part.size - 1) * part.step
-            starts[part.axis] = min(part.start, last)
-            limits[part.axis] = max(part.start, last) + 1
+            first, last = (part.start, last) if part.step > 0 else (last, part.start)
+            starts[part.axis], limits[part.axis] = first, last + 1
             steps[part.axis] = abs(part.step)
         else:
             starts[part.axis] = limits[part.axis] = 0
-    inside = [type(p.indices) is int and 0 <= p.indices < shape[p.axis] for p in picked]
+    inside = [
+        type(p.indices) in (int, DimExpr) and is_inside(p.indices, shape[p.axis]) for p in picked
+    ]
     # One element at a position that is not all known: one operation, which knows all of the shape.
     apart = bool(plan.picked_shape) or all(inside)
     dropped, rest = [], []

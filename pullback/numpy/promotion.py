@@ -17,6 +17,7 @@ from pullback import config
 from pullback.core import dtypes
 from pullback.core.array import Array
 from pullback.core.avals import ShapedArray
+from pullback.core.dimensions import DimExpr
 from pullback.core.source import at_user_line
 from pullback.core.trace import EVAL, concrete_or_error, current_trace
 from pullback.numpy.arrays import (
@@ -51,7 +52,7 @@ __all__ = [
     "unwrap",
 ]
 
-_ARRAYLIKE = (Array, np.ndarray, bool, int, float, complex, np.generic)
+_ARRAYLIKE = (Array, np.ndarray, bool, int, float, complex, np.generic, DimExpr)
 _SCALAR_TYPES = (bool, int, float, complex, np.generic)
 
 
@@ -367,7 +368,9 @@ def static_shape(shape: Any, context: str = _SHAPES) -> tuple[int, ...]:
     """
     if isinstance(shape, np.ndarray):
         shape = shape.tolist() if shape.ndim else shape.item()
-    if isinstance(shape, (int, np.integer)) or (isinstance(shape, Array) and shape.ndim == 0):
+    if isinstance(shape, (int, np.integer, DimExpr)) or (
+        isinstance(shape, Array) and shape.ndim == 0
+    ):
         return (_static_length(shape, context),)
     try:
         return tuple(_static_length(d, context) for d in shape)
@@ -378,7 +381,7 @@ def static_shape(shape: Any, context: str = _SHAPES) -> tuple[int, ...]:
         ) from error
 
 
-def _static_length(length: Any, context: str) -> int:
-    if type(length) is int:
+def _static_length(length: Any, context: str) -> Any:
+    if type(length) is int or type(length) is DimExpr:
         return length
     return int(operator.index(concrete_or_error(None, length, context)))

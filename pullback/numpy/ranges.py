@@ -10,6 +10,7 @@ import numpy as np
 from pullback import lax
 from pullback.core import dtypes
 from pullback.core.array import Array
+from pullback.core.dimensions import is_symbolic, larger
 from pullback.core.trace import concrete_or_error
 from pullback.numpy.arrays import (
     array_of,
@@ -61,7 +62,11 @@ def arange(
     given = [_concrete("arange", x) for x in (start, stop, step)]
     if dtype is None:
         dtype = dtypes.result_type(*(x for x in (start, stop, step) if x is not None))
-    if any(dtypes.kind_of(dtypes.dtype_of(x)) == "c" for x in given if x is not None):
+    if any(
+        not is_symbolic(x) and dtypes.kind_of(dtypes.dtype_of(x)) == "c"
+        for x in given
+        if x is not None
+    ):
         raise ValueError("jnp.arange takes no complex start, stop or step")
     if dtypes.kind_of(dtype) not in "iufc":
         raise TypeError(f"jnp.arange takes numeric dtypes, got {dtype}")
@@ -69,6 +74,8 @@ def arange(
     first, stride = (0 if first is None else first), (1 if stride is None else stride)
     if stride == 0:
         raise ValueError("jnp.arange: step must not be zero")
+    if any(map(is_symbolic, (first, last, stride))):
+        return _symbolic_range(first, last, stride, dtype)
     if all(isinstance(v, int) for v in (first, last, stride)) and dtypes.kind_of(dtype) in "iuf":
         return _integer_range(range(first, last, stride), dtype)
     return array_of(np.arange(first, last, stride).astype(dtypes.physical(dtype)), dtype)
@@ -76,12 +83,29 @@ def arange(
 
 def _concrete(name: str, x: Any) -> Any:
     """The Python number behind an argument that has to be static."""
-    if x is None:
-        return None
+    if x is None or is_symbolic(x):
+        return x
     x = concrete_or_error(None, x, f"It is an argument of jnp.{name}. {_STATIC}")
     if shape_of(x) != ():
         raise ValueError(f"jnp.{name}: arguments must be scalars, got shape {shape_of(x)}")
     return np.asarray(x)[()].item() if isinstance(x, (Array, np.ndarray, np.generic)) else x
+
+
+def _symbolic_range(first: Any, last: Any, stride: Any, dtype: Any) -> Any:
+    if not all(is_symbolic(v) or isinstance(v, int) for v in (first, last, stride)):
+        raise ValueError("jnp.arange with a symbolic dimension takes integers besides")
+    if is_symbolic(stride):
+        raise ValueError("jnp.arange takes no symbolic step")
+    span = last - first if stride > 0 else first - last
+    size = larger(0, (span + abs(stride) - 1) // abs(stride))
+    out = lax.iota(dtype, size)
+    if stride != 1:
+        out = lax.mul(out, dtype.type(stride))
+    return (
+        out
+        if is_symbolic(first) is False and first == 0
+        else lax.add(out, lax.convert_element_type(first, dtype))
+    )
 
 
 def _integer_range(numbers: range, dtype: Any) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, aval_of
+from pullback.core.dimensions import larger
 from pullback.core.primitive import FIRST_ORDER, PURE, Primitive, Sample, Zero
 from pullback.ops import hlo_indexing
 from pullback.ops import scatter as scatters
@@ -305,7 +306,7 @@ def take_along_axis(x: Any, indices: Any, axis: int) -> Any:
         x,
         column,
         dimension_numbers=GatherDimensionNumbers((), (axis,), (axis,), others, others),
-        slice_sizes=tuple(min(n, 1) for n in whole),
+        slice_sizes=tuple(larger(n, 1, least=True) for n in whole),
         indices_are_sorted=False,
         unique_indices=True,
         mode=_PROMISE,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pullback.core import dtypes
+from pullback.core.dimensions import is_symbolic
 from pullback.core.stablehlo import Emitter, Value, flag, int_array, integer
 from pullback.ops.hlo_structure import index_operands
 from pullback.ops.windows import (
@@ -70,14 +71,14 @@ def gather(
 
 def _inside(b: Emitter, at: Value, last: Sequence[int]) -> Value:
     """Which positions are those of windows that are wholly inside."""
-    limits = b.broadcast(b.array(np.asarray(last, at.dtype)), at.shape, [len(at.shape) - 1])
+    limits = b.broadcast(b.vector(last, at.dtype), at.shape, [len(at.shape) - 1])
     good = b.s.and_(b.compare("GE", at, 0), b.compare("LE", at, limits))
     axes = [len(at.shape) - 1]
     return b.reduce([good], axes, [True], lambda s, a, v: [s.and_(a[0], v[0])])[0]
 
 
 def _clipped(b: Emitter, at: Value, last: Sequence[int]) -> Value:
-    limits = b.broadcast(b.array(np.asarray(last, at.dtype)), at.shape, [len(at.shape) - 1])
+    limits = b.broadcast(b.vector(last, at.dtype), at.shape, [len(at.shape) - 1])
     zero = b.full(at.shape, 0, at.dtype)
     return b.apply("stablehlo.minimum", b.apply("stablehlo.maximum", at, zero), limits)
 
@@ -218,6 +219,8 @@ def cumulative(step: Callable[..., Any]) -> Callable[..., Value]:
         dtype, n = x.dtype, x.shape[axis]
         narrow = dtypes.kind_of(dtype) == "f" and dtype.itemsize < 4
         out = b.convert(x, dtypes.float32) if narrow else x
+        if is_symbolic(n):
+            return b.convert(_one_by_one(b, out, axis, reverse, step), dtype)
         distance = 1
         while distance < n:
             out = _met(b, out, axis, distance, reverse, step)
@@ -225,6 +228,23 @@ def cumulative(step: Callable[..., Any]) -> Callable[..., Value]:
         return b.convert(out, dtype)
 
     return rule
+
+
+def _one_by_one(b: Emitter, x: Value, axis: int, reverse: bool, step: Callable[..., Any]) -> Value:
+    """Along an axis of symbolic length, each element meets the one before it."""
+    order = [axis, *(k for k in range(len(x.shape)) if k != axis)]
+    rows = b.transpose(x, order)
+    n = b.dimension(x.shape[axis])
+
+    def body(i: Value, y: Value) -> list[Value]:
+        at = b.apply("stablehlo.subtract", b.apply("stablehlo.subtract", n, 1), i) if reverse else i
+        before = b.apply("stablehlo.add" if reverse else "stablehlo.subtract", at, 1)
+        row = step(b.s, b.row(y, before), b.row(y, at))
+        return [b.apply("stablehlo.add", i, 1), b.with_row(y, row, at)]
+
+    start = b.full((), 1, dtypes.int32)
+    out = b.loop([start, rows], lambda i, _: b.compare("LT", i, n), body)[1]
+    return b.transpose(out, [order.index(k) for k in range(len(order))])
 
 
 def _met(

@@ -13,6 +13,7 @@ import numpy as np
 
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, aval_of
+from pullback.core.dimensions import larger
 from pullback.core.primitive import (
     FIRST_ORDER,
     PURE,
@@ -193,7 +194,7 @@ split: Final[Primitive] = Primitive(
 
 
 def _padded(n: int, low: int, high: int, interior: int) -> int:
-    return low + high + n + max(n - 1, 0) * interior
+    return low + high + n + (larger(n - 1, 0) * interior if interior else 0)
 
 
 def _pad_abstract(x: Any, value: Any, *, padding_config: Any) -> ShapedArray:

@@ -15,6 +15,7 @@ import numpy as np
 from pullback import config
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, aval_of
+from pullback.core.dimensions import is_symbolic
 from pullback.core.primitive import (
     FIRST_ORDER,
     PURE,
@@ -355,9 +356,9 @@ _NEAR: Final = 1 << 15
 """Bytes of a row that is long enough for two sweeps, and of one that stays in the first cache."""
 
 
-def _place_dtype(last: int) -> Any:
+def _place_dtype(last: Any) -> Any:
     """Half as many vectors of places, if they fit."""
-    return dtypes.int32 if last < 2**31 else dtypes.int64
+    return dtypes.int32 if is_symbolic(last) or last < 2**31 else dtypes.int64
 
 
 def _first_place(b: Any, x: Any, worst: Any, better: Any) -> Any:

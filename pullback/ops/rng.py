@@ -18,6 +18,7 @@ import numpy as np
 
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, aval_of
+from pullback.core.dimensions import is_symbolic
 from pullback.core.dtypes import KEY, KeyDtype
 from pullback.core.primitive import (
     FIRST_ORDER,
@@ -341,7 +342,7 @@ def _blocks_hlo(b: Any, keys: Any, shape: Sequence[int]) -> tuple[Any, Any]:
     """The block function of every key at the counters 0, 1, ... of `shape`."""
     s, wide, rank, size = b.s, (*keys.shape, *shape), len(keys.shape), math.prod(shape)
     axes = range(rank, len(wide))
-    if size <= 2**32:
+    if not is_symbolic(size) and size <= 2**32:
         count = b.reshape(b.iota((size,), _U32, 0), shape)
         low, high = b.broadcast(count, wide, axes), b.full(wide, 0, _U32)
     else:

@@ -14,6 +14,7 @@ import numpy as np
 
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, aval_of
+from pullback.core.dimensions import larger
 from pullback.core.primitive import (
     FIRST_ORDER,
     PURE,
@@ -47,8 +48,8 @@ _pad: Final = late("pad")
 # --------------------------------------------------------------------------- slice
 
 
-def _length(start: int, limit: int, stride: int) -> int:
-    return max(0, -((start - limit) // stride))
+def _length(start: Any, limit: Any, stride: int) -> Any:
+    return larger(0, -((start - limit) // stride))
 
 
 def _slice_abstract(x: Any, *, start_indices: Any, limit_indices: Any, strides: Any) -> ShapedArray:

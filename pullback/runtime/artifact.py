@@ -1,4 +1,6 @@
-"""Programs as bytes: a jaxpr and the pytrees around it, without pickle.
+"""Programs as bytes: a jaxpr, without pickle; for compiled programs that leave the process.
+
+Exported functions have another format, that of `jax.export`, which holds StableHLO (`export/`).
 
 A file is a magic word, the length of a header, the header (JSON), and the bytes of arrays, to which
 the header refers by position.  Nothing in it is executed when it is read: operations are looked up
@@ -34,7 +36,7 @@ from pullback.ops.windows import (
 )
 from pullback.runtime.array import from_numpy
 
-__all__ = ["ArtifactError", "Reader", "Writer", "pack", "unpack"]
+__all__ = ["HOST", "ArtifactError", "Reader", "Writer", "pack", "unpack"]
 
 MAGIC: Final = b"PULLBACK\x01"
 MAX_BYTES: Final = 1 << 32
@@ -54,7 +56,7 @@ _TUPLES: Final = {
         ScatterDimensionNumbers,
     )
 }
-_HOST: Final = frozenset(("pure_callback", "io_callback", "debug_callback", "ffi_call", "check"))
+HOST: Final = frozenset(("pure_callback", "io_callback", "debug_callback", "ffi_call", "check"))
 """Operations that call code of the process they were made in."""
 
 
@@ -137,7 +139,7 @@ class Writer:
         }
         eqns = []
         for eqn in jaxpr.eqns:
-            if eqn.primitive.name in _HOST:
+            if eqn.primitive.name in HOST:
                 raise UnsupportedError(f"{eqn.primitive} calls this process: it cannot be exported")
             operands = [use(v) for v in eqn.invars]
             params = {name: self.value(v) for name, v in eqn.params.items()}
@@ -261,7 +263,7 @@ class Reader:
 
     def primitive(self, name: Any) -> Primitive:
         """An operation by its name."""
-        found = registry.get(name) if name not in _HOST else None
+        found = registry.get(name) if name not in HOST else None
         if found is None:
             raise ArtifactError(f"there is no operation {name!r} that an artifact may hold")
         return found

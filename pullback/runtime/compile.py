@@ -260,7 +260,7 @@ def known_outputs(
     computed: list[int] = []
     for i, (v, aval) in enumerate(zip(jaxpr.outvars, avals, strict=True)):
         if type(v) is Literal:
-            specs.append(constant_output(from_numpy(v.val, aval)))
+            specs.append(constant_output(from_numpy(np.asarray(v.val), aval)))
         elif v in arguments and v.aval is aval:
             specs.append(input_output(arguments[v]))
         elif v in constants:

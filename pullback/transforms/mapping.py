@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from pullback import tree
 from pullback.core.avals import aval_of
+from pullback.core.dimensions import as_length
 from pullback.core.refs import check_aliases
 from pullback.core.source import Description, describe_function
 from pullback.core.tracebacks import api_boundary
@@ -135,7 +136,8 @@ def _axis_size(
             if d is not None
         )
         raise ValueError(f"vmap got inconsistent sizes for array axes to be mapped:\n{shown}")
-    return int(sizes[0])
+    size: int = as_length(sizes[0])
+    return size
 
 
 def _collect(out_tree: Any, outs: Any, out_dims: Any, out_axes: Any, size: int, fun: Any) -> Any:

@@ -12,6 +12,7 @@ from pullback import config
 from pullback.core import dtypes, refs
 from pullback.core.array import Array
 from pullback.core.avals import aval_of
+from pullback.core.dimensions import DimExpr
 from pullback.core.dtypes import KeyDtype
 from pullback.core.jaxpr import (
     ClosedJaxpr,
@@ -34,6 +35,7 @@ from pullback.core.trace import (
     current_trace,
     set_trace,
 )
+from pullback.ops.dimensions import dim_as_value
 from pullback.transforms.arguments import FlatFunction
 
 __all__ = ["StagedTracer", "StagingTrace", "abstract_results", "stage"]
@@ -118,6 +120,8 @@ class StagingTrace(Recorder):
             return x._var
         if type(x) is refs.Ref and x.value() is not x:
             return self.atom(x._tracer)
+        if type(x) is DimExpr:
+            return self.atom(self.process(dim_as_value, (), {"dim": x}))
         return self.constant(x)
 
     def argument(self, aval: Any) -> StagedTracer:
