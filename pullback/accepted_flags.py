@@ -67,7 +67,7 @@ ACCEPTED: Final[dict[str, tuple[Any, str]]] = {
     "jax_error_checking_behavior_oob": ("ignore", "Set for jax.experimental.error_check."),
     "jax_exec_time_optimization_effort": (0.0, _NO_XLA),
     "jax_experimental_unsafe_xla_runtime_errors": (False, _NO_XLA),
-    "jax_export_calling_convention_version": (10, "An option of jax.export, not provided."),
+    "jax_export_calling_convention_version": (10, "Exported programs have the newest one."),
     "jax_export_ignore_forward_compatibility": (False, "An option of jax.export, not provided."),
     "jax_force_dcn_cross_host_transfers": (False, _ONE_PROCESS),
     "jax_hlo_source_file_canonicalization_regex": (None, _NO_MLIR),
