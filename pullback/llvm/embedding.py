@@ -15,6 +15,7 @@ Code for another processor, and another architecture that LLVM knows, is written
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -99,19 +100,37 @@ define void @probe(ptr %a) "min-legal-vector-width"="512" {
 """
 
 
+_PROBING: Final = """
+import sys
+import llvmlite.binding as binding
+binding.initialize_all_targets()
+binding.initialize_all_asmprinters()
+triple, cpu, text = sys.argv[1:]
+machine = binding.Target.from_triple(triple).create_target_machine(cpu=cpu, opt=2)
+print(machine.emit_assembly(binding.parse_assembly(text)))
+"""
+
+
 def _vector_bits(wanted: Target) -> int:
-    """The widest vectors that code for a processor uses."""
-    assembly = _machine(wanted).emit_assembly(_parsed(_PROBE, jit.binding.create_context()))
-    return 512 if "%zmm" in assembly else 256 if "%ymm" in assembly else 128
+    """The widest vectors that code for a processor uses.
+
+    Asked in a process of its own: LLVM ends the process for processors that cannot be.
+    """
+    command = [sys.executable, "-c", _PROBING, wanted.triple, wanted.cpu, _PROBE]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode or "not a recognized processor" in done.stderr:
+        told = done.stderr.strip().splitlines()[-1:]
+        raise UnsupportedError(
+            f"LLVM writes no code for {wanted.cpu or 'any processor'} ({wanted.triple}): "
+            f"{''.join(told)}"
+        )
+    return 512 if "%zmm" in done.stdout else 256 if "%ymm" in done.stdout else 128
 
 
 def _machine(wanted: Target) -> Any:
-    """LLVM's machine for a target; UnsupportedError where LLVM has no such architecture."""
+    """LLVM's machine for a target."""
     _initialise()
-    try:
-        found = jit.binding.Target.from_triple(wanted.triple)
-    except RuntimeError as error:
-        raise UnsupportedError(f"LLVM has no target {wanted.triple!r}: {error}") from None
+    found = jit.binding.Target.from_triple(wanted.triple)
     return found.create_target_machine(
         cpu=wanted.cpu, features=wanted.features, opt=2, reloc="pic", codemodel="small"
     )

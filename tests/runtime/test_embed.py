@@ -176,8 +176,12 @@ def test_another_architecture() -> None:
 
 
 def test_what_no_processor_is() -> None:
-    with pytest.raises(UnsupportedError, match="LLVM has no target"):
+    with pytest.raises(UnsupportedError, match="No available targets"):
         embedding.target("", "abacus-unknown-linux-gnu")
+    with pytest.raises(UnsupportedError, match="not a recognized processor"):
+        embedding.target("abacus", "aarch64-unknown-linux-gnu")
+    with pytest.raises(UnsupportedError, match="64-bit code requested"):
+        embedding.target("athlon", "x86_64-unknown-linux-gnu")
     with pytest.raises(UnsupportedError, match="POSIX threads"):
         embedding.target("", "x86_64-pc-windows-msvc")
 
