@@ -116,7 +116,9 @@ class PyTreeRegistry:
         """Children and auxiliary data of the root, None for a leaf."""
         return flatten_one_level(tree) if is_tree_node(type(tree)) else None
 
-    def flatten_one_level_with_keys(self, tree: Any) -> tuple[list[tuple[Any, Any]], Any] | None:
+    def flatten_one_level_with_keys(
+        self, tree: Any
+    ) -> tuple[tuple[tuple[Any, Any], ...], Any] | None:
         """Keyed children and auxiliary data of the root, None for a leaf."""
         return flatten_one_level_with_keys(tree) if is_tree_node(type(tree)) else None
 

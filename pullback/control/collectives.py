@@ -254,7 +254,7 @@ def _attained(bind: Callable[..., Any]) -> Callable[..., Any]:
     return jvp
 
 
-_NONLINEAR: Final = NotApplicable("transpose", "the operation is not linear", TypeError)
+_NONLINEAR: Final = NotApplicable("transpose", "the operation is not linear")
 
 pmax: Final[Primitive] = _reduction(
     "pmax",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import math
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -212,6 +213,11 @@ class Tracer(Array):
     # What Python and NumPy ask of a value.
 
     def __bool__(self) -> bool:
+        if math.prod(self.aval.shape) > 1:
+            raise ValueError(
+                f"the truth value of an array of shape {self.aval.shape} is ambiguous: use any() "
+                f"or all(); {self._origin()}"
+            )
         return bool(
             self._need(TracerBoolConversionError, "Attempted boolean conversion of", _BOOL_HINT)
         )

@@ -16,6 +16,7 @@ from pullback.core.avals import aval_of
 from pullback.core.source import describe_function, name_scope
 from pullback.lax.associative import associative_scan
 from pullback.lax.solvers import custom_linear_solve, custom_root
+from pullback.lax.structural import as_array
 from pullback.runtime.placement import with_sharding_constraint
 from pullback.transforms.arguments import FlatFunction, check_callable, check_operand
 from pullback.transforms.staging import stage
@@ -55,7 +56,7 @@ def composite(decomposition: Callable[..., Any], name: str, version: int = 0) ->
     @functools.wraps(decomposition)
     def call(*args: Any, **attributes: Any) -> Any:
         with name_scope(name):
-            return decomposition(*args, **attributes)
+            return tree.map(as_array, decomposition(*tree.map(as_array, args), **attributes))
 
     return call
 

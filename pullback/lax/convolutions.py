@@ -131,6 +131,18 @@ def padtype_to_pads(
     return pads
 
 
+def _preferred(dtype: Any, wanted: Any) -> Any:
+    """The dtype of the result; TypeError for real ones of complex operands."""
+    if wanted is None:
+        return None
+    found = dtypes.check_user_dtype(wanted, "conv_general_dilated")
+    if dtypes.kind_of(dtype) == "c" and dtypes.kind_of(found) != "c":
+        raise TypeError(
+            f"conv_general_dilated: preferred_element_type {found} for operands of {dtype}"
+        )
+    return found
+
+
 def _pads(name: str, padding: Any, space: Any, window: Any, strides: Any, dilation: Any) -> Any:
     if isinstance(padding, str):
         effective = [(k - 1) * d + 1 for k, d in zip(window, dilation, strict=True)]
@@ -192,6 +204,8 @@ def conv_general_dilated(
             "conv_general_dilated window and window_strides must have the same number of "
             f"dimensions, but got {rank} and {len(strides)}"
         )
+    if any(s <= 0 for s in strides):
+        raise ValueError(f"conv_general_dilated: window_strides must be positive, got {strides}")
     space = [x.shape[k] for k in numbers.lhs_spec[2:]]
     window = [w.shape[k] for k in numbers.rhs_spec[2:]]
     pads = _pads("conv_general_dilated", padding, space, window, strides, rhs_dilation)
@@ -210,11 +224,7 @@ def conv_general_dilated(
         feature_group_count=int(feature_group_count),
         batch_group_count=int(batch_group_count),
         precision=canonicalize_precision(precision, config.default_matmul_precision()),
-        preferred_element_type=(
-            None
-            if preferred_element_type is None
-            else dtypes.check_user_dtype(preferred_element_type, "conv_general_dilated")
-        ),
+        preferred_element_type=_preferred(x.dtype, preferred_element_type),
         out_sharding=None,
     )
 

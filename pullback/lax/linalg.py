@@ -72,7 +72,11 @@ tridiagonal_p = linalg.tridiagonal
 tridiagonal_solve_p = linalg.tridiagonal_solve
 
 
-def _symmetrized(x: Any) -> Any:
+def _symmetrized(name: str, x: Any) -> Any:
+    aval = aval_of(x)
+    matrices.check_matrix(name, aval)
+    if aval.shape[-1] != aval.shape[-2]:
+        raise TypeError(f"{name} takes square matrices, got {aval.str_short()}")
     return arithmetic.div(arithmetic.add(x, matrices.adjoint(x)), 2.0)
 
 
@@ -89,8 +93,7 @@ def cholesky(x: Any, *, symmetrize_input: bool = True) -> Any:
            [1., 1.]], dtype=float32)
     """
     if symmetrize_input:
-        matrices.check_square("cholesky", aval_of(x))
-        x = _symmetrized(x)
+        x = _symmetrized("cholesky", x)
     return matrices.tril(cholesky_p.bind(x))
 
 
@@ -156,8 +159,7 @@ def eigh(
     Array([1., 2.], dtype=float32)
     """
     if symmetrize_input:
-        matrices.check_square("eigh", aval_of(x))
-        x = _symmetrized(x)
+        x = _symmetrized("eigh", x)
     vectors, values = eigh_p.bind(
         x,
         lower=lower,
@@ -324,6 +326,11 @@ def symmetric_product(
     Array([[3., 3.],
            [3., 3.]], dtype=float32)
     """
+    a, c = aval_of(a_matrix).shape, aval_of(c_matrix).shape
+    if (*a[:-1], *a[-2:-1]) != c:
+        raise ValueError(
+            f"symmetric_product takes matrices [..., m, n] and [..., m, m], got {a} and {c}"
+        )
     return symmetric_product_p.bind(a_matrix, c_matrix, alpha=float(alpha), beta=float(beta))
 
 

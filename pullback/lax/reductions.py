@@ -17,6 +17,7 @@ from pullback.core.jaxpr import ClosedJaxpr
 from pullback.core.primitive import Primitive
 from pullback.core.trace import is_concrete
 from pullback.lax import arithmetic
+from pullback.lax.structural import canonical_axis
 from pullback.lax.windows import full_windows
 from pullback.ops import cumulative, pooling, reductions
 from pullback.ops.kinds import late
@@ -65,16 +66,9 @@ __all__ = [
 ]
 
 
-def _axis(axis: Any, rank: int) -> int:
-    axis = operator.index(axis)
-    if not -rank <= axis < rank:
-        raise ValueError(f"axis {axis} is out of bounds for array of dimension {rank}")
-    return int(axis % rank)
-
-
 def _axes(x: Any, axes: Any) -> tuple[int, ...]:
     rank = len(aval_of(x).shape)
-    return tuple(_axis(a, rank) for a in axes)
+    return tuple(canonical_axis(a, rank) for a in axes)
 
 
 # --------------------------------------------------------------------------- along axes

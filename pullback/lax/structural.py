@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
+from numpy.exceptions import AxisError
 
 from pullback.core import dtypes
 from pullback.core.array import Array
@@ -77,15 +78,23 @@ def canonical_shape(shape: Any) -> tuple[int, ...]:
     return tuple([as_length(n) for n in shape])
 
 
+def new_shape(shape: Any) -> tuple[int, ...]:
+    """`canonical_shape` of an array to be made; TypeError for negative lengths."""
+    lengths = canonical_shape(shape)
+    if any(n < 0 for n in lengths):
+        raise TypeError(f"shape must have every element be nonnegative, got {lengths}.")
+    return lengths
+
+
 def canonical_axis(axis: int, rank: int) -> int:
-    """An axis counted from the front; ValueError if there is none.
+    """An axis counted from the front; AxisError (ValueError and IndexError) if there is none.
 
     >>> canonical_axis(-1, 3)
     2
     """
     axis = operator.index(axis)
     if not -rank <= axis < rank:
-        raise ValueError(f"axis {axis} is out of bounds for array of dimension {rank}")
+        raise AxisError(f"axis {axis} is out of bounds for array of dimension {rank}")
     return axis + rank if axis < 0 else axis
 
 
@@ -112,7 +121,7 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, *, sharding: Any = None
         )
     scalar = fill_value if dtype is None else _scalar(fill_value, check_user_dtype(dtype, "full"))
     return rearrange.broadcast_in_dim(
-        scalar, shape=canonical_shape(shape), broadcast_dimensions=(), sharding=None
+        scalar, shape=new_shape(shape), broadcast_dimensions=(), sharding=None
     )
 
 
@@ -169,9 +178,7 @@ def broadcasted_iota(dtype: Any, shape: Any, dimension: int, *, out_sharding: An
     Array([[0, 1],
            [0, 1]], dtype=int32)
     """
-    dtype, shape = check_user_dtype(dtype, "iota"), canonical_shape(shape)
-    if any(n < 0 for n in shape):
-        raise TypeError(f"iota shape must have every element be nonnegative, got {shape}.")
+    dtype, shape = check_user_dtype(dtype, "iota"), new_shape(shape)
     if not 0 <= dimension < len(shape):
         raise ValueError(
             f"iota dimension must be between 0 and len(shape), got {dimension=} for {shape=}"
@@ -187,10 +194,10 @@ def shape_as_value(shape: Any) -> Any:
     >>> shape_as_value((2, 3))
     Array([2, 3], dtype=int32)
     """
-    return full((0,), 0, np.int32) if len(shape) == 0 else _as_array(np.asarray(shape, np.int32))
+    return full((0,), 0, np.int32) if len(shape) == 0 else as_array(np.asarray(shape, np.int32))
 
 
-def _as_array(x: Any) -> Any:
+def as_array(x: Any) -> Any:
     """`x` as an Array: a reshape that does nothing puts it under the current trace."""
     if isinstance(x, Array):
         return x
@@ -206,7 +213,7 @@ def broadcast(operand: Any, sizes: Sequence[int], *, out_sharding: Any = None) -
     >>> broadcast(np.arange(2), (3,)).shape
     (3, 2)
     """
-    sizes = canonical_shape(sizes)
+    sizes = new_shape(sizes)
     if not sizes and isinstance(operand, Array):
         return operand
     shape = aval_of(operand).shape
@@ -254,7 +261,7 @@ def broadcast_to_rank(x: Any, rank: int) -> Any:
     (1, 1, 2)
     """
     missing = rank - aval_of(x).ndim
-    return expand_dims(x, range(missing)) if missing > 0 else _as_array(x)
+    return expand_dims(x, range(missing)) if missing > 0 else as_array(x)
 
 
 def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:

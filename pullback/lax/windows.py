@@ -34,6 +34,19 @@ def full_windows(
 ) -> Windows:
     """The parameters of a window reduction, with defaults filled in."""
     ones = (1,) * len(shape)
+    given = {
+        "window_dimensions": window_dimensions,
+        "window_strides": window_strides,
+        "base_dilation": base_dilation,
+        "window_dilation": window_dilation,
+        "padding": None if isinstance(padding, str) else padding,
+    }
+    for name, values in given.items():
+        if values is not None and len(values) != len(shape):
+            raise TypeError(
+                f"reduce_window: an operand of shape {tuple(shape)} needs {len(shape)} "
+                f"{name}, got {tuple(values)}"
+            )
     base = tuple(base_dilation) if base_dilation is not None else ones
     dilation = tuple(window_dilation) if window_dilation is not None else ones
     stretched = [(n - 1) * d + 1 if n else 0 for n, d in zip(shape, base, strict=True)]

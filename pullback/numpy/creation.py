@@ -19,6 +19,7 @@ from pullback.numpy.arrays import (
     convert_with_weak_type,
 )
 from pullback.numpy.promotion import (
+    broadcast_shapes,
     check_arraylike,
     ensure_arraylike,
     shape_of,
@@ -310,6 +311,8 @@ def full(
         dtype = dtypes.check_user_dtype(dtype, "full")
     if shape_of(fill_value) == ():
         return lax.full(shape, fill_value, dtype)
+    if broadcast_shapes(shape_of(fill_value), shape) != shape:
+        raise ValueError(f"full: a value of shape {shape_of(fill_value)} for an array of {shape}")
     return broadcast_to_shape(asarray(fill_value, dtype), shape)
 
 

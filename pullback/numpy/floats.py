@@ -16,6 +16,7 @@ from pullback.numpy.operands import (
     materialized,
     refuse_complex,
     refuse_complex_type,
+    strong_unless_weak,
 )
 from pullback.numpy.promotion import (
     check_no_out,
@@ -81,6 +82,7 @@ def hypot(x1: Any, x2: Any, /) -> Any:
     >>> jnp.hypot(jnp.array([3.]), 4.)
     Array([5.], dtype=float32)
     """
+    given = x1, x2
     x1, x2 = promote_args_inexact("hypot", x1, x2)
     refuse_complex("hypot", x1, x2)
     a, b = materialized(lax.abs(x1), lax.abs(x2))
@@ -90,7 +92,8 @@ def hypot(x1: Any, x2: Any, /) -> Any:
     zero = lax.eq(high, lax.full_like(high, 0))
     ratio = lax.div(low, lax.select(zero, lax.full_like(high, 1), high))
     length = lax.mul(high, lax.sqrt(lax.add(lax.full_like(ratio, 1), lax.square(ratio))))
-    return lax.select(infinite, infinity, lax.select(zero, high, length))
+    result = lax.select(infinite, infinity, lax.select(zero, high, length))
+    return strong_unless_weak(result, *given)
 
 
 def deg2rad(x: Any, /) -> Any:
@@ -275,12 +278,14 @@ def heaviside(x1: Any, x2: Any, /) -> Any:
     >>> jnp.heaviside(jnp.array([-1., 0., 1.]), 0.5)
     Array([0. , 0.5, 1. ], dtype=float32)
     """
+    given = x1, x2
     x1, x2 = promote_args_inexact("heaviside", x1, x2)
     refuse_complex_type("heaviside", x1, x2)
     x1, x2 = materialized(x1, x2)
     zero = lax.full_like(x1, 0)
     side = lax.select(lax.gt(x1, zero), lax.full_like(x1, 1), x2)
-    return lax.select(lax.lt(x1, zero), zero, lax.select(lax.ne(x1, x1), x1, side))
+    result = lax.select(lax.lt(x1, zero), zero, lax.select(lax.ne(x1, x1), x1, side))
+    return strong_unless_weak(result, *given)
 
 
 def spacing(x: Any, /) -> Any:

@@ -20,6 +20,7 @@ __all__ = [
     "refuse_complex",
     "refuse_complex_type",
     "select",
+    "strong_unless_weak",
 ]
 
 
@@ -56,6 +57,12 @@ def materialized(*args: Any) -> list[Any]:
     return [
         as_array(x) if shape_of(x) == shape else lax.broadcast(as_array(x), shape) for x in args
     ]
+
+
+def strong_unless_weak(x: Any, *operands: Any) -> Any:
+    """A result that is weakly typed only if all operands were."""
+    weak = all(aval_of(o).weak_type for o in operands)
+    return x if weak or not aval_of(x).weak_type else lax.convert_element_type(x, aval_of(x).dtype)
 
 
 def constant_like(x: Any, value: Any) -> Any:

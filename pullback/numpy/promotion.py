@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
+from numpy.exceptions import AxisError
 
 from pullback import config
 from pullback.core import dtypes
@@ -314,11 +315,12 @@ def canonical_axis(axis: Any, ndim: int, name: str = "axis") -> int:
     >>> canonical_axis(-1, 3)
     2
 
-    Raises ValueError if it is out of bounds, TypeError if it is not an integer.
+    Raises NumPy's AxisError (a ValueError and an IndexError) if it is out of bounds, TypeError if
+    it is not an integer.
     """
     axis = operator.index(axis)
     if not -ndim <= axis < ndim:
-        raise ValueError(f"{name} {axis} is out of bounds for array of dimension {ndim}")
+        raise AxisError(f"{name} {axis} is out of bounds for array of dimension {ndim}")
     return axis + ndim if axis < 0 else axis  # type: ignore[no-any-return]
 
 

@@ -57,7 +57,7 @@ def arange(
     if dtype is not None:
         dtype = dtypes.check_user_dtype(dtype, "arange")
     if start is None and stop is None:
-        raise ValueError("jnp.arange requires one of start and stop")
+        raise TypeError("jnp.arange requires one of start and stop")
     check_arraylike("arange", *(x for x in (start, stop, step) if x is not None))
     given = [_concrete("arange", x) for x in (start, stop, step)]
     if dtype is None:

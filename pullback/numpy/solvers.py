@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -95,11 +95,14 @@ def inexact(name: str, *args: Any) -> Any:
     return found if len(args) > 1 else found[0]
 
 
+_DECOMPOSITIONS: Final = ("eig", "eigh", "eigvals", "qr", "svd")
+
+
 def stack(name: str, a: Any) -> Any:
-    """An operand of two axes or more, in an inexact dtype."""
+    """An operand of two axes or more, in an inexact dtype; an error of JAX's class if it is not."""
     a = inexact(name, a)
     if a.ndim < 2:
-        raise ValueError(
+        raise (TypeError if name in _DECOMPOSITIONS else ValueError)(
             f"jnp.linalg.{name}: {a.ndim}-dimensional array given. Array must be at least "
             "two-dimensional"
         )
@@ -145,7 +148,7 @@ def eigh(a: Any, UPLO: str | None = None, symmetrize_input: bool = True) -> Eigh
     """
     if UPLO not in (None, "L", "U"):
         raise ValueError(f"UPLO must be one of None, 'L', or 'U', got {UPLO!r}")
-    a = _squares("eigh", a)
+    a = stack("eigh", a)
     vectors, values = lax_linalg.eigh(a, lower=UPLO != "U", symmetrize_input=symmetrize_input)
     return EighResult(values, vectors)
 
@@ -267,6 +270,8 @@ def lu_solved(both: Any, order: Any, b: Any, trans: int = 0) -> Any:
 
     Lanes and dtypes of `both` and `b` agree.
     """
+    if both.shape[-1] == 0:
+        return b
     steps = [{"lower": True, "unit_diagonal": True}, {"lower": False, "unit_diagonal": False}]
     if trans == 0:
         b = rows_taken(b, order)

@@ -12,7 +12,7 @@ from pullback.core import dtypes
 from pullback.numpy import cumulative, reductions
 from pullback.numpy.arrays import as_array
 from pullback.numpy.elementwise import BINARY_NOTE, IMPORT, KEPT_NOTE
-from pullback.numpy.operands import kind, materialized
+from pullback.numpy.operands import kind, materialized, strong_unless_weak
 from pullback.numpy.predicates import to_bool
 from pullback.numpy.promotion import (
     ensure_arraylike,
@@ -98,7 +98,7 @@ def _logaddexp(x1: Any, x2: Any, /) -> Any:
 
 
 def _logaddexp2(x1: Any, x2: Any, /) -> Any:
-    return _log_add("logaddexp2", x1, x2, float(np.log(2)))
+    return strong_unless_weak(_log_add("logaddexp2", x1, x2, float(np.log(2))), x1, x2)
 
 
 def _log_add(name: str, x1: Any, x2: Any, unit: float) -> Any:

@@ -55,7 +55,7 @@ def _abstract(x: ShapedArray, *, fft_type: FftType, fft_lengths: Sequence[int]) 
     half = (*fft_lengths[:-1], fft_lengths[-1] // 2 + 1)
     expected = half if fft_type == FftType.IRFFT else tuple(fft_lengths)
     if x.shape[-rank:] != tuple(expected):
-        raise TypeError(
+        raise ValueError(
             f"fft of type {fft_type}: the last axes of {x.str_short()} must be {tuple(expected)}"
         )
     lanes = x.shape[:-rank]

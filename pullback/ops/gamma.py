@@ -484,10 +484,14 @@ igamma_grad_a: Primitive = binary(
     "igamma_grad_a",
     _slopes_reference(sample=False),
     FLOAT,
-    jvp=(_no_slope("igamma_grad_a", "a"), _no_slope("igamma_grad_a", "x")),
+    jvp=(
+        _no_slope("igamma_grad_a", "a"),
+        # The slope of the density in a.
+        lambda ans, a, x: lambda t: mul(t, mul(_density(a, x), sub(log(x), digamma(a)))),
+    ),
     lower=elements(_slopes_lower(sample=False)),
     hlo=hlo_special.igamma_grad_a,
-    samples=inputs(FLOAT, (0.3, 6), (0.1, 9), specials="", tol=4.0, differentiable=()),
+    samples=inputs(FLOAT, (0.3, 6), (0.1, 9), specials="", tol=4.0, differentiable=(1,)),
 )
 random_gamma_grad: Primitive = binary(
     "random_gamma_grad",

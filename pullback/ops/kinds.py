@@ -96,7 +96,7 @@ ANY: Final = "iufcb"
 
 _CLASS_NAMES: Final = {"f": "float", "c": "complex", "i": "int", "u": "unsigned int", "b": "bool"}
 
-NONLINEAR: Final = NotApplicable("transpose", "the operation is not linear", TypeError)
+NONLINEAR: Final = NotApplicable("transpose", "the operation is not linear")
 NONDIFF: Final = NotApplicable("jvp", "the result has no tangents", TypeError)
 LINEAR: Final = NotApplicable("jvp", "linear: the operation itself")
 BY_ELEMENTS: Final = NotApplicable("hlo", "the rule `lower`, which is about elements")

@@ -153,7 +153,7 @@ lu: Primitive = decomposition(
 
 def _permutation_abstract(swaps: ShapedArray, *, permutation_size: int) -> ShapedArray:
     if swaps.ndim < 1 or swaps.dtype != dtypes.int32 or swaps.shape[-1] > permutation_size:
-        raise TypeError(
+        raise (TypeError if swaps.dtype != dtypes.int32 else ValueError)(
             f"lu_pivots_to_permutation takes at most {permutation_size} int32 row swaps a lane, "
             f"got {swaps.str_short()}"
         )

@@ -61,20 +61,24 @@ _HIGHEST: Final = (Precision.HIGHEST, Precision.HIGHEST)
 
 
 def check_matrix(name: str, aval: Any) -> None:
-    """Raise TypeError unless the operand is a stack of matrices LAPACK can take."""
+    """Raise an error unless the operand is a stack of matrices LAPACK can take.
+
+    TypeError if it is not, NotImplementedError for floats of fewer bits.
+    """
     if aval.ndim < 2:
         raise TypeError(f"{name} takes matrices, in the last two axes, got {aval.str_short()}")
     if aval.dtype not in _REALS and aval.dtype not in _COMPLEX:
-        raise TypeError(
+        narrow = dtypes.kind_of(aval.dtype) == "f"
+        raise (NotImplementedError if narrow else TypeError)(
             f"{name} takes float32, float64, complex64 or complex128, got {aval.str_short()}"
         )
 
 
 def check_square(name: str, aval: Any) -> None:
-    """Raise TypeError unless the operand is a stack of square matrices."""
+    """Raise ValueError unless the operand is a stack of square matrices."""
     check_matrix(name, aval)
     if aval.shape[-1] != aval.shape[-2]:
-        raise TypeError(f"{name} takes square matrices, got {aval.str_short()}")
+        raise ValueError(f"{name} takes square matrices, got {aval.str_short()}")
 
 
 _REALS: Final = (dtypes.float32, dtypes.float64)

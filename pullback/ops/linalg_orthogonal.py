@@ -258,7 +258,7 @@ def _product_abstract(a: ShapedArray, taus: ShapedArray) -> ShapedArray:
     check_matrix("householder_product", a)
     _check_taus("householder_product", a, taus)
     if a.shape[-1] > a.shape[-2]:
-        raise TypeError(f"householder_product takes no wide matrices, got {a.str_short()}")
+        raise ValueError(f"householder_product takes no wide matrices, got {a.str_short()}")
     return ShapedArray(a.shape, a.dtype)
 
 
@@ -336,7 +336,7 @@ def _ormqr_abstract(
         or c.shape[:-2] != a.shape[:-2]
         or c.shape[-2 if left else -1] != a.shape[-2]
     ):
-        raise TypeError(f"ormqr: operands do not fit: {kinds.operand_types([a, taus, c])}")
+        raise ValueError(f"ormqr: operands do not fit: {kinds.operand_types([a, taus, c])}")
     return ShapedArray(c.shape, c.dtype)
 
 

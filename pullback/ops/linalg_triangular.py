@@ -194,7 +194,7 @@ def _solve_abstract(a: ShapedArray, x: ShapedArray, *, left_side: bool, **_: Any
     n = x.shape[-2 if left_side else -1]
     if a.dtype != x.dtype or a.shape[:-2] != x.shape[:-2] or a.shape[-1] != n:
         side = "a x = b" if left_side else "x a = b"
-        raise TypeError(
+        raise (TypeError if a.dtype != x.dtype else ValueError)(
             f"triangular_solve: operands of {side} do not fit: {kinds.operand_types([a, x])}; they "
             "must have one dtype and the same lanes"
         )
@@ -354,7 +354,7 @@ triangular_solve: Primitive = decomposition(
 def _update_abstract(r: ShapedArray, w: ShapedArray) -> ShapedArray:
     check_square("cholesky_update", r)
     if w.shape != r.shape[:-1] or w.dtype != r.dtype or r.dtype.kind == "c":
-        raise TypeError(
+        raise ValueError(
             "cholesky_update takes a real upper triangle [..., n, n] and a vector [..., n], got "
             f"{kinds.operand_types([r, w])}"
         )

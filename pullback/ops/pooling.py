@@ -68,7 +68,7 @@ class Windows(NamedTuple):
             )
         positive = (self.window_strides, self.base_dilation, self.window_dilation)
         if any(n < 1 for field in positive for n in field) or min(self[0], default=1) < 1:
-            raise ValueError(f"{name}: windows, strides and dilations must be positive: {self}")
+            raise TypeError(f"{name}: windows, strides and dilations must be positive: {self}")
 
     def with_batch(self, axis: int) -> Windows:
         """The same windows of an operand that has one more axis, through which none extends."""

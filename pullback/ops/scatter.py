@@ -549,7 +549,7 @@ def _family(
     )
 
 
-_NONLINEAR: Final = NotApplicable("transpose", "the operation is not linear", TypeError)
+_NONLINEAR: Final = NotApplicable("transpose", "the operation is not linear")
 
 scatter: Final = _family("scatter", _set_reference, _set_jvp, _set_transpose, _set_combine)
 scatter_add: Final = _family(

@@ -34,7 +34,7 @@ from pullback.ops.rearrange import iota, move_to_front, sample_values
 
 __all__ = ["argsort", "sort", "top_k"]
 
-_NONLINEAR: Final = NotApplicable("transpose", "the operation is not linear", TypeError)
+_NONLINEAR: Final = NotApplicable("transpose", "the operation is not linear")
 
 # --------------------------------------------------------------------------- keys, by NumPy
 

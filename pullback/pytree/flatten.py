@@ -219,18 +219,18 @@ def flatten_one_level(tree: Any) -> tuple[list[Any], Any]:
     return list(children), one_level_data(kind, data)
 
 
-def flatten_one_level_with_keys(tree: Any) -> tuple[list[tuple[Any, Any]], Any]:
+def flatten_one_level_with_keys(tree: Any) -> tuple[tuple[tuple[Any, Any], ...], Any]:
     """`flatten_one_level` with pairs of key and child.
 
     >>> flatten_one_level_with_keys([7])
-    ([(SequenceKey(idx=0), 7)], None)
+    (((SequenceKey(idx=0), 7),), None)
     """
     kind = KINDS[type(tree)]
     if kind is None:
         raise ValueError(f"can't tree-flatten type: {type(tree)}")
     children, data = kind.split(tree)
     keys = kind.keys(tree, data, len(children))
-    return list(zip(keys, children, strict=True)), one_level_data(kind, data)
+    return tuple(zip(keys, children, strict=True)), one_level_data(kind, data)
 
 
 def is_tree_node(typ: type) -> bool:

@@ -195,6 +195,10 @@ def _hash_of(data: Any) -> int:
 
 # --------------------------------------------------------------------------- making structures
 
+# What users see of a structure's class is its public name.
+_Closed.__name__ = _Open.__name__ = PyTreeDef.__name__
+_Closed.__qualname__ = _Open.__qualname__ = PyTreeDef.__qualname__
+
 LEAF: Final[PyTreeDef] = _Closed(None, None, ())
 NONE_DEF: Final[PyTreeDef] = _Closed(NONE, None, ())
 

@@ -13,7 +13,7 @@ from pullback import numpy as jnp
 from pullback.core import dtypes
 from pullback.core.trace import concrete_or_error
 from pullback.ops import hypergeometric, integrals
-from pullback.scipy.logarithms import one, operands
+from pullback.scipy.logarithms import one, operands, real, strong
 
 __all__ = [
     "bessel_jn",
@@ -33,11 +33,7 @@ __all__ = [
 
 
 def _real(name: str, *args: Any) -> list[Any]:
-    found = operands(name, *args)
-    for x in found:
-        if dtypes.kind_of(x.dtype) == "c":
-            raise ValueError(f"{name} does not support complex-valued inputs.")
-    return found
+    return [strong(x) for x in real(name, *args)]
 
 
 def _spread(*args: Any) -> list[Any]:
@@ -94,6 +90,7 @@ def fresnel(x: Any) -> tuple[Any, Any]:
     (x,) = operands("fresnel", x)
     if dtypes.kind_of(x.dtype) == "c":
         raise NotImplementedError("Support for complex-valued inputs is not implemented yet.")
+    x = strong(x)
     return integrals.fresnel_sine(x), integrals.fresnel_cosine(x)
 
 
@@ -107,6 +104,7 @@ def sici(x: Any) -> tuple[Any, Any]:
     (x,) = operands("sici", x)
     if dtypes.kind_of(x.dtype) == "c":
         raise ValueError(f"Argument `x` to sici must be real-valued. Got dtype {x.dtype}.")
+    x = strong(x)
     return integrals.sine_integral(x), integrals.cosine_integral(x)
 
 
@@ -122,7 +120,7 @@ def spence(x: Any) -> Any:
     x = jnp.asarray(x)
     if dtypes.kind_of(x.dtype) != "f":
         raise TypeError(f"x.dtype={x.dtype} is not supported, see docstring for supported types.")
-    return integrals.spence(x)
+    return integrals.spence(strong(x))
 
 
 def owens_t(h: Any, a: Any) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 from pullback import lax
 from pullback import numpy as jnp
 from pullback.control.custom_jvp import custom_jvp
+from pullback.core import dtypes
 from pullback.numpy.arrays import as_array
 from pullback.numpy.promotion import promote_args_inexact
 
@@ -21,7 +22,9 @@ __all__ = [
     "logit",
     "one",
     "operands",
+    "real",
     "rel_entr",
+    "strong",
     "xlog1py",
     "xlogy",
 ]
@@ -35,6 +38,19 @@ def operands(name: str, *args: Any) -> list[Any]:
 def one(name: str, x: Any) -> Any:
     """One operand as an array of an inexact dtype."""
     return operands(name, x)[0]
+
+
+def real(name: str, *args: Any) -> list[Any]:
+    """`operands` that are real; ValueError if they are complex."""
+    found = operands(name, *args)
+    if dtypes.kind_of(found[0].dtype) == "c":
+        raise ValueError(f"{name} does not support complex-valued inputs.")
+    return found
+
+
+def strong(x: Any) -> Any:
+    """An array of the same elements that is not weakly typed."""
+    return lax.convert_element_type(x, x.dtype)
 
 
 def logit(x: Any) -> Any:
@@ -131,7 +147,7 @@ def entr(x: Any) -> Any:
     >>> float(jsp.special.entr(1.0))
     -0.0
     """
-    x = one("entr", x)
+    (x,) = real("entr", x)
     return jnp.where(x < 0, -np.inf, -_xlogx(jnp.where(x < 0, 1, x)))
 
 
@@ -142,11 +158,11 @@ def rel_entr(p: Any, q: Any) -> Any:
     >>> float(jsp.special.rel_entr(1.0, 1.0))
     0.0
     """
-    p, q = operands("rel_entr", p, q)
+    p, q = real("rel_entr", p, q)
     both = (p > 0) & (q > 0)
     safe_p, safe_q = jnp.where(both, p, 1), jnp.where(both, q, 1)
     value = _xlogx(safe_p) - _xlogy(safe_p, safe_q)
-    return jnp.where(both, value, jnp.where((p == 0) & (q >= 0), 0, np.inf).astype(p.dtype))
+    return jnp.where(both, value, jnp.where((p == 0) & (q >= 0), 0.0, np.inf))
 
 
 def kl_div(p: Any, q: Any) -> Any:
@@ -156,7 +172,7 @@ def kl_div(p: Any, q: Any) -> Any:
     >>> float(jsp.special.kl_div(1.0, 1.0))
     0.0
     """
-    p, q = operands("kl_div", p, q)
+    p, q = real("kl_div", p, q)
     return rel_entr(p, q) - p + q
 
 

@@ -43,6 +43,8 @@ def expm(A: Any, *, upper_triangular: bool = False, max_squarings: int = 16) -> 
     (a,) = promote_dtypes_inexact(ensure_arraylike("jax.scipy.linalg.expm", A))
     if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
         raise ValueError(f"Expected A to be a (batched) square matrix, got A.shape={a.shape}.")
+    if jnp.finfo(a.dtype).bits < 32:
+        raise TypeError(f"expm takes float32, float64, complex64 or complex128, got {a.dtype}")
     double = np.dtype(jnp.finfo(a.dtype).dtype) == np.float64
     degree, bound = _BOUNDS["double" if double else "single"]
     norm = jnp.max(jnp.sum(jnp.abs(lax.stop_gradient(a)), axis=-2), axis=-1, initial=0)

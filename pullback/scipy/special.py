@@ -14,6 +14,8 @@ from pullback.control.custom_jvp import custom_jvp
 from pullback.core import dtypes
 from pullback.nn import normalization
 from pullback.nn.normalization import logsumexp
+from pullback.numpy.arrays import as_array
+from pullback.scipy import complex_gamma
 from pullback.scipy.integrals import (
     bessel_jn,
     dawsn,
@@ -38,7 +40,9 @@ from pullback.scipy.logarithms import (
     logit,
     one,
     operands,
+    real,
     rel_entr,
+    strong,
     xlog1py,
     xlogy,
 )
@@ -116,13 +120,18 @@ def gammaln(x: Any) -> Any:
 
 
 def loggamma(x: Any) -> Any:
-    """The logarithm of the gamma function of positive numbers, NaN for others.
+    """The logarithm of the gamma function of positive numbers, NaN for other real ones.
+
+    Of complex numbers it is the branch that is real on the positive axis and continuous outside
+    of the negative one.
 
     >>> import pullback.scipy as jsp
     >>> jsp.special.loggamma(1.0)
     Array(0., dtype=float32, weak_type=True)
     """
     x = one("loggamma", x)
+    if dtypes.kind_of(x.dtype) == "c":
+        return complex_gamma.loggamma(x)
     return jnp.where(x <= 0, np.nan, lax.lgamma(x))
 
 
@@ -133,7 +142,7 @@ def gammasgn(x: Any) -> Any:
     >>> jsp.special.gammasgn(jnp.array([2.0, -0.5, -1.5]))
     Array([ 1., -1.,  1.], dtype=float32)
     """
-    x = one("gammasgn", x)
+    (x,) = real("gammasgn", x)
     floor = lax.floor(x)
     pole = (x < 0) & (x == floor)
     sign = jnp.where((x > 0) | (jnp.mod(floor, 2) == 0), 1, -1).astype(x.dtype)
@@ -149,6 +158,8 @@ def gamma(x: Any) -> Any:
     24.0
     """
     x = one("gamma", x)
+    if dtypes.kind_of(x.dtype) == "c":
+        return lax.exp(complex_gamma.loggamma(x))
     return gammasgn(x) * lax.exp(lax.lgamma(x))
 
 
@@ -183,7 +194,7 @@ def beta(a: Any, b: Any) -> Any:
     >>> round(float(jsp.special.beta(1.0, 2.0)), 4)
     0.5
     """
-    a, b = operands("beta", a, b)
+    a, b = real("beta", a, b)
     return gammasgn(a) * gammasgn(b) * gammasgn(a + b) * lax.exp(betaln(a, b))
 
 
@@ -248,6 +259,11 @@ def polygamma(n: Any, x: Any) -> Any:
     >>> round(float(jsp.special.polygamma(1, 1.0)), 4)
     1.6449
     """
+    order = as_array(n)
+    if dtypes.kind_of(order.dtype) not in "biu":
+        raise ValueError(
+            f"Argument `n` to polygamma must be of integer type. Got dtype {order.dtype}."
+        )
     return lax.polygamma(*operands("polygamma", n, x))
 
 
@@ -287,7 +303,7 @@ def poch(z: Any, m: Any) -> Any:
     >>> round(float(jsp.special.poch(2.0, 2.0)), 3)
     6.0
     """
-    z, m = operands("poch", z, m)
+    z, m = real("poch", z, m)
     sign = gammasgn(z) * gammasgn(z + m)
     return jnp.where(m == 0, 1, sign * lax.exp(lax.lgamma(z + m) - lax.lgamma(z)))
 
@@ -362,7 +378,9 @@ def erfcx(x: Any) -> Any:
     >>> round(float(jsp.special.erfcx(30.0)), 5)
     0.0188
     """
-    x = one("erfcx", x)
+    x = strong(one("erfcx", x))
+    if dtypes.kind_of(x.dtype) == "c":
+        return wofz(lax.complex(-x.imag, x.real))
     bound = 4.0 if x.dtype != np.float64 else 25.0
     large = x > bound
     near = jnp.where(large, 0, x)
@@ -383,7 +401,7 @@ def ndtr(x: Any) -> Any:
     >>> float(jsp.special.ndtr(0.0))
     0.5
     """
-    x = one("ndtr", x)
+    x = strong(one("ndtr", x))
     if dtypes.kind_of(x.dtype) == "c":
         raise TypeError(f"ndtr takes float32 or float64, got {x.dtype}")
     return 0.5 * lax.erfc(-x * math.sqrt(0.5))
@@ -418,7 +436,7 @@ def ndtri(p: Any) -> Any:
     >>> round(float(jsp.special.ndtri(0.975)), 3)
     1.96
     """
-    return _ndtri(one("ndtri", p))
+    return _ndtri(strong(one("ndtri", p)))
 
 
 @custom_jvp
@@ -454,7 +472,7 @@ def log_ndtr(x: Any, series_order: int = 3) -> Any:
     """
     if operator.index(series_order) < 0:
         raise ValueError("series_order must be non-negative.")
-    x = one("log_ndtr", x)
+    x = strong(one("log_ndtr", x))
     if x.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise TypeError(f"x.dtype={x.dtype} is not supported, see docstring for supported types.")
     return _log_ndtr(x)

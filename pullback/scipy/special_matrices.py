@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
 import numpy as np
@@ -143,6 +144,11 @@ def convolution_matrix(a: Any, n: int, mode: str = "full") -> Any:
     return whole[..., start : start + length, :]
 
 
+def _size(n: Any) -> int:
+    """A number of rows, 0 for negative ones; TypeError for what is not an integer."""
+    return max(operator.index(n), 0)
+
+
 def dft(n: int, scale: str | None = None, *, dtype: Any = None) -> Any:
     """The matrix of the discrete Fourier transform; `scale` "sqrtn" or "n" divides by it.
 
@@ -152,9 +158,10 @@ def dft(n: int, scale: str | None = None, *, dtype: Any = None) -> Any:
     """
     if scale not in (None, "sqrtn", "n"):
         raise ValueError(f"scale must be None, 'sqrtn', or 'n'; got {scale!r}")
+    n = _size(n)
     k = np.arange(n)
     matrix = np.exp(-2j * np.pi * (np.outer(k, k) % max(n, 1)) / max(n, 1))
-    matrix = matrix / {None: 1.0, "sqrtn": math.sqrt(n), "n": n}[scale]
+    matrix = matrix / {None: 1.0, "sqrtn": math.sqrt(max(n, 1)), "n": max(n, 1)}[scale]
     default = dtypes.to_complex_dtype(dtypes.default_float())
     return jnp.asarray(matrix, default if dtype is None else dtype)
 
@@ -179,7 +186,7 @@ def hadamard(n: int, dtype: Any = int) -> Any:
     Array([[ 1,  1],
            [ 1, -1]], dtype=int32)
     """
-    if n < 1 or n & (n - 1):
+    if not isinstance(n, (int, np.integer)) or n < 1 or n & (n - 1):
         raise ValueError(f"n must be a positive integer power of 2, got {n}")
     k = np.arange(n)
     odd = np.bitwise_count(k[:, None] & k[None, :]) % 2
@@ -193,6 +200,9 @@ def helmert(n: int, full: bool = False) -> Any:
     >>> jsp.linalg.helmert(3).shape
     (2, 3)
     """
+    n = operator.index(n)
+    if n < 1:
+        raise ValueError(f"n must be a positive integer, got {n}")
     k = np.arange(n)
     matrix = np.tril(np.ones((n, n)), -1) - np.diag(k)
     norms = np.sqrt(np.maximum(k * (k + 1), 1))
@@ -208,6 +218,9 @@ def hilbert(n: int) -> Any:
     >>> jsp.linalg.hilbert(2).tolist()
     [[1.0, 0.5], [0.5, 0.3333333432674408]]
     """
+    n = operator.index(n)
+    if n < 0:
+        raise TypeError(f"the size of a matrix must not be negative, got {n}")
     k = np.arange(n)
     return jnp.asarray(1.0 / (k[:, None] + k[None, :] + 1), dtypes.default_float())
 
@@ -219,6 +232,7 @@ def invhilbert(n: int) -> Any:
     >>> jsp.linalg.invhilbert(2).tolist()
     [[4.0, -6.0], [-6.0, 12.0]]
     """
+    n = _size(n)
     values = [
         [
             (-1) ** (i + j)
@@ -230,7 +244,7 @@ def invhilbert(n: int) -> Any:
         ]
         for i in range(n)
     ]
-    return jnp.asarray(np.array(values, np.float64), dtypes.default_float())
+    return jnp.asarray(np.array(values, np.float64).reshape(n, n), dtypes.default_float())
 
 
 def fiedler_companion(a: Any) -> Any:
@@ -243,17 +257,16 @@ def fiedler_companion(a: Any) -> Any:
     Array([[ 3., -2.],
            [ 1.,  0.]], dtype=float32)
     """
-    a = ensure_arraylike("fiedler_companion", a)
-    if a.ndim != 1:
-        raise ValueError("fiedler_companion: a vector of coefficients is needed")
-    if a.shape[0] <= 2:
-        return (-a[1:] / a[0])[:, None] if a.shape[0] == 2 else jnp.zeros((0,), a.dtype)
-    c, n = -a / a[0], a.shape[0] - 1
-    out = jnp.zeros((n, n), c.dtype).at[0, :2].set(c[1:3]).at[1, 0].set(1)
+    a = jnp.atleast_1d(ensure_arraylike("fiedler_companion", a))
+    c, n = -a / a[..., :1], a.shape[-1] - 1
+    if n < 2:
+        return c[..., 1:, None][..., :n, :n]
+    out = jnp.zeros((*a.shape[:-1], n, n), c.dtype)
+    out = out.at[..., 0, :2].set(c[..., 1:3]).at[..., 1, 0].set(1)
     for k in range(2, n, 2):
-        out = out.at[k, k - 1].set(c[k + 1]).at[k - 2, k].set(1)
+        out = out.at[..., k, k - 1].set(c[..., k + 1]).at[..., k - 2, k].set(1)
         if k + 1 < n:
-            out = out.at[k, k + 1].set(c[k + 2]).at[k + 1, k - 1].set(1)
+            out = out.at[..., k, k + 1].set(c[..., k + 2]).at[..., k + 1, k - 1].set(1)
     return out
 
 
@@ -267,6 +280,7 @@ def invpascal(n: int, kind: str | None = None) -> Any:
     kind = "symmetric" if kind is None else kind
     if kind not in ("symmetric", "lower", "upper"):
         raise ValueError(f"kind must be 'symmetric', 'lower' or 'upper', got {kind!r}")
+    n = _size(n)
     lower = np.array(
         [[float((-1) ** (i + j) * math.comb(i, j)) for j in range(n)] for i in range(n)]
     ).reshape(n, n)
@@ -299,6 +313,7 @@ def pascal(n: int, kind: str | None = None) -> Any:
     kind = "symmetric" if kind is None else kind
     if kind not in ("symmetric", "lower", "upper"):
         raise ValueError(f"kind must be 'symmetric', 'lower' or 'upper', got {kind!r}")
+    n = _size(n)
     lower = np.array([[float(math.comb(i, j)) for j in range(n)] for i in range(n)]).reshape(n, n)
     values = {"lower": lower, "upper": lower.T, "symmetric": lower @ lower.T}[kind]
     return jnp.asarray(values, "float32")

@@ -33,6 +33,7 @@ from pullback.transforms.staging import stage
 from pullback.transforms.transpose import backward_pass
 
 __all__ = [
+    "as_derivative",
     "jvp",
     "linear_transpose",
     "linearize",
@@ -136,7 +137,7 @@ def _typed(x: Any, actual: ShapedArray, expected: ShapedArray) -> Any:
     return conversion.convert(x, expected.dtype, expected.weak_type)
 
 
-def _derivative(x: Any, of: Any) -> Any:
+def as_derivative(x: Any, of: Any) -> Any:
     """A tangent or cotangent as a result: an Array as weak as the value (or aval) it belongs to."""
     x = instantiate(x)
     expected = (of if isinstance(of, ShapedArray) else aval_of(of)).to_tangent_aval()
@@ -183,7 +184,7 @@ def jvp(
     flat = FlatWithAux(fun, in_tree, has_aux, "jvp")
     description = Description(fun, "jvp")
     outs, out_tangents = jvp_flat(flat, flat_primals, flat_tangents, description=description)
-    dots = [_derivative(t, x) for t, x in zip(out_tangents, outs, strict=True)]
+    dots = [as_derivative(t, x) for t, x in zip(out_tangents, outs, strict=True)]
     result = flat.main(outs), flat.main(dots)
     return (*result, flat.aux(outs)) if has_aux else result
 
@@ -225,7 +226,7 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
             )
         )
         full = [
-            _derivative(next(values) if nz else zero_tangent(x), x)
+            as_derivative(next(values) if nz else zero_tangent(x), x)
             for nz, x in zip(nonzero, outs, strict=True)
         ]
         return flat.main(full)
@@ -269,7 +270,7 @@ class _Pullback:
         args = [Linear(v.aval) for v in self._jaxpr.invars]
         outs = iter(backward_pass(self._jaxpr, residuals, args, moving))
         results = [
-            _derivative(next(outs) if w else Zero(a.to_cotangent_aval()), a)
+            as_derivative(next(outs) if w else Zero(a.to_cotangent_aval()), a)
             for w, a in zip(self._wanted, self._in_avals, strict=True)
         ]
         return self._in_tree.unflatten(results)[0]

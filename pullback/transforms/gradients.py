@@ -28,7 +28,7 @@ from pullback.transforms.arguments import (
     function_name,
     is_differentiable_dtype,
 )
-from pullback.transforms.derivatives import FlatWithAux
+from pullback.transforms.derivatives import FlatWithAux, as_derivative
 from pullback.transforms.linearize import linear_tape
 from pullback.transforms.transpose import backward_tape
 
@@ -98,6 +98,13 @@ class _Options:
     allow_int: bool
 
 
+def _as_weak(ct: Any, aval: Any) -> Any:
+    """A gradient as an Array that is weakly typed if the argument is, whatever became of that."""
+    if isinstance(ct, Array) and not aval.weak_type:
+        return ct
+    return as_derivative(ct, aval)
+
+
 def _value_and_gradient(
     options: _Options, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Any, Any]:
@@ -120,7 +127,7 @@ def _value_and_gradient(
     _check_scalar(out, fun, options.holomorphic)
     cts = iter(backward_tape(tape, [_one_like(out)] if tape.nonzero[0] else []))
     results = [
-        instantiate(next(cts) if w else Zero(aval.to_cotangent_aval()))
+        _as_weak(instantiate(next(cts)), aval) if w else instantiate(Zero(aval.to_cotangent_aval()))
         for w, aval in zip(wanted, avals, strict=True)
     ]
     gradients = in_tree.unflatten(results)[0]

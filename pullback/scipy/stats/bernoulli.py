@@ -19,7 +19,7 @@ def logpmf(k: Any, p: Any, loc: Any = 0) -> Any:
     k, p, loc = operands("bernoulli.logpmf", k, p, loc)
     k = k - loc
     value = special.xlogy(k, p) + special.xlog1py(1 - k, -p)
-    return inside((k == 0) | (k == 1), value)
+    return inside((k == 0) | (k == 1) | jnp.isnan(k), value)
 
 
 def pmf(k: Any, p: Any, loc: Any = 0) -> Any:
@@ -30,7 +30,7 @@ def pmf(k: Any, p: Any, loc: Any = 0) -> Any:
 def cdf(k: Any, p: Any) -> Any:
     """The cumulative distribution function."""
     k, p = operands("bernoulli.cdf", k, p)
-    value = jnp.where(k < 0, 0, jnp.where(k < 1, 1 - p, 1)).astype(p.dtype)
+    value = jnp.where(k < 0, 0.0, jnp.where(k < 1, 1 - p, 1.0))
     return inside((p >= 0) & (p <= 1) & ~jnp.isnan(k), value, np.nan)
 
 
@@ -38,4 +38,4 @@ def ppf(q: Any, p: Any) -> Any:
     """The inverse of the cumulative distribution function."""
     q, p = operands("bernoulli.ppf", q, p)
     valid = (q >= 0) & (q <= 1) & (p >= 0) & (p <= 1)
-    return inside(valid, jnp.where(q <= 1 - p, 0, 1).astype(p.dtype), np.nan)
+    return inside(valid, jnp.where(q <= 1 - p, jnp.zeros_like(p), 1.0), np.nan)

@@ -6,15 +6,15 @@ from typing import Any
 
 from pullback import lax
 from pullback import numpy as jnp
-from pullback.scipy import special
-from pullback.scipy.stats.densities import inside, operands
+from pullback.scipy import logarithms, special
+from pullback.scipy.stats.densities import inside
 
 __all__ = ["logpmf", "pmf"]
 
 
 def logpmf(k: Any, n: Any, p: Any, loc: Any = 0) -> Any:
     """The logarithm of the probability of `k`."""
-    k, n, p, loc = operands("binom.logpmf", k, n, p, loc)
+    k, n, p, loc = logarithms.operands("binom.logpmf", k, n, p, loc)
     k = k - loc
     support = (k >= 0) & (k <= n)
     safe = jnp.where(support, k, 0)

@@ -15,7 +15,7 @@ def logpmf(k: Any, p: Any, loc: Any = 0) -> Any:
     """The logarithm of the probability of `k`."""
     k, p, loc = operands("geom.logpmf", k, p, loc)
     k = k - loc
-    return inside(k > 0, special.xlog1py(k - 1, -p) + lax.log(p))
+    return inside(~(k <= 0), special.xlog1py(k - 1, -p) + lax.log(p))
 
 
 def pmf(k: Any, p: Any, loc: Any = 0) -> Any:

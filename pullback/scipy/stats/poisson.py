@@ -9,7 +9,7 @@ import numpy as np
 
 from pullback import lax
 from pullback import numpy as jnp
-from pullback.scipy import special
+from pullback.scipy import logarithms, special
 from pullback.scipy.stats.densities import inside, operands
 
 __all__ = ["cdf", "entropy", "logpmf", "pmf"]
@@ -17,7 +17,7 @@ __all__ = ["cdf", "entropy", "logpmf", "pmf"]
 
 def logpmf(k: Any, mu: Any, loc: Any = 0) -> Any:
     """The logarithm of the probability of `k`."""
-    k, mu, loc = operands("poisson.logpmf", k, mu, loc)
+    k, mu, loc = logarithms.operands("poisson.logpmf", k, mu, loc)
     k = k - loc
     support = (k >= 0) & (k == jnp.floor(k))
     safe = jnp.where(support, k, 0)

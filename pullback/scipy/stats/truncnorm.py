@@ -10,7 +10,7 @@ import numpy as np
 from pullback import lax
 from pullback import numpy as jnp
 from pullback.scipy import special
-from pullback.scipy.stats.densities import inside, standardized, tail
+from pullback.scipy.stats.densities import inside, keep_nan, standardized, tail
 
 __all__ = ["cdf", "log_mass", "logcdf", "logpdf", "logsf", "pdf", "sf"]
 
@@ -39,7 +39,7 @@ def logcdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Any:
     z, _, a, b = standardized("truncnorm.logcdf", x, loc, scale, a, b)
     middle = (z > a) & (z < b)
     value = log_mass(a, jnp.where(middle, z, b)) - log_mass(a, b)
-    return inside(a < b, jnp.where(z >= b, 0, inside(z > a, value)), np.nan)
+    return keep_nan(z, inside(a < b, jnp.where(z >= b, 0, inside(z > a, value)), np.nan))
 
 
 def cdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Any:
@@ -52,7 +52,7 @@ def logsf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Any:
     z, _, a, b = standardized("truncnorm.logsf", x, loc, scale, a, b)
     middle = (z > a) & (z < b)
     value = log_mass(jnp.where(middle, z, a), b) - log_mass(a, b)
-    return inside(a < b, jnp.where(z <= a, 0, inside(z < b, value)), np.nan)
+    return keep_nan(z, inside(a < b, jnp.where(z <= a, 0, inside(z < b, value)), np.nan))
 
 
 def sf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 
 from pullback import lax
 from pullback import numpy as jnp
-from pullback.scipy.stats.densities import inside, operands, standardized
+from pullback.scipy.stats.densities import inside, keep_nan, operands, standardized
 
 __all__ = ["cdf", "logpdf", "pdf", "ppf"]
 
@@ -16,7 +16,7 @@ __all__ = ["cdf", "logpdf", "pdf", "ppf"]
 def logpdf(x: Any, loc: Any = 0, scale: Any = 1) -> Any:
     """The logarithm of the density."""
     z, scale = standardized("uniform.logpdf", x, loc, scale)
-    return inside((z >= 0) & (z <= 1), -lax.log(scale))
+    return keep_nan(z, inside((z >= 0) & (z <= 1), -lax.log(scale)))
 
 
 def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Any:

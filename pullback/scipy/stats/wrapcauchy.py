@@ -9,7 +9,8 @@ import numpy as np
 
 from pullback import lax
 from pullback import numpy as jnp
-from pullback.scipy.stats.densities import inside, operands
+from pullback.scipy.logarithms import operands
+from pullback.scipy.stats.densities import inside
 
 __all__ = ["logpdf", "pdf"]
 
