@@ -22,8 +22,10 @@ __all__ = [
     "igamma",
     "igamma_grad_a",
     "igammac",
+    "in_double",
     "incomplete_beta",
     "random_gamma_grad",
+    "until_settled",
 ]
 
 _scipy: Final = LazyModule("scipy.special")
@@ -33,7 +35,9 @@ _TINY: Final = 1e-300
 _STEPS: Final = 20_000
 
 
-def _in_double(rule: Callable[..., Value]) -> Callable[..., Value]:
+def in_double(rule: Callable[..., Value]) -> Callable[..., Value]:
+    """The rule on operands in double precision, its result rounded."""
+
     def wide(b: Emitter, *xs: Value, **_: Any) -> Value:
         shape, dtype = b.types[0]
         operands = [b.convert(x, _F64) for x in xs]
@@ -43,7 +47,7 @@ def _in_double(rule: Callable[..., Value]) -> Callable[..., Value]:
     return wide
 
 
-def _until_settled(
+def until_settled(
     b: Emitter,
     state: Sequence[Value],
     step: Callable[..., tuple[Sequence[Value], Value]],
@@ -87,7 +91,7 @@ def _series(b: Emitter, a: Value, x: Value) -> tuple[Value, Value]:
         )
         return [c, dc, total, slope], moving
 
-    _, _, total, slope = _until_settled(b, [one, zero, one, zero], step)
+    _, _, total, slope = until_settled(b, [one, zero, one, zero], step)
     return total, slope
 
 
@@ -120,7 +124,7 @@ def _fraction(b: Emitter, a: Value, x: Value) -> tuple[Value, Value]:
         )
         return [new_c, dc, d, dd, h, dh], moving
 
-    out = _until_settled(b, [c, zero, d, dd, d, dd], step)
+    out = until_settled(b, [c, zero, d, dd, d, dd], step)
     return out[4], out[5]
 
 
@@ -163,8 +167,8 @@ def _gamma_parts(b: Emitter, a: Value, x: Value, is_upper: bool) -> Value:
     return b.select(bad, b.full((), np.nan, _F64), out)
 
 
-igamma = _in_double(lambda b, a, x: _gamma_parts(b, a, x, False))
-igammac = _in_double(lambda b, a, x: _gamma_parts(b, a, x, True))
+igamma = in_double(lambda b, a, x: _gamma_parts(b, a, x, False))
+igammac = in_double(lambda b, a, x: _gamma_parts(b, a, x, True))
 
 
 def _gamma_slope(b: Emitter, a: Value, x: Value) -> Value:
@@ -185,7 +189,7 @@ def _gamma_slope(b: Emitter, a: Value, x: Value) -> Value:
     return b.select(bad, b.full((), np.nan, _F64), out)
 
 
-igamma_grad_a = _in_double(_gamma_slope)
+igamma_grad_a = in_double(_gamma_slope)
 
 
 def _sample_slope(b: Emitter, a: Value, x: Value) -> Value:
@@ -195,7 +199,7 @@ def _sample_slope(b: Emitter, a: Value, x: Value) -> Value:
     return s.neg(s.div(_gamma_slope(b, a, x), density))  # type: ignore[no-any-return]
 
 
-random_gamma_grad = _in_double(_sample_slope)
+random_gamma_grad = in_double(_sample_slope)
 
 # --------------------------------------------------------------------------- incomplete beta
 
@@ -225,7 +229,7 @@ def _beta_fraction(b: Emitter, p: Value, q: Value, x: Value) -> Value:
         delta = s.mul(d, c)
         return [c, d, s.mul(h, delta)], s.gt(s.abs(s.sub(delta, 1.0)), 2 * _EPS)
 
-    return _until_settled(b, [c, d, d], step)[2]
+    return until_settled(b, [c, d, d], step)[2]
 
 
 def _incomplete_beta(b: Emitter, p: Value, q: Value, x: Value) -> Value:
@@ -252,7 +256,7 @@ def _incomplete_beta(b: Emitter, p: Value, q: Value, x: Value) -> Value:
     return b.select(s.or_(outside, nan), b.full((), np.nan, _F64), value)
 
 
-incomplete_beta = _in_double(_incomplete_beta)
+incomplete_beta = in_double(_incomplete_beta)
 
 # --------------------------------------------------------------------------- Bessel functions
 
@@ -294,4 +298,4 @@ def _bessel_i0e(b: Emitter, x: Value) -> Value:
     return b.select(s.is_nan(x), x, out)
 
 
-bessel_i0e = _in_double(_bessel_i0e)
+bessel_i0e = in_double(_bessel_i0e)

@@ -12,8 +12,9 @@ from typing import Any, Final
 import numpy as np
 
 from pullback.core import dtypes
-from pullback.core.primitive import NotApplicable, Primitive
+from pullback.core.primitive import Primitive
 from pullback.errors import UnsupportedError
+from pullback.ops import hlo_integrals
 from pullback.ops.arithmetic import add, div, mul
 from pullback.ops.gamma import elements, extern, scipy_function
 from pullback.ops.kinds import FLOAT, binary, widened
@@ -21,7 +22,6 @@ from pullback.ops.samples import inputs
 
 __all__ = ["hyp1f1", "hyp1f1_slopes", "hyp2f1", "hyp2f1_slopes"]
 
-_NO_HLO: Final = NotApplicable("hlo", "a routine of SciPy, which runs on hosts only")
 _TERMS: Final = 20000
 _EPSILON: Final = 2.0**-54
 
@@ -124,7 +124,7 @@ def _second(name: str) -> Callable[..., Any]:
 
 
 def _slope_primitive(
-    name: str, reference: Any, lower: Any, ranges: tuple[Any, ...], of: str
+    name: str, reference: Any, lower: Any, hlo: Any, ranges: tuple[Any, ...], of: str
 ) -> Primitive:
     return binary(
         name,
@@ -132,7 +132,7 @@ def _slope_primitive(
         FLOAT,
         jvp=tuple(_second(of) for _ in ranges),
         lower=elements(lower),
-        hlo=_NO_HLO,
+        hlo=hlo,
         samples=inputs(FLOAT, *ranges, specials="", tol=8.0, differentiable=()),
     )
 
@@ -143,6 +143,7 @@ hyp1f1_slopes: Final = [
         f"hyp1f1_slope_{letter}",
         _slopes_1f1(k),
         _slopes_1f1_lower(k),
+        hlo_integrals.hyp1f1_slope(k),
         _RANGES_1F1,
         "hyp1f1",
     )
@@ -164,7 +165,7 @@ hyp1f1: Primitive = binary(
         lambda ans, a, b, x: lambda t: mul(t, mul(div(a, b), hyp1f1(add(a, 1.0), add(b, 1.0), x))),
     ),
     lower=extern("hyp1f1"),
-    hlo=_NO_HLO,
+    hlo=hlo_integrals.hyp1f1,
     samples=inputs(FLOAT, *_RANGES_1F1, specials="", tol=4.0),
 )
 
@@ -210,6 +211,7 @@ hyp2f1_slopes: Final = [
         f"hyp2f1_slope_{letter}",
         _slopes_2f1(k),
         _slopes_2f1_lower(k),
+        hlo_integrals.hyp2f1_slope(k),
         _RANGES_2F1,
         "hyp2f1",
     )
@@ -232,6 +234,6 @@ hyp2f1: Primitive = binary(
     FLOAT,
     jvp=(_hyp2f1_jvp(0), _hyp2f1_jvp(1), _hyp2f1_jvp(2), _hyp2f1_slope),
     lower=extern("hyp2f1"),
-    hlo=_NO_HLO,
+    hlo=hlo_integrals.hyp2f1,
     samples=inputs(FLOAT, *_RANGES_2F1, specials="", tol=4.0),
 )

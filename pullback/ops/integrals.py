@@ -15,6 +15,7 @@ import numpy as np
 
 from pullback.core.primitive import NotApplicable, Primitive
 from pullback.errors import UnsupportedError
+from pullback.ops import hlo_integrals
 from pullback.ops.arithmetic import add, div, mul, neg, square, sub
 from pullback.ops.comparison import eq, where
 from pullback.ops.exponential import exp, log
@@ -61,7 +62,7 @@ dawson: Primitive = unary(
     FLOAT,
     jvp=lambda ans, x: lambda t: mul(t, sub(1.0, mul(mul(x, ans), 2.0))),
     lower=extern("dawsn"),
-    hlo=_NO_HLO,
+    hlo=hlo_integrals.dawson,
     samples=inputs(FLOAT, (-4, 4)),
 )
 exponential_integral_1: Primitive = unary(
@@ -70,7 +71,7 @@ exponential_integral_1: Primitive = unary(
     FLOAT,
     jvp=lambda ans, x: lambda t: neg(div(mul(t, exp(neg(x))), x)),
     lower=extern("exp1"),
-    hlo=_NO_HLO,
+    hlo=hlo_integrals.exponential_integral_1,
     samples=inputs(FLOAT, (0.2, 6)),
 )
 exponential_integral_i: Primitive = unary(
@@ -79,7 +80,7 @@ exponential_integral_i: Primitive = unary(
     FLOAT,
     jvp=lambda ans, x: lambda t: div(mul(t, exp(x)), x),
     lower=extern("expi"),
-    hlo=_NO_HLO,
+    hlo=hlo_integrals.exponential_integral_i,
     samples=inputs(FLOAT, (0.5, 6)),
 )
 
@@ -123,7 +124,7 @@ exponential_integral_n: Primitive = binary(
         lambda ans, n, x: lambda t: mul(t, _expn_slope(ans, n, x)),
     ),
     lower=_expn_lower,
-    hlo=_NO_HLO,
+    hlo=hlo_integrals.exponential_integral_n,
     samples=inputs(FLOAT, (1.0, 1.0), (0.3, 5), specials="", differentiable=(1,)),
 )
 
@@ -143,7 +144,7 @@ sine_integral: Primitive = unary(
     FLOAT,
     jvp=lambda ans, x: lambda t: mul(t, _sinc(x)),
     lower=extern("sici.0"),
-    hlo=_NO_HLO,
+    hlo=hlo_integrals.sine_integral,
     samples=inputs(FLOAT, (-9, 9), specials=""),
 )
 cosine_integral: Primitive = unary(
@@ -152,7 +153,7 @@ cosine_integral: Primitive = unary(
     FLOAT,
     jvp=lambda ans, x: lambda t: mul(t, div(cos(x), x)),
     lower=extern("sici.1"),
-    hlo=_NO_HLO,
+    hlo=hlo_integrals.cosine_integral,
     samples=inputs(FLOAT, (0.5, 9), specials=""),
 )
 
@@ -167,7 +168,7 @@ fresnel_sine: Primitive = unary(
     FLOAT,
     jvp=lambda ans, x: lambda t: mul(t, sin(_quarter_turns(x))),
     lower=extern("fresnel.0"),
-    hlo=_NO_HLO,
+    hlo=hlo_integrals.fresnel_sine,
     samples=inputs(FLOAT, (-4, 4), specials=""),
 )
 fresnel_cosine: Primitive = unary(
@@ -176,7 +177,7 @@ fresnel_cosine: Primitive = unary(
     FLOAT,
     jvp=lambda ans, x: lambda t: mul(t, cos(_quarter_turns(x))),
     lower=extern("fresnel.1"),
-    hlo=_NO_HLO,
+    hlo=hlo_integrals.fresnel_cosine,
     samples=inputs(FLOAT, (-4, 4), specials=""),
 )
 
@@ -196,7 +197,7 @@ spence: Primitive = unary(
     FLOAT,
     jvp=lambda ans, x: lambda t: mul(t, _spence_slope(x)),
     lower=extern("spence"),
-    hlo=_NO_HLO,
+    hlo=hlo_integrals.spence,
     samples=inputs(FLOAT, (0.2, 4)),
 )
 
@@ -221,7 +222,7 @@ owens_t: Primitive = binary(
         lambda ans, h, a: lambda t: mul(t, _owens_slope_a(h, a)),
     ),
     lower=extern("owens_t"),
-    hlo=_NO_HLO,
+    hlo=hlo_integrals.owens_t,
     samples=inputs(FLOAT, (-3, 3), (-2, 2), specials=""),
 )
 
@@ -274,7 +275,7 @@ faddeeva_real: Primitive = binary(
         lambda ans, x, y: lambda t: mul(t, neg(_wofz_slope(x, y)[1])),
     ),
     lower=extern("wofz.0"),
-    hlo=_NO_HLO,
+    hlo=hlo_integrals.faddeeva_real,
     samples=_WOFZ_SAMPLES,
 )
 faddeeva_imag: Primitive = binary(
@@ -286,6 +287,6 @@ faddeeva_imag: Primitive = binary(
         lambda ans, x, y: lambda t: mul(t, _wofz_slope(x, y)[0]),
     ),
     lower=extern("wofz.1"),
-    hlo=_NO_HLO,
+    hlo=hlo_integrals.faddeeva_imag,
     samples=_WOFZ_SAMPLES,
 )
