@@ -294,6 +294,13 @@ check_indices: Final = Setting(
     "An index out of bounds is an IndexError, eagerly and in compiled programs.",
     True,
 )
+keep_subnormals: Final = Setting(
+    "pullback_keep_subnormals",
+    False,
+    _boolean,
+    "Compiled programs keep numbers below the smallest normal one, which otherwise are zero.",
+    True,
+)
 disable_bwd_checks: Final = Setting(
     "jax_disable_bwd_checks",
     False,

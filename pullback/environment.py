@@ -35,6 +35,7 @@ __all__ = [
     "ensure_compile_time_eval",
     "explain_cache_misses",
     "jax2tf_associative_scan_reductions",
+    "keep_subnormals",
     "legacy_prng_key",
     "log_compiles",
     "no_execution",
@@ -72,6 +73,7 @@ class _Override:
 
 
 check_indices: Final = _Override(config.check_indices, True)
+keep_subnormals: Final = _Override(config.keep_subnormals, True)
 check_tracer_leaks: Final = _Override(config.check_tracer_leaks, True)
 checking_leaks: Final = functools.partial(check_tracer_leaks, True)
 debug_infs: Final = _Override(config.debug_infs, True)

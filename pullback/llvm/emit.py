@@ -14,6 +14,7 @@ have the parameters of the program.
 
 from __future__ import annotations
 
+import platform
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -21,6 +22,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from pullback.llvm import float_mode
 from pullback.llvm.emit_memory import stack_slot
 from pullback.llvm.emit_scopes import Module, Value
 from pullback.llvm.emit_sections import cut
@@ -91,18 +93,30 @@ class EmittedModule:
 
 
 def emit_module(
-    program: Program, vector_bits: int = 512, name: str = "pb_program"
+    program: Program,
+    vector_bits: int = 512,
+    name: str = "pb_program",
+    *,
+    keep_subnormals: bool = False,
+    machine: str = "",
 ) -> EmittedModule:
-    """The module of a program, whose entry point is called `name`."""
+    """The module of a program, whose entry point is called `name`.
+
+    `machine` is the name of another architecture than that of this process.
+    """
     module = Module()
     sections = cut(program.body)
     shapes: dict[Any, tuple[str, list[int], int]] = {}
     mains = [_Main(module, program, b, sections.shared, shapes) for b in sections.blocks]
     texts = [main.write() for main in mains]
     kernels = [Routine(name, "void", _KERNEL, text) for text, name in module.kernels.items()]
-    if len(texts) > 1:
+    flush = not keep_subnormals and any(map(_uses_floats, [*texts, *(k.text for k in kernels)]))
+    defined, declared = float_mode.definitions((machine or platform.machine()).lower())
+    module.functions += defined.values()
+    module.declarations |= declared
+    if len(texts) > 1 or flush:
         kernels += [Routine(f"section{k}", "i32", _PROGRAM, t) for k, t in enumerate(texts)]
-    calls = texts[0] if len(texts) == 1 else _calls(len(texts))
+    calls = _calls(len(texts), flush) if len(texts) > 1 or flush else texts[0]
     body = Routine(name, "i32", _PROGRAM, calls, inlined=True)
     _call_often_used(module, [body, *kernels])
     pieces = _Pieces(module, kernels)
@@ -126,19 +140,30 @@ def _cost(body: Block) -> float:
     return block_work(body) + (WHILE_NS if unknown else 0.0)
 
 
-def _calls(count: int) -> str:
-    """The body of a program of so many sections; a status that is not 0 ends it."""
+def _uses_floats(text: str) -> bool:
+    return " float" in text or "double" in text
+
+
+def _calls(count: int, flush: bool) -> str:
+    """The body of a program of so many sections; a status that is not 0 ends it.
+
+    If asked for, subnormal numbers are taken for zero meanwhile.
+    """
     lines = ["entry:"]
+    leave = [f"  call void @{float_mode.LEAVE}(i64 %mode)"] if flush else []
+    if flush:
+        lines.append(f"  %mode = call i64 @{float_mode.ENTER}()")
     for k in range(count):
         lines += [
             f"  %status{k} = call i32 @section{k}(ptr %args, ptr %outs, ptr %arena)",
             f"  %failed{k} = icmp ne i32 %status{k}, 0",
             f"  br i1 %failed{k}, label %leave{k}, label %next{k}",
             f"leave{k}:",
+            *leave,
             f"  ret i32 %status{k}",
             f"next{k}:",
         ]
-    return "\n".join([*lines, "  ret i32 0", ""])
+    return "\n".join([*lines, *leave, "  ret i32 0", ""])
 
 
 @record()

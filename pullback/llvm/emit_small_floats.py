@@ -1,8 +1,8 @@
 """Floats of 8 bits and fewer: kept as float32 in registers, rounded and packed here.
 
 A number is rounded by scaling it so that its last kept bit is a unit, rounding to an integer and
-scaling back.  Packing scales by a power of two that makes the small format's subnormal numbers
-those of float32, whose exponent and mantissa are then the small format's but for a shift.
+scaling back.  Exponent and mantissa of the small format's normal numbers are those of float32 but
+for a shift and another bias; its subnormal numbers are integers times a power of two.
 """
 
 from __future__ import annotations
@@ -126,8 +126,13 @@ def pack(text: Text, x: str, dtype: np.dtype[Any]) -> str:
     """The byte of a float32 that the format has."""
     form, v = format_of(dtype), _Lanes(text)
     size = text.intrinsic("llvm.fabs", "float", x)
-    scaled = v.multiply(size, v.x(2.0 ** (form.bias - 127)))
-    code = v.integer("lshr", v.bits(scaled), 23 - form.mantissa)
+    code = v.integer("lshr", v.bits(size), 23 - form.mantissa)
+    code = v.integer("sub", code, (127 - form.bias) << form.mantissa)
+    least = 2.0**form.least_exponent
+    steps = v.multiply(size, v.x(2.0**form.mantissa / least))
+    whole = text.put(f"fptosi {v.f} {steps} to {v.i}")
+    small = text.put(f"fcmp olt {v.f} {size}, {v.x(least)}")
+    code = v.select(small, whole, code, v.i)
     if form.infinity_code is not None:
         infinite = text.put(f"fcmp oeq {v.f} {size}, {v.x(float('inf'))}")
         code = v.select(infinite, v.n(form.infinity_code), code, v.i)
@@ -143,9 +148,12 @@ def unpack(text: Text, x: str, dtype: np.dtype[Any]) -> str:
     wide = text.put(f"zext {text.type('i8')} {x} to {v.i}")
     sign_bit = 1 << (form.bits - 1)
     code = v.integer("and", wide, sign_bit - 1)
-    size = v.multiply(
-        v.floats(v.integer("shl", code, 23 - form.mantissa)), v.x(2.0 ** (127 - form.bias))
-    )
+    exponents = v.integer("add", code, (127 - form.bias) << form.mantissa)
+    size = v.floats(v.integer("shl", exponents, 23 - form.mantissa))
+    steps = text.put(f"sitofp {v.i} {code} to {v.f}")
+    least = 2.0 ** (form.least_exponent - form.mantissa)
+    small = text.put(f"icmp ult {v.i} {code}, {v.n(1 << form.mantissa)}")
+    size = v.select(small, v.multiply(steps, v.x(least)), size, v.f)
     if form.infinity_code is not None:
         top = text.put(f"icmp uge {v.i} {code}, {v.n(form.infinity_code)}")
         exact = text.put(f"icmp eq {v.i} {code}, {v.n(form.infinity_code)}")

@@ -13,11 +13,13 @@ from typing import Any, Final
 
 from pullback.errors import LoweringError
 from pullback.llvm import emit_operations as operations
+from pullback.llvm import float_mode
 from pullback.llvm.emit_memory import MemoryWriter, storage_bytes
 from pullback.llvm.emit_scopes import Instructions, Scope, Value
 from pullback.llvm.emit_types import lanes_type, register_type, storage_type
 from pullback.loops.expr import Affine, Expr, Op
 from pullback.loops.ir import (
+    CALLBACK,
     Address,
     Assign,
     Block,
@@ -429,7 +431,11 @@ class StatementWriter(MemoryWriter):
         if stmt.result is None:
             self.do(text)
             return
+        python = stmt.symbol.startswith(CALLBACK)
+        mode = self.put(f"call i64 @{float_mode.KEEP}()", self.scope.level) if python else ""
         name = self.put(text, self.scope.level)
+        if python:
+            self.do(f"call void @{float_mode.LEAVE}(i64 {mode})")
         self.bind(stmt.result, Value(name, self.scope.level))
         if stmt.fails:
             self._leave_unless_zero(name)

@@ -73,13 +73,18 @@ class Module:
             self._declared[name] = f"declare {result} @{name}({', '.join(types)})"
 
     @property
+    def declared(self) -> dict[str, str]:
+        """The declarations of what is called and not defined here, by name."""
+        return {n: d for n, d in self._declared.items() if n not in self._defined}
+
+    @property
     def undefined(self) -> list[str]:
         """External symbols that the loader has to provide."""
         return [n for n in self._declared if n not in self._defined and not n.startswith("llvm.")]
 
     def text(self) -> str:
         """The module as LLVM text."""
-        declared = [d for n, d in self._declared.items() if n not in self._defined]
+        declared = list(self.declared.values())
         return "\n".join(declared + self._parts + [f.text() for f in self._functions]) + "\n"
 
 

@@ -29,7 +29,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from pullback.llvm import jit
+from pullback.llvm import float_mode, jit
 from pullback.llvm.entry_ir import NULL, Function, Module, Value, i32, i64
 
 __all__ = [
@@ -49,7 +49,7 @@ SYMBOLS: Final = ("pb_parallel_for", "pb_pool_threads")
 
 # The pool's state, one block of memory.  What different threads write lies on different lines.
 MUTEX, WAKE, DONE = 0, 128, 256
-FUNCTION, ENVIRONMENT, LENGTH, CHUNK = 384, 392, 400, 408
+FUNCTION, ENVIRONMENT, LENGTH, CHUNK, MODE = 384, 392, 400, 408, 416
 GENERATION, OPEN, SLEEPERS, STARTED = 448, 456, 464, 472
 RUNNING, BUSY, NEXT, THREADS = 512, 576, 640, 704
 STATE_BYTES: Final = 768
@@ -169,7 +169,9 @@ class _Pool:
         self.add(f, RUNNING, 1)
         job = [self.read(f, offset, "ptr") for offset in (FUNCTION, ENVIRONMENT)]
         job += [self.read(f, offset) for offset in (LENGTH, CHUNK)]
+        mode = self.read(f, MODE)
         self.unlock(f)
+        float_mode.write(f, mode, self.machine)
         f.call("void", "pb_pool_work", *job)
         self.lock(f)
         before = self.add(f, RUNNING, -1)
@@ -245,6 +247,7 @@ class _Pool:
         self.lock(f)
         for value, offset in ((function, FUNCTION), (environment, ENVIRONMENT)):
             self.write(f, value, offset)
+        self.write(f, float_mode.read(f, self.machine), MODE)
         for value, offset in ((length, LENGTH), (chunk, CHUNK), (i64(0), NEXT), (helpers, OPEN)):
             self.write(f, value, offset)
         self.add(f, GENERATION, 1)

@@ -11,6 +11,7 @@ import numpy as np
 from pullback.errors import LoweringError
 from pullback.loops.expr import Axis, Const, Expr, Local, Read, affine
 from pullback.loops.ir import (
+    CALLBACK,
     Address,
     Assign,
     Call,
@@ -147,7 +148,7 @@ class NestBuilder(TensorBuilder):
         index = SCALARS.const(number, np.dtype(np.int64))
         writes = frozenset(x.buffer for x in outs)
         status = Local(np.dtype(np.int32))
-        symbol = f"pb_callback_{len(addresses)}"
+        symbol = f"{CALLBACK}{len(addresses)}"
         self.emit(Call(symbol, (index, *addresses), status, writes, fails=True))
         return list(outs)
 

@@ -314,7 +314,8 @@ def _generate(closed: ClosedJaxpr, name: str, candidates: Candidates) -> Code:
         if native.dump_directory():
             native.dump(name, ".jaxpr", str(closed))
             native.dump(name, ".loops", _text.program_text(program))
-        module = _emit.emit_module(program, native.vector_bits(), name=_PROGRAM)
+        keep = config.keep_subnormals()
+        module = _emit.emit_module(program, bits, name=_PROGRAM, keep_subnormals=keep)
     with monitoring.timed(monitoring.COMPILE, fun_name=name):
         objects = native.compile_objects(module.parts, name=name, threads=pool.num_threads())
     return Code(
@@ -332,6 +333,7 @@ def _cached_code(closed: ClosedJaxpr, name: str, candidates: Candidates) -> Code
         return _generate(closed, name, candidates)
     try:
         key = fingerprint(closed.jaxpr) + (repr(candidates).encode() if candidates else b"")
+        key += b"subnormals" if config.keep_subnormals() else b""
     except Uncacheable:
         return _generate(closed, name, candidates)
     found = cache.get(key)

@@ -112,7 +112,7 @@ def embed(s: Signature, target: embedding.Target, name: str = "") -> Embedded:
     lowered = _program.lower_program(
         parts.closed, vector_bits=target.bits, kernels=frozenset(), name=s.name
     )
-    module = _emit.emit_module(lowered, target.bits, name="pb_program")
+    module = _emit.emit_module(lowered, target.bits, name="pb_program", machine=target.machine)
     own = dict(module.data)
     texts, threads = embedding.needed_texts(
         [n for n in module.symbols if n not in own],

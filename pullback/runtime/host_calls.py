@@ -19,12 +19,12 @@ import numpy as np
 from pullback.control.callbacks import array_hook
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray
+from pullback.loops.ir import CALLBACK
 from pullback.passes.host_calls import HostCall
 from pullback.runtime.array import ArrayImpl, from_numpy, make_array
 
-__all__ = ["PREFIX", "HostTable", "raise_pending", "run"]
+__all__ = ["HostTable", "raise_pending", "run"]
 
-PREFIX: Final = "pb_callback_"
 FAILED: Final = 1
 
 
@@ -64,11 +64,11 @@ class HostTable:
 
     def address(self, symbol: str) -> int | None:
         """The address of `pb_callback_N`; None for other symbols. Valid while the table lives."""
-        if not symbol.startswith(PREFIX):
+        if not symbol.startswith(CALLBACK):
             return None
         made = self._trampolines.get(symbol)
         if made is None:
-            pointers = [ctypes.c_void_p] * int(symbol.removeprefix(PREFIX))
+            pointers = [ctypes.c_void_p] * int(symbol.removeprefix(CALLBACK))
             function = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_int64, *pointers)
             made = self._trampolines[symbol] = function(_trampoline(self._calls))
         return ctypes.cast(made, ctypes.c_void_p).value

@@ -485,5 +485,7 @@ def _as_text(s: Signature, dialect: str | None) -> str:
     program = _lowered(closed, s.name)
     if dialect == "loops":
         return str(_text.program_text(program))
-    text: str = _emit.emit_module(program, native.vector_bits()).text
+    text: str = _emit.emit_module(
+        program, native.vector_bits(), keep_subnormals=config.keep_subnormals()
+    ).text
     return text if dialect == "llvm" else native.disassemble(text, name=s.name)

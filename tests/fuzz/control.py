@@ -223,6 +223,8 @@ def fori_loop(b: Block) -> None:
         b.names.reversible = False
     header = f"(i, carry):\n({', '.join(f'{{{k + 1}}}' for k in range(len(types)))},) = carry"
     header = header.replace("(i, carry):", "({0}, carry)")
+    if operands:  # eagerly the bounds are known, and the index is weak
+        header += "\n{0} = jnp.asarray({0}, 'int32')"
     f = body(b, "a", header, [index, *types], _coerced(types))
     slots = "".join(f"{{{k + len(operands)}}}, " for k in range(len(init)))
 
