@@ -14,6 +14,8 @@ import numpy as np
 import pullback as pb, pullback.numpy as jnp
 from pullback import lax
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in the background
+
 def interrupted(call):
     '''Whether a call that would take hours ends by Ctrl-C.'''
     timer = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT))
