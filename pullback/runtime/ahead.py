@@ -147,9 +147,10 @@ class AheadCompiled(Stage):
         )
 
     def cost_analysis(self) -> dict[str, float]:
-        """The compiler's own counts of operations and bytes, by XLA's names.
+        """The compiler's own counts of operations and bytes of one device, by XLA's names.
 
-        Where the plugin gives none without a device (CUDA's), the program is counted by us.
+        XLA counts the body of a loop once. Where the plugin gives no counts without a device
+        (CUDA's), all of the program is counted by us, with each turn of a `scan`.
         """
         found = self._program.cost
         if found is not None:
