@@ -21,7 +21,9 @@ from pullback.llvm.scratch import Scratch
 __all__ = ["kernel_module"]
 
 TILES: Final = 2
-"""Tiles a thread that keep several threads busy."""
+MORE_TILES: Final = 6
+LARGE: Final = 400_000
+"""Tiles a thread that keep several threads busy, and more of them for so large a result."""
 FEW_PANELS: Final = 4
 """Fewer are not worth packing the left operand for."""
 FEW_ROWS: Final = 32
@@ -467,8 +469,7 @@ class _Writer(Vectors):
             ):
                 f.store(size, slot)
         mt, nt = f.load("i64", tall), f.load("i64", wide)
-        it = f.op("udiv", f.op("add", m, f.op("sub", mt, 1)), mt)
-        jt = f.op("udiv", f.op("add", n, f.op("sub", nt, 1)), nt)
+        it, jt = self.parts(f, m, mt), self.parts(f, n, nt)
         env = f.variable("[23 x i64]", Value("[23 x i64]", "zeroinitializer"))
         for i, value in enumerate((*pointers, *numbers, mt, nt, it, jt, *tables)):
             f.store(value, env, 8 * i)
@@ -496,17 +497,26 @@ class _Writer(Vectors):
         widths = [2 * s.width, 4 * s.width, s.tile_columns]
         tiles = [(height, width) for height in heights for width in widths]
         tiles.sort(key=lambda tile: -1 / tile[0] - 1 / tile[1])
-        wanted = f.op("mul", threads, TILES)
+        area = f.op("mul", lanes, f.op("mul", m, n))
+        each = f.select(f.compare("slt", area, LARGE), i64(TILES), i64(MORE_TILES))
+        wanted = f.op("mul", threads, each)
         mt, nt = i64(tiles[0][0]), i64(tiles[0][1])
         for height, width in tiles[1:]:
-            count = f.op(
-                "mul",
-                f.op("udiv", f.op("add", m, height - 1), height),
-                f.op("udiv", f.op("add", n, width - 1), width),
-            )
+            count = f.op("mul", self.parts(f, m, i64(height)), self.parts(f, n, i64(width)))
             enough = f.compare("sge", f.op("mul", count, lanes), wanted)
             mt, nt = f.select(enough, i64(height), mt), f.select(enough, i64(width), nt)
+        mt, nt = self.evened(f, m, mt, s.rows), self.evened(f, n, nt, s.width)
         return mt, f.select(f.compare("eq", m, 1), i64(s.tile_columns), nt)
+
+    def parts(self, f: Function, size: Value, part: Value) -> Value:
+        return f.op("udiv", f.op("add", size, f.op("sub", part, 1)), part)
+
+    def evened(self, f: Function, size: Value, tile: Value, unit: int) -> Value:
+        """As many tiles of more equal sizes, multiples of `unit`."""
+        count = self.parts(f, size, tile)
+        most = f.select(f.compare("sgt", count, 1), count, i64(1))
+        units = self.parts(f, self.parts(f, size, most), i64(unit))
+        return f.op("mul", f.select(f.compare("sgt", units, 1), units, i64(1)), unit)
 
 
 def kernel_module(shape: Shape) -> Module:

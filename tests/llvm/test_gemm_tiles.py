@@ -1,0 +1,66 @@
+"""How matrix kernels cut their results for the threads: counted by a pool that only counts."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pullback.llvm import gemm_kernels, gemm_packing, jit, library
+
+TASK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+PARALLEL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * 2)
+THREADS = ctypes.CFUNCTYPE(ctypes.c_int64)
+PRODUCTS = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 12)
+
+
+def _tasks(threads: int, lanes: int, m: int, n: int, k: int) -> int:
+    """How many tasks a product has; the product is checked on the way."""
+    counts = [0]
+
+    def run(task: int, env: int, length: int, _: int) -> None:
+        counts.append(length)
+        for start in reversed(range(length)):
+            TASK(task)(env, start, start + 1)
+
+    parallel, number = PARALLEL(run), THREADS(lambda: threads)
+    module = gemm_kernels.kernel_module(gemm_packing.shape_of("f32", jit.vector_bits()))
+    ours: dict[str, Any] = {"pb_parallel_for": parallel, "pb_pool_threads": number}
+    symbols = {
+        name: ctypes.cast(ours[name], ctypes.c_void_p).value or 0
+        if name in ours
+        else library.address(name)
+        for name in module.undefined
+    }
+    loaded = jit.load(jit.compile_object(module.text(), name="tiles"), symbols)
+    rng = np.random.default_rng(5)
+    a, b = (rng.normal(size=(lanes, *s)).astype(np.float32) for s in ((m, k), (k, n)))
+    out = np.full((lanes, m, n), np.nan, np.float32)
+    PRODUCTS(loaded.address("pb_gemm_f32"))(
+        a.ctypes.data, b.ctypes.data, out.ctypes.data,
+        lanes, m * k, k * n, m * n, m, n, k, k, 1, n, 1, n,
+    )  # fmt: skip
+    np.testing.assert_allclose(out, a @ b, rtol=1e-3, atol=1e-3)
+    return max(counts)
+
+
+@pytest.mark.parametrize("threads", [2, 4])
+@pytest.mark.parametrize(
+    ("lanes", "m", "n", "k"),
+    [
+        (1, 256, 256, 256),
+        (1, 512, 512, 64),
+        (1, 700, 48, 100),
+        (1, 40, 2000, 100),
+        (64, 64, 64, 64),
+    ],
+)
+def test_all_threads_have_tiles(threads: int, lanes: int, m: int, n: int, k: int) -> None:
+    assert _tasks(threads, lanes, m, n, k) >= 2 * threads
+
+
+def test_one_thread_packs_as_little_as_it_can() -> None:
+    assert _tasks(1, 1, 256, 256, 256) == 0
+    assert _tasks(4, 1, 20, 30, 40) == 0
