@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
+
 from pullback import config, tree
 from pullback.control.custom import (
     CustomFunction,
@@ -41,7 +43,7 @@ from pullback.core.primitive import (
 from pullback.core.refs import AbstractRef, unwrapped, wrapped
 from pullback.core.source import describe_function
 from pullback.core.trace import EVAL, current_trace
-from pullback.ops import reductions
+from pullback.ops import conversion, reductions
 from pullback.transforms.arguments import FlatFunction, function_name
 from pullback.transforms.batching import batch_flat, batch_jaxpr, move_batch_axis
 from pullback.transforms.jvp import nonzero_tangents
@@ -193,6 +195,16 @@ def _no_forward_mode(*args: Any, **params: Any) -> Any:
     )
 
 
+def _as_array(ct: Any) -> Any:
+    """A cotangent as the user's rule gets it: an Array, also where it was a number."""
+    if not isinstance(ct, (bool, int, float, complex, np.generic)):
+        return ct
+    aval = aval_of(ct)
+    return conversion.convert_element_type(
+        ct, new_dtype=aval.dtype, weak_type=aval.weak_type, sharding=None
+    )
+
+
 def _lin_transpose(
     cts: Sequence[Any],
     *args: Any,
@@ -202,7 +214,7 @@ def _lin_transpose(
     symbolic_zeros: bool,
 ) -> list[Any]:
     residuals, tangents = args[:num_residuals], args[num_residuals:]
-    given = list(cts) if symbolic_zeros else [instantiate(ct) for ct in cts]
+    given = [_as_array(ct if symbolic_zeros else instantiate(ct)) for ct in cts]
     results = bwd(*residuals, *given)
     cleaned = [
         None if type(x) is not Linear or ct is None or is_trivial(ct) else ct

@@ -178,6 +178,40 @@ class _MeshShape:
         """Whether it has no axis."""
         return not self.axis_names
 
+    def _axes_of(self, kind: AxisType) -> tuple[Any, ...]:
+        pairs = zip(self.axis_names, self.axis_types, strict=True)
+        return tuple(name for name, axis_type in pairs if axis_type == kind)
+
+    @property
+    def auto_axes(self) -> tuple[Any, ...]:
+        """Names of the axes over which the compiler spreads arrays."""
+        return self._axes_of(AxisType.Auto)
+
+    @property
+    def explicit_axes(self) -> tuple[Any, ...]:
+        """Names of the axes over which types say how arrays are spread."""
+        return self._axes_of(AxisType.Explicit)
+
+    @property
+    def manual_axes(self) -> tuple[Any, ...]:
+        """Names of the axes that `shard_map` has split by hand."""
+        return self._axes_of(AxisType.Manual)
+
+    @property
+    def are_all_axes_auto(self) -> bool:
+        """Whether there are axes, and all are automatic."""
+        return bool(self.axis_names) and self.auto_axes == self.axis_names
+
+    @property
+    def are_all_axes_explicit(self) -> bool:
+        """Whether there are axes, and all are explicit."""
+        return bool(self.axis_names) and self.explicit_axes == self.axis_names
+
+    @property
+    def are_all_axes_manual(self) -> bool:
+        """Whether there are axes, and all are manual."""
+        return bool(self.axis_names) and self.manual_axes == self.axis_names
+
     def _text(self) -> str:
         sizes = ", ".join(f"{n!r}: {k}" for n, k in self.shape.items())
         return f"{sizes}, axis_types=({', '.join(t.name for t in self.axis_types)})"

@@ -47,7 +47,7 @@ def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: boo
     a, b = (as_array(x) for x in promote_args("isclose", a, b))
     shape = broadcast_shapes(a.shape, b.shape)
     a, b = broadcast_to_shape(a, shape), broadcast_to_shape(b, shape)
-    if dtypes.kind_of(a.dtype) == "b":
+    if dtypes.kind_of(a.dtype) == "b" or dtypes.is_extended(a.dtype):
         return lax.eq(a, b)
     if dtypes.kind_of(a.dtype) in "iu":
         work = dtypes.to_inexact_dtype(a.dtype)

@@ -152,9 +152,11 @@ def _collect(out_tree: Any, outs: Any, out_dims: Any, out_axes: Any, size: int, 
             continue
         if dst is None:
             if src is not None:
+                paths = tree.leaves_with_path(out_tree.unflatten(range(len(wanted))))
+                where = tree.keystr(paths[len(results)][0])
                 raise ValueError(
-                    f"at vmap out_axes, got axis spec None but output was batched on axis {src}: "
-                    f"a result of {describe_function(fun)} differs between lanes; give the axis "
+                    f"at vmap out_axes{where}, got axis spec None but output was batched on axis "
+                    f"{src}: a result of {describe_function(fun)} differs between lanes; give the axis "
                     "where the lanes should go"
                 )
             results.append(x)

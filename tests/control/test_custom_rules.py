@@ -444,3 +444,21 @@ def test_an_integer_result_takes_any_cotangent() -> None:
         of_n, of_x = pb.vjp(lambda n, x: (n + 1, x), 3, 1.0)[1]((ct, 2.0))
         assert of_n.dtype == pb.dtypes.float0
         assert of_x == 2
+
+
+def test_a_rule_gets_arrays_where_numbers_were_given() -> None:
+    seen = []
+
+    @pb.custom_vjp
+    def same(x: Any) -> Any:
+        return x
+
+    def backward(_: Any, ct: Any) -> Any:
+        seen.append(isinstance(ct, pb.Array) and ct.shape == ())
+        return (ct,)
+
+    same.defvjp(lambda x: (x, None), backward)
+    assert pb.grad(same)(2.0) == 1
+    assert pb.vjp(same, 2.0)[1](3.0)[0] == 3
+    assert pb.jit(pb.grad(same))(2.0) == 1
+    assert seen == [True] * 3

@@ -78,7 +78,7 @@ lax.transpose(jnp.ones((2, 3)), (0, 0)) :: transpose permutation isn't a permuta
 lax.concatenate([jnp.ones((2, 2)), jnp.ones(3)], 0) :: Cannot concatenate arrays with different numbers of dimensions: got (2, 2), (3,).
 lax.concatenate([jnp.ones((2, 2)), jnp.ones((2, 3))], 0) :: Cannot concatenate arrays with shapes that differ in dimensions other than the one being concatenated: concatenating along dimension 0 for shapes (2, 2), (2, 3).
 lax.concatenate([jnp.ones(2), jnp.ones(3, int)], 0) :: lax.concatenate requires arguments to have the same dtypes, got float32, int32
-lax.iota("int32", -1) :: iota shape must have every element be nonnegative, got (-1,).
+lax.iota("int32", -1) :: shape must have every element be nonnegative, got (-1,).
 lax.reduce_window(jnp.ones((4, 4)), 0.0, lax.add, (2,), (1, 1), "VALID") :: reduce_window got the wrong number of window_dimensions for operand: got operand shape (4, 4) with window_dimensions (2,).
 jnp.zeros(-1) :: shape must have every element be nonnegative, got (-1,).
 jnp.concatenate(jnp.float32(1)) :: Need at least one array to concatenate

@@ -17,6 +17,7 @@ __all__ = [
     "debug_info",
     "flatten_fun",
     "flatten_fun_nokwargs",
+    "infer_argnums_and_argnames",
     "safe_map",
     "shaped_abstractify",
 ]
@@ -31,6 +32,28 @@ def safe_map(f: Callable[..., Any], *lists: Sequence[Any]) -> list[Any]:
     [4, 6]
     """
     return [f(*xs) for xs in zip(*lists, strict=True)]
+
+
+def infer_argnums_and_argnames(
+    sig: inspect.Signature, argnums: Any, argnames: Any
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Positions and names of arguments, where each implies the other.
+
+    >>> infer_argnums_and_argnames(inspect.signature(lambda a, b: None), 1, None)
+    ((1,), ('b',))
+    """
+    kinds = inspect.Parameter
+    parameters = list(sig.parameters.items())
+    nums = () if argnums is None else (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    names = (
+        () if argnames is None else (argnames,) if isinstance(argnames, str) else tuple(argnames)
+    )
+    either = [n if p.kind is kinds.POSITIONAL_OR_KEYWORD else None for n, p in parameters]
+    if argnums is None and argnames is not None:
+        return tuple(i for i, n in enumerate(either) if n in names), names
+    if argnums is not None and argnames is None:
+        return nums, tuple(n for i in nums if 0 <= i < len(either) and (n := either[i]))
+    return nums, names
 
 
 def debug_info(

@@ -10,7 +10,7 @@ from pullback import dtypes
 from pullback.dtypes import *  # noqa: F403
 from pullback.errors import TypePromotionError
 
-__all__ = ["DType", "ExtendedDType", "TypePromotionError", "supports_inf"]
+__all__ = ["DType", "ExtendedDType", "TypePromotionError", "supports_inf", "to_complex_dtype"]
 
 DType = np.dtype
 
@@ -29,3 +29,14 @@ def supports_inf(dtype: Any) -> bool:
         return bool(
             np.isinf(np.asarray(np.inf, dtypes.canonicalize_dtype(dtype)).astype("float32"))
         )
+
+
+def to_complex_dtype(dtype: Any) -> Any:
+    """The complex dtype for numbers of a dtype, with parts of 64 bits where those have as many.
+
+    >>> to_complex_dtype("int32"), to_complex_dtype("float64"), to_complex_dtype("complex64")
+    (dtype('complex64'), dtype('complex128'), dtype('complex64'))
+    """
+    dtype = np.dtype(dtype)
+    bytes_of_part = dtype.itemsize // (2 if dtype.kind == "c" else 1)
+    return np.dtype("complex128" if bytes_of_part == 8 else "complex64")
