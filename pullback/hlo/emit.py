@@ -77,7 +77,7 @@ def emit_module(
     writer.functions.first_host_call = first_host_call
     jaxpr = closed.jaxpr
     hoisted = [
-        hoist_constants and np.asarray(c).nbytes > INLINE_BYTES if _is_plain(v.aval) else False
+        hoist_constants and _is_plain(v.aval) and _data(c, v.aval).nbytes > INLINE_BYTES
         for v, c in zip(jaxpr.constvars, closed.consts, strict=True)
     ]
     kept = [c for c, h in zip(closed.consts, hoisted, strict=True) if h]

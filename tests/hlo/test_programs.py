@@ -140,6 +140,13 @@ def test_large_constants_are_arguments(on_device: None) -> None:
 
 
 @needs_plugin
+def test_keys_are_constants(on_device: None) -> None:
+    key = random.key(3)
+    want = random.normal(key, (2,)).tolist()
+    assert pb.jit(lambda: random.normal(key, (2,)))().tolist() == pytest.approx(want)
+
+
+@needs_plugin
 def test_programs_are_kept_on_disk(on_device: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def f(x: Any) -> Any:
         return jnp.cos(x) * 1.23456
