@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ import numpy as np
 from pullback.core import dtypes
 from pullback.loops.expr import Const, Expr
 
-__all__ = ["COMPARISONS", "as_python", "convert_constant", "fold", "rounded"]
+__all__ = ["COMPARISONS", "as_python", "convert_constant", "fold", "fold_floats", "rounded"]
 
 
 def as_python(value: Any) -> Any:
@@ -74,6 +75,36 @@ def fold(name: str, x: Expr, y: Expr) -> Expr | None:
             value = _INTEGERS[name](_typed(x), _typed(y))
         return Const(int(value), x.dtype)
     return None
+
+
+_FLOATS: Final[dict[str, Callable[[Any, Any], Any]]] = {
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "div": operator.truediv,
+}
+
+
+def fold_floats(name: str, x: Expr, y: Expr) -> Expr | None:
+    """The same for floats, where the result has the bits of the operation."""
+    if type(x) is Const and type(y) is Const and name in _FLOATS:
+        with np.errstate(all="ignore"):
+            return Const(float(_FLOATS[name](_typed(x), _typed(y))), x.dtype)
+    if type(y) is Const and _changes_nothing(name, y.value):
+        return x
+    if type(x) is Const and name in ("add", "mul") and _changes_nothing(name, x.value):
+        return y
+    return None
+
+
+def _changes_nothing(name: str, value: float) -> bool:
+    """Whether a right operand leaves every number as it is; 0 added to -0 is 0."""
+    if name in ("mul", "div"):
+        return value == 1
+    return value == 0 and name in ("add", "sub") and math.copysign(1, value) == _NEUTRAL[name]
+
+
+_NEUTRAL: Final = {"add": -1.0, "sub": 1.0}
 
 
 def convert_constant(x: Const, dtype: np.dtype[Any]) -> Expr:

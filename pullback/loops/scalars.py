@@ -27,7 +27,14 @@ from pullback.loops.expr import (
     index_max,
     index_min,
 )
-from pullback.loops.folding import COMPARISONS, as_python, convert_constant, fold, rounded
+from pullback.loops.folding import (
+    COMPARISONS,
+    as_python,
+    convert_constant,
+    fold,
+    fold_floats,
+    rounded,
+)
 
 __all__ = [
     "ALIASES",
@@ -111,7 +118,8 @@ class ScalarBuilder:
             folded = fold(name, x, y)
             return Op(name, (x, y), dtype) if folded is None else folded
         if dtype.kind == "f" and dtype.itemsize > 2:
-            return Op(name, (x, y), dtype)
+            folded = fold_floats(name, x, y)
+            return Op(name, (x, y), dtype) if folded is None else folded
         if dtype.kind == "c":
             return _COMPLEX_BINARY[name](self, x, y)
         if dtype.kind == "b":
@@ -138,6 +146,8 @@ class ScalarBuilder:
         return self.convert(fn(*(self._widen(x) for x in xs)), dtype)
 
     def _unary(self, name: str, x: Expr) -> Expr:
+        if name == "neg" and type(x) is Const and dtypes.kind_of(x.dtype) == "f":
+            return Const(-x.value, x.dtype)
         small = self._narrowed(lambda y: Op(name, (y,), FLOAT32), x)
         return Op(name, (x,), x.dtype) if small is None else small
 
