@@ -180,7 +180,7 @@ def resize(a: Any, new_shape: Any) -> Any:
     return lax.reshape(lax.slice_in_dim(flat, 0, count), new_shape)
 
 
-def expand_dims(a: Any, axis: Any) -> Any:
+def expand_dims(a: Any, axis: Any = 0) -> Any:
     """New axes of length 1 at the given positions of the result.
 
     >>> import pullback.numpy as jnp
