@@ -185,6 +185,9 @@ class _Writer(Vectors):
         v["sliver"] = f.at(v["edge"], s.rows * s.width * s.size)
         v["few"] = f.compare("slt", v["panels"], FEW_PANELS)
         v["as_is"] = self.right_as_is(f, v)
+        plain = f.op("and", v["few"], f.is_null(v["by_m"]))
+        whole = f.compare("eq", f.op("urem", n, s.lanes), 0)
+        v["at_once"] = f.op("and", plain, whole)  # all rows have one step, and no edge is needed
         with f.loop(f.op("udiv", f.op("add", k, f.op("sub", depth, 1)), depth)) as q:
             v["first"] = f.op("mul", q, depth)
             v["deep"] = self.smaller(f, f.op("sub", k, v["first"]), depth)
@@ -192,7 +195,12 @@ class _Writer(Vectors):
             v["block"] = self.at(f, v["b"], v["first"], v["row_b"])
             with f.when(f.compare("eq", v["as_is"], 0)):
                 self.pack_panels(f, v)
-            with f.loop(f.op("udiv", f.op("add", m, s.rows - 1), s.rows)) as r:
+            with f.when(v["at_once"]), f.loop(v["panels"]) as p:
+                left = self.at(f, v["a"], v["first"], v["col_a"])
+                steps = f.op("mul", v["row_a"], s.size), f.op("mul", v["col_a"], s.size)
+                self.one_block(f, v, m, (left, *steps), v["c"], p)
+            slivers = f.op("udiv", f.op("add", m, s.rows - 1), s.rows)
+            with f.loop(f.select(v["at_once"], i64(0), slivers)) as r:
                 self.one_sliver(f, v, f.op("mul", r, s.rows))
         f.ret()
 
