@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Protocol
 
 from pullback.errors import InconclusiveDimensionOperation
@@ -433,7 +433,7 @@ def bounds(e: Any, depth: int = 2) -> Bounds:
         return e, e
     low, high = _interval(e, depth - 1)
     if depth > 0:
-        for known, _ in e.scope.known:
+        for known in (*(k for k, _ in e.scope.known), *_facts(e, depth)):
             if type(known) is not DimExpr:
                 continue
             for term, k in known.terms.items():
@@ -445,6 +445,25 @@ def bounds(e: Any, depth: int = 2) -> Bounds:
                 low = max(low, rest[0]) if c // k > 0 else low
                 high = min(high, rest[1]) if c // k < 0 else high
     return low, high
+
+
+def _facts(e: DimExpr, depth: int) -> Iterator[Any]:
+    """Expressions that are not negative because of what the operations in `e` are."""
+    for term in e.terms:
+        if len(term) != 1 or term[0][1] != 1 or isinstance(term[0][0], str):
+            continue
+        name, x, y = factor = term[0][0]
+        f = DimExpr({((factor, 1),): 1}, e.scope)
+        if name in ("min", "max"):
+            sign = 1 if name == "min" else -1
+            yield from (_scaled(_add(v, _scaled(f, -1)), sign) for v in (x, y))
+        elif name == "mod" and bounds(y, depth - 1)[0] >= 1:
+            yield _add(_add(y, _scaled(f, -1)), -1)
+            if bounds(x, depth - 1)[0] >= 0:
+                yield _add(x, _scaled(f, -1))
+        elif name == "floordiv" and type(y) is int and y > 0:
+            yield _add(x, _scaled(f, -y))
+            yield _add(_add(_scaled(f, y), _scaled(x, -1)), y - 1)
 
 
 def _at_least(x: Any, y: Any, sign: str) -> bool:

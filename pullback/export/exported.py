@@ -187,6 +187,10 @@ class Exported:
                     f"{self.fun_name} was exported for {aval} as leaf {k} of its arguments, "
                     f"called with {here}"
                 )
+            if any(map(is_symbolic, here.shape)) and any(map(is_symbolic, aval.shape)):
+                raise UnsupportedError(
+                    f"{self.fun_name}, which has symbolic shapes, called with the symbolic {here}"
+                )
             pairs += [
                 (n, m, f"the length of axis {axis} of leaf {k} of the arguments")
                 for axis, (n, m) in enumerate(zip(aval.shape, here.shape, strict=True))

@@ -27,8 +27,9 @@ from pullback.control import refs_discharge
 from pullback.control.foreign import address_of_symbol
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray
+from pullback.core.dimensions import is_symbolic
 from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, Literal
-from pullback.errors import JaxRuntimeError, LoweringError
+from pullback.errors import JaxRuntimeError, LoweringError, UnsupportedError
 from pullback.lazy import LazyModule
 from pullback.llvm import interrupts, library, pool
 from pullback.llvm import jit as native
@@ -392,6 +393,8 @@ def compile_jaxpr(
 
     `code` is what this gave for the same jaxpr before.
     """
+    if any(is_symbolic(n) for a in closed.in_avals for n in getattr(a, "shape", ())):
+        raise UnsupportedError(f"{name} has symbolic shapes: it can be exported, not compiled")
     for hook in before_compile:
         hook()
     with _uncollected():

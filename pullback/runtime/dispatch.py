@@ -22,7 +22,11 @@ from pullback.core.devices import CPU
 from pullback.core.primitive import FIRST_ORDER, Primitive
 from pullback.core.refs import Ref, creators
 from pullback.core.trace import EVAL, Tracer, check_not_leaked
-from pullback.errors import UnexpectedTracerError
+from pullback.errors import (
+    InconclusiveDimensionOperation,
+    UnexpectedTracerError,
+    UnsupportedError,
+)
 from pullback.runtime import accelerator, programs, refs, transfers
 from pullback.runtime.array import ArrayImpl, from_numpy, is_here, make_array
 from pullback.runtime.residence import REMOTE
@@ -167,12 +171,17 @@ def _operand(x: Any) -> tuple[ShapedArray, Any]:
 
 
 def _is_large(avals: Sequence[ShapedArray], out: Any) -> bool:
-    for aval in avals:
-        if aval.size >= LARGE:
-            return True
-    if type(out) is ShapedArray:
-        return out.size >= LARGE
-    return any(a.size >= LARGE for a in out)
+    try:
+        for aval in avals:
+            if aval.size >= LARGE:
+                return True
+        if type(out) is ShapedArray:
+            return out.size >= LARGE
+        return any(a.size >= LARGE for a in out)
+    except InconclusiveDimensionOperation:
+        raise UnsupportedError(
+            f"an array of type {out} has no elements: symbolic shapes are for export"
+        ) from None
 
 
 def wrap(value: Any, aval: ShapedArray, foreign: bool) -> ArrayImpl:

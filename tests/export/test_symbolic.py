@@ -94,6 +94,16 @@ def test_comparisons() -> None:
         _ = b + _shape("b")[0]
 
 
+def test_operations_have_bounds() -> None:
+    b, c = _shape("b, c")
+    assert larger(2, b, least=True) <= b
+    assert larger(c, b) >= b
+    assert b // 2 <= b
+    assert 2 * (b // 2) <= b
+    assert b - 1 % b > 0
+    assert b % c < c
+
+
 def test_constraints_decide() -> None:
     a, b, c = _shape("a, b, c", "b >= 3", "a == 2*b", "mod(c, 4) == 0", "c <= 8")
     assert str(a) == "2*b"
@@ -173,6 +183,15 @@ def test_an_exported_function_inside_of_transformations() -> None:
     np.testing.assert_allclose(slope, 1 - np.tanh(x[0]) ** 2, 1e-5, 1e-6)
 
 
+def test_an_exported_function_inside_of_another() -> None:
+    types = pb.ShapeDtypeStruct(_shape("b, 3"), "float32")
+    inner = export.export(pb.jit(lambda x: x + 1))(types)
+    outer = export.export(pb.jit(lambda x: 2 * inner.call(x)))(np.ones((4, 3), np.float32))
+    assert float(outer.call(np.ones((4, 3), np.float32))[0, 0]) == 4.0
+    with pytest.raises(UnsupportedError, match="called with the symbolic"):
+        export.export(pb.jit(inner.call))(types)
+
+
 def test_what_depends_on_a_size_is_an_error_that_says_so() -> None:
     types = pb.ShapeDtypeStruct(_shape("b, 3"), "float32")
 
@@ -213,4 +232,8 @@ def test_symbolic_shapes_are_for_export() -> None:
     types = pb.ShapeDtypeStruct(_shape("b, 3"), "float32")
     lowered = pb.jit(lambda x: x + x.shape[0]).lower(types)
     assert "tensor<?x3xf32>" in lowered.as_text()
+    with pytest.raises(UnsupportedError, match="not compiled"):
+        lowered.compile()
+    with pytest.raises(UnsupportedError, match="for export"):
+        jnp.ones(types.shape)
     assert str(pb.eval_shape(lambda x: lax.concatenate([x, x], 0), types).shape) == "(2*b, 3)"
