@@ -43,7 +43,9 @@ __all__ = [
 
 Axes = tuple[Any, ...]
 Groups = tuple[tuple[int, ...], ...] | None
-NO_HLO: Final = NotApplicable("hlo of a collective", "the accelerator backend is not written yet")
+NO_HLO: Final = NotApplicable(
+    "hlo of a collective", "programs over several devices, which their collectives need, do not run"
+)
 _FEW_RUNS: Final = 8
 
 

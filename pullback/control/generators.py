@@ -185,7 +185,7 @@ rng_uniform: Final[Primitive] = Primitive(
     lower=NotApplicable(
         "rng_uniform_p in a compiled program", "lax.rng_uniform calls back, which can be compiled"
     ),
-    hlo=NotApplicable("hlo of rng_uniform", "the accelerator backend is not written yet"),
+    hlo=NotApplicable("hlo of rng_uniform", "lax.rng_uniform calls back into Python"),
     samples=NO_SAMPLES,
     multiple_results=False,
     effects=lambda **_: frozenset((IO,)),
