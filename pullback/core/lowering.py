@@ -23,11 +23,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
 
-__all__ = ["Builder", "Expr", "Index", "Lower", "Scalars", "Tensor", "Variable"]
+__all__ = ["CALLBACK", "Builder", "Expr", "Index", "Lower", "Scalars", "Tensor", "Variable"]
+
+CALLBACK: Final = "pb_callback_"
+"""Symbols that begin so lead to Python: `pb_callback_N` takes a number and N addresses."""
 
 Index: TypeAlias = "Expr | int"
 Lower: TypeAlias = "Callable[..., Tensor | Sequence[Tensor]]"

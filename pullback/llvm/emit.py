@@ -30,6 +30,7 @@ from pullback.llvm.emit_shapes import shape_of
 from pullback.llvm.emit_statements import StatementWriter, turns
 from pullback.llvm.emit_types import register_type
 from pullback.llvm.interrupts import POLL_WORK_NS
+from pullback.llvm.jit import DATA_ALIGNMENT
 from pullback.loops.expr import Axis, Expr, Local, Read
 from pullback.loops.ir import (
     Block,
@@ -73,7 +74,6 @@ LONG_NS: Final = 1e7
 """Loops of more work look for signals, such as that of Ctrl-C."""
 DATA_BYTES: Final = 4096
 """Larger constants are not part of the text."""
-DATA_ALIGNMENT: Final = 64
 
 
 @record()

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
+from pullback.core.lowering import CALLBACK
 from pullback.errors import LoweringError
 from pullback.llvm import emit_operations as operations
 from pullback.llvm import float_mode
@@ -19,7 +20,6 @@ from pullback.llvm.emit_scopes import Instructions, Scope, Value
 from pullback.llvm.emit_types import lanes_type, register_type, storage_type
 from pullback.loops.expr import Affine, Expr, Op
 from pullback.loops.ir import (
-    CALLBACK,
     Address,
     Assign,
     Block,

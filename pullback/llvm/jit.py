@@ -35,6 +35,7 @@ from pullback.errors import LoweringError
 from pullback.lazy import LazyModule
 
 __all__ = [
+    "DATA_ALIGNMENT",
     "LoadedModule",
     "StoredObject",
     "compile_object",
@@ -76,6 +77,9 @@ LEVELS: Final[dict[str, tuple[str, ...]]] = {
 llvmlite: Final[Any] = LazyModule("llvmlite")
 binding: Final[Any] = LazyModule("llvmlite.binding")
 ffi: Final[Any] = LazyModule("llvmlite.binding.ffi")
+
+DATA_ALIGNMENT: Final = 64
+"""Of large constants beside the code of a program."""
 
 LOADS_PER_JIT: Final = 64
 """LLVM keeps about 10 kB of every library it ever linked until its session closes, and looks them

@@ -36,7 +36,6 @@ from pullback.loops.expr import Affine, At, Axis, Expr, Load, Local, Op, Read
 from pullback.records import record
 
 __all__ = [
-    "CALLBACK",
     "Address",
     "Assign",
     "Block",
@@ -202,10 +201,6 @@ class Reference:
     """An argument of a call passed by address: a fresh copy of a value."""
 
     value: Expr
-
-
-CALLBACK: Final = "pb_callback_"
-"""Symbols that begin so lead to Python: `pb_callback_N` takes a number and N addresses."""
 
 
 @record()

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from pullback.core.lowering import CALLBACK
 from pullback.errors import LoweringError
 from pullback.loops.expr import Axis, Const, Expr, Local, Read, affine
 from pullback.loops.ir import (
-    CALLBACK,
     Address,
     Assign,
     Call,

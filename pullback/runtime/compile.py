@@ -234,8 +234,8 @@ def _without_donation(output: OutputSpec, deleted: Sequence[int]) -> OutputSpec:
 
 def _aligned(value: bytes) -> np.ndarray[Any, Any]:
     """Bytes in memory with the alignment of buffers."""
-    room = np.empty(len(value) + _emit.DATA_ALIGNMENT, np.uint8)
-    start = -room.ctypes.data % _emit.DATA_ALIGNMENT
+    room = np.empty(len(value) + native.DATA_ALIGNMENT, np.uint8)
+    start = -room.ctypes.data % native.DATA_ALIGNMENT
     array = room[start : start + len(value)]
     array[:] = np.frombuffer(value, np.uint8)
     return array

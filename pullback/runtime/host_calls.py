@@ -19,7 +19,7 @@ import numpy as np
 from pullback.control.callbacks import array_hook
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray
-from pullback.loops.ir import CALLBACK
+from pullback.core.lowering import CALLBACK
 from pullback.passes.host_calls import HostCall
 from pullback.runtime.array import ArrayImpl, from_numpy, make_array
 

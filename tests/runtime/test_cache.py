@@ -5,8 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -283,3 +285,27 @@ def test_the_first_write_looks_at_the_size_once_for_all_processes(
     assert len(looked) == 2
     last.put(b"large", CacheEntry(b"x" * (1 << 17)))  # an eighth of the limit: looks by itself
     assert len(looked) == 3
+
+
+FROM_DISK: Final = """
+import sys
+import numpy as np
+import pullback as pb, pullback.numpy as jnp
+
+
+@pb.jit
+def transform(x):  # its roots of unity are large constants
+    return jnp.fft.fft(x)
+
+transform(np.ones(3000, np.float32))
+print("pullback.loops.ir" in sys.modules, "pullback.llvm.emit" in sys.modules)
+"""
+
+
+def test_a_program_on_disk_needs_no_compiler(tmp_path: Path) -> None:
+    """Not even one with large constants; the compiler is imported when something is compiled."""
+    env = {**os.environ, "PULLBACK_CACHE_DIR": str(tmp_path), "PULLBACK_CACHE": "1"}
+    env.pop("JAX_COMPILATION_CACHE_DIR", None)
+    command = [sys.executable, "-c", FROM_DISK]
+    runs = [subprocess.run(command, env=env, capture_output=True, text=True) for _ in range(2)]
+    assert [run.stdout.split() for run in runs] == [["True", "True"], ["False", "False"]]
