@@ -235,3 +235,20 @@ def test_an_ill_typed_jaxpr() -> None:
     closed.jaxpr.eqns.pop(0)
     with pytest.raises(pb.errors.JaxprTypeError, match="before it is defined"):
         verify(closed.jaxpr)
+
+
+class Unnamed:
+    """A callable whose name is no text."""
+
+    @property
+    def __name__(self) -> Any:
+        return 3
+
+    def __call__(self, x: Any) -> Any:
+        return x * x
+
+
+def test_functions_may_be_objects_whose_name_is_no_text() -> None:
+    for transform in (pb.jacfwd, pb.jacrev, pb.checkpoint, pb.grad, pb.value_and_grad, pb.jit):
+        transform(Unnamed())(1.0)
+    assert pb.vmap(Unnamed())(np.arange(3)).tolist() == [0, 1, 4]

@@ -7,7 +7,6 @@ records an equation that starts from the arguments, and from what the policy kep
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
@@ -30,7 +29,7 @@ from pullback.core.jaxpr import (
 )
 from pullback.core.primitive import NO_SAMPLES, Primitive, Zero
 from pullback.core.source import describe_function
-from pullback.core.tracebacks import api_boundary
+from pullback.core.tracebacks import api_boundary, named_like
 from pullback.transforms.arguments import FlatFunction, check_callable, check_operand
 from pullback.transforms.batching import batch_jaxpr
 from pullback.transforms.dce import dce_jaxpr
@@ -236,7 +235,7 @@ def checkpoint(
     cse = prevent_cse if isinstance(prevent_cse, bool) else tuple(prevent_cse)
 
     @api_boundary
-    @functools.wraps(fun)
+    @named_like(fun)
     def remat_fun(*args: Any, **kwargs: Any) -> Any:
         dynamic, named, partial = _without_static(fun, args, kwargs, nums, names)
         leaves, in_tree = tree.flatten((dynamic, named))

@@ -214,7 +214,11 @@ class _MeshShape:
 
     def _text(self) -> str:
         sizes = ", ".join(f"{n!r}: {k}" for n, k in self.shape.items())
-        return f"{sizes}, axis_types=({', '.join(t.name for t in self.axis_types)})"
+        return f"{sizes}, {self._types_text()}"
+
+    def _types_text(self) -> str:
+        comma = "," if len(self.axis_types) == 1 else ""
+        return f"axis_types=({', '.join(t.name for t in self.axis_types)}{comma})"
 
 
 @dataclass(frozen=True)
@@ -304,7 +308,7 @@ class AbstractMesh(_MeshShape):
         return hash(self.shape_tuple)
 
     def __repr__(self) -> str:
-        return f"AbstractMesh({self._text()})"
+        return f"AbstractMesh({'()' if self.empty else ''}{self._text()})"
 
 
 @final
@@ -373,8 +377,12 @@ class Mesh(_MeshShape):
     def __hash__(self) -> int:
         return hash(self.shape_tuple)
 
-    def __repr__(self) -> str:
+    def __str__(self) -> str:
         return f"Mesh({self._text()})"
+
+    def __repr__(self) -> str:
+        sizes, names = self.axis_sizes, self.axis_names
+        return f"Mesh(axis_sizes={sizes}, axis_names={names}, {self._types_text()})"
 
 
 _EMPTY: Final = AbstractMesh((), ())
@@ -644,7 +652,8 @@ class NamedSharding(Sharding):
         return hash((self.mesh, self.spec))
 
     def __repr__(self) -> str:
-        return f"NamedSharding(mesh={self.mesh!r}, spec={self.spec!r})"
+        kind = f", memory_kind={self.memory_kind}" if isinstance(self.mesh, Mesh) else ""
+        return f"NamedSharding(mesh={self.mesh}, spec={self.spec!r}{kind})"
 
 
 def _names(entry: Any) -> tuple[str, ...]:

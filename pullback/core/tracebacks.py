@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar, cast
 from pullback import config
 from pullback.core.source import is_ours, of_package
 
-__all__ = ["UnfilteredStackTrace", "api_boundary", "shorten"]
+__all__ = ["UnfilteredStackTrace", "api_boundary", "named_like", "shorten"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -104,6 +104,25 @@ def shorten(error: BaseException) -> None:
     error.__traceback__ = _without_ours(error.__traceback__)
 
 
+def named_like(fun: Callable[..., Any]) -> Callable[[F], F]:
+    """Decorate a function that stands for `fun`, which may be an object without a name.
+
+    >>> named_like(len)(lambda x: x).__name__
+    'len'
+    """
+    texts = ("__name__", "__qualname__")
+    taken = tuple(
+        name
+        for name in functools.WRAPPER_ASSIGNMENTS
+        if name not in texts or isinstance(getattr(fun, name, None), str)
+    )
+
+    def named(wrapper: F) -> F:
+        return cast(F, functools.update_wrapper(wrapper, fun, taken))
+
+    return named
+
+
 def api_boundary(fun: F, like: Callable[..., Any] | None = None) -> F:
     """`fun`, whose exceptions have short tracebacks; it takes name and signature of `like`.
 
@@ -118,7 +137,7 @@ def api_boundary(fun: F, like: Callable[..., Any] | None = None) -> F:
             shorten(error)
             raise
 
-    functools.update_wrapper(at_boundary, like or fun)
+    named_like(like or fun)(at_boundary)
     wrapped = getattr(fun, "__wrapped__", None)
     if wrapped is not None:
         at_boundary.__wrapped__ = wrapped  # type: ignore[attr-defined]

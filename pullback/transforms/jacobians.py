@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from pullback import tree
 from pullback.core import dtypes
 from pullback.core.avals import aval_of
-from pullback.core.tracebacks import api_boundary
+from pullback.core.tracebacks import api_boundary, named_like
 from pullback.ops import conversion
 from pullback.transforms.arguments import as_index_tuple, check_callable, fix_arguments
 from pullback.transforms.derivatives import jvp, vjp
@@ -85,7 +84,7 @@ def jacfwd(
     check_callable(fun, "jacfwd")
 
     @api_boundary
-    @functools.wraps(fun)
+    @named_like(fun)
     def jacobian_fun(*args: Any, **kwargs: Any) -> Any:
         nums = _choose(argnums, args, "jacfwd")
         partial = fix_arguments(fun, args, kwargs, nums)
@@ -129,7 +128,7 @@ def jacrev(
     check_callable(fun, "jacrev")
 
     @api_boundary
-    @functools.wraps(fun)
+    @named_like(fun)
     def jacobian_fun(*args: Any, **kwargs: Any) -> Any:
         nums = _choose(argnums, args, "jacrev")
         partial = fix_arguments(fun, args, kwargs, nums)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Hashable
 from typing import Any, Final
 
@@ -11,7 +10,7 @@ from pullback.core.avals import aval_of
 from pullback.core.dimensions import as_length
 from pullback.core.refs import check_aliases
 from pullback.core.source import Description, describe_function
-from pullback.core.tracebacks import api_boundary
+from pullback.core.tracebacks import api_boundary, named_like
 from pullback.transforms.arguments import FlatFunction, check_callable, check_operand
 from pullback.transforms.batching import batch_flat, move_batch_axis
 from pullback.transforms.shaping import row
@@ -58,7 +57,7 @@ def vmap(
         )
 
     @api_boundary
-    @functools.wraps(fun)
+    @named_like(fun)
     def vmapped(*args: Any, **kwargs: Any) -> Any:
         if isinstance(in_axes, tuple) and len(in_axes) != len(args):
             raise ValueError(
@@ -156,8 +155,8 @@ def _collect(out_tree: Any, outs: Any, out_dims: Any, out_axes: Any, size: int, 
                 where = tree.keystr(paths[len(results)][0])
                 raise ValueError(
                     f"at vmap out_axes{where}, got axis spec None but output was batched on axis "
-                    f"{src}: a result of {describe_function(fun)} differs between lanes; give the axis "
-                    "where the lanes should go"
+                    f"{src}: a result of {describe_function(fun)} differs between lanes; give the "
+                    "axis where the lanes should go"
                 )
             results.append(x)
             continue
