@@ -30,6 +30,10 @@ EXPLANATIONS: Final[dict[str, str]] = {
         "the weights of some features in registers along a row of the image"
     ),
     "eager_add": _EAGER,
+    "eager_grad_sin": (
+        "rules of differentiation are Python: one operation passes two traces, its equation is "
+        "recorded and transposed; PyTorch does this in C++"
+    ),
     "eager_mlp": _EAGER,
     "long_attention": (
         "PyTorch's operator is one kernel, which never stores the scores and leaves out those that "
