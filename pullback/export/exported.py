@@ -23,7 +23,7 @@ from pullback.core.dimension_specs import solve
 from pullback.core.dimensions import evaluate, is_symbolic
 from pullback.core.dtypes import KeyDtype
 from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, subjaxprs
-from pullback.errors import PullbackError, UnsupportedError
+from pullback.errors import UnsupportedError
 from pullback.export import container, programs
 from pullback.export.container import Contents
 from pullback.hlo.modules import ModuleError
@@ -119,6 +119,14 @@ class Exported:
     def out_shardings_hlo(self) -> tuple[None, ...]:
         """How results are spread over devices: not at all."""
         return (None,) * len(self.out_avals)
+
+    def in_shardings_jax(self, mesh: Any) -> tuple[None, ...]:
+        """How arguments are spread over a mesh: as it comes."""
+        return self.in_shardings_hlo
+
+    def out_shardings_jax(self, mesh: Any) -> tuple[None, ...]:
+        """How results are spread over a mesh: as it comes."""
+        return self.out_shardings_hlo
 
     def mlir_module(self) -> str:
         """The module as text."""
@@ -252,10 +260,10 @@ def _in_order(make: Callable[[], Any]) -> Any:
         raise
     except RecursionError as error:
         raise ArtifactError("the module is nested too deeply") from error
-    except (
-        *(ArithmeticError, AssertionError, AttributeError, LookupError, NotImplementedError),
-        *(TypeError, PullbackError),
-    ) as error:
+    except Exception as error:
+        # A ValueError of an assertion in the module is about the call.
+        if type(error) is ValueError:
+            raise
         raise ArtifactError(f"the module is not in order: {error}") from error
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from pullback import lax
 from pullback.core import dtypes
+from pullback.core.dimensions import is_symbolic
 from pullback.core.trace import concrete_or_error
 from pullback.numpy.arrays import array_of, as_array, convert_with_weak_type
 from pullback.numpy.creation import zeros
@@ -37,7 +38,9 @@ __all__ = [
 ]
 
 
-def _static(name: str, x: Any, what: str) -> int:
+def _static(name: str, x: Any, what: str) -> Any:
+    if is_symbolic(x):
+        return x
     return operator.index(concrete_or_error(None, x, f"It is `{what}` of jnp.{name}."))
 
 

@@ -129,7 +129,7 @@ def symbolic_programs(m: Any) -> dict[str, tuple[Callable[..., Any], tuple[str, 
 
     def numbers(x: Any) -> Any:
         n = x.shape[0]
-        return jnp.arange(n), jnp.ones((2 * n, 2)), x * n, n + 1.5
+        return jnp.arange(n), jnp.ones((2 * n, 2)), x * n, n + 1.5, jnp.tril(x @ x.T)
 
     def statistics(x: Any) -> Any:
         return x.mean(), x.var(), x.std(0), x.max(0), (x - x.mean(-1, keepdims=True)) / 2
@@ -175,6 +175,7 @@ def words(x: Any) -> np.ndarray[Any, Any]:
 def _write() -> None:
     """Write JAX's files, with the results that JAX has for them."""
     m = modules_of_jax()
+    m.top.config.update("jax_traceback_in_locations_limit", 0)  # no paths in files
     FILES.mkdir(exist_ok=True)
     results: dict[str, Any] = {}
     for name, (fun, args) in programs(m).items():

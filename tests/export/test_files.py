@@ -140,6 +140,12 @@ def test_functions_that_call_each_other_are_bounded() -> None:
         ("%0 = stablehlo.add %x, %x : tensor<2xf33>", "f33"),
         ("%0 = stablehlo.constant dense<[1.0]> : tensor<999999999999xf32", "missing"),
         ("%0 = " + "((" * 5000, "missing|nested"),
+        (
+            '%0 = "stablehlo.gather"(%x, %x) <{dimension_numbers = #stablehlo.gather<'
+            "offset_dims = [5], start_index_map = [0]>, slice_sizes = array<i64: 1>}> "
+            ": (tensor<2xf32>, tensor<2xf32>) -> tensor<2xf32>",
+            "not in order",
+        ),
         ('%0 = stablehlo.custom_call @system(%x) {a = "b"} : (tensor<2xf32>) -> tensor<2xf32>',
          "outside of the module"),
     ],
