@@ -86,8 +86,7 @@ def forget_all() -> None:
     """Forget every program that is kept."""
     with _lock:
         for key in list(_kept):
-            if key in _kept:
-                _forget(key)
+            _forget(key)
 
 
 def _drop(key: int) -> None:
@@ -97,7 +96,9 @@ def _drop(key: int) -> None:
 
 
 def _forget(key: int) -> None:
-    found = _kept[key]
+    found = _kept.get(key)
+    if found is None:  # collected meanwhile
+        return
     found.cool()
     _drop(key)
     found.forget()
@@ -107,10 +108,12 @@ def _make_room(newest: int | None = None) -> None:
     """Forget programs until the rest fits; the newest one always stays."""
     limit = config.executables_bytes()
     while _total[0] > limit:
-        key = next((k for k in _kept if k != newest), None)
+        # A copy: what the garbage collector finds leaves the dictionary at any time.
+        key = next((k for k in list(_kept) if k != newest), None)
         if key is None:
             return
-        if _kept[key].cool():
+        found = _kept.get(key)
+        if found is not None and found.cool() and key in _kept:
             _kept.move_to_end(key)
         else:
             _forget(key)
