@@ -17,4 +17,5 @@ from pullback.lax.markers import *  # noqa: F403
 from pullback.lax.parallel import *  # noqa: F403
 from pullback.lax.ragged import *  # noqa: F403
 from pullback.lax.reductions import *  # noqa: F403
+from pullback.lax.sorting import *  # noqa: F403
 from pullback.lax.structural import *  # noqa: F403
