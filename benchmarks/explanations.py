@@ -47,11 +47,6 @@ EXPLANATIONS: Final[dict[str, str]] = {
         "JAX's algorithm, bit for bit, sorts by random keys, in several rounds; NumPy shuffles, "
         "with a cheaper generator"
     ),
-    "rnn_gradient": (
-        "the gradient shrinks to subnormal numbers within some hundred steps and stays there, and "
-        "the processor takes a hundred cycles for such a product; JAX has it flush them to zero, "
-        "ours are those of IEEE 754 (flushed, the same code is 1.3 times as fast as JAX)"
-    ),
     "solve_512": _MKL,
     "top_k": "JAX calls a routine that comes compiled; ours is generated for the shape",
 }

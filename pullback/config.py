@@ -294,11 +294,12 @@ check_indices: Final = Setting(
     "An index out of bounds is an IndexError, eagerly and in compiled programs.",
     True,
 )
-keep_subnormals: Final = Setting(
-    "pullback_keep_subnormals",
-    False,
-    _boolean,
-    "Compiled programs keep numbers below the smallest normal one, which otherwise are zero.",
+subnormals: Final = Setting(
+    "pullback_subnormals",
+    "flush_in_loops",
+    _one_of("keep", "flush_in_loops", "flush"),
+    "Which compiled programs take numbers below the smallest normal one for zero: none (`keep`), "
+    "those with loops (`flush_in_loops`), all, as XLA's do (`flush`).",
     True,
 )
 disable_bwd_checks: Final = Setting(

@@ -35,7 +35,6 @@ __all__ = [
     "ensure_compile_time_eval",
     "explain_cache_misses",
     "jax2tf_associative_scan_reductions",
-    "keep_subnormals",
     "legacy_prng_key",
     "log_compiles",
     "no_execution",
@@ -45,6 +44,7 @@ __all__ = [
     "print_environment_info",
     "remove_size_one_mesh_axis_from_type",
     "softmax_custom_jvp",
+    "subnormals",
     "thread_guard",
     "threefry_partitionable",
     "transfer_guard",
@@ -73,7 +73,6 @@ class _Override:
 
 
 check_indices: Final = _Override(config.check_indices, True)
-keep_subnormals: Final = _Override(config.keep_subnormals, True)
 check_tracer_leaks: Final = _Override(config.check_tracer_leaks, True)
 checking_leaks: Final = functools.partial(check_tracer_leaks, True)
 debug_infs: Final = _Override(config.debug_infs, True)
@@ -98,6 +97,7 @@ remove_size_one_mesh_axis_from_type: Final = _Override(
     config.setting("jax_remove_size_one_mesh_axis_from_type"), True
 )
 softmax_custom_jvp: Final = _Override(config.softmax_custom_jvp, True)
+subnormals: Final = _Override(config.subnormals)
 thread_guard: Final = _Override(config.setting("jax_thread_guard"), True)
 explain_cache_misses: Final = _Override(config.explain_cache_misses, True)
 log_compiles: Final = _Override(config.log_compiles, True)

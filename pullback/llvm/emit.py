@@ -97,12 +97,13 @@ def emit_module(
     vector_bits: int = 512,
     name: str = "pb_program",
     *,
-    keep_subnormals: bool = False,
+    flush: bool = False,
     machine: str = "",
 ) -> EmittedModule:
     """The module of a program, whose entry point is called `name`.
 
-    `machine` is the name of another architecture than that of this process.
+    With `flush` it takes subnormal numbers for zero. `machine` is the name of another architecture
+    than that of this process.
     """
     module = Module()
     sections = cut(program.body)
@@ -110,7 +111,7 @@ def emit_module(
     mains = [_Main(module, program, b, sections.shared, shapes) for b in sections.blocks]
     texts = [main.write() for main in mains]
     kernels = [Routine(name, "void", _KERNEL, text) for text, name in module.kernels.items()]
-    flush = not keep_subnormals and any(map(_uses_floats, [*texts, *(k.text for k in kernels)]))
+    flush = flush and any(map(_uses_floats, [*texts, *(k.text for k in kernels)]))
     defined, declared = float_mode.definitions((machine or platform.machine()).lower())
     module.functions += defined.values()
     module.declarations |= declared

@@ -1,9 +1,9 @@
-"""How the processor treats subnormal numbers: programs take them for zero, as XLA's do.
+"""How the processor treats subnormal numbers: programs with loops take them for zero.
 
-Arithmetic on them takes a hundred times longer on many processors, and values that decay (the
-gradient of a long recurrence, the tail of a filter) are full of them.  A program sets the mode of
-its thread, and sets it back before it returns or calls Python; the workers of the pool take over
-the mode of the thread that gives them work, so that bits do not depend on who computes.
+Arithmetic on them takes a hundred times longer on many processors, and what decays in a loop (the
+gradient of a long recurrence, the tail of a filter) becomes and stays one.  Such a program sets
+the mode of its thread, and sets it back before it returns or calls Python; the workers of the pool
+take over the mode of the thread that gives them work, so that bits do not depend on who computes.
 """
 
 from __future__ import annotations

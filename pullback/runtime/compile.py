@@ -28,7 +28,7 @@ from pullback.control.foreign import address_of_symbol
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray
 from pullback.core.dimensions import is_symbolic
-from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, Literal
+from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, Literal, subjaxprs
 from pullback.errors import JaxRuntimeError, LoweringError, UnsupportedError
 from pullback.lazy import LazyModule
 from pullback.llvm import interrupts, library, pool
@@ -55,6 +55,7 @@ from pullback.runtime.host_calls import HostTable, raise_pending
 __all__ = [
     "Executable",
     "compile_jaxpr",
+    "flushes",
     "known_outputs",
     "needed_part",
     "physical_array",
@@ -306,6 +307,20 @@ def _donation_candidates(closed: ClosedJaxpr, donated: Sequence[bool]) -> Candid
     return [c for c in candidates if c[1]]
 
 
+_LOOPS: Final = frozenset(("while", "scan", "backwards"))
+
+
+def flushes(closed: ClosedJaxpr) -> bool:
+    """Whether a program takes subnormal numbers for zero."""
+    mode = config.subnormals()
+    return mode == "flush" or (mode == "flush_in_loops" and _loops(closed.jaxpr))
+
+
+def _loops(jaxpr: Jaxpr) -> bool:
+    """Whether there is a loop in a jaxpr."""
+    return any(e.primitive.name in _LOOPS or any(map(_loops, subjaxprs(e))) for e in jaxpr.eqns)
+
+
 def _generate(closed: ClosedJaxpr, name: str, candidates: Candidates) -> Code:
     """Machine code for a simplified jaxpr."""
     with monitoring.timed(monitoring.LOWER, fun_name=name):
@@ -315,8 +330,7 @@ def _generate(closed: ClosedJaxpr, name: str, candidates: Candidates) -> Code:
         if native.dump_directory():
             native.dump(name, ".jaxpr", str(closed))
             native.dump(name, ".loops", _text.program_text(program))
-        keep = config.keep_subnormals()
-        module = _emit.emit_module(program, bits, name=_PROGRAM, keep_subnormals=keep)
+        module = _emit.emit_module(program, bits, name=_PROGRAM, flush=flushes(closed))
     with monitoring.timed(monitoring.COMPILE, fun_name=name):
         objects = native.compile_objects(module.parts, name=name, threads=pool.num_threads())
     return Code(
@@ -334,7 +348,7 @@ def _cached_code(closed: ClosedJaxpr, name: str, candidates: Candidates) -> Code
         return _generate(closed, name, candidates)
     try:
         key = fingerprint(closed.jaxpr) + (repr(candidates).encode() if candidates else b"")
-        key += b"subnormals" if config.keep_subnormals() else b""
+        key += b"flush" if flushes(closed) else b""
     except Uncacheable:
         return _generate(closed, name, candidates)
     found = cache.get(key)

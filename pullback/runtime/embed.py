@@ -32,7 +32,7 @@ from pullback.llvm import embedding, library
 from pullback.llvm.entry_spec import Out
 from pullback.passes import simplify
 from pullback.passes.host_calls import number_callbacks
-from pullback.runtime.compile import known_outputs, needed_part, physical_array
+from pullback.runtime.compile import flushes, known_outputs, needed_part, physical_array
 from pullback.runtime.stages import Signature, argument_paths
 from pullback.version import __version__
 
@@ -112,7 +112,13 @@ def embed(s: Signature, target: embedding.Target, name: str = "") -> Embedded:
     lowered = _program.lower_program(
         parts.closed, vector_bits=target.bits, kernels=frozenset(), name=s.name
     )
-    module = _emit.emit_module(lowered, target.bits, name="pb_program", machine=target.machine)
+    module = _emit.emit_module(
+        lowered,
+        target.bits,
+        name="pb_program",
+        flush=flushes(parts.closed),
+        machine=target.machine,
+    )
     own = dict(module.data)
     texts, threads = embedding.needed_texts(
         [n for n in module.symbols if n not in own],

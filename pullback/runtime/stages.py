@@ -29,7 +29,7 @@ from pullback.passes.costs import cost_analysis, nbytes
 from pullback.passes.host_calls import number_callbacks
 from pullback.runtime.accelerator import DeviceProgram, place_of
 from pullback.runtime.array import ArrayImpl, make_array
-from pullback.runtime.compile import Executable, program_jaxpr
+from pullback.runtime.compile import Executable, flushes, program_jaxpr
 from pullback.runtime.dispatch import to_array
 from pullback.runtime.refs import RefProgram
 
@@ -485,7 +485,5 @@ def _as_text(s: Signature, dialect: str | None) -> str:
     program = _lowered(closed, s.name)
     if dialect == "loops":
         return str(_text.program_text(program))
-    text: str = _emit.emit_module(
-        program, native.vector_bits(), keep_subnormals=config.keep_subnormals()
-    ).text
+    text: str = _emit.emit_module(program, native.vector_bits(), flush=flushes(closed)).text
     return text if dialect == "llvm" else native.disassemble(text, name=s.name)

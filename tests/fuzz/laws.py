@@ -179,6 +179,18 @@ def against_jax(p: Case) -> None:
     agree(*again, lambda: f(*xs), "compiled against JAX", slack=16.0)
 
 
+def _without_remainders(xs: Any) -> list[Any]:
+    """What cancels exactly by one formula leaves rounding by another; none of it counts here."""
+    out = []
+    for x in map(np.asarray, pullback.tree.leaves(xs)):
+        if x.dtype.kind in "fc" and x.size:
+            size = np.abs(x)
+            least = np.finfo(x.dtype).eps * np.max(size, initial=0.0, where=np.isfinite(size))
+            x = np.where(size <= least, x.dtype.type(0), x)
+        out.append(x)
+    return out
+
+
 def _without_subnormals(x: Any) -> Any:
     """XLA takes numbers below the smallest normal one for zero; we keep them."""
     a = np.asarray(x)
@@ -287,7 +299,7 @@ def _check_reverse_of_jax(
         theirs = jax.jit(lambda xs, ct: jax.vjp(f, *xs)[1](ct))(
             list(map(np.asarray, xs)), list(map(np.asarray, cts))
         )
-    agree(back, theirs, again, "vjp against JAX", slack=8.0)
+    agree(*map(_without_remainders, (back, theirs)), again, "vjp against JAX", slack=8.0)
 
 
 def forward_of(f: Fun) -> Fun:

@@ -80,7 +80,7 @@ def test_names_stay_in_their_section() -> None:
 def test_short_programs_stay_whole() -> None:
     program = lowered(10)
     assert cut(program.body).blocks == (program.body,)
-    assert "@section1" not in emit.emit_module(program).text
+    assert "@section" not in emit.emit_module(program).text
 
 
 def test_sections_compute_what_the_program_says() -> None:
