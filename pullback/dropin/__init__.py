@@ -107,7 +107,7 @@ class _AliasLoader(Loader):
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """The alias, with our module imported."""
         if spec.name == "jax":
-            importlib.import_module("pullback.dropin.attributes")
+            importlib.import_module("pullback.dropin.attributes").attach()
         return _Alias(spec.name, importlib.import_module(self.target))
 
     def exec_module(self, module: ModuleType) -> None:

@@ -62,7 +62,7 @@ def _with_aval(x: Any, aval: Any) -> Any:
     return conversion.convert_element_type(x, new_dtype=aval.dtype, weak_type=aval.weak_type)
 
 
-_WIDER_KINDS: Final = {"i": "iufc", "u": "iufc", "f": "fc", "c": "c"}
+_WIDER_KINDS: Final = {"b": "b", "i": "iufc", "u": "iufc", "f": "fc", "c": "c"}
 
 
 def _yields_to(weak: Any, out: ShapedArray) -> bool:

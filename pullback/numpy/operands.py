@@ -60,8 +60,9 @@ def materialized(*args: Any) -> list[Any]:
 
 
 def strong_unless_weak(x: Any, *operands: Any) -> Any:
-    """A result that is weakly typed only if all operands were."""
-    weak = all(aval_of(o).weak_type for o in operands)
+    """A result that is weakly typed only if all operands were, or none had to be broadcast."""
+    avals = [aval_of(o) for o in operands]
+    weak = all(a.weak_type for a in avals) or len({a.shape for a in avals}) == 1
     return x if weak or not aval_of(x).weak_type else lax.convert_element_type(x, aval_of(x).dtype)
 
 
