@@ -107,7 +107,8 @@ class ShapedArray(AbstractValue):
 
     def str_short(self, short_dtypes: bool = True) -> str:
         """`f32[3,4]`."""
-        name = dtypes.short_name(self.dtype) if short_dtypes else self.dtype.name
+        short = short_dtypes or self.dtype == dtypes.float0  # which NumPy calls void
+        name = dtypes.short_name(self.dtype) if short else self.dtype.name
         return f"{name}[{','.join(map(str, self.shape))}]"
 
     def __str__(self) -> str:
