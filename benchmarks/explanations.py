@@ -16,7 +16,19 @@ _MKL: Final = (
     "brings; ours runs on one thread, since OpenBLAS's own wait in busy loops and change results"
 )
 
+_PACKING: Final = (
+    "the kernel in registers alone reaches nineteen twentieths of the limit; packing the operands "
+    "and the traffic between the caches take the rest"
+)
+_TRANSFORM: Final = (
+    "PyTorch brings MKL, whose transforms are faster than our kernels; a first call compiles them "
+    "for the length, where JAX's come compiled"
+)
+
 EXPLANATIONS: Final[dict[str, str]] = {
+    "chain_float64": (
+        "three elementary functions of float64 an element take longer than memory does"
+    ),
     "cholesky_512": (
         "LAPACK runs on one thread: OpenBLAS's own wait in busy loops and change results; with one "
         "thread each, ours is the fastest"
@@ -25,6 +37,11 @@ EXPLANATIONS: Final[dict[str, str]] = {
         "nine tenths of the time are the product, the rest frames a copy of the operand by zeros, "
         "and a row of 64 features is two panels of two vectors each, which load more than three do"
     ),
+    "convolution_gradients": (
+        "as for the convolution itself, with a frame of zeros around the operand and around the "
+        "cotangent, each of them a copy"
+    ),
+    "dense_layer": _PACKING,
     "depthwise_convolution": (
         "each position loads every weight again, two loads for a multiply-add, where PyTorch keeps "
         "the weights of some features in registers along a row of the image"
@@ -35,18 +52,28 @@ EXPLANATIONS: Final[dict[str, str]] = {
         "recorded and transposed; PyTorch does this in C++"
     ),
     "eager_mlp": _EAGER,
+    "fft_images": _TRANSFORM,
+    "fft_million": _TRANSFORM,
+    "gaussian_process": _MKL,
     "long_attention": (
         "PyTorch's operator is one kernel, which never stores the scores and leaves out those that "
         "the mask hides; ours is two products around a softmax, and 256 MiB of scores in between"
     ),
+    "matmul_1024": _PACKING,
     "matmul_batch": (
         "operands and results, three megabytes, come from beyond the second cache, and nothing "
         "asks for those of the next product early; those that stay in it run a fifth faster"
     ),
+    "matmul_float64": _PACKING,
     "permutation": (
         "JAX's algorithm, bit for bit, sorts by random keys, in several rounds; NumPy shuffles, "
         "with a cheaper generator"
     ),
+    "qr_256": _MKL,
+    "set_rows": (
+        "the operand is copied by one thread before rows are written, and memory serves two better"
+    ),
     "solve_512": _MKL,
+    "svd_256": _MKL,
     "top_k": "JAX calls a routine that comes compiled; ours is generated for the shape",
 }
