@@ -15,8 +15,7 @@ import numpy as np
 
 from pullback import config, tree
 from pullback.control.custom_vjp import custom_vjp
-from pullback.control.jit import jit as jit_primitive
-from pullback.control.jit import open_consts
+from pullback.control.jit import bind_jit
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.dimension_specs import solve
@@ -305,17 +304,7 @@ def _inexact(aval: Any) -> bool:
 
 def _bound(closed: ClosedJaxpr, xs: Sequence[Any], name: str, inline: bool = False) -> list[Any]:
     """The results of a program, called as one equation."""
-    opened, consts = open_consts(closed)
-    outs: list[Any] = jit_primitive.bind(
-        *consts,
-        *xs,
-        jaxpr=opened,
-        name=name,
-        donated_invars=(),
-        keep_unused=False,
-        inline=inline,
-    )
-    return outs
+    return bind_jit(closed, xs, name, donated_invars=(), keep_unused=False, inline=inline)
 
 
 def _apply(exported: Exported, leaves: Sequence[Any]) -> list[Any]:

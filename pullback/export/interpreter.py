@@ -15,8 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from pullback import config
-from pullback.control.jit import jit as jit_primitive
-from pullback.control.jit import open_consts
+from pullback.control.jit import bind_jit
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, Literal, subjaxprs
@@ -113,7 +112,8 @@ class Interpreter:
         if made is None:
             made = self.made[key] = self.guarded(name, lambda: self.staged(body, known, given))
         closed, results = made
-        outs = self.bound(closed, given, name)
+        params = {"donated_invars": (), "keep_unused": False, "inline": False}
+        outs = bind_jit(closed, given, name, **params)
         return [outs[r] if isinstance(r, int) else r for r in results]
 
     def guarded(self, name: str, make: Callable[[], Any]) -> Any:
@@ -147,21 +147,6 @@ class Interpreter:
 
         closed = stage(fn, [aval_of(x).strip_weak_type() for x in given])
         return closed, results
-
-    @staticmethod
-    def bound(closed: ClosedJaxpr, xs: Sequence[Any], name: str) -> list[Any]:
-        """The results of a jaxpr, called as one equation."""
-        opened, consts = open_consts(closed)
-        outs: list[Any] = jit_primitive.bind(
-            *consts,
-            *xs,
-            jaxpr=opened,
-            name=name,
-            donated_invars=(),
-            keep_unused=False,
-            inline=False,
-        )
-        return outs
 
     # ------------------------------------------------------------------ operations
 

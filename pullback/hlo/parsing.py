@@ -88,6 +88,14 @@ class _Parser(Lexer):
         """Values in parentheses."""
         return self.listed(self.operand, start, end)
 
+    def bare_operands(self) -> list[Value]:
+        """Values without parentheses, if there are any."""
+        found = []
+        while self.peek("%"):
+            found.append(self.operand())
+            self.accept(",")
+        return found
+
     def define(self, name: str, values: list[Value]) -> None:
         """Give values their name."""
         self.scopes[-1][name] = values
@@ -333,10 +341,7 @@ def _function(p: _Parser, name: str) -> Operation:
 
 
 def _return(p: _Parser, name: str) -> Operation:
-    operands = []
-    while p.peek("%"):
-        operands.append(p.operand())
-        p.accept(",")
+    operands = p.bare_operands()
     attributes = p.dictionary()
     if p.accept(":"):
         p.type()
@@ -365,10 +370,7 @@ def _constant(p: _Parser, name: str) -> Operation:
 
 def _composite(p: _Parser, name: str) -> Operation:
     label = p.string()
-    operands = []
-    while p.peek("%"):
-        operands.append(p.operand())
-        p.accept(",")
+    operands = p.bare_operands()
     return _made(name, operands, {"name": label, **p.dictionary()}, p.signature(), [])
 
 
@@ -451,10 +453,7 @@ def _while(p: _Parser, name: str) -> Operation:
 
 
 def _tuple(p: _Parser, name: str) -> Operation:
-    operands = []
-    while p.peek("%"):
-        operands.append(p.operand())
-        p.accept(",")
+    operands = p.bare_operands()
     attributes = p.dictionary()
     p.expect(":")
     type_ = p.type()

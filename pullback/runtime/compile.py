@@ -348,7 +348,7 @@ def _cached_code(closed: ClosedJaxpr, name: str, candidates: Candidates) -> Code
         return _generate(closed, name, candidates)
     try:
         key = fingerprint(closed.jaxpr) + (repr(candidates).encode() if candidates else b"")
-        key += b"flush" if flushes(closed) else b""
+        key += config.subnormals().encode()
     except Uncacheable:
         return _generate(closed, name, candidates)
     found = cache.get(key)

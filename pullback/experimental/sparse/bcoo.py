@@ -488,6 +488,7 @@ def bcoo_sum_duplicates(mat: BCOO, nse: int | None = None) -> BCOO:
 
 
 def without_duplicates(mat: BCOO, nse: int | None, remove_zeros: bool) -> BCOO:
+    """The same array with each place once, in order; `nse` is the number of places to keep."""
     _, sparse, _ = groups(mat)
 
     def rank(data: Any, indices: Any) -> tuple[Any, Any, Any]:
