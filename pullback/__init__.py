@@ -47,12 +47,9 @@ from pullback.core.devices import (
     process_indices,
 )
 from pullback.core.dtypes import float0
-from pullback.core.sharding import (
-    NamedSharding,
-    make_mesh,
-    set_mesh,
-)
-from pullback.core.sharding import PartitionSpec as P
+from pullback.core.meshes import PartitionSpec as P
+from pullback.core.meshes import make_mesh, set_mesh
+from pullback.core.sharding import NamedSharding
 from pullback.runtime import logs as _logs  # noqa: F401  (watches its settings)
 from pullback.runtime.array import Shard
 from pullback.runtime.jit import clear_caches, jit

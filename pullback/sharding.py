@@ -5,22 +5,24 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from pullback.core.sharding import (
+from pullback.core.meshes import (
     AbstractDevice,
     AbstractMesh,
     AxisType,
     ManualAxisType,
     Mesh,
-    NamedSharding,
     PartitionSpec,
-    Sharding,
-    SingleDeviceSharding,
     current_mesh,
     get_abstract_mesh,
     get_mesh,
-    make_single_device_sharding,
     set_mesh,
     use_abstract_mesh,
+)
+from pullback.core.sharding import (
+    NamedSharding,
+    Sharding,
+    SingleDeviceSharding,
+    make_single_device_sharding,
 )
 from pullback.runtime.placement import reshard
 from pullback.runtime.shard_map import Infer

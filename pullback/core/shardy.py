@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pullback.core.sharding import Mesh, PartitionSpec
+from pullback.core.meshes import Mesh, PartitionSpec
 
 __all__ = ["mesh_text", "sharding_text"]
 
@@ -12,7 +12,7 @@ __all__ = ["mesh_text", "sharding_text"]
 def mesh_text(mesh: Mesh) -> str:
     """The axes of a mesh and their sizes.
 
-    >>> from pullback.core.sharding import make_mesh
+    >>> from pullback.core.meshes import make_mesh
     >>> mesh_text(make_mesh((1, 1), ("data", "model")))
     '<["data"=1, "model"=1]>'
     """

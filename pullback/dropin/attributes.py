@@ -6,8 +6,9 @@ from typing import Any
 
 from pullback.core.avals import ShapedArray
 from pullback.core.jaxpr import Literal
+from pullback.core.meshes import Mesh
 from pullback.core.primitive import Primitive
-from pullback.core.sharding import Mesh, NamedSharding, Sharding
+from pullback.core.sharding import NamedSharding, Sharding
 from pullback.core.trace import Trace
 from pullback.runtime.jit import JitFunction
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from pullback.core.devices import Device, devices
-from pullback.core.sharding import Mesh
+from pullback.core.meshes import Mesh
 from pullback.hlo import topology
 
 __all__ = ["TopologyDescription", "get_attached_topology", "get_topology_desc", "make_mesh"]

@@ -19,8 +19,8 @@ from pullback.core import dtypes
 from pullback.core.avals import ShapedArray
 from pullback.core.dimensions import is_symbolic
 from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
+from pullback.core.meshes import PartitionSpec
 from pullback.core.primitive import NotApplicable, Primitive
-from pullback.core.sharding import PartitionSpec
 from pullback.core.stablehlo import Type, integer
 from pullback.errors import LoweringError, UnsupportedError
 from pullback.hlo.dynamic import find_variables

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pullback.core.sharding import Mesh, PartitionSpec
+from pullback.core.meshes import Mesh, PartitionSpec
 from pullback.core.shardy import mesh_text, sharding_text
 
 __all__ = ["Partitioning", "attribute"]
@@ -34,7 +34,7 @@ class Partitioning:
     def mesh_text(self) -> str:
         """The mesh as an operation.
 
-        >>> from pullback.core.sharding import make_mesh
+        >>> from pullback.core.meshes import make_mesh
         >>> Partitioning(make_mesh((1,), ("data",)), [], []).mesh_text()
         'sdy.mesh @mesh = <["data"=1]>'
         """

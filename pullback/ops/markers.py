@@ -16,6 +16,7 @@ import numpy as np
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray
 from pullback.core.effects import Effect
+from pullback.core.meshes import Mesh, PartitionSpec
 from pullback.core.primitive import (
     FIRST_ORDER,
     NO_SAMPLES,
@@ -25,7 +26,7 @@ from pullback.core.primitive import (
     Sample,
     Zero,
 )
-from pullback.core.sharding import Mesh, NamedSharding, PartitionSpec
+from pullback.core.sharding import NamedSharding
 from pullback.core.shardy import mesh_text, sharding_text
 from pullback.ops.kinds import NONLINEAR, late, zero_tangent
 from pullback.ops.samples import draw, generator

@@ -14,14 +14,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from pullback.control import refs_discharge
-from pullback.core.sharding import (
-    Mesh,
-    NamedSharding,
-    PartitionSpec,
-    Sharding,
-    SingleDeviceSharding,
-    check_fits,
-)
+from pullback.core.meshes import Mesh, PartitionSpec
+from pullback.core.sharding import NamedSharding, Sharding, SingleDeviceSharding, check_fits
 from pullback.core.topology import TopologyDevice
 from pullback.errors import UnsupportedError
 from pullback.hlo.shardy import Partitioning

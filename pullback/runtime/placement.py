@@ -13,14 +13,8 @@ from pullback.core import dlpack, dtypes
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.devices import CPU, Device, check_device, client_of, default_device
 from pullback.core.layout import Format, check_layout
-from pullback.core.sharding import (
-    NamedSharding,
-    PartitionSpec,
-    Sharding,
-    SingleDeviceSharding,
-    check_fits,
-    current_mesh,
-)
+from pullback.core.meshes import PartitionSpec, current_mesh
+from pullback.core.sharding import NamedSharding, Sharding, SingleDeviceSharding, check_fits
 from pullback.core.trace import Tracer
 from pullback.errors import UnsupportedError
 from pullback.ops import markers

@@ -12,13 +12,8 @@ from typing import Any, Final, final
 
 from pullback import tree
 from pullback.core.avals import aval_of
-from pullback.core.sharding import (
-    AbstractMesh,
-    Mesh,
-    PartitionSpec,
-    check_names,
-    current_mesh,
-)
+from pullback.core.meshes import AbstractMesh, Mesh, PartitionSpec, current_mesh
+from pullback.core.sharding import check_names
 from pullback.core.source import describe_function
 from pullback.transforms.arguments import check_callable
 from pullback.transforms.mapping import vmap

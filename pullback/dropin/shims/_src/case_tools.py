@@ -18,7 +18,7 @@ import numpy as np
 import pullback
 from pullback import config, monitoring, tree
 from pullback.core import dtypes
-from pullback.core.sharding import AxisType, Mesh
+from pullback.core.meshes import AxisType, Mesh
 from pullback.dropin.shims._src.case_settings import tolerance
 from pullback.dropin.shims.extend.core import subjaxprs
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pullback import tree
 from pullback.control.callbacks import io_callback, pure_callback
-from pullback.core.sharding import Mesh
+from pullback.core.meshes import Mesh
 from pullback.core.structs import ShapeDtypeStruct
 from pullback.dropin.open_primitive import LoweringContext, Primitive
 
