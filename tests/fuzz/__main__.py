@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz --minutes N`: random programs against every law until the time is up.
+"""`python -m tests.fuzz --minutes N` or `--seeds N`: random programs against every law.
 
 A failure is shrunk and printed as a test to paste into tests/fuzz/test_found.py, with the seed.
 """
@@ -11,6 +11,7 @@ import secrets
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -30,12 +31,12 @@ _EXAMPLES = 12
 def main() -> int:
     """The number of failures."""
     options = _options()
-    end = time.monotonic() + 60 * options.minutes
+    over = _limit(options)
     seed, count, failures = options.seed, [0], 0
     print(f"seed {seed}", flush=True)
-    while time.monotonic() < end:
+    while not over(seed):
         for law in options.laws:
-            if time.monotonic() >= end:
+            if over(seed):
                 break
             failures += not _search(law, seed, count)
         if failures and not options.keep_going:
@@ -49,9 +50,19 @@ def main() -> int:
     return failures
 
 
+def _limit(options: argparse.Namespace) -> Callable[[int], bool]:
+    """Whether a seed is beyond the last, or the time is up."""
+    if options.seeds is not None:
+        return lambda seed: seed >= options.seed + options.seeds
+    end = time.monotonic() + 60 * options.minutes
+    return lambda seed: time.monotonic() >= end
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=2.0)
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--minutes", type=float, default=2.0)
+    length.add_argument("--seeds", type=int, help="this many seeds, however long they take")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1 << 31))
     parser.add_argument("--laws", nargs="+", choices=sorted(LAWS), default=list(LAWS))
     parser.add_argument("--keep-going", action="store_true", help="do not stop at a failure")

@@ -28,6 +28,7 @@ class Names:
     count: int = 0
     reversible: bool = True
     forward: bool = True
+    mixed: bool = True
     axes: list[tuple[str, int]] = field(default_factory=list)
 
     def fresh(self, prefix: str) -> str:

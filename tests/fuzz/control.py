@@ -121,6 +121,7 @@ def custom_rule(b: Block) -> None:
     _call(b, "{f0}", True, _CUSTOM_JVP)
     inside = b.names.forward, b.names.reversible
     if not inside[0] or (inside[1] and b.flag()):  # jvp of custom_vjp is an error
+        b.names.mixed &= inside[0] or not inside[1]
         call = b.statements[-1]
         new = (replace(call.bodies[0], epilogue=_CUSTOM_VJP if inside[1] else ()),)
         b.statements[-1] = replace(call, bodies=new)

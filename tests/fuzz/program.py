@@ -127,6 +127,8 @@ class Program:
     """No loop whose number of steps is known only when it runs."""
     forward: bool
     """No custom_vjp, which has no forward mode."""
+    mixed: bool
+    """No custom_vjp whose rules call another: forward mode over reverse mode exists."""
 
     @cached_property
     def source(self) -> str:
@@ -155,6 +157,7 @@ class Program:
         flags = ", wide=True" * self.wide
         flags += ", forward=False" * (not self.forward)
         flags += ", reversible=False" * (not self.reversible)
+        flags += ", mixed=False" * (not self.mixed)
         body = textwrap.indent(self.source, "    ")
         call = f"obey({law!r}, Case(program, [{inputs}\n]{flags}))"
         return f"def test_() -> None:\n{body}\n\n{textwrap.indent(call, '    ')}\n"

@@ -31,7 +31,8 @@ def programs(draw: Any, smooth: bool = False) -> Program:
     header += "\njnp = jax.numpy"
     footer = "(" + "".join(f"{{{k}}}, " for k in range(n)) + ")"
     function = Function("program", header, tuple(params), tuple(block.statements), results, footer)
-    return Program(function, tuple(inputs), wide, smooth, names.reversible, names.forward)
+    known = names.reversible, names.forward, names.mixed
+    return Program(function, tuple(inputs), wide, smooth, *known)
 
 
 def _ends(found: list[Statement], smooth: bool) -> list[Var]:

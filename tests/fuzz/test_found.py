@@ -75,3 +75,18 @@ def test_a_derivative_is_as_weak_as_what_it_belongs_to() -> None:
         return tuple(map(jax.numpy.asarray, found))
 
     obey("against_jax", Case(program, [array((2,), "float32")]))
+
+
+def test_second_derivatives_of_rules_that_call_rules() -> None:
+    """Forward over reverse mode of them is an error, as in JAX; twice in reverse they are right."""
+
+    def program(jax: Any, x: Any) -> Any:
+        def ruled(f: Any) -> Any:
+            g = jax.custom_vjp(f)
+            g.defvjp(lambda *xs: (f(*xs), xs), lambda xs, ct: jax.vjp(f, *xs)[1](ct))
+            return g
+
+        return (ruled(lambda a: ruled(jax.nn.sigmoid)(jax.lax.map(jax.nn.sigmoid, a)))(x),)
+
+    x = array((2,), "float64", 0)
+    obey("smooth_derivatives", Case(program, [x], True, forward=False, mixed=False))
