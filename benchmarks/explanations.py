@@ -17,8 +17,8 @@ _MKL: Final = (
 )
 
 _PACKING: Final = (
-    "the kernel in registers alone reaches nineteen twentieths of the limit; packing the operands "
-    "and the traffic between the caches take the rest"
+    "the kernel in registers alone reaches nineteen twentieths of the limit; packing operands that "
+    "come from beyond the second cache, once a tile, takes most of the rest"
 )
 _TRANSFORM: Final = (
     "PyTorch brings MKL, whose transforms are faster than our kernels; a first call compiles them "

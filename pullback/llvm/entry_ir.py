@@ -164,6 +164,10 @@ class Function:
         """`yes if condition else no`."""
         return self.value(yes.type, f"select {condition}, {yes}, {no}")
 
+    def opaque(self, value: Value) -> Value:
+        """A value in a register, of which LLVM does not know what it was computed from."""
+        return self.value(value.type, f'call {value.type} asm "", "=r,0"({value})')
+
     def call(self, returns: str, target: str | Value, *arguments: Value) -> Value:
         """Call a function by name, or by address."""
         listed = ", ".join(str(a) for a in arguments)

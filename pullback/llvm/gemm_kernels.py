@@ -11,6 +11,7 @@ Tiles may therefore depend on the number of threads, and do: each costs packing.
 
 from __future__ import annotations
 
+import itertools
 from typing import Final
 
 from pullback.llvm.entry_ir import FALSE, NULL, Function, Module, Value, i64
@@ -21,9 +22,11 @@ from pullback.llvm.scratch import Scratch
 __all__ = ["kernel_module"]
 
 TILES: Final = 2
-MORE_TILES: Final = 6
+MORE_TILES: Final = 3
 LARGE: Final = 400_000
 """Tiles a thread that keep several threads busy, and more of them for so large a result."""
+IDLE: Final = 8
+"""One in so many threads, or fewer, may have nothing to do while the last tiles are computed."""
 FEW_PANELS: Final = 4
 """Fewer are not worth packing the left operand for."""
 FEW_ROWS: Final = 32
@@ -31,7 +34,9 @@ FEW_ROWS: Final = 32
 NEAR: Final = 32768
 """Bytes of a right operand that need not be packed, since they stay in the first cache."""
 TALL: Final = 48
-"""Slivers of a tile, at most: its rows of the result stay in the second cache."""
+"""Slivers of a tile, at most."""
+AHEAD: Final = 8
+"""Rows of a panel that are asked for before the one that is multiplied."""
 PARALLEL_WORK: Final = 400_000
 """Multiplications from which waking up the pool pays."""
 
@@ -75,8 +80,9 @@ class _Writer(Vectors):
 
         c[R, V * lanes] = (add ? c : 0) + a[R, k] b[k, V * lanes]
 
-        The rows of `a` have addresses of their own, with one offset: addresses that wait for one
-        another would take longer than the arithmetic.
+        The rows of `a` have addresses of their own, with one offset: additions for addresses would
+        take the places of multiplications.  What is read of `b` soon is asked for early, since
+        panels are in the second cache, and so is the part of `c`, which may be anywhere.
         """
         s = self.shape
         types = ("ptr", "i64", "i64", "ptr", "i64", "i64", "ptr", "i64", "i1")
@@ -85,10 +91,18 @@ class _Writer(Vectors):
         lines = [a]
         for _ in range(rows - 1):
             lines.append(f.at(lines[-1], row_a))
+        lines = [f.opaque(line) for line in lines]
         sums = [[f.variable(s.vector, self.zero) for _ in range(vectors)] for _ in range(rows)]
         along, at_b = f.variable("i64", i64(0)), f.variable("ptr", b)
+        places = self.places(f, c, row_c, rows, vectors)
+        for place in itertools.chain(*places):
+            self.prefetch(f, place)
+        ahead = f.op("mul", row_b, AHEAD)
         with f.loop(k):
             offset, pb = f.load("i64", along), f.load("ptr", at_b)
+            soon = f.at(pb, ahead)
+            for v in range(vectors):
+                self.prefetch(f, f.at(soon, v * s.lanes * s.size))
             right = [self.load_vector(f, f.at(pb, v * s.lanes * s.size)) for v in range(vectors)]
             for line, slots in zip(lines, sums, strict=True):
                 left = self.splat(f, f.load(s.type, line, offset))
@@ -96,17 +110,23 @@ class _Writer(Vectors):
                     f.store(self.fma(f, left, vector, f.load(s.vector, slot)), slot)
             f.store(f.op("add", offset, col_a), along)
             f.store(f.at(pb, row_b), at_b)
-        self.write_results(f, sums, c, row_c, add)
+        self.write_results(f, sums, places, add)
         f.ret()
 
+    def places(
+        self, f: Function, c: Value, row_c: Value, rows: int, vectors: int
+    ) -> list[list[Value]]:
+        """The addresses of the vectors of a block of the result, row by row."""
+        lines = [c]
+        for _ in range(rows - 1):
+            lines.append(f.at(lines[-1], row_c))
+        step = self.shape.lanes * self.shape.size
+        return [[f.at(line, v * step) for v in range(vectors)] for line in lines]
+
     def write_results(
-        self, f: Function, sums: list[list[Value]], c: Value, row_c: Value, add: Value
+        self, f: Function, sums: list[list[Value]], places: list[list[Value]], add: Value
     ) -> None:
         s = self.shape
-        rows = [c]
-        for _ in sums[1:]:
-            rows.append(f.at(rows[-1], row_c))
-        places = [[f.at(row, v * s.lanes * s.size) for v in range(len(sums[0]))] for row in rows]
         with f.when(add):
             for row, values in zip(places, sums, strict=True):
                 for place, slot in zip(row, values, strict=True):
@@ -496,12 +516,12 @@ class _Writer(Vectors):
     def tile_sizes(
         self, f: Function, lanes: Value, m: Value, n: Value, threads: Value
     ) -> tuple[Value, Value]:
-        """Rows and columns of a tile: those that need the least packing and are not few.
+        """Rows and columns of a tile: those that need the least packing and keep threads busy.
 
         The right operand is packed once for each row of tiles, the left one for each column.
         """
         s = self.shape
-        heights = [k * s.rows for k in (4, 8, 16, 24, TALL)]
+        heights = [k * s.rows for k in (4, 8, 16, 24, 32, TALL)]
         widths = [2 * s.width, 4 * s.width, s.tile_columns]
         tiles = [(height, width) for height in heights for width in widths]
         tiles.sort(key=lambda tile: -1 / tile[0] - 1 / tile[1])
@@ -511,7 +531,11 @@ class _Writer(Vectors):
         mt, nt = i64(tiles[0][0]), i64(tiles[0][1])
         for height, width in tiles[1:]:
             count = f.op("mul", self.parts(f, m, i64(height)), self.parts(f, n, i64(width)))
-            enough = f.compare("sge", f.op("mul", count, lanes), wanted)
+            count = f.op("mul", count, lanes)
+            rounds = f.op("mul", self.parts(f, count, threads), threads)
+            spare = f.op("mul", f.op("sub", rounds, count), IDLE)
+            even = f.compare("sle", spare, rounds)
+            enough = f.op("and", even, f.compare("sge", count, wanted))
             mt, nt = f.select(enough, i64(height), mt), f.select(enough, i64(width), nt)
         mt, nt = self.evened(f, m, mt, s.rows), self.evened(f, n, nt, s.width)
         return mt, f.select(f.compare("eq", m, 1), i64(s.tile_columns), nt)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from pullback.llvm.entry_ir import Function, Module, Value, i64
+from pullback.llvm.entry_ir import Function, Module, Value, i32, i64
 from pullback.llvm.squares import transposed
 
 __all__ = ["DEPTH", "Packing", "Shape", "shape_of"]
@@ -43,7 +43,7 @@ class Shape:
     @property
     def tile_columns(self) -> int:
         """Columns of a large tile, whose packed block stays in the second cache."""
-        return self.width * (1920 // self.size // self.width)
+        return self.width * (2304 // self.size // self.width)
 
 
 def shape_of(name: str, vector_bits: int) -> Shape:
@@ -99,6 +99,10 @@ class Packing:
     def smaller(self, f: Function, a: Value, b: Value | int) -> Value:
         b = i64(b) if isinstance(b, int) else b
         return f.select(f.compare("slt", a, b), a, b)
+
+    def prefetch(self, f: Function, place: Value) -> None:
+        """Ask for the cache line of an address, which need not exist."""
+        f.call("void", "llvm.prefetch.p0", place, i32(0), i32(3), i32(1))
 
     def write_transpose(self) -> None:
         """`transpose(dst, step, src, row, count, depth)`: a square of `lanes` columns of b.

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import platform
+import re
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +19,12 @@ THREADS = ctypes.CFUNCTYPE(ctypes.c_int64)
 PRODUCTS = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 12)
 
 
+@cache
+def _kernels() -> tuple[bytes, list[str]]:
+    module = gemm_kernels.kernel_module(gemm_packing.shape_of("f32", jit.vector_bits()))
+    return jit.compile_object(module.text(), name="tiles"), module.undefined
+
+
 def _tasks(threads: int, lanes: int, m: int, n: int, k: int) -> int:
     """How many tasks a product has; the product is checked on the way."""
     counts = [0]
@@ -26,15 +35,15 @@ def _tasks(threads: int, lanes: int, m: int, n: int, k: int) -> int:
             TASK(task)(env, start, start + 1)
 
     parallel, number = PARALLEL(run), THREADS(lambda: threads)
-    module = gemm_kernels.kernel_module(gemm_packing.shape_of("f32", jit.vector_bits()))
+    code, undefined = _kernels()
     ours: dict[str, Any] = {"pb_parallel_for": parallel, "pb_pool_threads": number}
     symbols = {
         name: ctypes.cast(ours[name], ctypes.c_void_p).value or 0
         if name in ours
         else library.address(name)
-        for name in module.undefined
+        for name in undefined
     }
-    loaded = jit.load(jit.compile_object(module.text(), name="tiles"), symbols)
+    loaded = jit.load(code, symbols)
     rng = np.random.default_rng(5)
     a, b = (rng.normal(size=(lanes, *s)).astype(np.float32) for s in ((m, k), (k, n)))
     out = np.full((lanes, m, n), np.nan, np.float32)
@@ -64,3 +73,26 @@ def test_all_threads_have_tiles(threads: int, lanes: int, m: int, n: int, k: int
 def test_one_thread_packs_as_little_as_it_can() -> None:
     assert _tasks(1, 1, 256, 256, 256) == 0
     assert _tasks(4, 1, 20, 30, 40) == 0
+
+
+@pytest.mark.parametrize("threads", [2, 3, 4, 8])
+def test_no_thread_waits_long_for_the_last_tiles(threads: int) -> None:
+    for m, n in ((1024, 1024), (1500, 700), (640, 3000)):
+        tiles = _tasks(threads, 1, m, n, 16)
+        rounds = -(-tiles // threads)
+        assert rounds * threads - tiles <= rounds * threads / 8
+
+
+@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="names of x86")
+@pytest.mark.parametrize("name", ["f32", "f64"])
+def test_a_step_of_the_micro_kernel_computes_few_addresses(name: str) -> None:
+    shape = gemm_packing.shape_of(name, jit.vector_bits())
+    assembly = jit.disassemble(gemm_kernels.kernel_module(shape).text())
+    start = assembly.index(f"\nmicro_{shape.rows}_{shape.vectors}:")
+    body = assembly[start : assembly.index("ret", start)]
+    loops = re.findall(r"\n(\.LBB\w+):.*?\n((?:(?!\.LBB).*\n)*?)\s+jl\s+\1", body)
+    (step,) = [text for _, text in loops if "vfmadd" in text]
+    assert step.count("vfmadd") == shape.rows * shape.vectors
+    integers = re.findall(r"\n\s+(?:add|sub|lea|inc|dec|imul)[a-z]*\s", "\n" + step)
+    assert len(integers) <= 4  # two addresses, one offset, the count
+    assert len(re.findall("prefetch", step)) == shape.vectors
