@@ -298,7 +298,12 @@ class Builder(Protocol):
         """Whether this machine has a C function that not every machine has."""
 
     def call(
-        self, symbol: str, *args: Any, returns: Any = None, fails: bool = False
+        self,
+        symbol: str,
+        *args: Any,
+        returns: Any = None,
+        fails: bool = False,
+        work: float = 2000.0,
     ) -> Expr | None:
         """Call a C function by its symbol, in statement order.
 
@@ -306,7 +311,8 @@ class Builder(Protocol):
         `buffer`), an `Expr` or a NumPy scalar (by value, of its dtype), `Ref(x)` of these (the
         address of a copy, as Fortran wants), or a Python int (int32 by value; use np.int64 for
         64 bits) or str (its first character by address).  `returns` is the dtype of the result;
-        with `fails` it is an int32 that ends the program unless it is 0.
+        with `fails` it is an int32 that ends the program unless it is 0.  `work` estimates
+        nanoseconds: independent loops around enough of it run on threads, if nothing is returned.
         """
 
     def callback(self, number: int, xs: Sequence[Tensor], avals: Sequence[Any]) -> list[Tensor]:

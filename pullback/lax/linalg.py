@@ -94,7 +94,7 @@ def cholesky(x: Any, *, symmetrize_input: bool = True) -> Any:
     """
     if symmetrize_input:
         x = _symmetrized("cholesky", x)
-    return matrices.tril(cholesky_p.bind(x))
+    return cholesky_p.bind(x)
 
 
 def cholesky_update(r_matrix: Any, w_vector: Any) -> Any:

@@ -69,7 +69,6 @@ UNKNOWN_TURNS: Final = 16
 INLINED_USES: Final = 12
 WHILE_NS: Final = 1e6
 """A loop of unknown length is taken to be long: other Python threads run meanwhile."""
-CALL_NS: Final = 2000.0
 LONG_NS: Final = 1e7
 """Loops of more work look for signals, such as that of Ctrl-C."""
 DATA_BYTES: Final = 4096
@@ -275,7 +274,7 @@ def _work(stmt: Stmt) -> float:
     if isinstance(stmt, While):
         return UNKNOWN_TURNS * (block_work(stmt.before) + block_work(stmt.body))
     if isinstance(stmt, Call):
-        return CALL_NS
+        return stmt.work
     if isinstance(stmt, Copy):
         return stmt.count * stmt.target.buffer.dtype.itemsize / 10
     return 0.3 * sum(1 for _ in subexpressions(list(expressions(stmt))))
@@ -477,14 +476,15 @@ def _poll(turn: Block) -> Poll:
 def _is_kernel(stmt: Loop, depth: int) -> bool:
     if stmt.width == 1 and not stmt.parallel:
         return False
-    return _work(stmt) > (INLINE_NS if depth else 20.0) and not _uses_outer_variables(stmt)
+    return _work(stmt) > (INLINE_NS if depth else 20.0) and not _needs_program(stmt)
 
 
-def _uses_outer_variables(stmt: Loop) -> bool:
+def _needs_program(stmt: Loop) -> bool:
+    """Whether a nest has variables from outside, or calls whose results the program looks at."""
     declared: set[Var] = set()
     read: set[Var] = set()
     for s in walk((stmt,)):
-        if isinstance(s, Call):
+        if isinstance(s, Call) and (s.fails or s.result is not None):
             return True
         if isinstance(s, Declare):
             declared.add(s.var)

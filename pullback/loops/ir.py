@@ -62,6 +62,8 @@ __all__ = [
 ]
 
 _counter: Final = itertools.count()
+CALL_NS: Final = 2000.0
+"""A call of which nothing is known."""
 
 
 @record(frozen=False)
@@ -208,6 +210,7 @@ class Call:
     """`args` are expressions (by value), references, or addresses.
 
     With `fails` the result is a status: unless it is 0, the program ends with it at once.
+    `work`: estimated nanoseconds.
     """
 
     symbol: str
@@ -215,6 +218,7 @@ class Call:
     result: Local | None = None
     writes: frozenset[Buffer] = frozenset()
     fails: bool = False
+    work: float = CALL_NS
 
 
 @record()

@@ -12,6 +12,7 @@ from pullback.core.lowering import CALLBACK
 from pullback.errors import LoweringError
 from pullback.loops.expr import Axis, Const, Expr, Local, Read, affine
 from pullback.loops.ir import (
+    CALL_NS,
     Address,
     Assign,
     Call,
@@ -127,7 +128,12 @@ class NestBuilder(TensorBuilder):
         return symbol in machine.kernels
 
     def call(
-        self, symbol: str, *args: Any, returns: Any = None, fails: bool = False
+        self,
+        symbol: str,
+        *args: Any,
+        returns: Any = None,
+        fails: bool = False,
+        work: float = CALL_NS,
     ) -> Expr | None:
         """Call a C function."""
         for a in args:
@@ -137,7 +143,7 @@ class NestBuilder(TensorBuilder):
         writes = frozenset(a.buffer for a in args if isinstance(a, BufferTensor) and a.mutable)
         returns = np.int32 if fails else returns
         result = None if returns is None else Local(np.dtype(returns))
-        self.emit(Call(symbol, converted, result, writes, fails=fails))
+        self.emit(Call(symbol, converted, result, writes, fails=fails, work=work))
         return result
 
     def callback(self, number: int, xs: Sequence[Tensor], avals: Sequence[Any]) -> list[Tensor]:

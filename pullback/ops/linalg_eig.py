@@ -107,11 +107,10 @@ def _eig_lower(
     jobs = (compute_left_eigenvectors, compute_right_eigenvectors)
     if not np.prod(x.shape):
         return [b.full((*lanes, n), 0, dtype), *[b.full(x.shape, 0, dtype)] * sum(jobs)]
-    call = Routines(b, x.dtype)
+    call = Routines(b, x)
     good = linalg_lapack.finite_lanes(b, x)
-    a, status = linalg_lapack.by_columns(b, x), call.status(lanes)
+    a, status = linalg_lapack.by_columns(b, x), call.status()
     values = [b.buffer((*lanes, n), x.dtype) for _ in range(1 if call.complex else 2)]
-    found = [call.work(n) for _ in values]
     left, right = (b.buffer((*lanes, n, n) if on else (*lanes, 1, 1), x.dtype) for on in jobs)
     room = (4 + 64) * n
     work, real_work = call.work(room), [call.work(2 * n, call.real)] if call.complex else []
@@ -119,13 +118,11 @@ def _eig_lower(
 
     def lane(i: list[Any]) -> None:
         with b.if_(good.at(i)):
-            call("geev", *letters, n, b.part(a, i), n, *found, b.part(left, i), n,
-                 b.part(right, i), n, work, room, *real_work, b.part(status, i))  # fmt: skip
-            for source, target in zip(found, values, strict=True):
-                with b.loop(n) as k:
-                    b.store(target, [*i, k], b.load(source, [k]))
+            call("geev", *letters, n, b.part(a, i), n, *[b.part(v, i) for v in values],
+                 b.part(left, i), n, b.part(right, i), n, work, room, *real_work,
+                 b.part(status, i))  # fmt: skip
 
-    linalg_lapack.each_lane(b, lanes, lane)
+    call.each_lane(lane)
     if call.complex:
         outs = [values[0], *[linalg_lapack.swapped(b, v) for v, on in
                              zip((left, right), jobs, strict=True) if on]]  # fmt: skip
@@ -276,12 +273,12 @@ def _schur_lower(
     b: Any, x: Any, *, compute_schur_vectors: bool, sort_eig_vals: bool, select_callable: Any
 ) -> list[Any]:
     _no_order(sort_eig_vals, select_callable)
-    n, lanes = x.shape[-1], x.shape[:-2]
+    n = x.shape[-1]
     if not np.prod(x.shape):
         return [x] * (2 if compute_schur_vectors else 1)
-    call, room = Routines(b, x.dtype), 70 * n
+    call, room = Routines(b, x), 70 * n
     good = linalg_lapack.finite_lanes(b, x)
-    a, status = linalg_lapack.by_columns(b, x), call.status(lanes)
+    a, status = linalg_lapack.by_columns(b, x), call.status()
     values = [call.work(n) for _ in range(1 if call.complex else 2)]
     vectors = b.buffer(x.shape, x.dtype)
     work, real_work = call.work(room), [call.work(n, call.real)] if call.complex else []
@@ -294,7 +291,7 @@ def _schur_lower(
             call("gees", job, "N", work, n, b.part(a, i), n, kept, *values, b.part(vectors, i), n,
                  work, room, *real_work, flags, b.part(status, i))  # fmt: skip
 
-    linalg_lapack.each_lane(b, lanes, lane)
+    call.each_lane(lane)
     outs = [linalg_lapack.swapped(b, out) for out in (a, vectors)]
     outs = [linalg_lapack.lanes_nan(b, out, status, good) for out in outs]
     return outs if compute_schur_vectors else outs[:1]

@@ -9,18 +9,18 @@ NaN.
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
 
 from pullback.core import dtypes
-from pullback.ops import windows
+from pullback.records import record
 
 __all__ = [
     "Routines",
     "by_columns",
-    "each_lane",
     "finite_lanes",
     "guarded",
     "lanes_nan",
@@ -30,6 +30,13 @@ __all__ = [
     "swapped",
 ]
 
+_SCRATCH_BYTES: Final = 1 << 24
+_ROUND_NS: Final = 5e7
+_FEWEST, _MOST = 8, 64
+"""Lanes that run at a time: so many have scratch memory."""
+_CALL_NS: Final = 500.0
+_NS: Final = 0.1
+"""Nanoseconds that a routine needs for each of m * n * min(m, n) steps, roughly."""
 _PREFIXES: Final = {"float32": "s", "float64": "d", "complex64": "c", "complex128": "z"}
 
 
@@ -42,19 +49,32 @@ def real_dtype(dtype: Any) -> Any:
 
 
 class Routines:
-    """The routines of one precision: `routines("potrf", "U", n, a, n, info)`.
+    """The routines of one precision, for the lanes of matrices `x`.
 
-    Python integers, expressions and NumPy scalars go by reference; tensors by address.
+        routines.each_lane(lambda i: routines("potrf", "U", n, b.part(a, i), n, info))
+
+    Python integers, expressions and NumPy scalars go by reference; tensors by address.  Lanes run
+    on the threads of the program, a bounded number of them at a time, each with its own scratch
+    memory; between these rounds the program looks for signals.
     """
 
-    def __init__(self, b: Any, dtype: Any) -> None:
-        self.b, self.dtype = b, dtype
-        self.prefix = _PREFIXES[dtype.name]
-        self.complex = dtypes.kind_of(dtype) == "c"
-        self.real = real_dtype(dtype)
+    def __init__(self, b: Any, x: Any) -> None:
+        self.b, self.dtype, self.lanes = b, x.dtype, tuple(x.shape[:-2])
+        self.prefix = _PREFIXES[self.dtype.name]
+        self.complex = dtypes.kind_of(self.dtype) == "c"
+        self.real = real_dtype(self.dtype)
+        m, n = x.shape[-2:]
+        self.work_ns = _CALL_NS + (4 if self.complex else 1) * m * n * min(m, n) * _NS
+        self.count = math.prod(self.lanes)
+        most = (
+            _SCRATCH_BYTES // (4 * (m * n + 1) * self.dtype.itemsize),
+            int(_ROUND_NS / self.work_ns),
+        )
+        self.slots = min(self.count, max(_FEWEST, min(_MOST, *most)))
+        self.slot: Any = None
 
     def __call__(self, name: str, *args: Any) -> None:
-        self.b.call(self.prefix + name, *map(self._argument, args))
+        self.b.call(self.prefix + name, *map(self._argument, args), work=self.work_ns)
 
     def unitary(self, name: str, *args: Any) -> None:
         """A routine named or... for real and un... for complex matrices."""
@@ -65,15 +85,39 @@ class Routines:
             return self.b.ref(np.int32(x))
         if isinstance(x, np.generic):
             return self.b.ref(x)
-        return x
+        return self.b.part(x.slots, [self.slot]) if isinstance(x, _Work) else x
 
-    def work(self, size: int, dtype: Any = None) -> Any:
+    def work(self, size: int, dtype: Any = None) -> _Work:
         """Scratch memory of the routine."""
-        return self.b.buffer((max(int(size), 1),), self.dtype if dtype is None else dtype)
+        shape = (self.slots, max(int(size), 1))
+        return _Work(self.b.buffer(shape, self.dtype if dtype is None else dtype))
 
-    def status(self, lanes: Sequence[int]) -> Any:
+    def status(self) -> Any:
         """Where each lane's routine says whether it succeeded."""
-        return self.b.buffer((*lanes, 1), dtypes.int32)
+        return self.b.buffer((*self.lanes, 1), dtypes.int32)
+
+    def each_lane(self, body: Callable[[list[Any]], None]) -> None:
+        """`body(index)` for every lane."""
+        rounds, rest = divmod(self.count, self.slots)
+        with self.b.loop(rounds) as r:
+            self._round(body, r * self.slots, self.slots)
+        if rest:
+            self._round(body, rounds * self.slots, rest)
+
+    def _round(self, body: Callable[[list[Any]], None], first: Any, count: int) -> None:
+        with self.b.loop(count, independent=True) as self.slot:
+            lane, index = first + self.slot, list[Any]()
+            for extent in reversed(self.lanes[1:]):
+                index.append(lane % extent)
+                lane = lane // extent
+            body([lane, *reversed(index)] if self.lanes else [])
+
+
+@record()
+class _Work:
+    """Scratch memory: a row for each of the lanes that run at a time."""
+
+    slots: Any
 
 
 def swapped(b: Any, x: Any) -> Any:
@@ -85,11 +129,6 @@ def swapped(b: Any, x: Any) -> Any:
 def by_columns(b: Any, x: Any) -> Any:
     """A copy of matrices, column by column, for LAPACK to overwrite."""
     return b.buffer((*x.shape[:-2], x.shape[-1], x.shape[-2]), x.dtype, swapped(b, x))
-
-
-def each_lane(b: Any, lanes: Sequence[int], body: Callable[[list[Any]], None]) -> None:
-    """`body(index)` for one lane after the other."""
-    windows.loop_nest(b, lanes, body, [False] * len(lanes))
 
 
 def finite_lanes(b: Any, x: Any) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.primitive import Primitive, Sample, Zero, registry
-from pullback.ops import hlo_linalg, kinds, linalg_lapack, windows
+from pullback.ops import hlo_linalg, kinds, linalg_lapack, linalg_small, windows
 from pullback.ops.arithmetic import add
 from pullback.ops.gather import gather
 from pullback.ops.joining import pad
@@ -65,14 +65,16 @@ def _lu_lower(b: Any, x: Any) -> list[Any]:
     if not np.prod(x.shape):
         swaps = b.iota((*lanes, k), dtypes.int32, len(lanes))
         return [x, swaps, b.iota((*lanes, m), dtypes.int32, len(lanes))]
-    call = Routines(b, x.dtype)
-    both, status = linalg_lapack.by_columns(b, x), call.status(lanes)
+    if linalg_small.is_small_lu(x):
+        return linalg_small.lu(b, x)
+    call = Routines(b, x)
+    both, status = linalg_lapack.by_columns(b, x), call.status()
     swaps = b.buffer((*lanes, k), dtypes.int32)
 
     def lane(i: list[Any]) -> None:
         call("getrf", m, n, b.part(both, i), m, b.part(swaps, i), b.part(status, i))
 
-    linalg_lapack.each_lane(b, lanes, lane)
+    call.each_lane(lane)
     from_zero = b.map(lambda s, e: s.sub(e, 1), swaps)
     order = _permutation_lower(b, from_zero, permutation_size=m)
     return [linalg_lapack.swapped(b, both), from_zero, order]
@@ -134,7 +136,12 @@ def _lu_samples() -> Iterator[Sample]:
     yield from matrix_samples(
         [(4, 4), (2, 5, 3), (3, 5), (1, 1), (0, 0), (3, 0), (2, 3, 9, 9), (40, 40)], tol=200.0
     )()
+    yield from matrix_samples([(3, 3, 4, 4), (19, 5, 3), (8, 3, 5), (9, 1, 1)], tol=200.0)()
     yield Sample((np.zeros((2, 2), np.float32),), smooth=False)
+    singular = np.zeros((10, 3, 3), np.float32)
+    singular[::2] = np.eye(3)
+    singular[1, 1:, 0] = singular[3, :, 2] = 1
+    yield Sample((singular,), smooth=False)
 
 
 lu: Primitive = decomposition(

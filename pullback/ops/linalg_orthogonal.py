@@ -80,8 +80,8 @@ def _qr_lower(b: Any, x: Any, *, pivoting: bool, full_matrices: bool, use_magma:
     lanes, k, small = x.shape[:-2], m if full_matrices else min(m, n), min(m, n)
     if not np.prod(x.shape):
         return _qr_empty(b, x, k, pivoting)
-    call = Routines(b, x.dtype)
-    packed, status = linalg_lapack.by_columns(b, x), call.status(lanes)
+    call = Routines(b, x)
+    packed, status = linalg_lapack.by_columns(b, x), call.status()
     q = b.buffer((*lanes, k, m), x.dtype)
     tau, work = call.work(small), call.work((n + m) * _BLOCK + 2 * n)
     real_work = call.work(2 * n, call.real)
@@ -99,7 +99,7 @@ def _qr_lower(b: Any, x: Any, *, pivoting: bool, full_matrices: bool, use_magma:
             b.store(q, [*i, c, r], b.load(packed, [*i, c, r]))
         call.unitary("gqr", m, k, small, b.part(q, i), m, tau, work, room, info)
 
-    linalg_lapack.each_lane(b, lanes, lane)
+    call.each_lane(lane)
     zero = b.s.const(0, x.dtype)
 
     def triangle(i: tuple[Any, ...]) -> Any:
@@ -225,15 +225,15 @@ def _geqrf_lower(b: Any, x: Any) -> list[Any]:
     k = min(m, n)
     if not np.prod(x.shape):
         return [x, b.full((*lanes, k), 0, x.dtype)]
-    call = Routines(b, x.dtype)
-    packed, status = linalg_lapack.by_columns(b, x), call.status(lanes)
+    call = Routines(b, x)
+    packed, status = linalg_lapack.by_columns(b, x), call.status()
     taus, room = b.buffer((*lanes, k), x.dtype), (n + m) * _BLOCK
     work = call.work(room)
 
     def lane(i: list[Any]) -> None:
         call("geqrf", m, n, b.part(packed, i), m, b.part(taus, i), work, room, b.part(status, i))
 
-    linalg_lapack.each_lane(b, lanes, lane)
+    call.each_lane(lane)
     return [linalg_lapack.swapped(b, packed), taus]
 
 
@@ -286,16 +286,16 @@ def _product_reference(a: Any, taus: Any) -> Any:
 def _product_lower(b: Any, a: Any, taus: Any) -> Any:
     if not np.prod(a.shape):
         return a
-    (m, n), lanes, k = a.shape[-2:], a.shape[:-2], taus.shape[-1]
-    call = Routines(b, a.dtype)
-    q, status, work = linalg_lapack.by_columns(b, a), call.status(lanes), call.work(n * _BLOCK)
+    (m, n), k = a.shape[-2:], taus.shape[-1]
+    call = Routines(b, a)
+    q, status, work = linalg_lapack.by_columns(b, a), call.status(), call.work(n * _BLOCK)
     taus = b.materialize(taus)
 
     def lane(i: list[Any]) -> None:
         call.unitary("gqr", m, n, k, b.part(q, i), m, b.part(taus, i), work, n * _BLOCK,
                      b.part(status, i))  # fmt: skip
 
-    linalg_lapack.each_lane(b, lanes, lane)
+    call.each_lane(lane)
     return linalg_lapack.swapped(b, q)
 
 
@@ -357,11 +357,11 @@ def _ormqr_reference(a: Any, taus: Any, c: Any, *, left: bool, transpose: bool) 
 def _ormqr_lower(b: Any, a: Any, taus: Any, c: Any, *, left: bool, transpose: bool) -> Any:
     if not np.prod(c.shape):
         return c
-    (m, n), lanes, k = c.shape[-2:], c.shape[:-2], taus.shape[-1]
-    call = Routines(b, a.dtype)
+    (m, n), k = c.shape[-2:], taus.shape[-1]
+    call = Routines(b, a)
     out, vectors = linalg_lapack.by_columns(b, c), linalg_lapack.by_columns(b, a)
     room = max(m, n) * _BLOCK + 65 * _BLOCK
-    status, work, taus = call.status(lanes), call.work(room), b.materialize(taus)
+    status, work, taus = call.status(), call.work(room), b.materialize(taus)
     trans = "N" if not transpose else "C" if call.complex else "T"
 
     def lane(i: list[Any]) -> None:
@@ -369,7 +369,7 @@ def _ormqr_lower(b: Any, a: Any, taus: Any, c: Any, *, left: bool, transpose: bo
                      b.part(taus, i), b.part(out, i), m, work, room,
                      b.part(status, i))  # fmt: skip
 
-    linalg_lapack.each_lane(b, lanes, lane)
+    call.each_lane(lane)
     return linalg_lapack.swapped(b, out)
 
 
@@ -418,16 +418,14 @@ def _hessenberg_lower(b: Any, a: Any) -> list[Any]:
     n, lanes = a.shape[-1], a.shape[:-2]
     if not np.prod(a.shape):
         return [a, b.full((*lanes, max(n - 1, 0)), 0, a.dtype)]
-    call = Routines(b, a.dtype)
-    out, status, room = linalg_lapack.by_columns(b, a), call.status(lanes), n * _BLOCK
-    taus, tau, work = b.buffer((*lanes, n - 1), a.dtype), call.work(n), call.work(room)
+    call = Routines(b, a)
+    out, status, room = linalg_lapack.by_columns(b, a), call.status(), n * _BLOCK
+    taus, work = b.buffer((*lanes, n - 1), a.dtype), call.work(room)
 
     def lane(i: list[Any]) -> None:
-        call("gehrd", n, 1, n, b.part(out, i), n, tau, work, room, b.part(status, i))
-        with b.loop(n - 1) as k:
-            b.store(taus, [*i, k], b.load(tau, [k]))
+        call("gehrd", n, 1, n, b.part(out, i), n, b.part(taus, i), work, room, b.part(status, i))
 
-    linalg_lapack.each_lane(b, lanes, lane)
+    call.each_lane(lane)
     return [linalg_lapack.swapped(b, out), taus]
 
 
@@ -467,21 +465,17 @@ def _tridiagonal_reference(a: Any, *, lower: bool) -> list[Any]:
 
 def _tridiagonal_lower(b: Any, a: Any, *, lower: bool) -> list[Any]:
     n, lanes = a.shape[-1], a.shape[:-2]
-    call = Routines(b, a.dtype)
-    out, status, room = linalg_lapack.by_columns(b, a), call.status(lanes), n * _BLOCK
+    call = Routines(b, a)
+    out, status, room = linalg_lapack.by_columns(b, a), call.status(), n * _BLOCK
     work, parts = call.work(room), [(call.real, n), (call.real, n - 1), (a.dtype, n - 1)]
-    scratch = [call.work(size, dtype) for dtype, size in parts]
     results = [b.buffer((*lanes, size), dtype) for dtype, size in parts]
     name = "hetrd" if call.complex else "sytrd"
 
     def lane(i: list[Any]) -> None:
-        call(name, "L" if lower else "U", n, b.part(out, i), n, *scratch, work, room,
-             b.part(status, i))  # fmt: skip
-        for source, target in zip(scratch, results, strict=True):
-            with b.loop(target.shape[-1]) as k:
-                b.store(target, [*i, k], b.load(source, [k]))
+        call(name, "L" if lower else "U", n, b.part(out, i), n, *[b.part(v, i) for v in results],
+             work, room, b.part(status, i))  # fmt: skip
 
-    linalg_lapack.each_lane(b, lanes, lane)
+    call.each_lane(lane)
     return [linalg_lapack.swapped(b, out), *results]
 
 

@@ -124,12 +124,12 @@ def _eigh_reference(x: Any, *, lower: bool, **_: Any) -> list[Any]:
 
 def _eigh_lower(b: Any, x: Any, *, lower: bool, **_: Any) -> list[Any]:
     n, lanes = x.shape[-1], x.shape[:-2]
-    call = Routines(b, x.dtype)
+    call = Routines(b, x)
     if not np.prod(x.shape):
         return [x, b.full((*lanes, n), 0, call.real)]
     good = linalg_lapack.finite_lanes(b, x)
-    vectors, status = linalg_lapack.by_columns(b, x), call.status(lanes)
-    values, found = b.buffer((*lanes, n), call.real), call.work(n, call.real)
+    vectors, status = linalg_lapack.by_columns(b, x), call.status()
+    values = b.buffer((*lanes, n), call.real)
     room = 1 + 6 * n + 2 * n * n
     work, integers = call.work(room), call.work(3 + 5 * n, dtypes.int32)
     real_room = 1 + 5 * n + 2 * n * n
@@ -139,12 +139,10 @@ def _eigh_lower(b: Any, x: Any, *, lower: bool, **_: Any) -> list[Any]:
 
     def lane(i: list[Any]) -> None:
         with b.if_(good.at(i)):
-            call(name, job, part, n, b.part(vectors, i), n, found, work, room, *real_work,
-                 integers, 3 + 5 * n, b.part(status, i))  # fmt: skip
-            with b.loop(n) as k:
-                b.store(values, [*i, k], b.load(found, [k]))
+            call(name, job, part, n, b.part(vectors, i), n, b.part(values, i), work, room,
+                 *real_work, integers, 3 + 5 * n, b.part(status, i))  # fmt: skip
 
-    linalg_lapack.each_lane(b, lanes, lane)
+    call.each_lane(lane)
     outs = [linalg_lapack.swapped(b, vectors), values]
     return [linalg_lapack.lanes_nan(b, out, status, good) for out in outs]
 
@@ -235,14 +233,14 @@ def _svd_lower(
     b: Any, x: Any, *, full_matrices: bool, compute_uv: bool, subset_by_index: Any, algorithm: Any
 ) -> list[Any]:
     (m, n), lanes = x.shape[-2:], x.shape[:-2]
-    k, call = min(m, n), Routines(b, x.dtype)
+    k, call = min(m, n), Routines(b, x)
     if not np.prod(x.shape):
         return _svd_empty(b, x, full_matrices, compute_uv)
     good = linalg_lapack.finite_lanes(b, x)
-    a, status = linalg_lapack.by_columns(b, x), call.status(lanes)
+    a, status = linalg_lapack.by_columns(b, x), call.status()
     left, right = (m, n) if full_matrices else (k, k)
     u, vt = b.buffer((*lanes, left, m), x.dtype), b.buffer((*lanes, n, right), x.dtype)
-    values, found = b.buffer((*lanes, k), call.real), call.work(k, call.real)
+    values = b.buffer((*lanes, k), call.real)
     room, real_room = _svd_room(m, n, call.complex)
     work, integers = call.work(room), call.work(8 * k, dtypes.int32)
     real_work = [call.work(real_room, call.real)] if call.complex else []
@@ -251,12 +249,11 @@ def _svd_lower(
 
     def lane(i: list[Any]) -> None:
         with b.if_(good.at(i)):
-            call("gesdd", job, m, n, b.part(a, i), m, found, b.part(u, i), m, b.part(vt, i), right,
-                 work, room, *real_work, integers, b.part(status, i))  # fmt: skip
-            with b.loop(k) as j:
-                b.store(values, [*i, j], b.load(found, [j]))
+            call("gesdd", job, m, n, b.part(a, i), m, b.part(values, i), b.part(u, i), m,
+                 b.part(vt, i), right, work, room, *real_work, integers,
+                 b.part(status, i))  # fmt: skip
 
-    linalg_lapack.each_lane(b, lanes, lane)
+    call.each_lane(lane)
     outs = [values]
     if compute_uv:
         outs += [linalg_lapack.swapped(b, u), linalg_lapack.swapped(b, vt)]

@@ -2,19 +2,19 @@
 
 Both are called on row-major buffers as they are: read by columns, a matrix is its transpose, so
 the other triangle is named, and the operand of a solve stands on the other side.  Small matrices
-are factored by loops in place, many lanes at once.
+are `linalg_small`'s.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.primitive import Primitive, Sample, Zero, is_linear
-from pullback.ops import hlo_linalg, kinds, linalg_lapack, windows
+from pullback.ops import hlo_linalg, kinds, linalg_lapack, linalg_small, windows
 from pullback.ops.arithmetic import add, mul, neg, sub
 from pullback.ops.linalg_lapack import Routines, routine
 from pullback.ops.linalg_matrices import (
@@ -33,9 +33,6 @@ from pullback.ops.linalg_matrices import (
 )
 
 __all__ = ["cholesky", "cholesky_update", "half_triangle", "solve_triangle", "triangular_solve"]
-
-_SMALL: Final = 8
-"""Size up to which loops in place beat a call."""
 
 # --------------------------------------------------------------------------- cholesky
 
@@ -82,14 +79,12 @@ def _cholesky_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
 
 
 def _cholesky_lower(b: Any, x: Any) -> Any:
-    n, lanes = x.shape[-1], x.shape[:-2]
-    if n <= _SMALL:
-        return _small_cholesky(b, x)
-    call = Routines(b, x.dtype)
-    factor, status = b.buffer(x.shape, x.dtype, x), call.status(lanes)
-    linalg_lapack.each_lane(
-        b, lanes, lambda i: call("potrf", "U", n, b.part(factor, i), n, b.part(status, i))
-    )
+    n = x.shape[-1]
+    if n <= linalg_small.SMALL:
+        return linalg_small.cholesky(b, x)
+    call = Routines(b, x)
+    factor, status = b.buffer(x.shape, x.dtype, x), call.status()
+    call.each_lane(lambda i: call("potrf", "U", n, b.part(factor, i), n, b.part(status, i)))
     nan = complex(np.nan, np.nan) if call.complex else np.nan
 
     def at(i: tuple[Any, ...]) -> Any:
@@ -100,52 +95,6 @@ def _cholesky_lower(b: Any, x: Any) -> Any:
     return b.view(x.shape, at)
 
 
-def _small_cholesky(b: Any, x: Any) -> Any:
-    """Row by row, in registers: the loops over rows and columns are written out."""
-    n, s = x.shape[-1], b.s
-    out = b.buffer(x.shape, x.dtype)
-
-    def lane(i: list[Any]) -> None:
-        rows: list[list[Any]] = []
-        for r in range(n):
-            row: list[Any] = []
-            for c in range(r):
-                value = x.at([*i, r, c])
-                for k in range(c):
-                    value = s.sub(value, s.mul(row[k], _conj(s, rows[c][k])))
-                row.append(b.let(s.div(value, rows[c][c])))
-            square = _real_part(s, x.at([*i, r, r]))
-            for k in range(r):
-                square = s.sub(square, _squared(s, row[k]))
-            # A negative pivot gives NaN, which spreads to all later ones; so does a zero one.
-            root = s.select(s.gt(square, 0.0), s.sqrt(square), s.const(np.nan, square.dtype))
-            row.append(b.let(s.convert(root, x.dtype)))
-            rows.append(row)
-        bad = s.is_nan(_real_part(s, rows[-1][-1])) if n else None
-        nan = s.const(complex(np.nan, np.nan) if x.dtype.kind == "c" else np.nan, x.dtype)
-        for r in range(n):
-            for c in range(n):
-                value = s.select(bad, nan, rows[r][c]) if c <= r else s.const(0, x.dtype)
-                b.store(out, [*i, r, c], value)
-
-    windows.loop_nest(b, x.shape[:-2], lane, [True] * (len(x.shape) - 2))
-    return out
-
-
-def _conj(s: Any, x: Any) -> Any:
-    return s.conj(x) if x.dtype.kind == "c" else x
-
-
-def _real_part(s: Any, x: Any) -> Any:
-    return s.real(x) if x.dtype.kind == "c" else x
-
-
-def _squared(s: Any, x: Any) -> Any:
-    if x.dtype.kind == "c":
-        return s.add(s.mul(s.real(x), s.real(x)), s.mul(s.imag(x), s.imag(x)))
-    return s.mul(x, x)
-
-
 def _positive(x: Any) -> Any:
     return x @ np.swapaxes(x, -1, -2).conj() + np.eye(x.shape[-1])
 
@@ -153,6 +102,7 @@ def _positive(x: Any) -> Any:
 def _cholesky_samples() -> Iterator[Sample]:
     # The derivative is that for Hermitian perturbations, as JAX's: tests of their own cover it.
     shapes = [(3, 3), (2, 9, 9), (1, 1), (0, 0), (2, 3, 5, 5), (0, 4, 4), (20, 20), (70, 70)]
+    shapes += [(11, 3, 3), (2, 8, 4, 4)]
     yield from matrix_samples(shapes, _positive, smooth=False)()
     yield Sample((np.array([[1, 0], [0, -1]], np.float32),), smooth=False)
     mixed = np.stack([np.eye(10), -np.eye(10), 4 * np.eye(10)]).astype(np.float32)
@@ -262,13 +212,13 @@ def _solve_lower(
     if not np.prod(x.shape):
         return x
     if conjugate_a and not transpose_a:
-        a = b.map(lambda s, e: _conj(s, e), a)
-    if a.shape[-1] <= _SMALL:
+        a = b.map("conj", a) if a.dtype.kind == "c" else a
+    if a.shape[-1] <= linalg_small.SMALL:
         flags = (lower, transpose_a, conjugate_a and transpose_a, unit_diagonal)
-        return _small_solve(b, a, x, left_side, *flags)
+        return linalg_small.solve(b, a, x, left_side, *flags)
     out, (rows, columns) = b.buffer(x.shape, x.dtype, x), x.shape[-2:]
     a, n = b.materialize(a), a.shape[-1]
-    call = Routines(b, x.dtype)
+    call = Routines(b, x)
     trans = "N" if not transpose_a else "C" if conjugate_a else "T"
     flags_text = ("R" if left_side else "L", "U" if lower else "L", trans)
     diagonal_text = "U" if unit_diagonal else "N"
@@ -279,39 +229,7 @@ def _solve_lower(
         call("trsm", *flags_text, diagonal_text, columns, rows, alpha, b.part(a, i), n,
              right, columns)  # fmt: skip
 
-    linalg_lapack.each_lane(b, x.shape[:-2], lane)
-    return out
-
-
-def _small_solve(
-    b: Any, a: Any, x: Any, left: bool, lower: bool, trans: bool, conjugate: bool, unit: bool
-) -> Any:
-    """Substitution, written out over the rows of the triangle; one column after the other."""
-    n, s = a.shape[-1], b.s
-    forward = (lower != trans) == left
-    order = range(n) if forward else range(n - 1, -1, -1)
-    others = x.shape[-1 if left else -2]
-    a = b.materialize(a)
-    out = b.buffer(x.shape, x.dtype)
-
-    def element(lane: list[Any], r: int, c: int) -> Any:
-        """The coefficient of unknown c in equation r."""
-        flip = trans != (not left)
-        value = a.at([*lane, c, r] if flip else [*lane, r, c])
-        return _conj(s, value) if conjugate else value
-
-    def solve(i: list[Any]) -> None:
-        lane, other = i[:-1], i[-1]
-        known: dict[int, Any] = {}
-        for r in order:
-            place = [*lane, r, other] if left else [*lane, other, r]
-            value = x.at(place)
-            for c, found in known.items():
-                value = s.sub(value, s.mul(element(lane, r, c), found))
-            known[r] = b.let(value if unit else s.div(value, element(lane, r, r)))
-            b.store(out, place, known[r])
-
-    windows.loop_nest(b, (*x.shape[:-2], others), solve, [True] * (len(x.shape) - 1))
+    call.each_lane(lane)
     return out
 
 
@@ -328,6 +246,7 @@ def _solve_samples() -> Iterator[Sample]:
         dtype = ("float32", "complex64", "float64", "complex128")[bits % 4]
         shape = (3, 5) if bits & 1 else (5, 3)
         yield sample(dtype, (3, 3), shape, bits)
+        yield sample(dtype, (9, 3, 3), (9, *((3, 2) if bits & 1 else (2, 3))), bits)
         shape = (11, 2) if bits & 1 else (2, 11)
         yield sample(("complex64", "float64", "float32")[bits % 3], (11, 11), shape, bits)
     yield sample("float32", (2, 12, 12), (2, 12, 3), 3)

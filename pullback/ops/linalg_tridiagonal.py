@@ -13,7 +13,7 @@ import numpy as np
 
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.primitive import Primitive, Sample, Zero, is_linear
-from pullback.ops import hlo_linalg, kinds, linalg_lapack, windows
+from pullback.ops import hlo_linalg, kinds, linalg_lapack
 from pullback.ops.arithmetic import add, neg
 from pullback.ops.joining import pad
 from pullback.ops.linalg_lapack import Routines, routine
@@ -57,21 +57,19 @@ def _no_perturbation(perturb_singular: bool) -> None:
 
 def _lower(b: Any, dl: Any, d: Any, du: Any, x: Any, *, perturb_singular: bool) -> Any:
     _no_perturbation(perturb_singular)
-    (n, columns), lanes = x.shape[-2:], x.shape[:-2]
+    n, columns = x.shape[-2:]
     if not np.prod(x.shape):
         return x
-    call = Routines(b, x.dtype)
-    out, status = linalg_lapack.by_columns(b, x), call.status(lanes)
-    diagonals = [call.work(size) for size in (n, n, n)]
-    sources = [b.materialize(v) for v in (dl, d, du)]
+    call = Routines(b, x)
+    out, status = linalg_lapack.by_columns(b, x), call.status()
+    below = b.view(dl.shape, lambda i: dl.at([*i[:-1], b.s.index(i[-1] + 1, 0, n - 1)]))
+    diagonals = [b.buffer(v.shape, v.dtype, v) for v in (below, d, du)]
 
     def lane(i: list[Any]) -> None:
-        for source, target, shift in zip(sources, diagonals, (1, 0, 0), strict=True):
-            with b.loop(n - shift) as k:
-                b.store(target, [k], source.at([*i, k + shift]))
-        call("gtsv", n, columns, *diagonals, b.part(out, i), n, b.part(status, i))
+        three = [b.part(v, i) for v in diagonals]
+        call("gtsv", n, columns, *three, b.part(out, i), n, b.part(status, i))
 
-    windows.loop_nest(b, lanes, lane, [False] * len(lanes))
+    call.each_lane(lane)
     return linalg_lapack.lanes_nan(b, linalg_lapack.swapped(b, out), status)
 
 
