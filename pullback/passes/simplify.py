@@ -2,7 +2,8 @@
 
 One walk over the equations inlines calls (jit, custom rules), folds scalars known now, drops
 operations that change nothing and computes equal things once; dead code is removed at the end.
-Inner jaxprs of loops and branches are simplified in turn.
+Inner jaxprs of loops and branches are simplified in turn; what is the same in every turn of a loop
+leaves it (`passes/invariants.py`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pullback.core.jaxpr import (
 from pullback.core.primitive import FIRST_ORDER
 from pullback.core.refs import has_ref_effects
 from pullback.ops import scatter, slicing, structural
+from pullback.passes.invariants import move_out
 from pullback.transforms.dce import dce_jaxpr
 
 __all__ = ["simplify"]
@@ -144,8 +146,12 @@ class _Walk:
         jaxpr = closed.jaxpr
         env: dict[Any, Atom] = dict(zip(jaxpr.invars, inputs, strict=True))
         for v, value in zip(jaxpr.constvars, closed.consts, strict=True):
-            env[v] = self.consts.atom(value, v.aval)
+            env[v] = self.constant(value, v.aval)
         return self.inline(jaxpr, env)
+
+    def constant(self, value: Any, aval: Any) -> Atom:
+        """A constant of the program."""
+        return self.consts.atom(value, aval)
 
     def shared(self, eqn: JaxprEqn, inputs: Sequence[Atom]) -> list[Atom]:
         """The results of an equal equation made before, or of a new one."""
@@ -156,6 +162,8 @@ class _Walk:
         if eqn.primitive.partial_eval is not FIRST_ORDER:
             params = {name: _inner(value) for name, value in params.items()}
             params |= _IRRELEVANT.get(eqn.primitive.name, {})
+            eqn, inputs = move_out(eqn.replace(params=params), inputs, self)
+            params = eqn.params
         outs: list[Atom] = [Var(v.aval) for v in eqn.outvars]
         new = eqn.replace(invars=list(inputs), outvars=list(outs), params=params)
         self.eqns.append(new)
