@@ -152,20 +152,20 @@ def prepare() -> int:
     return sum(map(len, families))
 
 
+_C_LIBRARIES: Final = (None, "libm.so.6", "libm.dylib", "msvcrt.dll")
+"""What the process has loaded comes first."""
+
+
 def _c_library(name: str) -> int:
-    for library in _c_libraries():
-        found = _symbol(library, name)
+    for path in _C_LIBRARIES:
+        library = _open(path)
+        found = 0 if library is None else _symbol(library, name)
         if found:
             return found
     return 0
 
 
 @cache
-def _c_libraries() -> list[ctypes.CDLL]:
-    names = ["libm.so.6", "libm.dylib", "msvcrt.dll"]
-    return [library for library in map(_open, [None, *names]) if library is not None]
-
-
 def _open(path: str | None) -> ctypes.CDLL | None:
     try:
         return ctypes.CDLL(path)
@@ -174,8 +174,10 @@ def _open(path: str | None) -> ctypes.CDLL | None:
 
 
 def _symbol(library: ctypes.CDLL, name: str) -> int:
-    function = getattr(library, name, None)
-    return (ctypes.cast(function, ctypes.c_void_p).value or 0) if function is not None else 0
+    try:
+        return ctypes.addressof(ctypes.c_char.in_dll(library, name))
+    except ValueError:
+        return 0
 
 
 # --------------------------------------------------------------------------- capsules

@@ -117,19 +117,26 @@ class DiskCache:
 
     def get(self, key: bytes) -> CacheEntry | None:
         """The entry of `key`, or None."""
-        path = self._path(key)
-        data = None if path is None else self._read(path)
+        name = _digest(key)
+        path = self._path(name)
+        found = None if path is None else self._read(path)
         entry = None
-        if path is not None and data is not None:
-            entry = _decode(data, _digest(key))
-            self._note_use(path, entry is not None)
+        if path is not None and found is not None:
+            data, changed = found
+            entry = _decode(data, name)
+            if entry is None:
+                self._reject(path)
+            elif time.time() - changed > TOUCH_AFTER:
+                with contextlib.suppress(OSError):
+                    os.utime(path)
         self._count("misses" if entry is None else "hits")
         return entry
 
     def put(self, key: bytes, entry: CacheEntry) -> None:
         """Keep an entry; one that is there already is replaced."""
-        data = _encode(entry, _digest(key))
-        path = self._path(key)
+        name = _digest(key)
+        data = _encode(entry, name)
+        path = self._path(name)
         if path is None or len(data) > self._limit:
             return
         try:
@@ -181,10 +188,13 @@ class DiskCache:
                 self._count("errors")
         return self._ready
 
-    def _path(self, key: bytes) -> Path | None:
+    def _path(self, digest: bytes) -> str | None:
+        """Where an entry lies, as a text: paths as objects take as long as reading the file."""
         directory = self._directory()
-        name = _digest(key).hex()
-        return None if directory is None else directory / name[:2] / (name[2:] + SUFFIX)
+        name = digest.hex()
+        if directory is None:
+            return None
+        return f"{directory}{os.sep}{name[:2]}{os.sep}{name[2:]}{SUFFIX}"
 
     def _files(self, suffix: str = SUFFIX) -> Iterator[tuple[Path, os.stat_result]]:
         directory = self._directory()
@@ -194,15 +204,17 @@ class DiskCache:
                     with contextlib.suppress(OSError):  # removed meanwhile by another process
                         yield Path(file.path), file.stat(follow_symlinks=False)
 
-    def _remove(self, path: Path) -> None:
+    def _remove(self, path: str | Path) -> None:
         try:
-            path.unlink(missing_ok=True)
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
         except OSError:
             self._count("errors")
 
     # ------------------------------------------------------------------------------------ reading
 
-    def _read(self, path: Path) -> bytes | None:
+    def _read(self, path: str) -> tuple[bytes, float] | None:
         try:
             return _read_own_file(path)
         except FileNotFoundError:
@@ -213,15 +225,7 @@ class DiskCache:
             self._count("errors")
         return None
 
-    def _note_use(self, path: Path, good: bool) -> None:
-        if not good:
-            self._reject(path)
-            return
-        with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > TOUCH_AFTER:
-                os.utime(path)
-
-    def _reject(self, path: Path) -> None:
+    def _reject(self, path: str) -> None:
         self._count("rejected")
         self._remove(path)
 
@@ -344,8 +348,8 @@ def _private_directory(wanted: Path) -> Path | None:
     return path
 
 
-def _read_own_file(path: Path) -> bytes:
-    """A regular file of this user; PermissionError for anything else."""
+def _read_own_file(path: str) -> tuple[bytes, float]:
+    """A regular file of this user, and when it was used; PermissionError for anything else."""
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
     try:
         descriptor = os.open(path, flags)
@@ -358,12 +362,14 @@ def _read_own_file(path: Path) -> bytes:
         foreign = os.name == "posix" and info.st_uid != os.getuid()
         if foreign or not stat.S_ISREG(info.st_mode):
             raise PermissionError(f"{path} is not a file of ours")
-        return file.read()
+        return file.read(), info.st_mtime
 
 
-def _write_atomically(path: Path, data: bytes) -> None:
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(suffix=".tmp", dir=path.parent)
+def _write_atomically(path: str, data: bytes) -> None:
+    folder = os.path.dirname(path)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder, 0o700)
+    descriptor, temporary = tempfile.mkstemp(suffix=".tmp", dir=folder)
     try:
         with open(descriptor, "wb") as file:
             file.write(data)

@@ -334,7 +334,7 @@ def _generate(closed: ClosedJaxpr, name: str, candidates: Candidates) -> Code:
     with monitoring.timed(monitoring.COMPILE, fun_name=name):
         objects = native.compile_objects(module.parts, name=name, threads=pool.num_threads())
     return Code(
-        tuple(objects),
+        native.linked(objects),
         tuple(module.symbols),
         module.arena_bytes,
         module.cost,

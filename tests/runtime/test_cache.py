@@ -143,7 +143,7 @@ def test_least_recently_used_go_first(tmp_path: Path) -> None:
     disk = DiskCache(tmp_path / "cache", limit=100_000)
     for i in range(9):
         disk.put(b"%d" % i, CacheEntry(bytes(10_000)))
-        path = disk._path(b"%d" % i)
+        path = disk._path(cache._digest(b"%d" % i))
         assert path is not None
         os.utime(path, (1000 + i, 1000 + i))
     assert disk.get(b"0") is not None  # now the most recent
