@@ -7,8 +7,9 @@ lengths become a convolution of a friendlier length (L. Bluestein, 1970).  Real 
 length use complex ones of half the length.  Real and imaginary parts are in buffers of their own,
 which the vectors of a CPU like better than pairs.
 
-Where there are enough transforms to give one to each lane of a vector, and their lengths have small
-factors, a kernel does them in groups that stay in cache (`llvm.fft_kernels`).
+Where lengths have small factors, kernels do them (`llvm.fft_kernels`), which come compiled: many
+transforms at once, one to each lane of a vector; long ones as columns and rows of a matrix; rows of
+real numbers with the folding of their spectrum.
 """
 
 from __future__ import annotations
@@ -86,16 +87,24 @@ def _table(b: Any, values: Any, dtype: Any) -> Pair:
     return Pair(b.constant(values.real.astype(dtype)), b.constant(values.imag.astype(dtype)))
 
 
-def _roots(n: int, sign: int) -> Any:
-    """The powers exp(sign 2 pi i k / n) for k below n: products of a coarse and a fine one.
+def _sparse_roots(n: int, sign: int) -> tuple[Any, Any]:
+    """The powers exp(sign 2 pi i k / n) of the first k, and of all multiples of their number.
 
-    One multiplication takes a tenth of the time of an exponential; the few exponentials, of long
-    angles, are exact where long doubles are longer than doubles.
+    These few exponentials, of long angles, are exact where long doubles are longer than doubles.
     """
     fine = 1 << (n.bit_length() // 2)
     step = sign * 2 * np.longdouble("3.14159265358979323846264") / n
-    angles = step * np.arange(0, n, fine), step * np.arange(fine)
-    coarse, near = ((np.cos(x) + 1j * np.sin(x)).astype(np.complex128) for x in angles)
+    angles = step * np.arange(fine), step * np.arange(0, n, fine)
+    near, coarse = ((np.cos(x) + 1j * np.sin(x)).astype(np.complex128) for x in angles)
+    return near, coarse
+
+
+def _roots(n: int, sign: int) -> Any:
+    """The powers exp(sign 2 pi i k / n) for k below n: products of a coarse and a fine one.
+
+    One multiplication takes a tenth of the time of an exponential.
+    """
+    near, coarse = _sparse_roots(n, sign)
     return np.outer(coarse, near).reshape(-1)[:n]
 
 
@@ -107,6 +116,12 @@ def complex_transform(b: Any, x: Pair, axis: int, sign: int) -> Pair:
     shape, n = x.re.shape, x.re.shape[axis]
     if n <= 1 or 0 in shape:
         return x
+    kernel = _kernel(shape, axis, x.re.dtype)
+    if kernel is not None:
+        z = _joined(b, x)
+        out = b.buffer(shape, z.dtype)
+        kernel(b, z, out, shape, axis, x.re.dtype.type(-sign))
+        return _parts(b, out)
     width = 1 if axis == len(shape) - 1 else math.gcd(shape[-1], _WIDTH)
     moved = _split(b, x, axis, width)
     factors = radices(n)
@@ -263,58 +278,133 @@ def _bluestein(b: Any, x: Pair, sign: int) -> Pair:
         return s.select(inside, value[0], zero), s.select(inside, value[1], zero)
 
     factors, wide = radices(size) or [], (*lanes, size, width)
-    spectrum = _stockham(b, _pair(b, wide, padded), factors, -1)
+
+    def transformed(z: Pair, sign: int) -> Pair:
+        if width > 1:
+            return _stockham(b, z, factors, sign)
+        rows = _pair(b, wide[:-1], lambda i: z.at([*i, 0]))
+        found = complex_transform(b, rows, len(lanes), sign)
+        return _pair(b, wide, lambda i: found.at(i[:-1]))
+
+    spectrum = transformed(_pair(b, wide, padded), -1)
     filtered = _pair(b, wide, lambda i: _times(s, spectrum.at(i), response.at([i[-2]])))
-    back = _stockham(b, filtered, factors, 1)
+    back = transformed(filtered, 1)
     return _pair(b, x.re.shape, lambda i: _times(s, back.at(i), table.at([i[-2]])))
 
 
-# --------------------------------------------------------------------------- many transforms
+# --------------------------------------------------------------------------- kernels
 
 _LONGEST: Final = 8192
-"""The longest transform of the kernels."""
+"""The longest transform in the scratch memory of the kernels."""
 _SHORTEST: Final = 8
 _WORTH: Final = 1024
 """Numbers from which a call of a kernel is cheaper than loops in place."""
 _LANE_BYTES: Final = 64
 """What the lanes of one vector take; with fewer transforms lanes would idle."""
+_WIDEST: Final = 16
+"""Lanes of the widest vectors."""
+
+Kernel = Callable[[Any, Any, Any, Sequence[int], int, Any], None]
+"""Transforms memory of complex numbers to other memory, along an axis of this shape.
+
+The last argument, a scalar of the real type, is the factor, negative for an inverse transform.
+"""
 
 
-def _by_kernel(shape: Sequence[int], axis: int, dtype: Any) -> bool:
-    """Whether complex numbers of real type `dtype` are transformed along an axis by a kernel."""
+def _kernel(shape: Sequence[int], axis: int, dtype: Any) -> Kernel | None:
+    """The kernel for complex numbers of real type `dtype`, if there is one."""
     n, inner = shape[axis], math.prod(shape[axis + 1 :])
+    if 0 in shape or n < _SHORTEST or radices(n) is None:
+        return None
     lanes = inner if inner > 1 else math.prod(shape[:axis])
-    fits = _SHORTEST <= n <= _LONGEST and radices(n) is not None
     many = lanes * np.dtype(dtype).itemsize >= _LANE_BYTES and n * lanes >= _WORTH
-    return fits and many
+    if n <= _LONGEST and many:
+        return _by_lanes
+    return _by_parts if inner == 1 and n >= _WORTH and _split_length(n) else None
+
+
+def _split_length(n: int) -> tuple[int, int] | None:
+    """Two factors of a length that fit the kernels, nearly equal, and fill vectors."""
+    ways = [(d, n // d) for d in range(max(_SHORTEST, -(-n // _LONGEST)), math.isqrt(n) + 1)
+            if n % d == 0]  # fmt: skip
+
+    def cost(way: tuple[int, int]) -> float:
+        idle = sum(-(-m // _WIDEST) * _WIDEST / m for m in way)
+        return idle + 0.1 * math.log2(way[1] / way[0])
+
+    return min(ways, key=cost, default=None)
 
 
 def _kernel_radices(n: int) -> list[int]:
-    """Eights first: fewer passes over memory."""
-    eights = 0
-    while n % 8 == 0 and n != 16:
-        n, eights = n // 8, eights + 1
-    return [8] * eights + (radices(n) or [])
+    """Sixteens and eights for the powers of two: as few passes as they can be.
+
+    >>> _kernel_radices(1 << 10), _kernel_radices(96)
+    ([8, 8, 16], [4, 8, 3])
+    """
+    twos = (n & -n).bit_length() - 1
+    passes = -(-twos // 4)
+    exponents = [(twos + k) // passes for k in range(passes)]
+    return [1 << e for e in exponents] + (radices(n >> twos) or [])
+
+
+def _plan(b: Any, n: int, dtype: Any) -> tuple[Any, Any]:
+    """The powers of all passes, and their radices."""
+    factors, turns, stride = _kernel_radices(n), [], 1
+    roots = _roots(n, -1)
+    for r in factors:
+        powers = np.outer(np.arange(n // stride // r) * stride, np.arange(1, r))
+        turns.append(roots[powers % n].ravel())
+        stride *= r
+    table = np.concatenate(turns).view(np.float64).astype(dtype)
+    return b.constant(table), b.constant(np.array([*factors, 0], np.int64))
+
+
+def _symbol(name: str, dtype: Any) -> str:
+    return f"{name}_f{8 * dtype.itemsize}"
 
 
 def _by_lanes(b: Any, x: Any, out: Any, shape: Sequence[int], axis: int, scale: Any) -> None:
-    """Transform `x` to `out`, both memory of complex numbers of this shape.
-
-    `scale`, a scalar of the real type, is negative for an inverse transform.
-    """
-    n, dtype = shape[axis], scale.dtype
-    factors, turns, stride = _kernel_radices(n), [], 1
-    for r in factors:
-        length = n // stride
-        powers = np.outer(np.arange(length // r), np.arange(1, r)) % length
-        turns.append(np.exp(-2j * np.pi * powers / length).ravel())
-        stride *= r
-    table = np.concatenate(turns).view(np.float64).astype(dtype)
-    plan = np.array([*factors, 0], np.int64)
+    """Many at once; `x` and `out` may be the same memory."""
+    n = shape[axis]
     outer, inner = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
     numbers = map(np.int64, (n, outer, inner, scale < 0))
-    symbol = f"pb_fft_f{8 * dtype.itemsize}"
-    b.call(symbol, x, out, b.constant(table), b.constant(plan), *numbers, abs(scale))
+    plan = _plan(b, n, scale.dtype)
+    b.call(_symbol("pb_fft", scale.dtype), x, out, *plan, *numbers, abs(scale))
+
+
+def _by_parts(b: Any, x: Any, out: Any, shape: Sequence[int], axis: int, scale: Any) -> None:
+    """Long ones: columns of a matrix, then its rows."""
+    n, dtype = shape[axis], scale.dtype
+    first, second = _split_length(n) or (1, n)
+    padded = -(-second // _WIDEST) * _WIDEST
+    work = b.buffer((2 * first * padded + 2 * _WIDEST * _WIDEST,), dtype)
+    fine, coarse = _sparse_roots(n, -1)
+    k = np.outer(np.arange(padded), np.arange(_WIDEST)) % n
+    powers = fine[k % len(fine)] * coarse[k // len(fine)]
+    lanes = np.stack([powers.real, powers.imag], axis=1).astype(dtype)
+    tables = np.concatenate([fine, coarse]).view(np.float64)
+    plans = [*_plan(b, first, dtype), *_plan(b, second, dtype)]
+    outer = math.prod(shape[:axis])
+    shift = len(fine).bit_length() - 1
+    numbers = map(np.int64, (first, second, outer, shift, scale < 0))
+    constants = b.constant(np.ascontiguousarray(lanes)), b.constant(tables)
+    symbol = _symbol("pb_fft_long", dtype)
+    b.call(symbol, x, out, work, *plans, *constants, *numbers, abs(scale))
+
+
+def _real_rows(b: Any, x: Any, out: Any, n: int, outer: int, scale: Any) -> None:
+    """Rows of 2n real numbers, or of their spectra if `scale` is negative."""
+    back = scale < 0
+    factor = 1j if back else -0.5j
+    halves = factor * _roots(2 * n, 1 if back else -1)[: n // 2 + 1]
+    table = b.constant(halves.view(np.float64).astype(scale.dtype))
+    plan, numbers = _plan(b, n, scale.dtype), map(np.int64, (n, outer, back))
+    b.call(_symbol("pb_fft_real", scale.dtype), x, out, *plan, table, *numbers, abs(scale))
+
+
+def _by_real_rows(lanes: Sequence[int], half: int, dtype: Any) -> bool:
+    """Whether rows of twice `half` real numbers are transformed by a kernel."""
+    return half < _LONGEST and _kernel((*lanes, half), len(lanes), dtype) is _by_lanes
 
 
 def _scale(dtype: Any, n: int, inverse: bool) -> Any:
@@ -330,24 +420,29 @@ def along(b: Any, x: Any, axes: Sequence[int], *, inverse: bool, fresh: bool = F
     real = np.dtype(np.float32 if x.dtype == np.complex64 else np.float64)
     for axis in reversed(axes):
         n = x.shape[axis]
-        if 0 in x.shape or not _by_kernel(x.shape, axis, real):
+        kernel = _kernel(x.shape, axis, real)
+        if kernel is None:
             x, own, fresh = _pairwise(b, x, axis, inverse), None, True
             continue
         if own is None:
             own = b.buffer(x.shape, x.dtype, x if fresh else None)
             x = own if fresh else x
-        _by_lanes(b, x, own, x.shape, axis, _scale(real, n, inverse))
+        kernel(b, x, own, x.shape, axis, _scale(real, n, inverse))
         x = own
     return x
 
 
 def _pairwise(b: Any, x: Any, axis: int, inverse: bool) -> Any:
-    pair = Pair(b.map(lambda s, e: s.real(e), x), b.map(lambda s, e: s.imag(e), x))
+    pair = _parts(b, x)
     pair = complex_transform(b, pair, axis, 1 if inverse else -1)
     if inverse and x.shape[axis] > 1:
         scale = 1.0 / x.shape[axis]
         pair = Pair(*(b.map(lambda s, e: s.mul(e, scale), part) for part in (pair.re, pair.im)))
     return _joined(b, pair)
+
+
+def _parts(b: Any, x: Any) -> Pair:
+    return Pair(b.map(lambda s, e: s.real(e), x), b.map(lambda s, e: s.imag(e), x))
 
 
 def _joined(b: Any, x: Pair) -> Any:
@@ -365,6 +460,10 @@ def real_transform(b: Any, x: Any) -> Any:
         whole = complex_transform(b, Pair(x, b.full(x.shape, 0, dtype)), len(lanes), -1)
         return _joined(b, _pair(b, shape, whole.at))
     half = n // 2
+    if _by_real_rows(lanes, half, dtype):
+        spectra = b.buffer(shape, np.complex64 if dtype == np.float32 else np.complex128)
+        _real_rows(b, x, spectra, half, math.prod(lanes), _scale(dtype, 1, False))
+        return spectra
     z = _packed_transform(b, x, half)
     turns = _table(b, -0.5j * np.exp(-2j * np.pi * np.arange(half + 1) / n), dtype)
 
@@ -382,10 +481,11 @@ def _packed_transform(b: Any, x: Any, half: int) -> Pair:
     """The transform of pairs of neighbours taken as complex numbers."""
     lanes = x.shape[:-1]
     wide = (*lanes, half)
-    if 0 not in wide and _by_kernel(wide, len(lanes), x.dtype):
+    kernel = _kernel(wide, len(lanes), x.dtype)
+    if kernel is not None:
         out = b.buffer(wide, np.complex64 if x.dtype == np.float32 else np.complex128)
-        _by_lanes(b, x, out, wide, len(lanes), _scale(x.dtype, half, False))
-        return Pair(b.map(lambda s, e: s.real(e), out), b.map(lambda s, e: s.imag(e), out))
+        kernel(b, x, out, wide, len(lanes), _scale(x.dtype, half, False))
+        return _parts(b, out)
     packed = _pair(b, wide, lambda i: (x.at([*i[:-1], 2 * i[-1]]), x.at([*i[:-1], 2 * i[-1] + 1])))
     z = complex_transform(b, packed, len(lanes), -1)
     return Pair(b.materialize(z.re), b.materialize(z.im))
@@ -393,7 +493,7 @@ def _packed_transform(b: Any, x: Any, half: int) -> Pair:
 
 def inverse_real(b: Any, z: Any, n: int) -> Any:
     """The real means over k of z_k exp(2 pi i j k / n), from the first n // 2 + 1 of the z_k."""
-    x = Pair(b.map(lambda s, e: s.real(e), z), b.map(lambda s, e: s.imag(e), z))
+    x = _parts(b, z)
     lanes, s, dtype = x.re.shape[:-1], b.s, x.re.dtype
     zero = s.const(0, dtype)
 
@@ -414,6 +514,10 @@ def inverse_real(b: Any, z: Any, n: int) -> Any:
         whole = complex_transform(b, _pair(b, (*lanes, n), mirrored), len(lanes), 1)
         return b.map(lambda s, e: s.mul(e, 1.0 / max(n, 1)), whole.re)
     half = n // 2
+    if _by_real_rows(lanes, half, dtype):
+        out = b.buffer((*lanes, n), dtype)
+        _real_rows(b, z, out, half, math.prod(lanes), _scale(dtype, n, True))
+        return out
     turns = _table(b, 1j * np.exp(2j * np.pi * np.arange(half) / n), dtype)
 
     def packed(i: Any) -> tuple[Any, Any]:
@@ -423,10 +527,10 @@ def inverse_real(b: Any, z: Any, n: int) -> Any:
         return _plus(s, _plus(s, here, there), odd)
 
     pairs = _pair(b, (*lanes, half), packed)
-    if 0 not in pairs.re.shape and _by_kernel(pairs.re.shape, len(lanes), dtype):
+    kernel = _kernel(pairs.re.shape, len(lanes), dtype)
+    if kernel is not None:
         out = b.buffer((*lanes, n), dtype)
-        scale = _scale(dtype, n, True)
-        _by_lanes(b, _joined(b, pairs), out, pairs.re.shape, len(lanes), scale)
+        kernel(b, _joined(b, pairs), out, pairs.re.shape, len(lanes), _scale(dtype, n, True))
         return out
     sums = complex_transform(b, pairs, len(lanes), 1)
 

@@ -9,13 +9,16 @@ import pytest
 
 import pullback as pb
 from pullback import numpy as pnp
+from pullback.llvm import fft_kernels
 
 SHAPES = [
     ((16, 64), 1), ((19, 120), 1), ((33, 77), 1), ((17, 1001), 1), ((20, 512), 1),
     ((64, 16), 0), ((128, 13), 0), ((3, 100, 40), 1), ((9, 26, 17), 1), ((2, 8, 64, 3), 1),
     ((70, 16), 1), ((40, 31), 1), ((5, 64), 1),
+    ((1024,), 0), ((4096,), 0), ((3, 1500), 1), ((1 << 15,), 0), ((20_449,), 0), ((2, 11_011), 1),
+    ((17, 16_384), 1), ((1009,), 0), ((18, 521), 1), ((100_000,), 0), ((2, 1061), 1),
 ]  # fmt: skip
-"""Lanes that are rows and lanes that are neighbours, with a rest and without; and no kernel."""
+"""Lanes that are rows or neighbours, with a rest and without; no kernel; long ones; primes."""
 
 
 def _complex(shape: tuple[int, ...], dtype: Any) -> Any:
@@ -42,7 +45,10 @@ def test_one_axis(shape: tuple[int, ...], axis: int, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("shape", [(24, 96), (17, 64, 20), (16, 33), (40, 128)])
+@pytest.mark.parametrize(
+    "shape",
+    [(24, 96), (17, 64, 20), (16, 33), (40, 128), (37, 18), (33, 250), (64, 2, 2048), (2, 5000)],
+)
 def test_real(shape: tuple[int, ...], dtype: str) -> None:
     with pb.enable_x64(True):
         x = np.random.default_rng(3).standard_normal(shape).astype(dtype)
@@ -63,3 +69,18 @@ def test_between_other_operations() -> None:
     x = _complex((32, 64), "complex64")
     found = pb.jit(lambda x: pnp.fft.fft(2 * x, axis=0) + x)(x)
     _close(found, np.fft.fft(2 * x.astype(np.complex128), axis=0) + x)
+
+
+@pytest.mark.parametrize("shape", [(1 << 20,), (30_030,), (17, 4, 16_384)])
+def test_code_does_not_grow_with_the_length(shape: tuple[int, ...]) -> None:
+    """Nothing is compiled for a length but the calls of a kernel."""
+    x = pb.ShapeDtypeStruct(shape, "complex64")
+    compiled = pb.jit(pnp.fft.fft).lower(x).compile()
+    assert compiled.memory_analysis().generated_code_size_in_bytes < 16_384
+
+
+def test_long_transforms_are_in_the_library() -> None:
+    module, needs = fft_kernels.module_text("pb_fft_long_f32", 128)
+    for name in fft_kernels.KERNELS:
+        assert (f"@{name}(" in module) == name.endswith("f32")
+    assert set(needs) == {"pb_parallel_for", "malloc", "free"}
