@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import pullback
-from pullback.llvm import fft_kernels, gemm, library, sort_kernels
+from pullback.llvm import fft_kernels, gemm, library, sort_kernels, top_kernels
 
 SCRIPT = """
 import sys
@@ -109,7 +109,7 @@ def test_prepare_fills_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     done = _command("prepare")
     assert done.returncode == 0, done.stderr
     count = len([*gemm.KERNELS, *fft_kernels.KERNELS, *sort_kernels.KERNELS])
-    count += len(library.optional_kernels())
+    count += len(top_kernels.KERNELS) + len(library.optional_kernels())
     assert f"{count} kernels" in done.stdout
     assert str(tmp_path) in done.stdout
     assert len(list(tmp_path.rglob("*.pbo"))) > 5

@@ -6,6 +6,7 @@ or opened before it is asked for.
 - `pb_gemm_f32`, `pb_conv_f32` ...: our own matrix kernels (`llvm.gemm`).
 - `pb_fft_f32` ...: Fourier transforms of many neighbours (`llvm.fft_kernels`).
 - `pb_sort_rows_f32`, `pb_radix_u32` ...: sorting of plain numbers (`llvm.sort_kernels`).
+- `pb_top_f32` ...: the largest numbers of rows (`llvm.top_kernels`).
 - `pb_quick_u32` ...: sorting of long rows where vectors can be compressed (`llvm.quick_kernels`).
 - `pb_tiles_s8s8` ...: products of matrices of narrow numbers (`llvm.tile_kernels`).
 - `dgetrf`, `sgemm` ...: BLAS and LAPACK by their Fortran names, with 32-bit integers, all arguments
@@ -37,6 +38,7 @@ from pullback.llvm import (
     quick_kernels,
     sort_kernels,
     tile_kernels,
+    top_kernels,
 )
 
 __all__ = [
@@ -93,7 +95,7 @@ def optional_kernels() -> frozenset[str]:
 def _kernel(name: str) -> int:
     if not name.startswith(_PREFIX):
         return 0
-    for module in (gemm, fft_kernels, sort_kernels, quick_kernels, tile_kernels):
+    for module in (gemm, fft_kernels, sort_kernels, top_kernels, quick_kernels, tile_kernels):
         found: int = module.address(name, address)
         if found:
             return found
@@ -109,6 +111,7 @@ def kernel_text(symbol: str, bits: int) -> tuple[str, list[str]] | None:
         (gemm.KERNELS, gemm.module_text),
         (fft_kernels.KERNELS, fft_kernels.module_text),
         (sort_kernels.KERNELS, sort_kernels.module_text),
+        (top_kernels.KERNELS, top_kernels.module_text),
     ):
         if symbol in kernels:
             return text(symbol, bits)
@@ -132,7 +135,8 @@ def prepare() -> int:
     Each is compiled anyway when a program first needs it; this is for installers and images.
     """
     optional = sorted(optional_kernels())
-    families = (gemm.KERNELS, fft_kernels.KERNELS, sort_kernels.KERNELS, optional)
+    ours = (gemm.KERNELS, fft_kernels.KERNELS, sort_kernels.KERNELS, top_kernels.KERNELS)
+    families = (*ours, optional)
     errors: list[BaseException] = []
 
     def work(names: Sequence[str]) -> None:

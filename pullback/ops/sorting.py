@@ -217,88 +217,6 @@ def _counting_pass(
         b.store(target[1], into, b.load(source[1], [r, i]))
 
 
-def _select(b: Any, key: Any, k: int) -> Any:
-    """The places [rows, k] of the k least keys of each row, in order: one pass, a short list."""
-    s, (rows, n) = b.s, key.shape
-    dtype = np.dtype(np.int32)
-    best, order = b.buffer((rows, k), key.dtype), b.buffer((rows, k), dtype)
-    with b.loop(rows, independent=True) as r:
-        with b.loop(k, independent=True) as j:
-            b.store(best, [r, j], s.const(np.iinfo(key.dtype).max, key.dtype))
-            b.store(order, [r, j], s.const(0, dtype))
-        filled = b.var(0, np.int64)
-        with b.loop(n) as i:
-            mine = b.let(key.at([r, i]))
-            listed = s.lt(mine, b.load(best, [r, k - 1]))
-            with b.if_(s.or_(listed, s.lt(filled.get(), k))):
-                _insert(b, r, k, filled, best, order, mine, s.convert(i, dtype))
-    return order
-
-
-def _insert(
-    b: Any, r: Any, k: int, filled: Any, best: Any, order: Any, key: Any, place: Any
-) -> None:
-    """Put a key into the list of the best so far, behind those equal; the last one may go."""
-    s = b.s
-    slot = b.var(s.min(filled.get(), k - 1), np.int64)
-
-    def before() -> Any:
-        return s.index(s.sub(slot.get(), 1), 0, k - 1)
-
-    def moving() -> Any:
-        return s.and_(s.gt(slot.get(), 0), s.gt(b.load(best, [r, before()]), key))
-
-    with b.while_(moving):
-        source, target = b.let(before()), b.let(s.index(slot.get(), 0, k - 1))
-        b.store(best, [r, target], b.load(best, [r, source]))
-        b.store(order, [r, target], b.load(order, [r, source]))
-        slot.set(s.sub(slot.get(), 1))
-    at = b.let(s.index(slot.get(), 0, k - 1))
-    b.store(best, [r, at], key)
-    b.store(order, [r, at], place)
-    filled.set(s.min(s.add(filled.get(), 1), k))
-
-
-_BLOCK: Final = 256
-
-
-def _select_many(b: Any, key: Any, k: int) -> Any:
-    """The places [rows, room] of the least keys of each row, of which the first `k` are in order.
-
-    Keys below the bound, which is the k-th so far, gather in a buffer; when it is nearly full, it
-    is sorted, and what is behind the k-th forgotten.  In random order few keys are below the bound.
-    """
-    s, (rows, n) = b.s, key.shape
-    dtype, block = np.dtype(np.int32), max(k, _BLOCK)
-    blocks, room = -(-n // block), k + 2 * block
-    values = [b.buffer((rows, room), key.dtype) for _ in range(2)]
-    orders = [b.buffer((rows, room), dtype) for _ in range(2)]
-    counts = b.buffer((rows, 256), dtype)
-    sorted_in = key.dtype.itemsize % 2
-    with b.loop(rows, independent=True) as r:
-        filled = b.var(0, np.int64)
-        bound = b.var(np.iinfo(key.dtype).max, key.dtype)
-        with b.loop(blocks + 1) as t:
-            first = b.let(t * block)
-            count = b.let(s.min(first + block, n) - s.min(first, n))
-            with b.loop(count, start=first) as i:
-                mine = b.let(key.at([r, s.index(i, 0, n - 1)]))
-                with b.if_(s.or_(s.lt(mine, bound.get()), s.lt(filled.get(), k))):
-                    slot = b.let(s.index(filled.get(), 0, room - 1))
-                    b.store(values[0], [r, slot], mine)
-                    b.store(orders[0], [r, slot], s.convert(i, dtype))
-                    filled.set(s.add(filled.get(), 1))
-            with b.if_(s.or_(s.gt(filled.get(), room - block), s.ge(t, blocks))):
-                _passes(b, r, b.let(filled.get()), counts, values, orders)
-                if sorted_in:  # an odd number of passes ends in the other pair
-                    with b.loop(k, independent=True) as j:
-                        b.store(values[0], [r, j], b.load(values[1], [r, j]))
-                        b.store(orders[0], [r, j], b.load(orders[1], [r, j]))
-                filled.set(s.min(filled.get(), k))
-                bound.set(b.load(values[0], [r, k - 1]))
-    return orders[0]
-
-
 def _row_of(i: Sequence[Any], shape: Sequence[int], axis: int) -> Any:
     """The row [rows, n] in which the element at `i` of an array is."""
     row: Any = 0
@@ -350,17 +268,55 @@ def _top_k_lower(b: Any, x: Any, *, k: int, axis: int) -> Any:
     shape = [*x.shape[:axis], k, *x.shape[axis + 1 :]]
     if 0 in shape:
         return [b.full(shape, 0, x.dtype), b.full(shape, 0, np.int32)]
-    x, n = b.materialize(x), x.shape[axis]
-    keys = _key_rows(b, x, axis, True, True)
-    if n <= _SHORT or 4 * k > n or n >= 2**31:
-        order = _order(b, keys)
-    else:
-        order = (_select if k <= _SHORT else _select_many)(b, keys[0], k)
+    n = x.shape[axis]
+    if _SHORT < n < 2**31 and 4 * k <= n:
+        return _top_by_kernel(b, x, k, axis)
+    x = b.materialize(x)
+    order = _order(b, _key_rows(b, x, axis, True, True))
     positions = b.view(
         shape,
         lambda i: b.s.convert(order.at([_row_of(i, shape, axis), i[axis]]), np.int32),
     )
     return [_taken(b, x, order, shape, axis), positions]
+
+
+def _top_by_kernel(b: Any, x: Any, k: int, axis: int) -> Any:
+    """By a kernel, which knows numbers of 32 and 64 bits; for narrow floats those are keys."""
+    shape, n = [*x.shape[:axis], k, *x.shape[axis + 1 :]], x.shape[axis]
+    rest, last = [*x.shape[:axis], *x.shape[axis + 1 :]], axis == len(shape) - 1
+    rows = int(np.prod(rest, dtype=np.int64))
+    moved = x if last else b.view([*rest, n], lambda i: x.at([*i[:axis], i[-1], *i[axis:-1]]))
+    moved = b.reshape(moved, (rows, n))
+    same = np.dtype(dtypes.physical(x.dtype)).itemsize >= 4
+    numbers = b.materialize(moved if same else b.map(_wide, moved))
+    dtype = np.dtype(numbers.dtype)
+    words = dtype.itemsize // 4 * 2 * (k + max(k, _TOP_BLOCK) + _TOP_WIDEST)
+    values, order = b.buffer((rows, k), dtype), b.buffer((rows, k), np.dtype(np.int32))
+    symbol = f"pb_top_{dtype.kind}{8 * dtype.itemsize}"
+    work = b.buffer((rows, words), np.dtype(np.int64))
+    b.call(symbol, numbers, values, order, work, *map(np.int64, (rows, n, k)))
+
+    def placed(found: Any) -> Any:
+        if last:
+            return b.reshape(found, shape)
+        return b.view(shape, lambda i: found.at([_row_of(i, shape, axis), i[axis]]))
+
+    if not same:
+        return [_taken(b, b.materialize(x), order, shape, axis), placed(order)]
+    return [placed(values), placed(order)]
+
+
+_TOP_BLOCK: Final = 64
+_TOP_WIDEST: Final = 16
+"""What the kernel wants room for, beside the numbers themselves (`llvm.top_kernels`)."""
+
+
+def _wide(s: Any, value: Any) -> Any:
+    """A number of 32 bits in the place of a narrower one."""
+    kind = dtypes.kind_of(value.dtype)
+    if kind == "i":
+        return s.convert(value, np.dtype(np.int32))
+    return s.convert(_ordered_bits(s, value, True), np.dtype(np.uint32))
 
 
 # --------------------------------------------------------------------------- sort
