@@ -75,5 +75,4 @@ EXPLANATIONS: Final[dict[str, str]] = {
     ),
     "solve_512": _MKL,
     "svd_256": _MKL,
-    "top_k": "JAX calls a routine that comes compiled; ours is generated for the shape",
 }
