@@ -23,10 +23,10 @@ from pullback.core.avals import ShapedArray
 from pullback.core.devices import Client, Device, default_device, open_client
 from pullback.core.jaxpr import ClosedJaxpr, Literal
 from pullback.core.primitive import Primitive
-from pullback.errors import UnsupportedError
 from pullback.lazy import LazyModule
 from pullback.passes import simplify
-from pullback.passes.host_calls import HostCall, number_callbacks
+from pullback.passes.host_calls import number_callbacks
+from pullback.passes.ordering import thread_order
 from pullback.runtime import cache, device_callbacks, programs, transfers
 from pullback.runtime.array import (
     PLACED,
@@ -211,8 +211,7 @@ def compile_for_device(
     """The program of a jaxpr on a plugin's device."""
     backend = device.client.backend
     with monitoring.timed(monitoring.LOWER, fun_name=name):
-        simple, host_calls = number_callbacks(simplify.simplify(closed))
-        _check_order(simple, host_calls, device)
+        simple, host_calls = number_callbacks(_in_order(simplify.simplify(closed)))
         calls = Calls(host_calls) if host_calls else None
         outputs = _outputs(simple, closed.out_avals)
         computed = [i for i, source in enumerate(outputs) if source is None]
@@ -266,13 +265,12 @@ def compile_for_device(
     return made
 
 
-def _check_order(closed: ClosedJaxpr, calls: Sequence[HostCall], device: Device) -> None:
-    """Raise for several callbacks that must keep their order, which only one does by itself."""
-    if len(calls) > 1 and any(getattr(e, "ordered", False) for e in closed.jaxpr.effects):
-        raise UnsupportedError(
-            f"several callbacks of a program, some of them ordered: programs on {device} keep the "
-            "order of one callback only; use ordered=False, or one callback"
-        )
+def _in_order(closed: ClosedJaxpr) -> ClosedJaxpr:
+    """The program whose ordered callbacks stay in order; a single one does by itself."""
+    if any(getattr(e, "ordered", False) for e in closed.jaxpr.effects):
+        _, calls = number_callbacks(closed)
+        return thread_order(closed) if len(calls) > 1 else closed
+    return closed
 
 
 def _cached(

@@ -15,6 +15,8 @@ from pullback import numpy as jnp
 from pullback.errors import UnsupportedError
 from pullback.experimental import io_callback
 from pullback.hlo import pjrt
+from pullback.passes.ordering import thread_order
+from pullback.passes.simplify import simplify
 from pullback.runtime import array, device_callbacks
 
 pytestmark = pytest.mark.skipif(
@@ -106,13 +108,71 @@ def test_functions_compute_on_the_host() -> None:
     assert f(jnp.ones(3)).tolist() == [2, 4, 6]
 
 
-def test_several_ordered_ones_are_a_clear_error() -> None:
-    @pb.jit
-    def f(x: Any) -> None:
-        io_callback(lambda v: None, None, x, ordered=True)
-        io_callback(lambda v: None, None, x, ordered=True)
+def test_several_ordered_ones_in_loops_and_branches() -> None:
+    seen: list[tuple[str, float]] = []
 
-    with pytest.raises(UnsupportedError, match="ordered"):
+    def tell(name: str, x: Any) -> None:
+        io_callback(lambda v: seen.append((name, float(v))), None, x, ordered=True)
+
+    @pb.jit
+    def f(x: Any) -> Any:
+        def row(carry: Any, r: Any) -> tuple[Any, Any]:
+            tell("row", r)
+            pb.debug.callback(lambda v: seen.append(("shown", float(v))), carry, ordered=True)
+            return lax.cond(r > 1, lambda c: (tell("big", c), c + 1)[1], lambda c: c, carry), r
+
+        tell("first", x)
+        y, _ = lax.scan(row, x, jnp.arange(3.0))
+        y = pb.checkpoint(lambda y: (tell("inner", y), jnp.sin(y))[1])(y)
+
+        def turn(i: Any) -> Any:
+            tell("turn", i)
+            given = io_callback(lambda v: v + 1, i, i, ordered=True)
+            tell("more", given)
+            return given
+
+        lax.while_loop(lambda i: i < 2, turn, 0.0)
+        tell("last", x)
+        return y
+
+    f(5.0)
+    pb.effects_barrier()
+    assert seen == [
+        ("first", 5),
+        *(("row", 0), ("shown", 5), ("row", 1), ("shown", 5)),
+        *(("row", 2), ("shown", 5), ("big", 5)),
+        ("inner", 6),
+        *(("turn", 0), ("more", 1), ("turn", 1), ("more", 2)),
+        ("last", 5),
+    ]
+
+
+def test_every_ordered_one_needs_the_one_before() -> None:
+    """Marks go from call to call in the module, so that no compiler may exchange them."""
+
+    @pb.jit
+    def f(x: Any) -> Any:
+        a = io_callback(lambda v: v, x, x, ordered=True)
+        io_callback(lambda v: None, None, x, ordered=True)
+        return a
+
+    closed = pb.make_jaxpr(f)(1.0)
+    calls = thread_order(simplify(closed)).jaxpr.eqns
+    assert [eqn.primitive.name for eqn in calls] == ["io_callback", "io_callback"]
+    assert calls[0].outvars[0] is calls[1].invars[0]
+
+
+def test_an_ordered_one_in_a_condition_is_a_clear_error() -> None:
+    @pb.jit
+    def f(x: Any) -> Any:
+        def going(x: Any) -> Any:
+            io_callback(lambda v: None, None, x, ordered=True)
+            return x < 3
+
+        io_callback(lambda v: None, None, x, ordered=True)
+        return lax.while_loop(going, lambda x: x + 1, x)
+
+    with pytest.raises(UnsupportedError, match="condition of a while_loop"):
         f(1.0)
 
 
