@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Format", "Layout", "check_layout"]
+__all__ = ["Format", "Layout", "check_layout", "contiguous"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,11 @@ class Format:
     def __post_init__(self) -> None:
         if self.layout is not None and not isinstance(self.layout, Layout):
             raise TypeError(f"Format: layout must be a Layout or None, got {self.layout!r}")
+
+
+def contiguous(ndim: int, sharding: Any) -> Format:
+    """The format of every array of `ndim` axes that is spread like this."""
+    return Format(Layout(tuple(range(ndim)), tiling=()), sharding)
 
 
 def check_layout(layout: Layout | None, ndim: int, name: str) -> None:

@@ -13,6 +13,7 @@ from pullback.core.array import Array
 from pullback.core.avals import ShapedArray
 from pullback.core.devices import CPU, Device, default_device
 from pullback.core.dtypes import KeyDtype
+from pullback.core.layout import Format, contiguous
 from pullback.core.sharding import Sharding, SingleDeviceSharding
 from pullback.runtime import residence
 from pullback.runtime.residence import living
@@ -211,6 +212,11 @@ class ArrayImpl(Array):
             return found[1]
         device = device_of(self)
         return _ON_CPU if device is CPU else SingleDeviceSharding(device)
+
+    @property
+    def format(self) -> Format:
+        """How its elements lie in memory, and where."""
+        return contiguous(self.ndim, self.sharding)
 
     @property
     def device(self) -> Any:

@@ -16,6 +16,7 @@ from pullback.control import refs_discharge
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.devices import CPU, Device, client_of, default_device, lowering_platform
 from pullback.core.jaxpr import ClosedJaxpr
+from pullback.core.layout import Format, contiguous
 from pullback.core.refs import Ref
 from pullback.core.sharding import SingleDeviceSharding
 from pullback.core.structs import ShapeDtypeStruct
@@ -48,6 +49,7 @@ __all__ = [
 
 _ahead: Final = LazyModule("pullback.runtime.ahead")
 _hlo: Final = LazyModule("pullback.hlo.emit")
+_views: Final = LazyModule("pullback.hlo.views")
 _program: Final = LazyModule("pullback.loops.program")
 _text: Final = LazyModule("pullback.loops.text")
 _emit: Final = LazyModule("pullback.llvm.emit")
@@ -230,16 +232,17 @@ class Lowered(Stage):
         return _as_text(self._signature, dialect)
 
     def compiler_ir(self, dialect: str | None = None) -> Any:
-        """The program as an object: a `ClosedJaxpr` for `jaxpr`, a loop program for `loops`.
+        """The program as an object; None for a dialect that there is not.
 
-        StableHLO is text, since no library of MLIR's objects is used.
+        `stablehlo` (the default) is a module to print and to walk through, with the names that
+        MLIR's objects have; `jaxpr` is a `ClosedJaxpr`, `loops` our loop program.
         """
-        if dialect == "stablehlo":
-            return self.as_text()
+        if dialect in (None, "stablehlo"):
+            return _views.ModuleView(self.as_text(), lambda: self.as_text(debug_info=True))
         closed = program_jaxpr(self._signature.closed)
         if dialect == "jaxpr":
             return closed
-        return _lowered(closed, self._signature.name) if dialect in (None, "loops") else None
+        return _lowered(closed, self._signature.name) if dialect == "loops" else None
 
     def cost_analysis(self) -> dict[str, float]:
         """Counts of operations and bytes, by name."""
@@ -413,6 +416,19 @@ class Compiled(Stage, FastCallable):
     def output_shardings(self) -> Any:
         """Where results are: on the device that it was compiled for."""
         return self.out_tree.unflatten([self._sharding] * len(self._signature.closed.out_avals))
+
+    @property
+    def input_formats(self) -> Any:
+        """How arguments lie in memory, and where."""
+        return self._signature.arguments([self._format(a) for a in self._signature.avals])
+
+    @property
+    def output_formats(self) -> Any:
+        """How results lie in memory, and where."""
+        return self.out_tree.unflatten([self._format(a) for a in self._signature.closed.out_avals])
+
+    def _format(self, aval: ShapedArray) -> Format:
+        return contiguous(len(aval.shape), self._sharding)
 
 
 class Wrapped:

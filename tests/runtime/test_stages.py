@@ -155,3 +155,38 @@ def test_log_compiles(caplog: pytest.LogCaptureFixture) -> None:
     with pb.log_compiles():
         pb.jit(lambda x: x * 5)(X)
     assert "for types (f32[2])" in explanations(caplog)[0]
+
+
+def test_the_module_as_an_object() -> None:
+    lowered = pb.jit(lambda x: jnp.sin(x) @ x).lower(jnp.ones((3, 3)))
+    theirs = jax.jit(lambda x: jax.numpy.sin(x) @ x).lower(jax.numpy.ones((3, 3)))
+    module, other = lowered.compiler_ir(), theirs.compiler_ir()
+    assert str(module) == str(lowered.compiler_ir("stablehlo")) == lowered.as_text()
+    assert module.operation.name == other.operation.name
+    functions = module.body.operations
+    assert [f.name for f in functions] == [str(f.name).strip('"') for f in other.body.operations]
+    ops, others = (
+        [op.operation.name for op in f.regions[0].blocks[0].operations]
+        for f in (functions[0], other.body.operations[0])
+    )
+    assert ops == others
+    seen: list[str] = []
+    module.walk(lambda op: seen.append(op.opname))
+    assert seen == [*ops, "func.func", "builtin.module"]
+    text = module.operation.get_asm(enable_debug_info=True)
+    assert "loc(" in text
+    assert "loc(" not in module.get_asm()
+    assert lowered.compiler_ir("hlo") is None
+
+
+def test_formats() -> None:
+    for m in (pb, jax):
+        x = m.numpy.ones((2, 3))
+        compiled = m.jit(lambda a, b: {"u": a + b["x"].T}).lower(x, {"x": x.T}).compile()
+        (first, second), keywords = compiled.input_formats
+        assert first == x.format
+        assert second["x"].layout.major_to_minor == (0, 1)
+        assert keywords == {}
+        assert compiled.output_formats["u"].layout == x.format.layout
+        assert m.numpy.ones(()).format.layout.major_to_minor == ()
+        assert m.device_put(x, x.format).format == x.format
