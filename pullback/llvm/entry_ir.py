@@ -7,7 +7,7 @@ Here they are written as Python (`with f.when(...)`, `with f.loop(...)`), and co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
@@ -71,6 +71,13 @@ class Module:
         """Note that `name` is called with this signature."""
         if name not in self._defined:
             self._declared[name] = f"declare {result} @{name}({', '.join(types)})"
+
+    def include(self, name: str, text: str, declarations: Iterable[str]) -> None:
+        """A function given as text, and lines that declare what it calls."""
+        self._defined.add(name)
+        self._parts.append(text)
+        for line in declarations:
+            self._declared.setdefault(line.split("@")[1].split("(")[0], line)
 
     @property
     def declared(self) -> dict[str, str]:

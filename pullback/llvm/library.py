@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pullback.llvm import (
+    attention_kernels,
     fft_kernels,
     gemm,
     interrupts,
@@ -95,7 +96,8 @@ def optional_kernels() -> frozenset[str]:
 def _kernel(name: str) -> int:
     if not name.startswith(_PREFIX):
         return 0
-    for module in (gemm, fft_kernels, sort_kernels, top_kernels, quick_kernels, tile_kernels):
+    families = (gemm, attention_kernels, fft_kernels, sort_kernels, top_kernels)
+    for module in (*families, quick_kernels, tile_kernels):
         found: int = module.address(name, address)
         if found:
             return found
@@ -109,6 +111,7 @@ def kernel_text(symbol: str, bits: int) -> tuple[str, list[str]] | None:
     """
     for kernels, text in (
         (gemm.KERNELS, gemm.module_text),
+        (attention_kernels.KERNELS, attention_kernels.module_text),
         (fft_kernels.KERNELS, fft_kernels.module_text),
         (sort_kernels.KERNELS, sort_kernels.module_text),
         (top_kernels.KERNELS, top_kernels.module_text),
@@ -135,7 +138,8 @@ def prepare() -> int:
     Each is compiled anyway when a program first needs it; this is for installers and images.
     """
     optional = sorted(optional_kernels())
-    ours = (gemm.KERNELS, fft_kernels.KERNELS, sort_kernels.KERNELS, top_kernels.KERNELS)
+    products = (*gemm.KERNELS, *attention_kernels.KERNELS)
+    ours = (products, fft_kernels.KERNELS, sort_kernels.KERNELS, top_kernels.KERNELS)
     families = (*ours, optional)
     errors: list[BaseException] = []
 

@@ -26,6 +26,7 @@ from pullback.lazy import LazyModule
 from pullback.llvm import jit as native
 from pullback.llvm import library
 from pullback.llvm.entry import FastCallable, array_leaf, make_entry
+from pullback.passes import attention
 from pullback.passes.costs import cost_analysis, nbytes
 from pullback.passes.host_calls import number_callbacks
 from pullback.runtime.accelerator import DeviceProgram, place_of
@@ -467,6 +468,7 @@ def is_simple(node: Any) -> bool:
 
 def _lowered(closed: ClosedJaxpr, name: str) -> Any:
     bits, kernels = native.vector_bits(), library.optional_kernels()
+    closed = attention.fuse_attention(closed)
     return _program.lower_program(closed, vector_bits=bits, kernels=kernels, name=name)
 
 
