@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from pullback.core import dtypes
-from pullback.loops.expr import INT64, Affine, Axis, Const, Expr, Load, Op, affine
+from pullback.loops.expr import INT64, Affine, Axis, Const, Expr, Load, Local, Op, affine
 from pullback.loops.ir import Buffer, Combine, Store, subexpressions
 from pullback.loops.tensors import Forwards, Mapping, substitute, without_axes
 from pullback.records import record
@@ -208,6 +208,8 @@ def element_bytes(exprs: Sequence[Expr]) -> int:
     widest = 1
     for e in subexpressions(exprs):
         if type(e) is Affine or type(e) is Axis or type(e) is Const or _is_place(e):
+            continue
+        if type(e) is Local and e.dtype == INT64:  # of data, something else is as wide
             continue
         if e.dtype.kind != "b":
             widest = max(widest, _register_bytes(e.dtype))

@@ -1,7 +1,9 @@
 """Vectors for loops that `lower` rules write: `b.loop(n, independent=True)` around plain stores.
 
 Nests of maps and reductions get their vectors in `loops/schedule.py`.  A loop of a rule is left as
-it is, unless it is innermost, its iterations are independent, and it walks memory one by one.
+it is, unless it is innermost, its iterations are independent, and it walks memory one by one.  Two
+around a store that walks along the outer one, and a load that walks along the inner one, are a
+square tile, which is transposed in registers.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ def vectorised(stmt: Stmt) -> Stmt:
     if not isinstance(stmt, Loop) or stmt.width > 1:
         return stmt
     if not all(isinstance(s, (Let, Store)) for s in stmt.body):
-        return replaced(stmt, body=_block(stmt.body))
+        return _tile(stmt) or replaced(stmt, body=_block(stmt.body))
     return _vector_loop(stmt) if stmt.parallel and stmt.extent.is_const else stmt
 
 
@@ -60,6 +62,29 @@ def _vector_loop(loop: Loop) -> Loop:
     loaded = {e.buffer.root() for e in subexpressions(exprs) if type(e) is Load}
     in_place = any(s.buffer.root() in loaded for s in stores)
     return replaced(loop, width=width, in_place=in_place)
+
+
+def _tile(loop: Loop) -> Loop | None:
+    """A square of copies, as wide as a vector at most; None for other loops."""
+    inner = loop.body[0]
+    if len(loop.body) > 1 or not isinstance(inner, Loop) or inner.width > 1:
+        return None
+    extents = loop.extent.const, inner.extent.const
+    if not (loop.parallel and inner.parallel and loop.extent.is_const and inner.extent.is_const):
+        return None
+    if not all(isinstance(s, (Let, Store)) for s in inner.body) or extents[0] != extents[1]:
+        return None
+    exprs = [e for s in inner.body for e in expressions(s)]
+    stores = [s for s in inner.body if isinstance(s, Store)]
+    loads = [e for e in subexpressions(exprs) if type(e) is Load]
+    varying = {id(s.local) for s in inner.body if isinstance(s, Let)}
+    along = [_step(s.offset, loop.axis, varying) == 1 for s in stores]
+    across = [_step(e.offset, inner.axis, varying) == 1 for e in loads]
+    if not (stores and loads and all(along) and all(across)):
+        return None
+    if extents[0] > lanes_of(exprs) or len(stores) > 1 or stores[0].buffer.dtype.kind == "c":
+        return None
+    return replaced(loop, width=extents[0], body=(replaced(inner, unroll=True, parallel=False),))
 
 
 def _walks(loop: Loop, exprs: Sequence[Expr], stores: Sequence[Store]) -> bool:

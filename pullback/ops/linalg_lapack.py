@@ -72,6 +72,7 @@ class Routines:
         )
         self.slots = min(self.count, max(_FEWEST, min(_MOST, *most)))
         self.slot: Any = None
+        self.independent = True
 
     def __call__(self, name: str, *args: Any) -> None:
         self.b.call(self.prefix + name, *map(self._argument, args), work=self.work_ns)
@@ -96,8 +97,9 @@ class Routines:
         """Where each lane's routine says whether it succeeded."""
         return self.b.buffer((*self.lanes, 1), dtypes.int32)
 
-    def each_lane(self, body: Callable[[list[Any]], None]) -> None:
-        """`body(index)` for every lane."""
+    def each_lane(self, body: Callable[[list[Any]], None], independent: bool = True) -> None:
+        """`body(index)` for every lane, `independent` ones at the same time."""
+        self.independent = independent
         rounds, rest = divmod(self.count, self.slots)
         with self.b.loop(rounds) as r:
             self._round(body, r * self.slots, self.slots)
@@ -105,7 +107,7 @@ class Routines:
             self._round(body, rounds * self.slots, rest)
 
     def _round(self, body: Callable[[list[Any]], None], first: Any, count: int) -> None:
-        with self.b.loop(count, independent=True) as self.slot:
+        with self.b.loop(count, independent=self.independent) as self.slot:
             lane, index = first + self.slot, list[Any]()
             for extent in reversed(self.lanes[1:]):
                 index.append(lane % extent)

@@ -14,7 +14,7 @@ import numpy as np
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.primitive import Primitive, Sample, Zero, registry
-from pullback.ops import hlo_linalg, kinds, linalg_lapack, linalg_small, windows
+from pullback.ops import hlo_linalg, kinds, linalg_blocked, linalg_lapack, linalg_small, windows
 from pullback.ops.arithmetic import add
 from pullback.ops.gather import gather
 from pullback.ops.joining import pad
@@ -67,6 +67,10 @@ def _lu_lower(b: Any, x: Any) -> list[Any]:
         return [x, swaps, b.iota((*lanes, m), dtypes.int32, len(lanes))]
     if linalg_small.is_small_lu(x):
         return linalg_small.lu(b, x)
+    if linalg_blocked.is_large(x):
+        both, swaps = linalg_blocked.lu(b, x)
+        from_zero = b.map(lambda s, e: s.sub(e, 1), swaps)
+        return [both, from_zero, _permutation_lower(b, from_zero, permutation_size=m)]
     call = Routines(b, x)
     both, status = linalg_lapack.by_columns(b, x), call.status()
     swaps = b.buffer((*lanes, k), dtypes.int32)

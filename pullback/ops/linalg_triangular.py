@@ -14,7 +14,7 @@ import numpy as np
 
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.primitive import Primitive, Sample, Zero, is_linear
-from pullback.ops import hlo_linalg, kinds, linalg_lapack, linalg_small, windows
+from pullback.ops import hlo_linalg, kinds, linalg_blocked, linalg_lapack, linalg_small, windows
 from pullback.ops.arithmetic import add, mul, neg, sub
 from pullback.ops.linalg_lapack import Routines, routine
 from pullback.ops.linalg_matrices import (
@@ -83,8 +83,11 @@ def _cholesky_lower(b: Any, x: Any) -> Any:
     if n <= linalg_small.SMALL:
         return linalg_small.cholesky(b, x)
     call = Routines(b, x)
-    factor, status = b.buffer(x.shape, x.dtype, x), call.status()
-    call.each_lane(lambda i: call("potrf", "U", n, b.part(factor, i), n, b.part(status, i)))
+    if linalg_blocked.is_large(x):
+        factor, status = linalg_blocked.cholesky(b, x)
+    else:
+        factor, status = b.buffer(x.shape, x.dtype, x), call.status()
+        call.each_lane(lambda i: call("potrf", "U", n, b.part(factor, i), n, b.part(status, i)))
     nan = complex(np.nan, np.nan) if call.complex else np.nan
 
     def at(i: tuple[Any, ...]) -> Any:

@@ -1,0 +1,257 @@
+"""Large matrices by blocks of columns, on the threads of the program.
+
+LAPACK factors a block of columns, and strips of the columns to the right of it are brought up to
+date at the same time, by products.  The strips are the same however many threads there are, so that
+bits are.  Matrices lie row by row, with room for whole vectors at the ends of rows: a triangle is
+then solved for a vector of columns at a time, in registers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+
+from pullback.core import dtypes
+from pullback.ops import windows
+from pullback.ops.linalg_lapack import Routines, swapped
+
+__all__ = ["cholesky", "is_large", "lu"]
+
+_BLOCK: Final = 32
+"""Columns of a block."""
+_WIDE: Final = 512
+"""Columns up to which strips have 64 of them, and beyond 128."""
+_PIECE_NS: Final = 20_000.0
+_LEAST: Final = 64
+"""Columns from which blocks are faster than LAPACK."""
+_FEW: Final = 8
+"""Lanes from which each takes a thread, and its strips are done one after the other."""
+
+
+def is_large(x: Any) -> bool:
+    """Whether a matrix is worth blocks."""
+    m, n = x.shape[-2:]
+    return bool(m >= n >= _LEAST and x.dtype.kind == "f")
+
+
+def _up(n: int, unit: int) -> int:
+    return -(-n // unit) * unit
+
+
+class _Blocks:
+    """A matrix that is factored in place: `a[*lane, row, column]`, with room at the ends."""
+
+    def __init__(self, b: Any, x: Any) -> None:
+        self.b, self.s, self.call = b, b.s, Routines(b, x)
+        self.call.work_ns = _PIECE_NS
+        self.rows, self.columns = x.shape[-2:]
+        self.tile = 64 // x.dtype.itemsize
+        self.height, self.width = _up(self.rows, self.tile), _up(self.columns, self.tile)
+        self.stride = self.width + (0 if self.width % 128 else self.tile)
+        """Rows at a distance of a power of two would share few sets of the cache."""
+        shape = (*x.shape[:-2], self.height, self.stride)
+        self.a = b.buffer(shape, x.dtype, x if x.shape == shape else _padded(b, x, shape))
+        self.minus, self.one = (
+            b.materialize(b.constant(np.full((1,), value, x.dtype))) for value in (-1, 1)
+        )
+
+    def each_lane(self, body: Callable[[list[Any]], None]) -> None:
+        """`body(index)` for every lane: many at the same time, few one after the other."""
+        self.call.each_lane(body, independent=self.call.count >= _FEW)
+
+    def each_block(self, body: Callable[[Any, int], None]) -> None:
+        """`body(first, size)` for the blocks of columns."""
+        full, rest = divmod(self.columns, _BLOCK)
+        with self.b.loop(full) as p:
+            body(p * _BLOCK, _BLOCK)
+        if rest:
+            body(full * _BLOCK, rest)
+
+    def each_strip(self, start: Any, body: Callable[[Any, Any], None]) -> None:
+        """`body(first, size)` for the strips of columns from `start` on, which may run at once."""
+        b, most = self.b, 64 if self.width <= _WIDE else 128
+        with b.loop((self.width + most - 1 - start) // most, independent=True) as strip:
+            first = b.let(start + strip * most)
+            body(first, b.let(self.s.min(self.width - first, most)))
+
+    def each_vector(self, first: Any, size: Any, body: Callable[[Any], None]) -> None:
+        """`body(column)` for some columns, a vector at a time."""
+        with self.b.loop(size // self.tile) as t, self.b.loop(self.tile, independent=True) as v:
+            body(first + t * self.tile + v)
+
+    def at(self, i: list[Any], row: Any, column: Any) -> Any:
+        """The address of an element."""
+        return self.b.part(self.a, [*i, row, column])
+
+    def int32(self, index: Any) -> Any:
+        """An index as LAPACK's integer."""
+        if isinstance(index, int):
+            return self.s.const(index, dtypes.int32)
+        return self.s.convert(index, dtypes.int32)
+
+    def number(self, index: Any) -> Any:
+        """An index as an argument of LAPACK."""
+        return self.b.ref(self.int32(index))
+
+    def solve(
+        self, i: list[Any], k: Any, size: int, column: Any, factor: Callable[[int, int], Any],
+        inverse: Callable[[int], Any] | None = None,
+    ) -> None:  # fmt: skip
+        """Substitution in a column of the rows from k on: `factor(r, c)` times row c goes off."""
+        b, s = self.b, self.s
+        known: list[Any] = []
+        for r in range(size):
+            value = b.load(self.a, [*i, k + r, column])
+            for c, found in enumerate(known):
+                value = s.sub(value, s.mul(factor(r, c), found))
+            known.append(b.let(value if inverse is None else s.mul(value, inverse(r))))
+            b.store(self.a, [*i, k + r, column], known[r])
+
+
+def _padded(b: Any, x: Any, shape: tuple[int, ...]) -> Any:
+    m, n = x.shape[-2:]
+    zero = b.s.const(0, x.dtype)
+
+    def at(i: tuple[Any, ...]) -> Any:
+        row, column = b.s.index(i[-2], 0, m - 1), b.s.index(i[-1], 0, n - 1)
+        inside = b.s.and_(i[-2] < m, i[-1] < n)
+        return b.s.select(inside, x.at([*i[:-2], row, column]), zero)
+
+    return b.view(shape, at)
+
+
+# --------------------------------------------------------------------------- lu
+
+
+def lu(b: Any, x: Any) -> tuple[Any, Any]:
+    """Both triangles in one matrix, and LAPACK's row swaps (from 1)."""
+    lu_ = _Lu(b, x)
+    lu_.each_lane(lu_.lane)
+    return b.view(x.shape, lu_.a.at), lu_.swaps
+
+
+class _Lu(_Blocks):
+    def __init__(self, b: Any, x: Any) -> None:
+        super().__init__(b, x)
+        self.swaps = b.buffer((*x.shape[:-2], self.columns), dtypes.int32)
+        self.apart = self.height + (0 if self.height % 128 else self.tile)
+        self.panel, self.status = self.call.work(_BLOCK * self.apart), self.call.status()
+
+    def lane(self, i: list[Any]) -> None:
+        self.each_block(lambda k, size: self.block(i, k, size))
+        self.swap_left(i)
+
+    def block(self, i: list[Any], k: Any, size: int) -> None:
+        """Factor `size` columns from column k on, and bring those to the right up to date."""
+        b, s, call = self.b, self.s, self.call
+        self.move_panel(i, k, size, back=False)
+        call("getrf", self.number(self.rows - k), size, self.panel, self.apart,
+             b.part(self.swaps, [*i, k]), b.part(self.status, i))  # fmt: skip
+        with b.loop(size) as j:
+            row = b.load(self.swaps, [*i, k + j])
+            b.store(self.swaps, [*i, k + j], s.add(row, self.int32(k)))
+        self.move_panel(i, k, size, back=True)
+        if size == _BLOCK:
+            self.each_strip(k + size, lambda first, count: self.strip(i, k, first, count))
+
+    def move_panel(self, i: list[Any], k: Any, size: int, back: bool) -> None:
+        """Columns of the matrix go into LAPACK's order, or come back, in square tiles."""
+        b, tile, panel, slot = self.b, self.tile, self.panel.slots, self.call.slot
+        extents = ((self.height - k) // tile, _up(size, tile) // tile, tile, tile)
+
+        def move(place: list[Any]) -> None:
+            t, q, v, u = place
+            r, c = (t * tile + u, q * tile + v) if back else (t * tile + v, q * tile + u)
+            ours, theirs = [*i, k + r, k + c], [slot, c * self.apart + r]
+            if back:
+                b.store(self.a, ours, b.load(panel, theirs))
+            else:
+                b.store(panel, theirs, b.load(self.a, ours))
+
+        windows.loop_nest(b, extents, move, [False, False, True, True])
+
+    def strip(self, i: list[Any], k: Any, first: Any, count: Any) -> None:
+        b = self.b
+        with b.loop(_BLOCK) as j:
+            self.swap(i, k + j, first, count)
+        self.each_vector(first, count, lambda column: self.solve(
+            i, k, _BLOCK, column, lambda r, c: b.load(self.a, [*i, k + r, k + c])
+        ))  # fmt: skip
+        below = k + _BLOCK
+        self.call("gemm", "N", "N", self.number(count), self.number(self.rows - below), _BLOCK,
+                  self.minus, self.at(i, k, first), self.stride, self.at(i, below, k), self.stride,
+                  self.one, self.at(i, below, first), self.stride)  # fmt: skip
+
+    def swap(self, i: list[Any], row: Any, first: Any, count: Any) -> None:
+        """A row and that of its pivot change places in some columns."""
+        b = self.b
+        pivot = b.let(self.s.index(b.load(self.swaps, [*i, row]), 1, self.rows))
+
+        def exchange(column: Any) -> None:
+            here, there = [*i, row, column], [*i, pivot - 1, column]
+            x, y = b.load(self.a, here), b.load(self.a, there)
+            b.store(self.a, here, y)
+            b.store(self.a, there, x)
+
+        self.each_vector(first, count, exchange)
+
+    def swap_left(self, i: list[Any]) -> None:
+        """What later blocks exchange, in the columns before them."""
+        b = self.b
+        with b.loop(_up(self.columns, _BLOCK) // _BLOCK - 1, independent=True) as p:
+            start = (p + 1) * _BLOCK
+            with b.loop(self.columns - start, start=start) as row:
+                self.swap(i, row, p * _BLOCK, _BLOCK)
+
+
+# --------------------------------------------------------------------------- cholesky
+
+
+def cholesky(b: Any, x: Any) -> tuple[Any, Any]:
+    """The lower triangle L with L L' = x, undefined above it, and a status, 0 for success."""
+    factor = _Cholesky(b, swapped(b, x))
+    factor.each_lane(factor.lane)
+    lower = b.view(x.shape, lambda i: factor.a.at([*i[:-2], i[-1], i[-2]]))
+    return lower, factor.status
+
+
+class _Cholesky(_Blocks):
+    """U with U' U = x, row by row."""
+
+    def __init__(self, b: Any, x: Any) -> None:
+        super().__init__(b, x)
+        self.status, self.found = self.call.status(), self.call.work(1, dtypes.int32)
+        self.inverses = self.call.work(_BLOCK)
+
+    def lane(self, i: list[Any]) -> None:
+        self.b.store(self.status, [*i, 0], 0)
+        self.each_block(lambda k, size: self.block(i, k, size))
+
+    def block(self, i: list[Any], k: Any, size: int) -> None:
+        b, s, slot = self.b, self.s, self.call.slot
+        self.call("potrf", "L", size, self.at(i, k, k), self.stride, self.found)
+        failed = b.load(self.found.slots, [slot, 0])
+        b.store(self.status, [*i, 0], s.add(b.load(self.status, [*i, 0]), failed))
+        if size < _BLOCK:
+            return
+        with b.loop(size) as r:
+            pivot = b.load(self.a, [*i, k + r, k + r])
+            b.store(self.inverses.slots, [slot, r], s.div(s.const(1, pivot.dtype), pivot))
+        self.each_strip(k + size, lambda first, count: self.each_vector(
+            first, count, lambda column: self.solve(
+                i, k, size, column,
+                lambda r, c: b.load(self.a, [*i, k + c, k + r]),
+                lambda r: b.load(self.inverses.slots, [slot, r]),
+            )))  # fmt: skip
+        self.each_strip(k + size, lambda first, count: self.update(i, k, first, count))
+
+    def update(self, i: list[Any], k: Any, first: Any, count: Any) -> None:
+        """A strip of what is left, down to the diagonal."""
+        below = k + _BLOCK
+        rows = self.s.min(first + count - below, self.rows - below)
+        self.call("gemm", "N", "T", self.number(count), self.number(rows), _BLOCK,
+                  self.minus, self.at(i, k, first), self.stride,
+                  self.at(i, k, below), self.stride, self.one, self.at(i, below, first),
+                  self.stride)  # fmt: skip
