@@ -47,6 +47,8 @@ __all__ = ["StatementWriter", "turns"]
 
 UNROLL_TURNS: Final = 8
 UNROLL_SIZE: Final = 96
+PARALLEL_COPY_BYTES: Final = 1 << 20
+"""What is copied at once from this size on is more than a core's own cache holds."""
 
 
 def turns(loop: Loop) -> int | None:
@@ -496,10 +498,15 @@ class StatementWriter(MemoryWriter):
         if same and stmt.target.offset == stmt.source.offset:
             return
         target, source = self._byte_address(stmt.target), self._byte_address(stmt.source)
+        total = stmt.count * stmt.target.buffer.dtype.itemsize
+        if total >= PARALLEL_COPY_BYTES:
+            self.module.external("pb_copy", "declare void @pb_copy(ptr, ptr, i64)")
+            self.do(f"call void @pb_copy(ptr {target}, ptr {source}, i64 {total})")
+            return
         name = "llvm.memmove.p0.p0.i64"
         self.module.declare(name, f"declare void @{name}(ptr, ptr, i64, i1)")
         dtype = stmt.target.buffer.dtype
-        nbytes, size = str(stmt.count * dtype.itemsize), storage_bytes(dtype)
+        nbytes, size = str(total), storage_bytes(dtype)
         if stmt.source.buffer.root().kind == "arg" and stmt.target.buffer.root().kind == "out":
             # A donated argument may be the output: then nothing is to be moved.
             moved = self.put(f"icmp ne ptr {target}, {source}", self.scope.level)

@@ -12,6 +12,10 @@ thread's is under way, runs serially in its own thread.  Workers start at the fi
 wants them, look out for more work for some microseconds, and then sleep.  A worker that wakes up
 late misses the region: nobody waits for threads that have claimed nothing.
 
+    void pb_copy(ptr target, ptr source, i64 nbytes)
+
+is `memmove` by several threads: one alone does not use all that the memory gives.
+
 The number of threads is `PULLBACK_NUM_THREADS`, else what the process may run on, and
 `set_num_threads` changes it.  A forked child starts with no workers.
 """
@@ -44,7 +48,7 @@ __all__ = [
     "symbols",
 ]
 
-SYMBOLS: Final = ("pb_parallel_for", "pb_pool_threads")
+SYMBOLS: Final = ("pb_parallel_for", "pb_pool_threads", "pb_copy")
 """What programs and kernels may call."""
 
 # The pool's state, one block of memory.  What different threads write lies on different lines.
@@ -55,6 +59,9 @@ RUNNING, BUSY, NEXT, THREADS = 512, 576, 640, 704
 STATE_BYTES: Final = 768
 
 CHUNKS_PER_THREAD: Final = 8
+COPY_BYTES: Final = 1 << 16
+"""What `pb_copy` copies at a time."""
+COPY_GRAIN: Final = 4
 STACK_BYTES: Final = 8 << 20
 SIGNAL_SET_MASK: Final = 3 if sys.platform == "darwin" else 2
 SPINS: Final = 400 if platform.machine().lower() in ("x86_64", "amd64") else 4000
@@ -77,6 +84,7 @@ class _Pool:
         self.write_start()
         self.write_parallel_for()
         self.write_threads()
+        self.write_copy()
 
     def write_threads(self) -> None:
         """`i64 pb_pool_threads()`: how many threads a region may use."""
@@ -229,6 +237,34 @@ class _Pool:
         f.call("void", function, environment, i64(0), length)
         f.ret()
 
+    def write_copy(self) -> None:
+        """`pb_copy`, and its chunks. Memory that overlaps is moved by one thread."""
+        f = self.m.function("pb_pool_copy", "void", "ptr", "i64", "i64")
+        environment, begin, end = f.parameters
+        target, source = (f.load("ptr", environment, offset) for offset in (0, 8))
+        nbytes = f.load("i64", environment, 16)
+        first, last = (f.op("mul", block, COPY_BYTES) for block in (begin, end))
+        last = f.select(f.compare("slt", last, nbytes), last, nbytes)
+        places = (f.at(target, first), f.at(source, first))
+        f.call("ptr", "memcpy", *places, f.op("sub", last, first))
+        f.ret()
+        f = self.m.function("pb_copy", "void", "ptr", "ptr", "i64", exported=True)
+        target, source, nbytes = f.parameters
+        ahead = f.op("sub", *(f.convert("ptrtoint", p, "i64") for p in (target, source)))
+        with f.when(f.compare("eq", ahead, 0)):
+            f.ret()
+        behind = f.value("i64", f"sub i64 0, {ahead.text}")
+        with f.when(f.op("or", *(f.compare("ult", by, nbytes) for by in (ahead, behind)))):
+            f.call("ptr", "memmove", target, source, nbytes)
+            f.ret()
+        block = f.variable("[3 x i64]", Value("[3 x i64]", "zeroinitializer"))
+        for k, value in enumerate(f.parameters):
+            f.store(value, block, 8 * k)
+        count = self.divide_up(f, nbytes, i64(COPY_BYTES))
+        task = Value("ptr", "@pb_pool_copy")
+        f.call("void", "pb_parallel_for", task, block, count, i64(COPY_GRAIN))
+        f.ret()
+
     def chunk(self, f: Function, length: Value, grain: Value, threads: Value) -> Value:
         """A multiple of the grain that gives each thread a few chunks."""
         share = self.divide_up(f, length, f.op("mul", threads, CHUNKS_PER_THREAD))
@@ -297,7 +333,7 @@ class _Loaded:
     def __init__(self) -> None:
         found = jit.stored_object(module_text, name="pullback_pool", variant=sys.platform)
         symbols = {name: jit.process_address(name) for name in found.symbols}
-        exports = ["pb_parallel_for", "pb_pool_threads", "pb_pool_reset", "pb_pool"]
+        exports = [*SYMBOLS, "pb_pool_reset", "pb_pool"]
         self.module = jit.load(found.code, symbols, exports=exports)
         self.address = self.module.address("pb_parallel_for")
         self.reset = ctypes.PYFUNCTYPE(None)(self.module.address("pb_pool_reset"))

@@ -31,6 +31,7 @@ from pullback.loops.expr import (
 )
 from pullback.loops.ir import Address, Buffer, Combine, Copy, Let, Stmt, Store
 from pullback.loops.scalars import ALIASES, SCALARS, ScalarBuilder, joined, parts_of
+from pullback.loops.stored import CHEAP
 from pullback.loops.tensors import (
     BlockItem,
     BufferTensor,
@@ -41,6 +42,7 @@ from pullback.loops.tensors import (
     StackedTensor,
     Tensor,
     new_axes,
+    sources,
 )
 from pullback.records import record
 
@@ -341,6 +343,16 @@ class TensorBuilder:
                 home.items.append(MapItem(x, target))
             x.stored = target
         return x.stored
+
+    def settled(self, x: Tensor, changing: Tensor) -> Tensor:
+        """A tensor to read while the memory of another changes: stored, unless it is cheap.
+
+        One that reads what the other does is stored too: else that had to be copied first.
+        """
+        buffers, cost = sources(x)
+        if cost <= CHEAP and buffers.isdisjoint(sources(changing)[0]):
+            return x
+        return self.materialize(x)
 
     def _home(self, x: LazyTensor) -> Region:
         """The region that made a tensor, if something can be added there; the present one if not.

@@ -52,6 +52,7 @@ __all__ = [
     "StackedTensor",
     "Tensor",
     "expression_cost",
+    "sources",
 ]
 
 
@@ -190,6 +191,27 @@ def expression_cost(expr: Expr) -> tuple[float, tuple[At, ...]]:
         elif type(e) is Load:
             cost += 0.25
     return cost, tuple(leaves)
+
+
+def sources(x: Tensor) -> tuple[set[Buffer], float]:
+    """The buffers that a tensor reads, and what computing an element of it costs."""
+    buffers: set[Buffer] = set()
+    total = 0.0
+    seen: set[int] = set()
+    stack = [x]
+    while stack:
+        tensor = stack.pop()
+        if id(tensor) in seen:
+            continue
+        seen.add(id(tensor))
+        place = tensor if isinstance(tensor, BufferTensor) else tensor.stored
+        if place is not None:
+            buffers.add(place.buffer)
+        elif isinstance(tensor, LazyTensor):
+            total += tensor.cost
+            buffers.update(e.buffer for e in subexpressions([tensor.expr]) if type(e) is Load)
+            stack += [leaf.tensor for leaf in tensor.leaves]
+    return buffers, total
 
 
 @record(frozen=False)

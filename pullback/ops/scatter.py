@@ -29,7 +29,7 @@ from pullback.core.primitive import (
     registry,
 )
 from pullback.core.trace import eager
-from pullback.ops import hlo_indexing
+from pullback.ops import hlo_indexing, scatter_parts
 from pullback.ops.kinds import late
 from pullback.ops.rearrange import (
     full,
@@ -254,13 +254,19 @@ def _lower(combine: Callable[..., Any]) -> Callable[..., Any]:
             return x
         numbers, mode = params["dimension_numbers"], params["mode"]
         # The operand's buffer is about to change, and either of these may read it.
-        indices, updates = b.materialize(indices), b.materialize(updates)
+        indices, updates = b.materialize(indices), b.settled(updates, x)
         axes = layout(as_gather(numbers), len(x.shape), len(updates.shape))
         sizes = window_sizes(as_gather(numbers), len(x.shape), updates.shape)
         out = b.buffer(x.shape, x.dtype, x)
+        extents = [updates.shape[d] for d in axes.batch_dims]
+        apart = numbers.scatter_indices_batching_dims
+        free = [params["unique_indices"] or d in apart for d in range(len(extents))]
+        shared = None if any(free) else scatter_parts.shared_axis(x, updates, sizes, axes)
 
-        def at_batch(batch: list[Any]) -> None:
+        def at_batch(batch: list[Any], mine: tuple[Any, Any] | None = None) -> None:
             starts, inside = _window(b, x.shape, sizes, axes, indices, batch, mode)
+            if mine is not None and shared is not None:
+                inside = scatter_parts.between(b.s, starts[shared], mine, inside)
             if inside is None:
                 write_window(batch, starts)
             else:
@@ -284,10 +290,11 @@ def _lower(combine: Callable[..., Any]) -> Callable[..., Any]:
             extents = [updates.shape[d] for d in numbers.update_window_dims]
             loop_nest(b, extents, write, [True] * len(extents))
 
-        extents = [updates.shape[d] for d in axes.batch_dims]
-        apart = numbers.scatter_indices_batching_dims
-        free = [params["unique_indices"] or d in apart for d in range(len(extents))]
-        loop_nest(b, extents, at_batch, free)
+        if shared is None:
+            loop_nest(b, extents, at_batch, free)
+            return out
+        with scatter_parts.parts(b, x.shape[shared]) as mine:
+            loop_nest(b, extents, lambda batch: at_batch(batch, mine), free)
         return out
 
     return lower

@@ -309,7 +309,7 @@ def _update_batch(size: int, args: Any, dims: Any) -> Any:
 
 
 def _update_lower(b: Any, x: Any, update: Any, *indices: Any) -> Any:
-    update = b.materialize(update)  # it may read `x`, which is about to change
+    update = b.settled(update, x)  # it may read `x`, which is about to change
     starts = [
         e if isinstance(e, int) else b.let(e) for e in _starts(b, indices, x.shape, update.shape)
     ]

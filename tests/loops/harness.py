@@ -31,10 +31,7 @@ class Compiled:
         emitted = time.perf_counter()
         code = jit.compile_object(self.module.text, name="test")
         compiled = time.perf_counter()
-        needed = {
-            s: pool.address() if s == "pb_parallel_for" else library.address(s)
-            for s in self.module.symbols
-        }
+        needed = {s: pool.symbols().get(s) or library.address(s) for s in self.module.symbols}
         self.loaded = jit.load(code, needed, exports=["pb_program"])
         self.seconds = (lowered - start, emitted - lowered, compiled - emitted)
         signature = ctypes.CFUNCTYPE(
