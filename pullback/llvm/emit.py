@@ -101,10 +101,10 @@ def emit_module(
 ) -> EmittedModule:
     """The module of a program, whose entry point is called `name`.
 
-    With `flush` it takes subnormal numbers for zero. `machine` is the name of another architecture
-    than that of this process.
+    `vector_bits` is the length of the machine's vectors. With `flush` it takes subnormal numbers
+    for zero. `machine` is the name of another architecture than that of this process.
     """
-    module = Module()
+    module = Module(vector_bits)
     sections = cut(program.body)
     shapes: dict[Any, tuple[str, list[int], int]] = {}
     mains = [_Main(module, program, b, sections.shared, shapes) for b in sections.blocks]
@@ -544,7 +544,7 @@ class _Kernel(StatementWriter):
         self.scopes[0].stored = self._stored(stmt)
         for k, e in enumerate(self.outside):
             self.bind(e, Value(f"%outer.{k}", 0))
-        self._loop(stmt, "%begin", "%end", None)
+        self._loop(stmt, "%begin", "%end", None, last=True)
         scalars = []
         for k, e in enumerate(self.outside):
             slot = len(self.buffers) + k

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +17,8 @@ from pullback.loops.ir import Buffer
 
 __all__ = ["MemoryWriter", "stack_slot", "storage_bytes"]
 
+LONGEST_RUN: Final = 64
+"""Short elements of one load of which every second to fourth is taken."""
 _PROMOTED_BYTES: Final = 1024
 """Larger arrays on the stack are never loaded as one vector."""
 
@@ -37,6 +40,22 @@ def stack_slot(name: str, nbytes: int) -> list[str]:
     if 1 < nbytes <= _PROMOTED_BYTES:
         lines.append(f"  store i{8 * nbytes} poison, ptr {name}, align 64")
     return lines
+
+
+def _picks(stride: int, lanes: int, begins: list[int]) -> Iterator[str]:
+    """The masks that take every so manieth element of runs: what is picked so far, and one more."""
+    for k in range(1, stride):
+        order = []
+        for lane in range(lanes):
+            place = lane * stride
+            run = place // lanes
+            if run > k:
+                order.append("i32 poison")
+            elif run == k:
+                order.append(f"i32 {lanes + place - begins[k]}")
+            else:
+                order.append(f"i32 {place if k == 1 else lane}")
+        yield f"<{lanes} x i32> <{', '.join(order)}>"
 
 
 class MemoryWriter(ValueWriter):
@@ -253,8 +272,11 @@ class MemoryWriter(ValueWriter):
     ) -> tuple[str, int]:
         first = self.address(buffer, self.index(offset), scalar)
         level = max(level, first.level)
-        span = abs(stride) * (self.lanes - 1) + 1
-        if 1 < stride <= 4 and span <= 64:
+        size = storage_bytes(buffer.dtype)
+        whole = min(self.lanes, self.module.vector_bits // (8 * size))
+        if 1 < stride <= 4 and size >= 4 and whole >= 4:
+            return self._pick_from_runs(scalar, first, stride, level, size, whole), level
+        if 1 < stride <= 4 and stride * (self.lanes - 1) < LONGEST_RUN:
             return self._gather_short(buffer, scalar, first, stride, level), level
         steps = ", ".join(f"i64 {lane * stride}" for lane in range(self.lanes))
         t = lanes_type("i64", self.lanes)
@@ -262,6 +284,35 @@ class MemoryWriter(ValueWriter):
             f"getelementptr inbounds {scalar}, ptr {first.name}, {t} <{steps}>", level
         )
         return self._gather_from(buffer, scalar, addresses, level), level
+
+    def _pick_from_runs(
+        self, scalar: str, first: Value, stride: int, level: int, size: int, lanes: int
+    ) -> str:
+        """Elements at a small stride: vectors of so many lanes side by side, and shuffles of two.
+
+        The last of them begins earlier, so that nothing after the last element is touched.
+        """
+        t = lanes_type(scalar, lanes)
+        begins = [min(k * lanes, (stride - 1) * (lanes - 1)) for k in range(stride)]
+        parts = []
+        for start in range(0, self.lanes * stride, lanes * stride):
+            runs = []
+            for begin in begins:
+                place = f"getelementptr inbounds {scalar}, ptr {first.name}, i64 {start + begin}"
+                at = self.put(place, level) if start + begin else first.name
+                runs.append(self.put(f"load {t}, ptr {at}, align {size}", level))
+            picked = runs[0]
+            for k, mask in enumerate(_picks(stride, lanes, begins), 1):
+                picked = self.put(f"shufflevector {t} {picked}, {t} {runs[k]}, {mask}", level)
+            parts.append(picked)
+        while len(parts) > 1:
+            t, lanes = lanes_type(scalar, lanes), 2 * lanes
+            mask = f"<{lanes} x i32> <{', '.join(f'i32 {k}' for k in range(lanes))}>"
+            parts = [
+                self.put(f"shufflevector {t} {a}, {t} {b}, {mask}", level)
+                for a, b in zip(parts[::2], parts[1::2], strict=True)
+            ]
+        return parts[0]
 
     def _gather_short(
         self, buffer: Buffer, scalar: str, first: Value, stride: int, level: int

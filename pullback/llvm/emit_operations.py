@@ -29,7 +29,7 @@ from pullback.llvm.emit_types import (
 )
 from pullback.loops.expr import Const, Op
 
-__all__ = ["convert", "emit", "from_storage", "to_storage"]
+__all__ = ["byte_quotient", "convert", "emit", "from_storage", "to_storage"]
 
 BFLOAT16: Final = dtypes.bfloat16
 _FLOAT32: Final = np.dtype("float32")
@@ -89,7 +89,7 @@ def _division(text: Text, e: Op, t: str, args: list[str]) -> str:
         if e.name == "rem":
             name = "fmodf" if t == "float" else "fmod"
             text.module.symbols.add(name)
-        factors = _factors(e)
+        factors = byte_quotient(e)
         if factors is not None:
             high, low = (text.splat(constant(f, e.dtype), t) for f in factors)
             small = text.put(f"fmul {text.type(t)} {args[0]}, {low}")
@@ -98,7 +98,7 @@ def _division(text: Text, e: Op, t: str, args: list[str]) -> str:
     return _integer_division(text, e, t, args)
 
 
-def _factors(e: Op) -> tuple[float, float] | None:
+def byte_quotient(e: Op) -> tuple[float, float] | None:
     """What a byte as a float is multiplied by instead of being divided by a constant."""
     x, divisor = e.args
     if e.name != "div" or e.dtype != np.float32 or type(divisor) is not Const:

@@ -38,7 +38,8 @@ class Scope:
 class Module:
     """What the functions of a module share: definitions by name, declarations, needed symbols."""
 
-    def __init__(self) -> None:
+    def __init__(self, vector_bits: int = 512) -> None:
+        self.vector_bits = vector_bits
         self.functions: list[str] = []
         self.declarations: dict[str, str] = {}
         self.globals: list[str] = []
@@ -46,6 +47,7 @@ class Module:
         self.data: dict[str, bytes] = {}
         self.kernels: dict[str, str] = {}
         self.math: set[tuple[str, str, int]] = set()
+        self.quotients: set[str] = set()
 
     def declare(self, name: str, line: str) -> None:
         """Declare a function once."""

@@ -264,8 +264,14 @@ class StatementWriter(MemoryWriter):
     def _stored(self, stmt: Stmt) -> frozenset[Buffer]:
         return frozenset(written(stmt))
 
-    def _loop(self, stmt: Loop, begin: str, end: str, count: int | None) -> None:
-        """A loop over the steps [begin, end)."""
+    def _loop(
+        self, stmt: Loop, begin: str, end: str, count: int | None, last: bool = False
+    ) -> None:
+        """A loop over the steps [begin, end).
+
+        Loads leave a loop that may not run only if it is the last of a function: what is behind it
+        would take them for known.
+        """
         if count == 0:
             return
         known = count is not None
@@ -278,7 +284,7 @@ class StatementWriter(MemoryWriter):
             self.scope.label = entry
         before = self.scope.label
         counter, following = self.fresh(), self.fresh()
-        with self.inside(head, self._stored(stmt), not known) as scope:
+        with self.inside(head, self._stored(stmt), not known and not last) as scope:
             self._turn(stmt, counter, scope)
         outer = self.scope
         outer.lines += [

@@ -7,12 +7,14 @@ before it.  In a vector loop a value is either uniform (a scalar) or varying (a 
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import numpy as np
 
 from pullback.errors import LoweringError
 from pullback.llvm import emit_operations as operations
+from pullback.llvm.emit_quotients import divide_by_one
 from pullback.llvm.emit_scopes import Instructions, Module, Scope, Value
 from pullback.llvm.emit_types import (
     constant,
@@ -180,7 +182,27 @@ class ValueWriter:
         if e.name == "extern":
             level = max(level, self._barrier())
         text = Instructions(self, level, self.lanes if varying else 1)
-        return Value(operations.emit(text, e, names), level, varying)
+        if e.name == "div" and varying and self._divides_by_one(e, *args):
+            name = self._quotient_by_one(text, e, names, args[1])
+        else:
+            name = operations.emit(text, e, names)
+        return Value(name, level, varying)
+
+    def _quotient_by_one(self, text: Instructions, e: Op, names: list[str], y: Value) -> str:
+        if operations.byte_quotient(e) is not None:
+            return operations.emit(text, e, names)
+        outer = Instructions(self, y.level, 1)
+        return divide_by_one(text, outer, register_type(e.dtype), names[0], y.name, names[1])
+
+    def _divides_by_one(self, e: Op, x: Value, y: Value) -> bool:
+        """Whether many are divided by a float that is known before their loop begins."""
+        divisor = e.args[1]
+        if type(divisor) is Const:
+            if math.frexp(divisor.value)[0] == 0.5 or not math.isfinite(divisor.value):
+                return False
+        elif y.varying or y.level >= self.vector_level:
+            return False
+        return x.varying and register_type(e.dtype) in ("float", "double")
 
     def _barrier(self) -> int:
         for scope in reversed(self.scopes):

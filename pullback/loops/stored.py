@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import field
 from typing import Any, Final, Protocol
 
-from pullback.loops.expr import Affine, At, Axis, Expr, Load, affine
+from pullback.loops.expr import Affine, At, Axis, Expr, Load, Op, affine
 from pullback.loops.ir import (
     Address,
     Buffer,
@@ -183,10 +183,21 @@ def _block_leaves(item: BlockItem) -> Iterable[At]:
 
 
 def _repeats(tensor: LazyTensor, leaf: At, axes: Sequence[Affine], size: int) -> bool:
-    """Whether a reader evaluates an element often: more than hoisting out of inner loops saves."""
+    """Whether a reader evaluates an element often: more than hoisting out of inner loops saves.
+
+    An index moved inside (a pad's, a concatenation's) meets an element once where it is inside, and
+    nests are cut at the borders.
+    """
     if size <= tensor.size or tensor.size == 0:
         return False
     used = {atom for i in leaf.idx for atom in i.terms}
+    for extent, i in zip(tensor.shape, leaf.idx, strict=True):
+        moved = [a for atom in i.terms if _is_moved(atom) for a in subexpressions([atom])]
+        for inner in {a for a in moved if isinstance(a, Axis)} - used:
+            used.add(inner)
+            size = size // (inner.extent or 1) * min(inner.extent or 1, extent)
+    if size <= tensor.size:
+        return False
     run = 1
     for axis in reversed(axes):
         if axis.terms:
@@ -197,6 +208,10 @@ def _repeats(tensor: LazyTensor, leaf: At, axes: Sequence[Affine], size: int) ->
     if 1 < run < HOISTED_RUN:
         run = 1
     return size > tensor.size * run
+
+
+def _is_moved(atom: Expr) -> bool:
+    return type(atom) is Op and atom.name in ("imin", "imax")
 
 
 # --------------------------------------------------------------------------- what nobody reads

@@ -344,15 +344,20 @@ class TensorBuilder:
             x.stored = target
         return x.stored
 
-    def settled(self, x: Tensor, changing: Tensor) -> Tensor:
-        """A tensor to read while the memory of another changes: stored, unless it is cheap.
+    def is_settled(self, x: Tensor, changing: Tensor) -> bool:
+        """Whether a tensor can be read as it is while the memory of another changes.
 
-        One that reads what the other does is stored too: else that had to be copied first.
+        One that reads what the other does cannot: else that had to be copied first.  One that costs
+        something is computed in a loop of its own.
         """
+        if isinstance(x, BufferTensor) or x.stored is not None:
+            return True
         buffers, cost = sources(x)
-        if cost <= CHEAP and buffers.isdisjoint(sources(changing)[0]):
-            return x
-        return self.materialize(x)
+        return cost <= CHEAP and buffers.isdisjoint(sources(changing)[0])
+
+    def settled(self, x: Tensor, changing: Tensor) -> Tensor:
+        """A tensor to read while the memory of another changes: stored, if need be."""
+        return x if self.is_settled(x, changing) else self.materialize(x)
 
     def _home(self, x: LazyTensor) -> Region:
         """The region that made a tensor, if something can be added there; the present one if not.

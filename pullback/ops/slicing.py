@@ -7,6 +7,7 @@ an update writes into the operand's own buffer when nobody else needs it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -44,6 +45,8 @@ from pullback.ops.windows import loop_nest
 __all__ = ["dynamic_slice", "dynamic_update_slice", "slice_"]
 
 _pad: Final = late("pad")
+LARGE: Final = 1 << 12
+"""Elements of an array that is written anew rather than in place, if most of it changes."""
 
 # --------------------------------------------------------------------------- slice
 
@@ -309,10 +312,12 @@ def _update_batch(size: int, args: Any, dims: Any) -> Any:
 
 
 def _update_lower(b: Any, x: Any, update: Any, *indices: Any) -> Any:
+    starts = _starts(b, indices, x.shape, update.shape)
+    known = [e if isinstance(e, int) else e.const for e in starts if _is_known(e)]
+    if len(known) == len(starts) and _is_anew(b, x, update):
+        return _updated_anew(b, x, update, known)
     update = b.settled(update, x)  # it may read `x`, which is about to change
-    starts = [
-        e if isinstance(e, int) else b.let(e) for e in _starts(b, indices, x.shape, update.shape)
-    ]
+    starts = [e if isinstance(e, int) else b.let(e) for e in starts]
     out = b.buffer(x.shape, x.dtype, x)
 
     def write(i: list[Any]) -> None:
@@ -320,6 +325,36 @@ def _update_lower(b: Any, x: Any, update: Any, *indices: Any) -> Any:
 
     loop_nest(b, update.shape, write, [True] * len(update.shape))
     return out
+
+
+def _is_known(start: Any) -> bool:
+    return isinstance(start, int) or bool(start.is_const)
+
+
+def _is_anew(b: Any, x: Any, update: Any) -> bool:
+    """Whether most of a large array changes to what has to be computed.
+
+    Written in place, the update would be stored and copied: `u.at[1:-1].set(u[2:] + u[:-2])`.
+    """
+    size = math.prod(x.shape)
+    return size >= LARGE and 2 * math.prod(update.shape) >= size and not b.is_settled(update, x)
+
+
+def _updated_anew(b: Any, x: Any, update: Any, starts: Sequence[int]) -> Any:
+    """Every element from the update or the operand; nests are cut where that changes."""
+
+    def element(i: Any) -> Any:
+        inside, idx = None, []
+        for at, start, n, m in zip(i, starts, x.shape, update.shape, strict=True):
+            tests = [at >= start] if start > 0 else []
+            tests += [at < start + m] if start + m < n else []
+            for test in tests:
+                inside = test if inside is None else b.s.and_(inside, test)
+            idx.append(b.s.index(at - start, 0, m - 1) if tests else at)
+        new = update.at(idx)
+        return new if inside is None else b.s.select(inside, new, x.at(i))
+
+    return b.view(x.shape, element)
 
 
 def _update_samples() -> list[Sample]:

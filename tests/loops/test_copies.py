@@ -14,7 +14,7 @@ from pullback import lax
 from pullback.checkpoint_policies import binomial
 from pullback.core.avals import aval_of
 from pullback.loops.donation import reuse_arguments
-from pullback.loops.ir import Block, Copy, Loop, Program, Swap, While, inner_blocks, walk
+from pullback.loops.ir import Block, Copy, Loop, Program, Store, Swap, While, inner_blocks, walk
 from pullback.loops.program import lower_program
 from pullback.transforms.staging import stage
 from tests.loops.harness import compile_function
@@ -140,3 +140,53 @@ def test_donated_arrays_are_updated_where_they_are(update: Callable[..., Any]) -
         y = jitted(x)
         np.testing.assert_allclose(y, update(jnp.array(X)), rtol=1e-6)
     assert y.unsafe_buffer_pointer() == place
+
+
+GRID = RNG.normal(size=(96, 80)).astype(np.float32)
+WINDOWS = [
+    (slice(1, -1), slice(1, -1)),
+    (slice(None), slice(2, None)),
+    (slice(0, 60), slice(None)),
+    (slice(10, 90), slice(0, 75)),
+]
+
+
+def smoothed(u: Any, window: Any) -> Any:
+    u = jnp.asarray(u)
+    around = 0.5 * u[::-1] + 0.5 * u[:, ::-1]
+    return u.at[window].set(around[window])
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_most_of_an_array_made_from_itself_is_written_once(window: Any) -> None:
+    """Neither is the update stored and copied, nor is what stays in the loop's carry copied."""
+
+    def steps(u: Any) -> Any:
+        return lax.fori_loop(0, 3, lambda i, c: smoothed(c, window), u)
+
+    once = compile_function(lambda u: smoothed(u, window), GRID)
+    stored = {s.buffer.root().kind for s in walk(once.program.body) if isinstance(s, Store)}
+    assert stored == {"out"}
+    assert not any(isinstance(s, Copy) for s in walk(once.program.body))
+    loop = compile_function(steps, GRID)
+    assert swaps(loop.program) == 1
+    assert copied_in_loops(loop.program.body) == 0
+
+    def expected(u: Any) -> Any:
+        out = u.copy()
+        around = np.float32(0.5) * u[::-1] + np.float32(0.5) * u[:, ::-1]
+        out[window] = around[window]
+        return out
+
+    np.testing.assert_allclose(once(GRID)[0], expected(GRID), rtol=1e-6)
+    thrice = expected(expected(expected(GRID)))
+    np.testing.assert_allclose(loop(GRID)[0], thrice, rtol=1e-5, atol=1e-6)
+
+
+def test_a_small_part_is_written_in_place() -> None:
+    def steps(u: Any) -> Any:
+        return lax.fori_loop(0, 3, lambda i, c: c.at[:20].set(c[1:21] * 0.5), jnp.asarray(u))
+
+    program = compile_function(steps, GRID).program
+    assert swaps(program) == 0
+    assert copied_in_loops(program.body) <= GRID[:20].nbytes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 from typing import Any
 
 import numpy as np
@@ -98,3 +100,44 @@ def test_work_on_two_inputs_joins_where_both_are_needed() -> None:
     u, v = np.sin(x) + 1, np.cos(y) - 1
     for got, want in zip(program(x, y), (u * v + u / v, u - v), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
+@pytest.mark.parametrize("bits", [128, 256, 512])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int16", "uint8", "complex64"])
+@pytest.mark.parametrize("stride", [2, 3, 4, 5])
+def test_small_strides(stride: int, dtype: str, bits: int) -> None:
+    """Vectors side by side are shuffled; at no stride is anything read after the last element."""
+    for n in (37, 64, 300):
+        memory, x = _before_a_guard(n * stride - stride + 1, np.dtype(dtype))
+        x[:] = np.arange(x.size) % 100
+        with config.x64.override(True):
+            program = compile_function(lambda x, s=stride: x[::s] + x[::s], x, vector_bits=bits)
+        np.testing.assert_array_equal(program(x)[0], 2 * x[::stride])
+        gathers = "llvm.masked.gather" in program.module.text
+        assert gathers == (stride == 5) or n == 37 or dtype in ("uint8", "int16", "complex64")
+        del memory
+
+
+def _before_a_guard(count: int, dtype: np.dtype[Any]) -> tuple[mmap.mmap, Any]:
+    """An array that ends where memory may not be touched."""
+    pages = -(-count * dtype.itemsize // mmap.PAGESIZE)
+    memory = mmap.mmap(-1, (pages + 1) * mmap.PAGESIZE)
+    whole = np.frombuffer(memory, np.uint8)
+    libc = ctypes.CDLL(None)
+    end = whole.ctypes.data + pages * mmap.PAGESIZE
+    assert libc.mprotect(ctypes.c_void_p(end), ctypes.c_size_t(mmap.PAGESIZE), 0) == 0
+    start = pages * mmap.PAGESIZE - count * dtype.itemsize
+    return memory, whole[start : pages * mmap.PAGESIZE].view(dtype)
+
+
+def test_distances_gather_nothing() -> None:
+    """Three coordinates a point: loads of whole vectors, and shuffles."""
+    x = RNG.standard_normal((64, 3)).astype(np.float32)
+
+    def distances(x: Any) -> Any:
+        return pnp.sqrt(pnp.sum((x[:, None] - x[None]) ** 2, axis=-1))
+
+    program = compile_function(distances, x)
+    assert "llvm.masked.gather" not in program.module.text
+    expected = np.sqrt(((x[:, None].astype(float) - x[None]) ** 2).sum(-1))
+    np.testing.assert_allclose(program(x)[0], expected, rtol=1e-6)
