@@ -96,6 +96,11 @@ class MemoryWriter(ValueWriter):
         floor = self.load_level(buffer)
         stride = self.stride(e.offset)
         offset, part = e.offset, e.part
+        if part is not None and stride not in (None, -1, 0, 1) and self.lanes > 1:
+            found = self._transposed(buffer, scalar, offset, stride, max(floor, self.vector_level))
+            if found is not None:
+                step = max(found.level, self.index(offset).level)
+                return self._part_of(found.name, buffer, part, step)
         if part is not None and (stride is None or abs(stride) != 1 or self.lanes == 1):
             offset, part = e.offset * 2 + part, None
             stride = None if stride is None else 2 * stride
@@ -247,17 +252,21 @@ class MemoryWriter(ValueWriter):
     def _tile(
         self, buffer: Buffer, scalar: str, base: Affine, stride: int, level: int
     ) -> list[str]:
-        """Load rows of a square and transpose them: each round interleaves the two halves."""
-        n, t = self.lanes, lanes_type(scalar, self.lanes)
-        size = storage_bytes(buffer.dtype)
+        """Load rows of a square and transpose them: each round interleaves the two halves.
+
+        The parts of a complex number stay side by side.
+        """
+        n, parts = self.lanes, 2 if buffer.dtype.kind == "c" else 1
+        t, size = lanes_type(scalar, n * parts), storage_bytes(buffer.dtype)
         rows = []
         for k in range(n):
-            at = self.address(buffer, self.index(base + k * stride), scalar)
+            at = self.address(buffer, self.index((base + k * stride) * parts), scalar)
             rows.append(self.put(f"load {t}, ptr {at.name}, align {size}", level))
         masks = []
         for first in (0, n // 2):
-            pairs = ", ".join(f"i32 {first + k}, i32 {n + first + k}" for k in range(n // 2))
-            masks.append(f"<{n} x i32> <{pairs}>")
+            pairs = [first + k + half for k in range(n // 2) for half in (0, n)]
+            order = ", ".join(f"i32 {parts * p + part}" for p in pairs for part in range(parts))
+            masks.append(f"<{n * parts} x i32> <{order}>")
         for _ in range(n.bit_length() - 1):
             halves = zip(rows[: n // 2], rows[n // 2 :], strict=True)
             rows = [
@@ -266,6 +275,14 @@ class MemoryWriter(ValueWriter):
                 for mask in masks
             ]
         return rows
+
+    def _part_of(self, pairs: str, buffer: Buffer, part: int, level: int) -> Value:
+        """The real or imaginary parts of complex numbers in a vector."""
+        t = lanes_type(storage_type(buffer.dtype), 2 * self.lanes)
+        order = ", ".join(f"i32 {2 * k + part}" for k in range(self.lanes))
+        mask = f"<{self.lanes} x i32> <{order}>"
+        text = f"shufflevector {t} {pairs}, {t} poison, {mask}"
+        return Value(self.put(text, level), level, True)
 
     def _gather_strided(
         self, buffer: Buffer, scalar: str, offset: Affine, stride: int, level: int

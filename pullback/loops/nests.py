@@ -264,9 +264,8 @@ def _cost_along(axis: Axis, nest: Nest, exprs: Sequence[Expr], weight: float) ->
     extent = extent_of(axis)
     lanes = min(lanes_of(exprs), power_of_two(extent))
     total = 1.0 + 0.5 * weight
-    for e in subexpressions(exprs):
-        if type(e) is Load:
-            total += _access_cost(axis, e.offset, lanes)
+    loads = {(e.buffer, e.offset) for e in subexpressions(exprs) if type(e) is Load}
+    total += sum(_access_cost(axis, offset, lanes) for _, offset in loads)  # a complex number once
     for member in nest.members:
         if member.combine is None:
             total += sum(1.5 * _access_cost(axis, s.offset, lanes) for s in member.stores)

@@ -118,6 +118,8 @@ def _map_nest(nest: Nest, vector: int) -> Stmt:
         else 1
     )
     side = width_of(extent_of(axis), exprs, 1)
+    if any(type(e) is Load and e.part is not None for e in subexpressions(exprs)):
+        side //= 2  # a row of a tile, both parts of its numbers, is one vector
     partner = _tile_partner(nest, vector, side)
     if partner is not None:
         return _tiled(nest, vector, partner, side)

@@ -156,7 +156,19 @@ def test_the_same_bits_at_any_number_of_threads(shape: tuple[int, ...]) -> None:
     assert results[0] == results[1] == results[2]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int8", "complex64", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+def test_transposes_of_complex_numbers_move_whole_vectors(dtype: str) -> None:
+    x = np.random.default_rng(0).normal(size=(64, 48, 2)).view(np.complex128)[..., 0].astype(dtype)
+    with config.x64.override(True):
+        program = compile_function(lambda x: registry["conj"].bind(x.T, input_dtype=x.dtype), x)
+    assert "masked.gather" not in program.module.text
+    assert "masked.scatter" not in program.module.text
+    assert program(x)[0].tobytes() == np.ascontiguousarray(x.T.conj()).tobytes()
+
+
+@pytest.mark.parametrize(
+    "dtype", ["float32", "float64", "int8", "complex64", "complex128", "bfloat16"]
+)
 @pytest.mark.parametrize("shape", [(40, 40), (16, 100), (33, 70), (3, 50, 66), (100, 8)])
 def test_transposes_in_tiles(shape: tuple[int, ...], dtype: str) -> None:
     x = np.random.default_rng(0).uniform(-9, 9, shape).astype(dtypes.as_dtype(dtype))
