@@ -38,6 +38,7 @@ __all__ = [
     "size_of",
     "vector_axis",
     "weight_of",
+    "wide_share",
     "width_of",
 ]
 
@@ -214,6 +215,13 @@ def element_bytes(exprs: Sequence[Expr]) -> int:
         if e.dtype.kind != "b":
             widest = max(widest, _register_bytes(e.dtype))
     return widest
+
+
+def wide_share(exprs: Sequence[Expr]) -> float:
+    """The part of a nest's operations that is on elements of 8 bytes; places are not counted."""
+    operations = [e for e in subexpressions(exprs) if type(e) is Op and not _is_place(e)]
+    wide = sum(_register_bytes(e.dtype) > 4 for e in operations)
+    return wide / max(len(operations), 1)
 
 
 def _is_place(e: Expr) -> bool:

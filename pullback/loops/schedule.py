@@ -37,6 +37,7 @@ from pullback.loops.nests import (
     size_of,
     vector_axis,
     weight_of,
+    wide_share,
     width_of,
 )
 from pullback.loops.scalars import joined, parts_of
@@ -53,6 +54,8 @@ LIGHT: Final = 12
 """Work of a body, in additions, that is written for two vectors at a time."""
 CHAINED: Final = 3
 """Elementary functions from which this is worth it, too."""
+FEW_WIDE: Final = 0.25
+"""The part of a body's operations on elements of 8 bytes up to which vectors are of 4 bytes."""
 PERIODS: Final = 64
 """Blocks of short rows that one thread does."""
 FEW: Final = 4
@@ -133,11 +136,15 @@ def _map_nest(nest: Nest, vector: int) -> Stmt:
 def _vectors_at_once(exprs: Sequence[Expr]) -> int:
     """Two where loads and stores are most of the work, or where one vector would often wait.
 
+    Also where most of the work is on elements of half the size, which then fill a vector.
+
     An elementary function is a chain of operations that wait for one another; of several in a row
     the processor sees too few at a time to fill the waits with the next vector.
     """
     chained = sum(type(e) is Op and e.name == "math" for e in subexpressions(exprs))
-    return 2 if weight_of(exprs) <= LIGHT or chained >= CHAINED else 1
+    if weight_of(exprs) <= LIGHT or chained >= CHAINED:
+        return 2
+    return 2 if element_bytes(exprs) == 8 and wide_share(exprs) <= FEW_WIDE else 1
 
 
 def _vector_loop(axis: Axis, body: tuple[Stmt, ...], width: int, work: float) -> Loop:

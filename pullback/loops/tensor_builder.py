@@ -344,6 +344,10 @@ class TensorBuilder:
             x.stored = target
         return x.stored
 
+    def is_cheap(self, x: Tensor) -> bool:
+        """Whether an element is computed as fast as it would be loaded."""
+        return sources(x)[1] <= CHEAP
+
     def is_settled(self, x: Tensor, changing: Tensor) -> bool:
         """Whether a tensor can be read as it is while the memory of another changes.
 
@@ -352,8 +356,7 @@ class TensorBuilder:
         """
         if isinstance(x, BufferTensor) or x.stored is not None:
             return True
-        buffers, cost = sources(x)
-        return cost <= CHEAP and buffers.isdisjoint(sources(changing)[0])
+        return self.is_cheap(x) and sources(x)[0].isdisjoint(sources(changing)[0])
 
     def settled(self, x: Tensor, changing: Tensor) -> Tensor:
         """A tensor to read while the memory of another changes: stored, if need be."""

@@ -247,7 +247,8 @@ def _sort_lower(b: Any, *xs: Any, dimension: int, is_stable: bool, num_keys: int
         return sorting_exchanges.sorted_by_exchanges(b, xs, dimension, num_keys)
     keys = [k for x in xs[:num_keys] for k in _key_rows(b, x, dimension, False, False)]
     order = _order(b, keys)
-    return [_taken(b, b.materialize(x), order, shape, dimension) for x in xs]
+    sources = [x if b.is_cheap(x) else b.materialize(x) for x in xs]
+    return [_taken(b, x, order, shape, dimension) for x in sources]
 
 
 def _sort_alone(b: Any, x: Any, axis: int) -> Any:
