@@ -17,17 +17,25 @@ from pullback.core import dtypes
 from pullback.ops import windows
 from pullback.ops.linalg_lapack import Routines, swapped
 
-__all__ = ["cholesky", "is_large", "lu"]
+__all__ = [
+    "BLOCK",
+    "PIECE_NS",
+    "apart",
+    "cholesky",
+    "each_block",
+    "each_strip",
+    "is_large",
+    "lu",
+    "number",
+]
 
-_BLOCK: Final = 32
+BLOCK: Final = 32
 """Columns of a block."""
 _WIDE: Final = 512
 """Columns up to which strips have 64 of them, and beyond 128."""
-_PIECE_NS: Final = 20_000.0
+PIECE_NS: Final = 20_000.0
 _LEAST: Final = 64
 """Columns from which blocks are faster than LAPACK."""
-_FEW: Final = 8
-"""Lanes from which each takes a thread, and its strips are done one after the other."""
 
 
 def is_large(x: Any) -> bool:
@@ -40,41 +48,55 @@ def _up(n: int, unit: int) -> int:
     return -(-n // unit) * unit
 
 
+def apart(size: int, tile: int) -> int:
+    """A stride for vectors of a size: at powers of two they would share few sets of the cache."""
+    return size + (0 if size % 128 else tile)
+
+
+def int32(b: Any, index: Any) -> Any:
+    """An index as LAPACK's integer."""
+    if isinstance(index, int):
+        return b.s.const(index, dtypes.int32)
+    return b.s.convert(index, dtypes.int32)
+
+
+def number(b: Any, index: Any) -> Any:
+    """An index as an argument of LAPACK."""
+    return b.ref(int32(b, index))
+
+
+def each_block(b: Any, columns: int, body: Callable[[Any, int], None]) -> None:
+    """`body(first, size)` for blocks of columns, one after the other."""
+    full, rest = divmod(columns, BLOCK)
+    with b.loop(full) as p:
+        body(p * BLOCK, BLOCK)
+    if rest:
+        body(full * BLOCK, rest)
+
+
+def each_strip(b: Any, start: Any, stop: int, body: Callable[[Any, Any], None]) -> None:
+    """`body(first, size)` for strips of the columns [start, stop), which may run at once."""
+    most = 64 if stop <= _WIDE else 128
+    with b.loop((stop + most - 1 - start) // most, independent=True) as strip:
+        first = b.let(start + strip * most)
+        body(first, b.let(b.s.min(stop - first, most)))
+
+
 class _Blocks:
     """A matrix that is factored in place: `a[*lane, row, column]`, with room at the ends."""
 
     def __init__(self, b: Any, x: Any) -> None:
         self.b, self.s, self.call = b, b.s, Routines(b, x)
-        self.call.work_ns = _PIECE_NS
+        self.call.work_ns = PIECE_NS
         self.rows, self.columns = x.shape[-2:]
         self.tile = 64 // x.dtype.itemsize
         self.height, self.width = _up(self.rows, self.tile), _up(self.columns, self.tile)
-        self.stride = self.width + (0 if self.width % 128 else self.tile)
-        """Rows at a distance of a power of two would share few sets of the cache."""
+        self.stride = apart(self.width, self.tile)
         shape = (*x.shape[:-2], self.height, self.stride)
         self.a = b.buffer(shape, x.dtype, x if x.shape == shape else _padded(b, x, shape))
         self.minus, self.one = (
             b.materialize(b.constant(np.full((1,), value, x.dtype))) for value in (-1, 1)
         )
-
-    def each_lane(self, body: Callable[[list[Any]], None]) -> None:
-        """`body(index)` for every lane: many at the same time, few one after the other."""
-        self.call.each_lane(body, independent=self.call.count >= _FEW)
-
-    def each_block(self, body: Callable[[Any, int], None]) -> None:
-        """`body(first, size)` for the blocks of columns."""
-        full, rest = divmod(self.columns, _BLOCK)
-        with self.b.loop(full) as p:
-            body(p * _BLOCK, _BLOCK)
-        if rest:
-            body(full * _BLOCK, rest)
-
-    def each_strip(self, start: Any, body: Callable[[Any, Any], None]) -> None:
-        """`body(first, size)` for the strips of columns from `start` on, which may run at once."""
-        b, most = self.b, 64 if self.width <= _WIDE else 128
-        with b.loop((self.width + most - 1 - start) // most, independent=True) as strip:
-            first = b.let(start + strip * most)
-            body(first, b.let(self.s.min(self.width - first, most)))
 
     def each_vector(self, first: Any, size: Any, body: Callable[[Any], None]) -> None:
         """`body(column)` for some columns, a vector at a time."""
@@ -84,16 +106,6 @@ class _Blocks:
     def at(self, i: list[Any], row: Any, column: Any) -> Any:
         """The address of an element."""
         return self.b.part(self.a, [*i, row, column])
-
-    def int32(self, index: Any) -> Any:
-        """An index as LAPACK's integer."""
-        if isinstance(index, int):
-            return self.s.const(index, dtypes.int32)
-        return self.s.convert(index, dtypes.int32)
-
-    def number(self, index: Any) -> Any:
-        """An index as an argument of LAPACK."""
-        return self.b.ref(self.int32(index))
 
     def solve(
         self, i: list[Any], k: Any, size: int, column: Any, factor: Callable[[int, int], Any],
@@ -128,7 +140,7 @@ def _padded(b: Any, x: Any, shape: tuple[int, ...]) -> Any:
 def lu(b: Any, x: Any) -> tuple[Any, Any]:
     """Both triangles in one matrix, and LAPACK's row swaps (from 1)."""
     lu_ = _Lu(b, x)
-    lu_.each_lane(lu_.lane)
+    lu_.call.each_lane(lu_.lane, independent=lu_.call.few_threads)
     return b.view(x.shape, lu_.a.at), lu_.swaps
 
 
@@ -136,25 +148,25 @@ class _Lu(_Blocks):
     def __init__(self, b: Any, x: Any) -> None:
         super().__init__(b, x)
         self.swaps = b.buffer((*x.shape[:-2], self.columns), dtypes.int32)
-        self.apart = self.height + (0 if self.height % 128 else self.tile)
-        self.panel, self.status = self.call.work(_BLOCK * self.apart), self.call.status()
+        self.apart = apart(self.height, self.tile)
+        self.panel, self.status = self.call.work(BLOCK * self.apart), self.call.status()
 
     def lane(self, i: list[Any]) -> None:
-        self.each_block(lambda k, size: self.block(i, k, size))
+        each_block(self.b, self.columns, lambda k, size: self.block(i, k, size))
         self.swap_left(i)
 
     def block(self, i: list[Any], k: Any, size: int) -> None:
         """Factor `size` columns from column k on, and bring those to the right up to date."""
         b, s, call = self.b, self.s, self.call
         self.move_panel(i, k, size, back=False)
-        call("getrf", self.number(self.rows - k), size, self.panel, self.apart,
+        call("getrf", number(b, self.rows - k), size, self.panel, self.apart,
              b.part(self.swaps, [*i, k]), b.part(self.status, i))  # fmt: skip
         with b.loop(size) as j:
             row = b.load(self.swaps, [*i, k + j])
-            b.store(self.swaps, [*i, k + j], s.add(row, self.int32(k)))
+            b.store(self.swaps, [*i, k + j], s.add(row, int32(b, k)))
         self.move_panel(i, k, size, back=True)
-        if size == _BLOCK:
-            self.each_strip(k + size, lambda first, count: self.strip(i, k, first, count))
+        if size == BLOCK:
+            each_strip(b, k + size, self.width, lambda first, count: self.strip(i, k, first, count))
 
     def move_panel(self, i: list[Any], k: Any, size: int, back: bool) -> None:
         """Columns of the matrix go into LAPACK's order, or come back, in square tiles."""
@@ -174,13 +186,13 @@ class _Lu(_Blocks):
 
     def strip(self, i: list[Any], k: Any, first: Any, count: Any) -> None:
         b = self.b
-        with b.loop(_BLOCK) as j:
+        with b.loop(BLOCK) as j:
             self.swap(i, k + j, first, count)
         self.each_vector(first, count, lambda column: self.solve(
-            i, k, _BLOCK, column, lambda r, c: b.load(self.a, [*i, k + r, k + c])
+            i, k, BLOCK, column, lambda r, c: b.load(self.a, [*i, k + r, k + c])
         ))  # fmt: skip
-        below = k + _BLOCK
-        self.call("gemm", "N", "N", self.number(count), self.number(self.rows - below), _BLOCK,
+        below = k + BLOCK
+        self.call("gemm", "N", "N", number(b, count), number(b, self.rows - below), BLOCK,
                   self.minus, self.at(i, k, first), self.stride, self.at(i, below, k), self.stride,
                   self.one, self.at(i, below, first), self.stride)  # fmt: skip
 
@@ -200,10 +212,10 @@ class _Lu(_Blocks):
     def swap_left(self, i: list[Any]) -> None:
         """What later blocks exchange, in the columns before them."""
         b = self.b
-        with b.loop(_up(self.columns, _BLOCK) // _BLOCK - 1, independent=True) as p:
-            start = (p + 1) * _BLOCK
+        with b.loop(_up(self.columns, BLOCK) // BLOCK - 1, independent=True) as p:
+            start = (p + 1) * BLOCK
             with b.loop(self.columns - start, start=start) as row:
-                self.swap(i, row, p * _BLOCK, _BLOCK)
+                self.swap(i, row, p * BLOCK, BLOCK)
 
 
 # --------------------------------------------------------------------------- cholesky
@@ -212,7 +224,7 @@ class _Lu(_Blocks):
 def cholesky(b: Any, x: Any) -> tuple[Any, Any]:
     """The lower triangle L with L L' = x, undefined above it, and a status, 0 for success."""
     factor = _Cholesky(b, swapped(b, x))
-    factor.each_lane(factor.lane)
+    factor.call.each_lane(factor.lane, independent=factor.call.few_threads)
     lower = b.view(x.shape, lambda i: factor.a.at([*i[:-2], i[-1], i[-2]]))
     return lower, factor.status
 
@@ -223,35 +235,35 @@ class _Cholesky(_Blocks):
     def __init__(self, b: Any, x: Any) -> None:
         super().__init__(b, x)
         self.status, self.found = self.call.status(), self.call.work(1, dtypes.int32)
-        self.inverses = self.call.work(_BLOCK)
+        self.inverses = self.call.work(BLOCK)
 
     def lane(self, i: list[Any]) -> None:
         self.b.store(self.status, [*i, 0], 0)
-        self.each_block(lambda k, size: self.block(i, k, size))
+        each_block(self.b, self.columns, lambda k, size: self.block(i, k, size))
 
     def block(self, i: list[Any], k: Any, size: int) -> None:
         b, s, slot = self.b, self.s, self.call.slot
         self.call("potrf", "L", size, self.at(i, k, k), self.stride, self.found)
         failed = b.load(self.found.slots, [slot, 0])
         b.store(self.status, [*i, 0], s.add(b.load(self.status, [*i, 0]), failed))
-        if size < _BLOCK:
+        if size < BLOCK:
             return
         with b.loop(size) as r:
             pivot = b.load(self.a, [*i, k + r, k + r])
             b.store(self.inverses.slots, [slot, r], s.div(s.const(1, pivot.dtype), pivot))
-        self.each_strip(k + size, lambda first, count: self.each_vector(
+        each_strip(b, k + size, self.width, lambda first, count: self.each_vector(
             first, count, lambda column: self.solve(
                 i, k, size, column,
                 lambda r, c: b.load(self.a, [*i, k + c, k + r]),
                 lambda r: b.load(self.inverses.slots, [slot, r]),
             )))  # fmt: skip
-        self.each_strip(k + size, lambda first, count: self.update(i, k, first, count))
+        each_strip(b, k + size, self.width, lambda first, count: self.update(i, k, first, count))
 
     def update(self, i: list[Any], k: Any, first: Any, count: Any) -> None:
         """A strip of what is left, down to the diagonal."""
-        below = k + _BLOCK
+        b, below = self.b, k + BLOCK
         rows = self.s.min(first + count - below, self.rows - below)
-        self.call("gemm", "N", "T", self.number(count), self.number(rows), _BLOCK,
+        self.call("gemm", "N", "T", number(b, count), number(b, rows), BLOCK,
                   self.minus, self.at(i, k, first), self.stride,
                   self.at(i, k, below), self.stride, self.one, self.at(i, below, first),
                   self.stride)  # fmt: skip

@@ -73,6 +73,8 @@ class Routines:
         self.slots = min(self.count, max(_FEWEST, min(_MOST, *most)))
         self.slot: Any = None
         self.independent = True
+        self.few_threads = self.count >= _FEWEST
+        """Whether there are lanes enough for each to take one thread."""
 
     def __call__(self, name: str, *args: Any) -> None:
         self.b.call(self.prefix + name, *map(self._argument, args), work=self.work_ns)

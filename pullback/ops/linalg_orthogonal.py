@@ -10,7 +10,7 @@ import numpy as np
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.primitive import Primitive, Sample, Zero
-from pullback.ops import hlo_linalg, hlo_reflectors, kinds, linalg_lapack
+from pullback.ops import hlo_linalg, hlo_reflectors, kinds, linalg_lapack, linalg_reflectors
 from pullback.ops.arithmetic import add, mul, neg, sub
 from pullback.ops.joining import concatenate
 from pullback.ops.linalg_lapack import Routines, routine
@@ -80,6 +80,10 @@ def _qr_lower(b: Any, x: Any, *, pivoting: bool, full_matrices: bool, use_magma:
     lanes, k, small = x.shape[:-2], m if full_matrices else min(m, n), min(m, n)
     if not np.prod(x.shape):
         return _qr_empty(b, x, k, pivoting)
+    if not pivoting and linalg_reflectors.is_large(x):
+        reflectors = linalg_reflectors.Reflectors(b, x)
+        q = reflectors.q(k) if b.wants(0) else b.full((*lanes, k, m), 0, x.dtype)
+        return [_rows(b, q, m), _upper(b, reflectors.packed, k)]
     call = Routines(b, x)
     packed, status = linalg_lapack.by_columns(b, x), call.status()
     q = b.buffer((*lanes, k, m), x.dtype)
@@ -100,13 +104,24 @@ def _qr_lower(b: Any, x: Any, *, pivoting: bool, full_matrices: bool, use_magma:
         call.unitary("gqr", m, k, small, b.part(q, i), m, tau, work, room, info)
 
     call.each_lane(lane)
-    zero = b.s.const(0, x.dtype)
+    outs = [linalg_lapack.swapped(b, q), _upper(b, packed, k)]
+    return [*outs, b.map(lambda s, e: s.sub(e, 1), order)] if pivoting else outs
 
-    def triangle(i: tuple[Any, ...]) -> Any:
+
+def _rows(b: Any, columns: Any, m: int) -> Any:
+    """A matrix of m rows that stands column by column, perhaps with more rows."""
+    shape = (*columns.shape[:-2], m, columns.shape[-2])
+    return b.view(shape, lambda i: columns.at([*i[:-2], i[-1], i[-2]]))
+
+
+def _upper(b: Any, packed: Any, rows: int) -> Any:
+    """The first rows of R, of a decomposition that stands column by column."""
+    zero = b.s.const(0, packed.dtype)
+
+    def at(i: tuple[Any, ...]) -> Any:
         return b.s.select(i[-2] <= i[-1], packed.at([*i[:-2], i[-1], i[-2]]), zero)
 
-    outs = [linalg_lapack.swapped(b, q), b.view((*lanes, k, n), triangle)]
-    return [*outs, b.map(lambda s, e: s.sub(e, 1), order)] if pivoting else outs
+    return b.view((*packed.shape[:-2], rows, packed.shape[-2]), at)
 
 
 def _qr_empty(b: Any, x: Any, k: int, pivoting: bool) -> list[Any]:
@@ -225,6 +240,9 @@ def _geqrf_lower(b: Any, x: Any) -> list[Any]:
     k = min(m, n)
     if not np.prod(x.shape):
         return [x, b.full((*lanes, k), 0, x.dtype)]
+    if linalg_reflectors.is_large(x):
+        reflectors = linalg_reflectors.Reflectors(b, x)
+        return [_rows(b, reflectors.packed, m), reflectors.taus]
     call = Routines(b, x)
     packed, status = linalg_lapack.by_columns(b, x), call.status()
     taus, room = b.buffer((*lanes, k), x.dtype), (n + m) * _BLOCK
