@@ -7,210 +7,28 @@ from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
-import scipy.special
 
 from tests.fuzz.block import Block, _sum
-from tests.fuzz.lattice import Type, canonical, inexact, promoted, real
-from tests.fuzz.program import Literal, Var
+from tests.fuzz.elementwise import (
+    binary,
+    bits,
+    cast,
+    compare,
+    complex_operation,
+    extreme,
+    float_binary,
+    float_unary,
+    smooth_unary,
+    tamed_product,
+    unary,
+    weak_scalar,
+    where,
+    wide,
+)
+from tests.fuzz.lattice import Type, canonical, inexact, promoted
+from tests.fuzz.program import Var
 
 Operation = Callable[[Block], Any]
-
-# --------------------------------------------------------------------------- element-wise
-
-_SMOOTH = {
-    "jnp.sin": np.sin,
-    "jnp.cos": np.cos,
-    "jnp.tanh": np.tanh,
-    "jnp.arctan": np.arctan,
-    "jax.nn.sigmoid": lambda x: scipy.special.expit(x),
-    "jax.nn.softplus": lambda x: np.logaddexp(x, x.dtype.type(0)),
-    "jax.scipy.special.erf": lambda x: scipy.special.erf(x),
-    "jnp.arcsinh": np.arcsinh,
-}
-_FLOAT = {
-    "jnp.exp": np.exp,
-    "jnp.log": np.log,
-    "jnp.sqrt": np.sqrt,
-    "jnp.log1p": np.log1p,
-    "jnp.expm1": np.expm1,
-    "jnp.cbrt": np.cbrt,
-    "jnp.sinh": np.sinh,
-    "jnp.arcsin": np.arcsin,
-    "jnp.exp2": np.exp2,
-}
-_COMPLEX = {
-    "jnp.exp": np.exp,
-    "jnp.sin": np.sin,
-    "jnp.sqrt": np.sqrt,
-    "jnp.conj": np.conj,
-    "jnp.negative": np.negative,
-}
-_KEEP = {"jnp.negative": np.negative, "jnp.abs": np.abs, "jnp.square": np.square}
-_ROUND = {"jnp.floor": np.floor, "jnp.ceil": np.ceil, "jnp.round": np.round, "jnp.sign": np.sign}
-_BINARY = {"{0} + {1}": np.add, "{0} - {1}": np.subtract, "{0} * {1}": np.multiply}
-_EXTREME = {"jnp.maximum({0}, {1})": np.maximum, "jnp.minimum({0}, {1})": np.minimum}
-_FLOAT_BINARY = {
-    "{0} / {1}": np.true_divide,
-    "jnp.arctan2({0}, {1})": np.arctan2,
-    "jnp.hypot({0}, {1})": np.hypot,
-    "jnp.logaddexp({0}, {1})": np.logaddexp,
-    "jnp.copysign({0}, {1})": np.copysign,
-}
-_COMPARE = {
-    "{0} < {1}": np.less,
-    "{0} >= {1}": np.greater_equal,
-    "{0} == {1}": np.equal,
-    "{0} != {1}": np.not_equal,
-}
-_BITS = {"{0} & {1}": np.bitwise_and, "{0} | {1}": np.bitwise_or, "{0} ^ {1}": np.bitwise_xor}
-
-
-def smooth_unary(b: Block) -> None:
-    """A function with bounded derivatives."""
-    x, name = b.pick("f" if b.names.smooth else "fiub"), b.one_of(sorted(_SMOOTH))
-    if x.type.kind != "f" and not name.startswith("jnp"):
-        x = b.cast(x, b.dtype("f"))
-    b.elementwise(f"{name}({{0}})", [x], _SMOOTH[name], float_only=True)
-
-
-def float_unary(b: Block) -> None:
-    """A function of floats with poles, branch points or rapid growth."""
-    x, name = b.pick("fiu"), b.one_of(sorted(_FLOAT))
-    b.elementwise(f"{name}({{0}})", [x], _FLOAT[name], float_only=True)
-
-
-def complex_operation(b: Block) -> None:
-    """Making, taking apart and mapping complex numbers."""
-    choice = b.integer(0, 4)
-    if choice == 0:
-        x = b.pick("f")
-        x = b.cast(x, b.one_of(["float32", canonical("float64", b.names.wide)]))
-        dtype = {"float32": "complex64", "float64": "complex128"}[x.type.dtype]
-        b.emit(
-            "jax.lax.complex({0}, jnp.cos({0}))",
-            [x],
-            Type(x.type.shape, dtype),
-            lambda v: _complex(v, np.cos(v)),
-        )
-        return
-    x = b.pick("c")
-    if choice == 1:
-        name = b.one_of(["real", "imag", "abs"])
-        t = Type(x.type.shape, real(x.type.dtype))
-        b.emit(f"jnp.{name}({{0}})", [x], t, getattr(np, name))
-    else:
-        name = b.one_of(sorted(_COMPLEX))
-        b.elementwise(f"{name}({{0}})", [x], _COMPLEX[name])
-
-
-def _complex(re: Any, im: Any) -> Any:
-    out = np.empty(re.shape, np.complex128)
-    out.real, out.imag = re, im
-    return out
-
-
-def unary(b: Block) -> None:
-    """A function that keeps the dtype."""
-    if b.flag():
-        name = b.one_of(sorted(_KEEP))
-        b.elementwise(f"{name}({{0}})", [b.pick("fiu")], _KEEP[name])
-    else:
-        name = b.one_of(sorted(_ROUND))
-        b.elementwise(f"{name}({{0}})", [b.pick("f")], _ROUND[name])
-
-
-def binary(b: Block) -> None:
-    """Arithmetic of two values, or of one and a Python scalar."""
-    x = b.pick("f" if b.names.smooth else "fiuc")
-    y = b.partner(x, "f" if b.names.smooth else "fiuc")
-    text = b.one_of(sorted(_BINARY))
-    if b.flag() and isinstance(y, Literal):
-        x, y = y, x
-    b.elementwise(text, [x, y], _BINARY[text])
-
-
-def tamed_product(b: Block) -> None:
-    """Smooth, bounded combinations."""
-    x = b.pick("f")
-    y = b.partner(x, "f")
-    text, meaning = b.one_of(
-        [
-            ("jnp.sin({0} * {1})", lambda u, v: np.sin(u * v)),
-            ("{0} / (1 + {1} * {1})", lambda u, v: u / (1 + v * v)),
-            ("jnp.exp(-{0} * {0}) * {1}", lambda u, v: np.exp(-u * u) * v),
-        ]
-    )
-    b.elementwise(text, [x, y], meaning)
-
-
-def float_binary(b: Block) -> None:
-    """Division and functions of two floats."""
-    x, text = b.pick("fiu"), b.one_of(sorted(_FLOAT_BINARY))
-    y = b.partner(x, "fiu")
-    b.elementwise(text, [x, y], _FLOAT_BINARY[text], float_only=True)
-
-
-def extreme(b: Block) -> None:
-    """The larger or the smaller of two."""
-    x, text = b.pick("fiu"), b.one_of(sorted(_EXTREME))
-    b.elementwise(text, [x, b.partner(x, "fiu")], _EXTREME[text])
-
-
-def compare(b: Block) -> None:
-    """A bool."""
-    x, text = b.pick("fiu"), b.one_of(sorted(_COMPARE))
-    b.elementwise(
-        text, [x, b.partner(x, "fiu")], _COMPARE[text], result=lambda t: Type(t.shape, "bool")
-    )
-
-
-def bits(b: Block) -> None:
-    """Bitwise and logical operations, shifts by constants."""
-    if b.flag():
-        x, text = b.pick("iub"), b.one_of(sorted(_BITS))
-        b.elementwise(text, [x, b.partner(x, "ib")], _BITS[text])
-        return
-    x, n = b.pick("i"), b.integer(1, 5)
-    text, meaning = b.one_of(
-        [
-            (f"{{0}} << {n}", lambda v: v << v.dtype.type(n)),
-            (f"{{0}} >> {n}", lambda v: v >> v.dtype.type(n)),
-            (f"{{0}} // {n}", lambda v: v // v.dtype.type(n)),
-            (f"{{0}} % {n}", lambda v: v % v.dtype.type(n)),
-        ]
-    )
-    b.elementwise(text, [x], meaning)
-
-
-def where(b: Block) -> None:
-    """Elements of one or the other."""
-    c = b.pick("b") if b.names.smooth else b.pick("bi")
-    c = c if c.type.kind == "b" else b.cast(c, "bool")
-    x = b.partner(c, "f" if b.names.smooth else "fiu")
-    shape = np.broadcast_shapes(c.type.shape, x.type.shape)
-    y = b.partner(x.type.at(shape), "f" if b.names.smooth else "fiu")
-    t = promoted([x.type, y.type], b.names.wide)
-    b.emit(
-        "jnp.where({0}, {1}, {2})",
-        [c, x, y],
-        t.at(np.broadcast_shapes(shape, y.type.shape)),
-        lambda c, u, v: np.where(c, _wide(u), _wide(v)),
-    )
-
-
-def cast(b: Block) -> None:
-    """Another dtype."""
-    x = b.pick()
-    kinds = ["f"] if b.names.smooth else ["f", "i", "u", "b", "f"]
-    b.cast(x, b.dtype(b.one_of(kinds)))
-
-
-def weak_scalar(b: Block) -> None:
-    """A weakly typed scalar array."""
-    value = b.one_of([2.0, 0.5] if b.names.smooth else [2.0, 3])
-    dtype = canonical("float64" if isinstance(value, float) else "int64", b.names.wide)
-    b.emit(f"jnp.asarray({value})", [], Type((), dtype, True), lambda: np.asarray(value))
-
 
 # --------------------------------------------------------------------------- structure
 
@@ -330,12 +148,8 @@ def concatenate(b: Block) -> None:
         f"jnp.concatenate([{{0}}, {{1}}], axis={axis})",
         [x, y],
         t.at(shape),
-        lambda u, v: np.concatenate([_wide(u), _wide(v)], axis),
+        lambda u, v: np.concatenate([wide(u), wide(v)], axis),
     )
-
-
-def _wide(v: Any) -> Any:
-    return v.astype(np.float64) if v.dtype.kind in "fV" or v.dtype.name == "bfloat16" else v
 
 
 def roll_or_stack(b: Block) -> None:
@@ -373,7 +187,7 @@ _REDUCTIONS: dict[str, Callable[..., Any]] = {
     "prod": np.prod,
     "max": np.max,
     "min": np.min,
-    "mean": lambda v, axis, keepdims: np.mean(_wide(v), axis=axis, keepdims=keepdims),
+    "mean": lambda v, axis, keepdims: np.mean(wide(v), axis=axis, keepdims=keepdims),
     "any": np.any,
     "all": np.all,
 }
@@ -402,7 +216,7 @@ def reduction(b: Block) -> None:
         f"jnp.{name}({{0}}, axis={axes}, keepdims={keep})",
         [x],
         _reduced(name, x.type, b.names.wide).at(shape),
-        lambda v: function(_wide(v) if name == "prod" else v, axis=axes, keepdims=keep),
+        lambda v: function(wide(v) if name == "prod" else v, axis=axes, keepdims=keep),
     )
 
 
@@ -423,7 +237,7 @@ def cumulative(b: Block) -> None:
     names = ["cumsum"] if b.names.smooth else ["cumsum", "cummax", "cummin"]
     name = b.one_of(names)
     if name == "cumsum":
-        b.emit(f"jnp.cumsum({{0}}, axis={axis})", [x], x.type, lambda v: np.cumsum(_wide(v), axis))
+        b.emit(f"jnp.cumsum({{0}}, axis={axis})", [x], x.type, lambda v: np.cumsum(wide(v), axis))
         return
     function = np.maximum if name == "cummax" else np.minimum
     reverse = b.flag()
@@ -432,7 +246,7 @@ def cumulative(b: Block) -> None:
         f"jax.lax.{name}({{0}}, axis={axis % x.type.ndim}, reverse={reverse})",
         [x],
         x.type,
-        lambda v: flip(function.accumulate(flip(_wide(v), axis), axis=axis), axis),
+        lambda v: flip(function.accumulate(flip(wide(v), axis), axis=axis), axis),
     )
 
 
@@ -443,14 +257,14 @@ def sort(b: Block) -> None:
     index = canonical("int64", b.names.wide)
     choice = b.integer(0, 2)
     if choice == 0:
-        b.emit(f"jnp.sort({{0}}, axis={axis})", [x], x.type, lambda v: np.sort(_wide(v), axis=axis))
+        b.emit(f"jnp.sort({{0}}, axis={axis})", [x], x.type, lambda v: np.sort(wide(v), axis=axis))
     elif choice == 1:
         t = x.type.of(index)
         b.emit(
             f"jnp.argsort({{0}}, axis={axis})",
             [x],
             t,
-            lambda v: np.argsort(_wide(v), axis=axis, kind="stable"),
+            lambda v: np.argsort(wide(v), axis=axis, kind="stable"),
         )
     elif x.type.shape[axis]:
         name = b.one_of(["argmax", "argmin"])
@@ -460,7 +274,7 @@ def sort(b: Block) -> None:
             f"jnp.{name}({{0}}, axis={axis})",
             [x],
             Type(shape, index),
-            lambda v: getattr(np, name)(_wide(v), axis=axis),
+            lambda v: getattr(np, name)(wide(v), axis=axis),
         )
 
 
@@ -506,7 +320,7 @@ def _contract(b: Block, text: str, operands: list[Var], numpy: Callable[..., Any
     t = promoted([x.type.at(()) for x in operands], b.names.wide)
     shape = numpy(*(np.zeros(x.type.shape) for x in operands)).shape
     if int(np.prod(shape, dtype=int)) <= 1 << 18:
-        b.emit(text, operands, t.at(shape), lambda *vs: numpy(*map(_wide, vs)))
+        b.emit(text, operands, t.at(shape), lambda *vs: numpy(*map(wide, vs)))
 
 
 def convolve(b: Block) -> None:
@@ -541,7 +355,7 @@ def convolve(b: Block) -> None:
         f" rhs_dilation=({dilation},))",
         [x, kernel],
         new,
-        lambda v, w: (_wide(np.pad(v[0, 0], (lo, hi)))[taps] @ _wide(w[0, 0])).reshape(new.shape),
+        lambda v, w: (wide(np.pad(v[0, 0], (lo, hi)))[taps] @ wide(w[0, 0])).reshape(new.shape),
     )
 
 
@@ -610,7 +424,7 @@ def update_at(b: Block) -> None:
     ufunc = {"add": np.add, "min": np.minimum, "max": np.maximum, "multiply": np.multiply}[name]
 
     def meaning(v: Any, i: Any, u: Any) -> Any:
-        out = _wide(v).copy()
+        out = wide(v).copy()
         with np.errstate(all="ignore"):
             ufunc.at(out, i, np.broadcast_to(u.astype(out.dtype), (len(i), *v.shape[1:])))
         return out
