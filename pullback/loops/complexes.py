@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from pullback.loops.expr import Expr
 from pullback.loops.scalars import ScalarBuilder, complex_binary, complex_math
 
-__all__: list[str] = []
+__all__ = ["times_i", "times_minus_i"]
 
 S = ScalarBuilder
 _LN2 = math.log(2.0)
@@ -94,11 +96,13 @@ def _expm1(s: S, z: Expr) -> Expr:
 
 
 def _log_abs(s: S, x: Expr, y: Expr) -> Expr:
-    """log |x + iy|: near the unit circle by log1p, which does not cancel."""
+    """log |x + iy|: near the unit circle by log1p of |z|² - 1, the squares in twice the digits."""
     a, b = s.abs(x), s.abs(y)
     large, least = s.max(a, b), s.min(a, b)
     near = s.and_(s.gt(large, 0.5), s.lt(large, 2.0))
-    excess = s.add(s.mul(s.sub(large, 1), s.add(large, 1)), s.mul(least, least))
+    p, q = s.mul(large, large), s.mul(least, least)
+    lost = s.add(s.fma(large, large, s.neg(p)), s.fma(least, least, s.neg(q)))
+    excess = s.add(s.add(s.sub(p, 1), q), lost)
     close = s.mul(s.math("log1p", s.select(near, excess, 0)), 0.5)
     return s.select(near, close, s.math("log", s.math("hypot", x, y)))
 
@@ -122,7 +126,17 @@ def _log1p(s: S, z: Expr) -> Expr:
 
 @complex_math("sqrt")
 def _sqrt(s: S, z: Expr) -> Expr:
+    """Scaled where |z| would overflow, or lose digits; the scale is a power of four."""
     x, y = _parts(s, z)
+    info = np.finfo(x.dtype)
+    large = s.max(s.abs(x), s.abs(y))
+    up, down = 2.0 ** (2 * info.nmant), 0.0625
+    huge, tiny = s.gt(large, float(info.max) / 8), s.lt(large, float(info.tiny) * up)
+    scale = s.select(huge, down, s.select(tiny, up, s.const(1, x.dtype)))
+    back = s.select(
+        huge, 1 / math.sqrt(down), s.select(tiny, 1 / math.sqrt(up), s.const(1, x.dtype))
+    )
+    x, y = s.mul(x, scale), s.mul(y, scale)
     t = s.sqrt(s.mul(s.add(s.abs(x), s.math("hypot", x, y)), 0.5))
     safe = s.select(s.eq(t, 0), 1, t)
     other = s.div(s.mul(s.abs(y), 0.5), safe)
@@ -130,7 +144,7 @@ def _sqrt(s: S, z: Expr) -> Expr:
     re, im = s.select(right, t, other), s.select(right, other, t)
     re = s.select(_infinite(s, y), math.inf, re)
     im = s.select(_infinite(s, y), s.const(math.inf, y.dtype), im)
-    return s.complex(re, s.copysign(im, y))
+    return s.complex(s.mul(re, back), s.copysign(s.mul(im, back), y))
 
 
 @complex_math("rsqrt")
@@ -138,35 +152,49 @@ def _rsqrt(s: S, z: Expr) -> Expr:
     return s.div(s.const(1, z.dtype), s.math("sqrt", z))
 
 
+def _hyperbolic(s: S, y: Expr) -> tuple[Expr, Expr, Expr]:
+    """cosh y and sinh y without a factor, which they would overflow with, and that factor."""
+    half = s.math("exp", s.mul(s.abs(y), 0.5))
+    far = s.gt(s.abs(y), 80.0 if y.dtype.itemsize == 4 else 700.0)
+    tail = s.mul(half, 0.5)
+    cosh = s.select(far, tail, s.math("cosh", y))
+    sinh = s.select(far, s.copysign(tail, y), s.math("sinh", y))
+    return cosh, sinh, s.select(far, half, 1)
+
+
 @complex_math("sin")
 def _sin(s: S, z: Expr) -> Expr:
+    """On the axes one part is zero, also where the other is infinite or NaN."""
     x, y = _parts(s, z)
-    re = s.mul(s.math("sin", x), s.math("cosh", y))
-    im = s.mul(s.math("cos", x), s.math("sinh", y))
-    return s.complex(re, s.select(s.eq(y, 0), s.mul(y, s.math("cos", x)), im))
+    cosh, sinh, factor = _hyperbolic(s, y)
+    sine, cosine = s.math("sin", x), s.math("cos", x)
+    re = s.select(s.eq(x, 0), x, s.mul(s.mul(sine, cosh), factor))
+    im = s.select(s.eq(y, 0), s.mul(y, cosine), s.mul(s.mul(cosine, sinh), factor))
+    return s.complex(re, im)
 
 
 @complex_math("cos")
 def _cos(s: S, z: Expr) -> Expr:
     x, y = _parts(s, z)
-    re = s.mul(s.math("cos", x), s.math("cosh", y))
-    im = s.neg(s.mul(s.math("sin", x), s.math("sinh", y)))
-    return s.complex(re, im)
+    cosh, sinh, factor = _hyperbolic(s, y)
+    sine, cosine = s.math("sin", x), s.math("cos", x)
+    im = s.select(s.eq(x, 0), s.mul(x, s.copysign(1, y)), s.mul(s.mul(sine, sinh), factor))
+    return s.complex(s.mul(s.mul(cosine, cosh), factor), s.neg(im))
 
 
 @complex_math("sinh")
 def _sinh(s: S, z: Expr) -> Expr:
-    return _times_minus_i(s, s.math("sin", _times_i(s, z)))
+    return times_minus_i(s, s.math("sin", times_i(s, z)))
 
 
 @complex_math("cosh")
 def _cosh(s: S, z: Expr) -> Expr:
-    return s.math("cos", _times_i(s, z))
+    return s.math("cos", times_i(s, z))
 
 
 @complex_math("tan")
 def _tan(s: S, z: Expr) -> Expr:
-    return _times_minus_i(s, s.math("tanh", _times_i(s, z)))
+    return times_minus_i(s, s.math("tanh", times_i(s, z)))
 
 
 @complex_math("tanh")
@@ -183,71 +211,21 @@ def _tanh(s: S, z: Expr) -> Expr:
     im = s.div(t, den)
     damped = s.mul(s.mul(s.math("sin", y), s.math("cos", y)), 4)
     tail = s.mul(damped, s.math("exp", s.mul(s.abs(x), -2)))
-    return s.complex(s.select(far, s.copysign(1, x), re), s.select(far, tail, im))
+    tail = s.select(_infinite(s, x), 0, tail)
+    im = s.select(s.eq(y, 0), y, s.select(far, tail, im))
+    return s.complex(s.select(far, s.copysign(1, x), re), im)
 
 
-def _times_i(s: S, z: Expr) -> Expr:
+def times_i(s: S, z: Expr) -> Expr:
+    """i z, by exchanging the parts."""
     x, y = _parts(s, z)
     return s.complex(s.neg(y), x)
 
 
-def _times_minus_i(s: S, z: Expr) -> Expr:
+def times_minus_i(s: S, z: Expr) -> Expr:
+    """-i z, by exchanging the parts."""
     x, y = _parts(s, z)
     return s.complex(y, s.neg(x))
-
-
-@complex_math("asinh")
-def _asinh(s: S, z: Expr) -> Expr:
-    return _times_minus_i(s, s.math("asin", _times_i(s, z)))
-
-
-@complex_math("asin")
-def _asin(s: S, z: Expr) -> Expr:
-    """Kahan: re = atan2(x, re(sqrt(1-z) sqrt(1+z))), im = asinh(im(conj(sqrt(1-z)) sqrt(1+z)))."""
-    a, b = _roots(s, z)
-    re = s.math("atan2", s.real(z), s.real(s.mul(a, b)))
-    return s.complex(re, s.math("asinh", s.imag(s.mul(s.conj(a), b))))
-
-
-@complex_math("acos")
-def _acos(s: S, z: Expr) -> Expr:
-    a, b = _roots(s, z)
-    re = s.mul(s.math("atan2", s.real(a), s.real(b)), 2)
-    return s.complex(re, s.math("asinh", s.imag(s.mul(s.conj(b), a))))
-
-
-def _roots(s: S, z: Expr) -> tuple[Expr, Expr]:
-    x, y = _parts(s, z)
-    return (
-        s.math("sqrt", s.complex(s.sub(1, x), s.neg(y))),
-        s.math("sqrt", s.complex(s.add(1, x), y)),
-    )
-
-
-@complex_math("acosh")
-def _acosh(s: S, z: Expr) -> Expr:
-    x, y = _parts(s, z)
-    a = s.math("sqrt", s.complex(s.sub(x, 1), y))
-    b = s.math("sqrt", s.complex(s.add(x, 1), y))
-    re = s.math("asinh", s.real(s.mul(s.conj(a), b)))
-    return s.complex(re, s.mul(s.math("atan2", s.imag(a), s.real(b)), 2))
-
-
-@complex_math("atan")
-def _atan(s: S, z: Expr) -> Expr:
-    return _times_minus_i(s, s.math("atanh", _times_i(s, z)))
-
-
-@complex_math("atanh")
-def _atanh(s: S, z: Expr) -> Expr:
-    """re = log1p(4x / ((1-x)^2 + y^2)) / 4, im = atan2(2y, (1-x)(1+x) - y^2) / 2, for x >= 0."""
-    x, y = _parts(s, z)
-    a = s.abs(x)
-    below = s.sub(1, a)
-    squares = s.add(s.mul(below, below), s.mul(y, y))
-    re = s.mul(s.math("log1p", s.div(s.mul(a, 4), squares)), 0.25)
-    im = s.math("atan2", s.mul(y, 2), s.sub(s.mul(below, s.add(1, a)), s.mul(y, y)))
-    return s.complex(s.copysign(re, x), s.mul(im, 0.5))
 
 
 @complex_math("pow")

@@ -17,7 +17,10 @@ import numpy as np
 
 from pullback.core import dtypes
 from pullback.errors import LoweringError
-from pullback.loops import complexes  # noqa: F401  (registers the expansions of complex numbers)
+from pullback.loops import (  # noqa: F401  (they register the expansions of complex numbers)
+    complex_inverses,
+    complexes,
+)
 from pullback.loops.expr import (
     INT64,
     Affine,

@@ -11,6 +11,7 @@ import numpy as np
 from pullback.core import dtypes
 from pullback.core.avals import aval_of
 from pullback.core.primitive import Primitive, Zero, instantiate
+from pullback.ops import complex_references
 from pullback.ops.comparison import eq, ge, where
 from pullback.ops.kinds import (
     ANY,
@@ -55,11 +56,6 @@ __all__ = [
 # --------------------------------------------------------------------------- one operand
 
 
-def _sign(x: Any) -> Any:
-    out = np.sign(x)
-    return np.copysign(out, x) if x.dtype.kind == "f" else out  # np.sign(-0.0) is 0.0
-
-
 neg: Primitive = unary(
     "neg",
     np.negative,
@@ -72,7 +68,7 @@ neg: Primitive = unary(
 )
 sign: Primitive = unary(
     "sign",
-    widened(_sign),
+    complex_references.sign,
     NUMERIC,
     jvp=NONDIFF,
     lower="sign",
@@ -152,6 +148,8 @@ def _integer_pow(x: Any, *, y: int) -> Any:
     kind = dtypes.kind_of(x.dtype)
     if kind in "iu" and y < 0:
         raise TypeError(f"integers have no negative powers, got the exponent {y}")
+    if kind == "c":
+        return complex_references.power(x, y)
     return np.power(x, x.dtype.type(y)) if kind == "f" else np.power(x, y, dtype=x.dtype)
 
 

@@ -11,8 +11,10 @@ import numpy as np
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.primitive import Primitive, Sample
+from pullback.ops import complex_references
 from pullback.ops.arithmetic import add, div, integer_pow, mul, sub
 from pullback.ops.comparison import eq, where
+from pullback.ops.complex_references import REFERENCES
 from pullback.ops.conversion import convert_like
 from pullback.ops.kinds import (
     BY_ELEMENTS,
@@ -49,7 +51,7 @@ _LOG2 = math.log(2.0)
 
 exp: Primitive = unary(
     "exp",
-    np.exp,
+    REFERENCES["exp"],
     INEXACT,
     jvp=lambda ans, x: lambda t: mul(t, ans),
     lower="exp",
@@ -58,13 +60,9 @@ exp: Primitive = unary(
 )
 
 
-def _exp2(x: Any) -> Any:
-    return np.exp2(x) if x.dtype.kind == "f" else np.exp(x * x.real.dtype.type(_LOG2))
-
-
 exp2: Primitive = unary(
     "exp2",
-    widened(_exp2),
+    complex_references.exp2,
     INEXACT,
     jvp=lambda ans, x: lambda t: mul(t, mul(ans, _LOG2)),
     lower="exp2",
@@ -73,7 +71,7 @@ exp2: Primitive = unary(
 )
 expm1: Primitive = unary(
     "expm1",
-    np.expm1,
+    complex_references.expm1,
     INEXACT,
     jvp=lambda ans, x: lambda t: mul(t, add(ans, 1.0)),
     lower="expm1",

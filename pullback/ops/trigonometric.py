@@ -8,6 +8,7 @@ import numpy as np
 
 from pullback.core.primitive import Primitive
 from pullback.ops.arithmetic import add, div, mul, neg, square, sub
+from pullback.ops.complex_references import REFERENCES
 from pullback.ops.exponential import rsqrt
 from pullback.ops.kinds import COMPLEX, FLOAT, INEXACT, binary, unary
 from pullback.ops.samples import ANYWHERE, inputs, joined
@@ -32,7 +33,7 @@ __all__ = [
 
 sin: Primitive = unary(
     "sin",
-    np.sin,
+    REFERENCES["sin"],
     INEXACT,
     jvp=lambda ans, x: lambda t: mul(t, cos(x)),
     lower="sin",
@@ -41,7 +42,7 @@ sin: Primitive = unary(
 )
 cos: Primitive = unary(
     "cos",
-    np.cos,
+    REFERENCES["cos"],
     INEXACT,
     jvp=lambda ans, x: lambda t: mul(t, neg(sin(x))),
     lower="cos",
@@ -50,7 +51,7 @@ cos: Primitive = unary(
 )
 tan: Primitive = unary(
     "tan",
-    np.tan,
+    REFERENCES["tan"],
     INEXACT,
     jvp=lambda ans, x: lambda t: mul(t, add(square(ans), 1.0)),
     lower="tan",
@@ -59,7 +60,7 @@ tan: Primitive = unary(
 )
 asin: Primitive = unary(
     "asin",
-    np.arcsin,
+    REFERENCES["arcsin"],
     INEXACT,
     jvp=lambda ans, x: lambda t: mul(t, rsqrt(mul(sub(1.0, x), add(x, 1.0)))),
     lower="asin",
@@ -68,7 +69,7 @@ asin: Primitive = unary(
 )
 acos: Primitive = unary(
     "acos",
-    np.arccos,
+    REFERENCES["arccos"],
     INEXACT,
     jvp=lambda ans, x: lambda t: mul(t, neg(rsqrt(mul(sub(1.0, x), add(x, 1.0))))),
     lower="acos",
@@ -77,7 +78,7 @@ acos: Primitive = unary(
 )
 atan: Primitive = unary(
     "atan",
-    np.arctan,
+    REFERENCES["arctan"],
     INEXACT,
     jvp=lambda ans, x: lambda t: div(t, add(square(x), 1.0)),
     lower="atan",
@@ -118,7 +119,7 @@ atan2: Primitive = binary(
 
 sinh: Primitive = unary(
     "sinh",
-    np.sinh,
+    REFERENCES["sinh"],
     INEXACT,
     jvp=lambda ans, x: lambda t: mul(t, cosh(x)),
     lower="sinh",
@@ -127,7 +128,7 @@ sinh: Primitive = unary(
 )
 cosh: Primitive = unary(
     "cosh",
-    np.cosh,
+    REFERENCES["cosh"],
     INEXACT,
     jvp=lambda ans, x: lambda t: mul(t, sinh(x)),
     lower="cosh",
@@ -136,7 +137,7 @@ cosh: Primitive = unary(
 )
 tanh: Primitive = unary(
     "tanh",
-    np.tanh,
+    REFERENCES["tanh"],
     INEXACT,
     jvp=lambda ans, x: lambda t: mul(t, mul(add(ans, 1.0), sub(1.0, ans))),
     lower="tanh",
@@ -145,7 +146,7 @@ tanh: Primitive = unary(
 )
 asinh: Primitive = unary(
     "asinh",
-    np.arcsinh,
+    REFERENCES["arcsinh"],
     INEXACT,
     jvp=lambda ans, x: lambda t: mul(t, rsqrt(add(square(x), 1.0))),
     lower="asinh",
@@ -154,7 +155,7 @@ asinh: Primitive = unary(
 )
 acosh: Primitive = unary(
     "acosh",
-    np.arccosh,
+    REFERENCES["arccosh"],
     INEXACT,
     jvp=lambda ans, x: lambda t: mul(t, mul(rsqrt(sub(x, 1.0)), rsqrt(add(x, 1.0)))),
     lower="acosh",
@@ -163,7 +164,7 @@ acosh: Primitive = unary(
 )
 atanh: Primitive = unary(
     "atanh",
-    np.arctanh,
+    REFERENCES["arctanh"],
     INEXACT,
     jvp=lambda ans, x: lambda t: div(t, mul(sub(1.0, x), add(x, 1.0))),
     lower="atanh",
