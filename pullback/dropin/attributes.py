@@ -28,8 +28,8 @@ def attach() -> None:
     setattr(Primitive, "call_primitive", False)  # noqa: B010
     setattr(Primitive, "map_primitive", False)  # noqa: B010
 
-    # An equation is applied again by `primitive.bind(*subfuns, *operands, **bind_params)`.
-    setattr(Primitive, "get_bind_params", lambda primitive, params: ([], params))  # noqa: B010
+    # An equation is applied again by `primitive.bind(*operands, **bind_params)`.
+    setattr(Primitive, "get_bind_params", lambda primitive, params: dict(params))  # noqa: B010
 
     # Whether two tracers belong together is asked by `tracer._trace.main`.
     setattr(Trace, "main", property(lambda trace: trace))  # noqa: B010

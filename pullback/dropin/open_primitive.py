@@ -130,9 +130,9 @@ class Primitive:
             return out[0], frozenset(out[1])
         return out, frozenset()
 
-    def get_bind_params(self, params: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-        """Operands and parameters with which an equation of these parameters is bound again."""
-        return [], params
+    def get_bind_params(self, params: dict[str, Any]) -> dict[str, Any]:
+        """The parameters with which an equation of these parameters is bound again."""
+        return dict(params)
 
     # ------------------------------------------------------------------ the slots of a record
 

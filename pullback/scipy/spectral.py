@@ -89,11 +89,11 @@ def _whole(name: str, value: Any) -> int:
         raise TypeError(f"{name} must be an integer, got {value!r}") from None
 
 
-def _window(window: Any, nperseg: int | None, length: int | None) -> tuple[Any, int]:
+def _window(window: Any, nperseg: int | None, length: int) -> tuple[Any, int]:
     """The window's samples and the length of a segment, which is at most that of the signal."""
     if isinstance(window, (str, tuple)):
-        nperseg = 256 if nperseg is None else nperseg
-        if length is not None and nperseg > length:
+        nperseg = length if nperseg is None else nperseg
+        if nperseg > length:
             warnings.warn(
                 f"nperseg={nperseg} is greater than input_length={length}, using nperseg={length}",
                 stacklevel=4,
@@ -103,10 +103,10 @@ def _window(window: Any, nperseg: int | None, length: int | None) -> tuple[Any, 
     window = jnp.asarray(window)
     if window.ndim != 1:
         raise ValueError("window must be 1-D")
-    if length is not None and window.shape[0] > length:
-        raise ValueError("window is longer than input signal")
     if nperseg is not None and nperseg != window.shape[0]:
         raise ValueError("value specified for nperseg is different from length of window")
+    if window.shape[0] > length:
+        raise ValueError("window is longer than input signal")
     return window, window.shape[0]
 
 
@@ -302,6 +302,8 @@ def csd(
 ) -> tuple[Any, Any]:
     """The cross power spectral density by Welch's method: frequencies and values.
 
+    A segment is the whole signal unless `nperseg` says how long it is (SciPy: 256 elements).
+    Without `y` the density is that of `x`, and real.
     `average` is "mean" or "median" (without its bias), `scaling` "density" or "spectrum".
 
     >>> import pullback.numpy as jnp, pullback.scipy.signal
@@ -311,7 +313,6 @@ def csd(
     """
     if average not in ("mean", "median"):
         raise ValueError(f'average must be "median" or "mean", got {average}')
-    y = None if y is x else y
     frequencies, _, found, axis = _spectra(
         x, y, fs, window, nperseg, noverlap, nfft, detrend, return_onesided, scaling, axis, "psd"
     )
@@ -347,6 +348,8 @@ def welch(
     average: str = "mean",
 ) -> tuple[Any, Any]:
     """The power spectral density by Welch's method: frequencies and values.
+
+    A segment is the whole signal unless `nperseg` says how long it is (SciPy: 256 elements).
 
     >>> import pullback.numpy as jnp, pullback.scipy.signal
     >>> f, p = pullback.scipy.signal.welch(jnp.arange(16.0), nperseg=8)
@@ -411,7 +414,7 @@ def istft(
     if nfft < nperseg:
         raise ValueError(f"FFT length ({nfft}) must be longer than nperseg ({nperseg}).")
     noverlap, _ = _sizes(nperseg, noverlap, nfft)
-    window, _ = _window(window, nperseg, None)
+    window, _ = _window(window, nperseg, nperseg)
     window = window.astype(dtypes.to_real_dtype(z.dtype))
     x = _resynthesized(z, window, nfft, nperseg - noverlap, input_onesided)
     if boundary:

@@ -202,8 +202,8 @@ def test_private_attributes_that_libraries_read() -> None:
         assert jax.lax.sin_p.call_primitive is False
         assert type(jax.jit(f)).__name__ == "PjitFunction"
         (eqn,) = jax.make_jaxpr(jnp.sin)(1.0).eqns
-        subfuns, params = eqn.primitive.get_bind_params(eqn.params)
-        np.testing.assert_allclose(eqn.primitive.bind(*subfuns, 2.0, **params), np.sin(2), 1e-6)
+        params = eqn.primitive.get_bind_params(eqn.params)
+        np.testing.assert_allclose(eqn.primitive.bind(2.0, **params), np.sin(2), 1e-6)
         (device,) = jnp.ones(2).sharding._addressable_device_assignment
         assert device == jax.devices()[0]
         assert jax.typeof(1).at_least_vspace().dtype == jax.dtypes.float0

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 import scipy.signal
@@ -107,6 +108,15 @@ def test_spectra(settings: dict[str, Any], complex_: bool) -> None:
                 found = getattr(ours, name)(*args, **settings, **more)
                 for a, b in zip(found, expected, strict=True):
                     np.testing.assert_allclose(a, b, atol=1e-12)
+
+
+def test_segments_are_the_whole_signal_by_default() -> None:
+    x, y = draw(600), draw(600)
+    for name, args in (("welch", (x,)), ("csd", (x, y)), ("csd", (x, x)), ("csd", (x, None))):
+        found, theirs = (getattr(m, name)(*args) for m in (ours, jax.scipy.signal))
+        for a, b in zip(found, theirs, strict=True):
+            assert (a.shape, a.dtype) == (b.shape, b.dtype)
+            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("settings", SETTINGS[:4], ids=range(4))
