@@ -194,7 +194,7 @@ def expression_cost(expr: Expr) -> tuple[float, tuple[At, ...]]:
 
 
 def sources(x: Tensor) -> tuple[set[Buffer], float]:
-    """The buffers that a tensor reads, and what computing an element of it costs."""
+    """The buffers that a tensor reads, and what computing an element costs beside scalars."""
     buffers: set[Buffer] = set()
     total = 0.0
     seen: set[int] = set()
@@ -208,7 +208,7 @@ def sources(x: Tensor) -> tuple[set[Buffer], float]:
         if place is not None:
             buffers.add(place.buffer)
         elif isinstance(tensor, LazyTensor):
-            total += tensor.cost
+            total += tensor.cost if tensor.shape else 0.0
             buffers.update(e.buffer for e in subexpressions([tensor.expr]) if type(e) is Load)
             stack += [leaf.tensor for leaf in tensor.leaves]
     return buffers, total

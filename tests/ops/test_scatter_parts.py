@@ -102,6 +102,16 @@ def test_cheap_updates_are_computed_where_they_are_written() -> None:
     assert stored(lambda x: jnp.asarray(x).at[:9].set(jnp.asarray(x)[9:18]), X) == 9 * WIDTH
 
 
+def test_rows_made_from_the_number_of_the_step_are_written_at_once() -> None:
+    def rows(x: Any) -> Any:
+        step = lambda out, i: (out.at[i].set(x * i), None)  # noqa: E731
+        return lax.scan(step, jnp.zeros((30, WIDTH)), jnp.arange(30))[0]
+
+    assert stored(rows, X[0]) == 0
+    (out,) = compile_function(rows, X[0])(X[0])
+    np.testing.assert_array_equal(out, X[0] * np.arange(30, dtype=np.float32)[:, None])
+
+
 def test_updates_that_read_the_operand_see_it_as_it_was() -> None:
     def shifted(x: Any) -> Any:
         return lax.fori_loop(0, 3, lambda i, c: c.at[1:].set(c[:-1]), jnp.asarray(x))
