@@ -1,7 +1,13 @@
-"""`einsum`: the path is found by opt_einsum, each step is one `dot_general`."""
+"""`einsum`: each step is one `dot_general`.
+
+Up to four operands, in whichever order takes the fewest operations, are what programs have; other
+paths are found by opt_einsum, which takes longer to import than such a program to run.
+"""
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
@@ -43,6 +49,8 @@ def einsum(
     if optimize is False or len(arrays) < 3:
         last = len(arrays) - 1  # the product so far is the last of the list
         path: Sequence[tuple[int, ...]] = [(0, 1 if k == 0 else last - k) for k in range(last)]
+    elif len(arrays) <= FEW_OPERANDS and optimize in (True, "auto", "optimal"):
+        path = _cheapest_path(arrays, terms, result)
     else:
         equation = ",".join(terms) + "->" + result
         how = "optimal" if optimize is True else optimize
@@ -69,6 +77,55 @@ def einsum_path(subscripts: Any, /, *operands: Any, optimize: Any = "auto") -> t
     return path, info
 
 
+FEW_OPERANDS: Final = 4
+"""All orders of so many operands are tried."""
+
+
+def _cheapest_path(
+    arrays: Sequence[Any], terms: Sequence[str], result: str
+) -> list[tuple[int, int]]:
+    """The order with the fewest operations, the first of several.
+
+    In a step the product of two operands, by their places, becomes the last of the list.
+    """
+    sizes: dict[str, int] = {}
+    for x, term in zip(arrays, terms, strict=True):
+        for letter, n in zip(term, x.shape, strict=True):
+            sizes[letter] = max(n, sizes.get(letter, 0))
+    best: tuple[float, list[tuple[int, int]]] = math.inf, []
+
+    def search(left: list[frozenset[str]], path: list[tuple[int, int]], cost: float) -> None:
+        nonlocal best
+        if len(left) == 1:
+            best = cost, path
+            return
+        for i, j in itertools.combinations(range(len(left)), 2):
+            others = [letters for k, letters in enumerate(left) if k not in (i, j)]
+            both = left[i] | left[j]
+            kept = both & frozenset(result).union(*others)
+            total = cost + math.prod(sizes[c] for c in both) * (1 if kept == both else 2)
+            if total < best[0]:
+                search([*others, kept], [*path, (i, j)], total)
+
+    search([frozenset(term) for term in terms], [], 0)
+    return best[1]
+
+
+def _plain(subscripts: Any, count: int) -> tuple[list[str], str] | None:
+    """The terms and the result of letters, commas and an arrow; None for anything else."""
+    if not isinstance(subscripts, str):
+        return None
+    inputs, arrow, result = subscripts.replace(" ", "").partition("->")
+    terms = inputs.split(",")
+    letters = inputs.replace(",", "")
+    if not arrow:
+        result = "".join(sorted(c for c, times in Counter(letters).items() if times == 1))
+    known = (letters + result).isascii() and (not letters + result or (letters + result).isalpha())
+    if not known or len(terms) != count or not set(result) <= set(letters):
+        return None
+    return (terms, result) if len(set(result)) == len(result) else None
+
+
 def _parse(subscripts: Any, operands: Sequence[Any]) -> tuple[list[Any], list[str], str]:
     """The operands as arrays of one dtype, the letters of each, those of the result."""
     if isinstance(subscripts, str):
@@ -78,6 +135,21 @@ def _parse(subscripts: Any, operands: Sequence[Any]) -> tuple[list[Any], list[st
         given = interleaved[: len(interleaved) // 2 * 2 : 2]
     check_arraylike("einsum", *given)
     arrays = [as_array(x) for x in given]
+    plain = _plain(subscripts, len(arrays))
+    if plain is not None:
+        terms, result = plain
+    else:
+        terms, result = _parse_any(subscripts, operands, arrays)
+    _check_lengths(arrays, terms)
+    if len(arrays) == 1:
+        return arrays, terms, result
+    return promote_dtypes(*arrays), terms, result
+
+
+def _parse_any(
+    subscripts: Any, operands: Sequence[Any], arrays: Sequence[Any]
+) -> tuple[list[str], str]:
+    """With dots or lists of numbers; raises for what cannot be read."""
     if isinstance(subscripts, str):
         asked: list[Any] = [subscripts, *(x.shape for x in arrays)]
     else:
@@ -85,11 +157,7 @@ def _parse(subscripts: Any, operands: Sequence[Any]) -> tuple[list[Any], list[st
         for k, x in enumerate(arrays):
             asked[2 * k] = x.shape
     inputs, result, _ = _opt_einsum.parser.parse_einsum_input(asked, shapes=True)
-    terms = inputs.split(",")
-    _check_lengths(arrays, terms)
-    if len(arrays) == 1:
-        return arrays, terms, result
-    return promote_dtypes(*arrays), terms, result
+    return inputs.split(","), result
 
 
 def _check_lengths(arrays: Sequence[Any], terms: Sequence[str]) -> None:
