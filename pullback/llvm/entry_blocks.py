@@ -21,7 +21,7 @@ HEADER: Final = 64
 """Bytes before the payload: size class, capacity, next free block, start of the allocation."""
 
 CLASS, CAPACITY, NEXT, START = -64, -56, -48, -40
-HUGE: Final = 1 << 22
+HUGE: Final = 1 << 21
 HUGE_PAGE: Final = 1 << 21
 ADVISE_HUGE_PAGES: Final = 14
 
@@ -56,7 +56,8 @@ def _write_system_alloc(m: Module, huge_pages: bool) -> None:
         f.goto_if(f.compare("ult", capacity, HUGE), small)
         status = f.call("i32", "posix_memalign", start, i64(HUGE_PAGE), total)
         f.goto_if(f.compare("ne", status, 0), failed)
-        f.call("i32", "madvise", f.load("ptr", start), total, i32(ADVISE_HUGE_PAGES))
+        whole = f.op("and", total, -HUGE_PAGE)  # not more memory than was asked for
+        f.call("i32", "madvise", f.load("ptr", start), whole, i32(ADVISE_HUGE_PAGES))
         _finish_block(f, start, size_class, capacity)
     f.label(small)
     status = f.call("i32", "posix_memalign", start, i64(HEADER), total)

@@ -12,6 +12,7 @@ The result is an `Executable`, which knows how to describe itself to the native 
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import itertools
 import json
@@ -34,6 +35,7 @@ from pullback.lazy import LazyModule
 from pullback.llvm import interrupts, library, pool
 from pullback.llvm import jit as native
 from pullback.llvm.entry import (
+    Entry,
     EntrySpec,
     FastCallable,
     LeafSpec,
@@ -141,6 +143,9 @@ class _Runner(FastCallable):
         for x in arrays:
             x._data  # noqa: B018  (raises for a deleted array)
         entry = self.executable.flat_entry
+        if not self.entries:  # most programs are only called through entries of jitted functions
+            self.add_entry(entry)
+            return self(*arrays)
         return entry(*arrays)
 
 
@@ -172,7 +177,12 @@ class Executable:
         """Large constants by the symbols of the code, which live as long as it."""
         self.in_avals: list[ShapedArray] = closed.in_avals
         self.out_avals: list[ShapedArray] = closed.out_avals
-        self.flat_entry = make_entry(
+        self._run = _Runner(self)
+
+    @functools.cached_property
+    def flat_entry(self) -> Entry:
+        """The entry for a flat sequence of arrays."""
+        return make_entry(
             self.entry_spec(
                 args=[("leaf",)] * len(self.in_avals),
                 leaves=[array_leaf(a) for a in self.in_avals],
@@ -180,8 +190,6 @@ class Executable:
                 active=[],
             )
         )
-        self._run = _Runner(self)
-        self._run.add_entry(self.flat_entry)
 
     def entry_spec(
         self,

@@ -29,6 +29,7 @@ from pullback.core.source import Description, describe_function
 from pullback.core.structs import ShapeDtypeStruct
 from pullback.core.trace import EVAL, Tracer, current_trace
 from pullback.llvm.entry import (
+    Entry,
     FastCallable,
     LeafSpec,
     array_leaf,
@@ -38,6 +39,7 @@ from pullback.llvm.entry import (
     scalar_leaf,
     trim_memory,
 )
+from pullback.llvm.entry_python import MISSED
 from pullback.llvm.entry_spec import Out
 from pullback.runtime import (
     accelerator,
@@ -190,37 +192,39 @@ class JitFunction(FastCallable):
             return traced.out_tree.unflatten(outs)
         arrays = [x if is_here(x) else to_host(x) for x in arrays]
         executable = traced.compiled()
+        if not _is_watched():
+            entry = self._add_entry(call, traced, executable)
+            if entry is not None and entry.native:
+                with monitoring.timed(monitoring.EXECUTE, fun_name=traced.name):
+                    found = _Through(entry)(*call.args, **call.kwargs)
+                if found is not MISSED:
+                    return found
         with monitoring.timed(monitoring.EXECUTE, fun_name=traced.name):
             outs = (traced.checked if index_checks.wanted() else executable)(arrays)
         if nan_checks.wanted():
             nan_checks.check_program(traced.closed, traced.name, arrays, outs)
-        elif not (
-            config.ACTIVE
-            or index_checks.wanted()
-            or config.debug_key_reuse()
-            or accelerator.is_default()
-        ):
-            self._add_entry(call, traced, executable)
         for i in _deleted(traced, executable, call.leaves):
             call.leaves[i].delete()
         if committed and accelerator.is_default():
             outs = [place(x, SingleDeviceSharding(CPU)) for x in outs]
         return traced.out_tree.unflatten(outs)
 
-    def _add_entry(self, call: _Call, traced: Program, executable: Executable) -> None:
-        """Let the native path take further calls with these types."""
+    def _add_entry(self, call: _Call, traced: Program, executable: Executable) -> Entry | None:
+        """Let the native path take calls with these types; None where it cannot."""
         traced.entries[:] = [(of, entry) for of, entry in traced.entries if entry() is not None]
         if call.static and sum(of() is self for of, _ in traced.entries) >= ENTRIES_PER_PROGRAM:
-            return  # static values that are made anew for each call
+            return None  # static values that are made anew for each call
         leaves = [_leaf_spec(x) for x in call.leaves]
         deleted = _deleted(traced, executable, call.leaves)
         if any(leaf is None for leaf in leaves) or _returns_no_array(executable, call.leaves):
-            return
+            return None
         if deleted and any(o.origin is Out.INPUT for o in executable.outputs):
-            return  # the same array may come in twice, once to be deleted and once to be returned
+            return (
+                None  # the same array may come in twice, once to be deleted and once to be returned
+            )
         nodes = _argument_nodes(call, self._options)
         if nodes is None:
-            return
+            return None
         args, kwargs = nodes
         out_tree = traced.out_tree.as_spec()
         simple = is_simple(out_tree)
@@ -237,6 +241,7 @@ class JitFunction(FastCallable):
         entry = make_entry(spec)
         self.add_entry(entry)
         traced.entries.append((weakref.ref(self), weakref.ref(entry)))
+        return entry
 
     # -------------------------------------------------------------- tracing
 
@@ -471,6 +476,29 @@ def _donated(options: Options, call: _Call) -> tuple[bool, ...]:
         k: tree.map(lambda _, d=k in options.donate_argnames: d, v) for k, v in kwargs.items()
     }
     return tuple(tree.leaves((marked_args, marked_kwargs)))
+
+
+class _Through(FastCallable):
+    """A call through one entry, or `MISSED`."""
+
+    __slots__ = ()
+
+    def __init__(self, entry: Entry) -> None:
+        self.add_entry(entry)
+
+    def _miss(self, *_args: Any, **_kwargs: Any) -> Any:
+        return MISSED
+
+
+def _is_watched() -> bool:
+    """Whether calls take the Python route, for somebody who looks at each."""
+    return bool(
+        config.ACTIVE
+        or index_checks.wanted()
+        or nan_checks.wanted()
+        or config.debug_key_reuse()
+        or accelerator.is_default()
+    )
 
 
 def _deleted(traced: Program, executable: Executable, leaves: Sequence[Any]) -> list[int]:

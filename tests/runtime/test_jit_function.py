@@ -13,6 +13,9 @@ import pytest
 import pullback as pb
 import pullback.numpy as jnp
 from pullback import lax
+from pullback.llvm.entry import make_entry
+from pullback.runtime import compile as runtime_compile
+from pullback.runtime import jit as runtime_jit
 
 
 class Point(NamedTuple):
@@ -234,3 +237,31 @@ def test_scan_inside_jit_inside_grad() -> None:
     eps = 1e-2
     numeric = (float(simulate(0.3 + eps)) - float(simulate(0.3 - eps))) / (2 * eps)
     assert abs(float(pb.grad(simulate)(0.3)) - numeric) < 1e-2
+
+
+def test_a_first_call_describes_itself_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first call goes through the entry of its arguments; a flat one is made on demand."""
+    made: list[Any] = []
+
+    def noted(spec: Any) -> Any:
+        made.append(spec)
+        return make_entry(spec)
+
+    for module in (runtime_jit, runtime_compile):
+        monkeypatch.setattr(module, "make_entry", noted)
+    f = pb.jit(lambda tree, k: {"sum": tree["x"] + tree["y"], "k": k})
+    tree = {"x": jnp.ones(3), "y": np.ones(3, np.float32)}
+    for _ in range(2):
+        out = f(tree, 2)
+        assert np.array_equal(out["sum"], [2, 2, 2])
+        assert out["k"] == 2
+    assert len(made) == 1
+
+
+def test_a_first_call_deletes_what_is_donated() -> None:
+    f = pb.jit(lambda x, y: (x + 1, y), donate_argnums=0)
+    x, y = jnp.ones(3), jnp.zeros(2)
+    first, second = f(x, y)
+    assert x.is_deleted()
+    assert second is y
+    assert np.array_equal(first, [2, 2, 2])
