@@ -33,8 +33,8 @@ _FLOAT = {
     "jnp.exp2": np.exp2,
 }
 _COMPLEX = {
-    "jnp.exp": np.exp,
-    "jnp.sin": np.sin,
+    "jnp.exp": lambda v: _lost(np.exp(v), v.imag),
+    "jnp.sin": lambda v: _lost(np.sin(v), v.real),
     "jnp.sqrt": np.sqrt,
     "jnp.conj": np.conj,
     "jnp.negative": np.negative,
@@ -95,6 +95,11 @@ def complex_operation(b: Block) -> None:
     else:
         name = b.one_of(sorted(_COMPLEX))
         b.elementwise(f"{name}({{0}})", [x], _COMPLEX[name])
+
+
+def _lost(value: Any, angle: Any) -> Any:
+    """NaN in both parts where the angle has no sine; C keeps one part of some."""
+    return np.where(np.isfinite(angle), value, complex("nan+nanj"))
 
 
 def _complex(re: Any, im: Any) -> Any:
