@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import Any, Final, final
 
 from pullback.dropin import incidental
+from pullback.dropin.absent import Absent, is_absent
 from pullback.dropin.names import MODULES, OBJECTS, PRIVATE
 from pullback.dropin.shims import version
 
@@ -41,12 +42,19 @@ def _target_name(name: str) -> str | None:
     if name == "jax":
         return "pullback"
     top, _, tail = name.partition(".")
-    candidates = [f"pullback.dropin.{name}" if top == "jaxlib" else f"pullback.dropin.shims.{tail}"]
+    if top == "jaxlib":
+        return _JAXLIB.get(name)
+    candidates = [f"pullback.dropin.shims.{tail}"]
     if name in MODULES:
         candidates.append(f"pullback.{tail}")
     found = next((c for c in candidates if c not in _HIDDEN and _exists(c)), None)
     return _target_name(PRIVATE[name]) if found is None and name in PRIVATE else found
 
+
+_JAXLIB: Final = {
+    "jaxlib": "pullback.dropin.shims._src.lib",
+    "jaxlib.version": "pullback.dropin.shims.version",
+}
 
 # Packages of ours that stand for no module of JAX by themselves.
 _HIDDEN: Final = frozenset(["pullback.core", "pullback.ops", "pullback.dropin.shims.experimental"])
@@ -115,6 +123,18 @@ class _AliasLoader(Loader):
 
 
 @final
+class _AbsentLoader(Loader):
+    """Makes what stands for a name that is not here."""
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """The module, which has nothing."""
+        return Absent(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Nothing."""
+
+
+@final
 class _Finder(MetaPathFinder):
     """Answers for `jax` and everything below, whether or not JAX is installed."""
 
@@ -125,6 +145,8 @@ class _Finder(MetaPathFinder):
         if not _is_jax(fullname):
             return None
         ours = _target_name(fullname)
+        if ours is None and is_absent(fullname):
+            return ModuleSpec(fullname, _AbsentLoader(), is_package=True)
         if ours is None:
             raise ModuleNotFoundError(f"pullback lacks the module {fullname}", name=fullname)
         return ModuleSpec(fullname, _AliasLoader(ours), origin=ours, is_package=True)
@@ -164,5 +186,7 @@ def uninstall() -> None:
     """Undo `install`: forget the aliases, so that the next `import jax` looks for JAX again."""
     if is_installed():
         sys.meta_path.remove(_FINDER)
-    for name in [n for n, m in sys.modules.items() if _is_jax(n) and isinstance(m, _Alias)]:
+    for name in [
+        n for n, m in sys.modules.items() if _is_jax(n) and isinstance(m, (_Alias, Absent))
+    ]:
         del sys.modules[name]

@@ -377,9 +377,9 @@ def static_shape(shape: Any, context: str = _SHAPES) -> tuple[int, ...]:
     try:
         return tuple(_static_length(d, context) for d in shape)
     except TypeError as error:
+        told = "" if context is _SHAPES else f" {context}"
         raise TypeError(
-            f"Shapes must be 1D sequences of concrete values of integer type, got {shape!r}. "
-            f"{'' if context is _SHAPES else context}"
+            f"Shapes must be 1D sequences of concrete values of integer type, got {shape!r}.{told}"
         ) from error
 
 

@@ -1,6 +1,6 @@
 """`JaxTestCase`: comparisons of arrays, pytrees, compiled and eager results."""
 
-# ruff: noqa: PT009  (assertions as methods are what this class is about)
+# ruff: noqa: PT009, PT027  (assertions as methods are what this class is about)
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from absl.testing import parameterized
 
 import pullback
 from pullback import config
+from pullback.dropin.shims._src import case_events
 from pullback.dropin.shims._src.case_samplers import is_sequence
 from pullback.dropin.shims._src.case_settings import global_config_context, overridden, tolerance
+from pullback.dropin.shims._src.deprecations import is_accelerated
 
 __all__ = ["BufferDonationTestCase", "JaxTestCase"]
 
@@ -134,9 +136,36 @@ class JaxTestCase(parameterized.TestCase):
         one, other = (re.sub(r"\s*\n\s*", "\n", text).strip() for text in (expected, what))
         self.assertEqual(one, other, f"Found\n{what}\nExpecting\n{expected}")
 
-    def assertDeprecationWarns(self, message_id: str, regex: str) -> Any:
-        """A DeprecationWarning is given."""
-        return self.assertWarnsRegex(DeprecationWarning, regex)
+    def assertDeprecationWarnsOrRaises(
+        self, deprecation_id: str, message: str, *, error_class: type[Exception] = ValueError
+    ) -> Any:
+        """A DeprecationWarning is given, or an error raised where that is accelerated."""
+        if is_accelerated(deprecation_id):
+            return self.assertRaisesRegex(error_class, message)
+        return self.assertWarnsRegex(DeprecationWarning, message)
+
+    def assertCacheMisses(
+        self, func: Callable[[], Any], *, cpp: int | None = None, aot_call: int | None = None,
+        tracing: int | None = None, lowering: int | None = None,
+        compilation_after_persistent_cache_miss: int | None = None,
+    ) -> None:  # fmt: skip
+        """The call traces, lowers and compiles so many functions."""
+        wanted = [
+            (cpp, case_events.count_pjit_cpp_cache_miss),
+            (aot_call, case_events.count_aot_jit_cpp_cache_miss),
+            (tracing, case_events.count_jit_tracing_cache_miss),
+            (lowering, case_events.count_jit_and_pmap_lowerings),
+            (
+                compilation_after_persistent_cache_miss,
+                case_events.count_compilation_after_persistent_cache_miss,
+            ),
+        ]
+        asked = [(n, counter) for n, counter in wanted if n is not None]
+        with contextlib.ExitStack() as stack:
+            counts = [(n, stack.enter_context(counter())) for n, counter in asked]
+            func()
+        for n, count in counts:
+            self.assertEqual(n, count())
 
     @contextlib.contextmanager
     def assertNoWarnings(self) -> Iterator[None]:

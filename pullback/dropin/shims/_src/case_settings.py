@@ -1,4 +1,4 @@
-"""Settings, tolerances, platforms and counts for tests in the style of JAX's own."""
+"""Settings, tolerances and platforms for tests in the style of JAX's own."""
 
 from __future__ import annotations
 
@@ -12,18 +12,12 @@ from typing import Any, Final
 import numpy as np
 
 import pullback
-from pullback import config, monitoring
+from pullback import config
 from pullback.core import dtypes as core_dtypes
 from pullback.dropin.shims._src.case_samplers import dtypes
 from pullback.dropin.shims.version import __version_info__
 
 __all__ = [
-    "assert_num_jit_and_pmap_compilations",
-    "count_jit_and_pmap_lowerings",
-    "count_jit_compilation_cache_miss",
-    "count_jit_tracing_cache_miss",
-    "count_pjit_cpp_cache_miss",
-    "count_primitive_compiles",
     "default_gradient_tolerance",
     "default_tolerance",
     "device_under_test",
@@ -147,9 +141,9 @@ def _on(wanted: bool, device_types: Sequence[str], reason: str) -> Callable[[Any
     return decorate
 
 
-def run_on_devices(*enabled_devices: str) -> Callable[[Any], Any]:
+def run_on_devices(*enabled_devices: str, skip_reason: str = "") -> Callable[[Any], Any]:
     """Run a test on these platforms alone."""
-    return _on(True, enabled_devices, "")
+    return _on(True, enabled_devices, skip_reason)
 
 
 def skip_on_devices(*disabled_devices: str, skip_reason: str = "") -> Callable[[Any], Any]:
@@ -246,48 +240,3 @@ def pytest_mark_if_available(marker: str) -> Callable[[Any], Any]:
         return test if pytest is None else getattr(pytest.mark, marker)(test)
 
     return decorate
-
-
-# --------------------------------------------------------------------------- counting
-
-
-@contextlib.contextmanager
-def _counting(*events: str) -> Iterator[Callable[[], int]]:
-    """How often something was reported in the block."""
-    seen: list[str] = []
-
-    def listen(event: str, *_: Any, **__: Any) -> None:
-        if event in events:
-            seen.append(event)
-
-    monitoring.register_event_listener(listen)
-    monitoring.register_event_duration_secs_listener(listen)
-    try:
-        yield lambda: len(seen)
-    finally:
-        monitoring.unregister_event_listener(listen)
-        monitoring.unregister_event_duration_listener(listen)
-
-
-def count_jit_tracing_cache_miss() -> Any:
-    """Count the functions that are traced."""
-    return _counting(monitoring.TRACE)
-
-
-def count_jit_and_pmap_lowerings() -> Any:
-    """Count the programs that are lowered, or found on the disk."""
-    return _counting(monitoring.LOWER, monitoring.CACHE_HIT)
-
-
-count_jit_compilation_cache_miss = count_jit_and_pmap_lowerings
-count_primitive_compiles = count_jit_and_pmap_lowerings
-count_pjit_cpp_cache_miss = count_jit_tracing_cache_miss
-
-
-@contextlib.contextmanager
-def assert_num_jit_and_pmap_compilations(times: int) -> Iterator[None]:
-    """Raise AssertionError unless so many programs are lowered in the block."""
-    with count_jit_and_pmap_lowerings() as count:
-        yield
-    if count() != times:
-        raise AssertionError(f"expected exactly {times} compilations, got {count()}")

@@ -58,23 +58,29 @@ __all__ = [
     "is_optimized_build",
     "is_running_under_pytest",
     "is_sanitized",
+    "is_test_rbe",
     "is_tsan",
     "is_valid_shape",
     "iter_eqns",
     "num_float_bits",
+    "parse_version",
     "pattern_search",
+    "pjrt_c_api_version_at_least",
     "rand_like",
     "register_event_duration_listener",
     "request_cpu_devices",
+    "running_in_cloud_tpu_vm",
     "runtime_environment",
     "sanitize_test_name",
     "set_env",
     "skip_on_flag",
     "skip_under_pytest",
+    "stablehlo_version_at_least",
     "to_default_dtype",
     "with_explicit_mesh",
     "with_jax_dtype_defaults",
     "with_mesh",
+    "with_mesh_from_kwargs",
 ]
 
 ToleranceDict = dict[Any, float]
@@ -284,6 +290,17 @@ def create_mesh(
     return Mesh(np.array(devices[:size]).reshape(mesh_shape), axis_names, axis_types=axis_types)
 
 
+def with_mesh_from_kwargs(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a test: it runs with the mesh that its parameter `mesh` names sizes of."""
+
+    @functools.wraps(f)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with with_mesh(kwargs["mesh"]):
+            return f(*args, **kwargs)
+
+    return run
+
+
 def with_explicit_mesh(
     sizes: Sequence[int], names: Any, axis_types: Any = None, iota_order: bool = False
 ) -> Callable[[Any], Any]:
@@ -341,6 +358,29 @@ is_cuda_compute_capability_at_least = is_cuda_compute_capability_equal = _is_not
 is_cuda_version_at_least = _is_not
 is_asan = is_msan = is_tsan = is_sanitized = _is_not
 cuda_versions: Final = None
+
+
+is_test_rbe = _is_not
+running_in_cloud_tpu_vm: Final = False
+
+
+def pjrt_c_api_version_at_least(major_version: int, minor_version: int) -> bool:
+    """Whether plugins have at least this version, which ours always have."""
+    return True
+
+
+def stablehlo_version_at_least(required_version: str) -> bool:
+    """Whether StableHLO is of at least this version, which ours always is."""
+    return True
+
+
+def parse_version(v: str) -> tuple[int, ...]:
+    """A version as numbers.
+
+    >>> parse_version("1.2.3")
+    (1, 2, 3)
+    """
+    return tuple(int(part) for part in re.findall(r"\d+", v)[:3])
 
 
 def get_tpu_version() -> int:

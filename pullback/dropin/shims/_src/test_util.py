@@ -12,7 +12,7 @@ import os
 import re
 import unittest
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, final
 
 import numpy as np
 from absl.testing import parameterized
@@ -21,6 +21,7 @@ import pullback
 from pullback import tree_util
 from pullback.core import dtypes as core_dtypes
 from pullback.dropin.shims._src.case_base import BufferDonationTestCase, JaxTestCase
+from pullback.dropin.shims._src.case_events import *  # noqa: F403
 from pullback.dropin.shims._src.case_samplers import *  # noqa: F403
 from pullback.dropin.shims._src.case_samplers import (
     NUMPY_SCALAR_SHAPE,
@@ -134,6 +135,20 @@ def parameterized_filterable(
         if counts[case["testcase_name"]] > 1:
             case["testcase_name"] += f"_{k}"
     return _absl.named_parameters(*cases)  # type: ignore[no-any-return]
+
+
+def cases_from_gens(*gens: Iterable[Any]) -> Iterator[dict[str, Any]]:
+    """Named cases of several generators, a few of each."""
+    for gen in gens:
+        yield from itertools.islice(gen, max(1, _CASES // len(gens)))
+
+
+@final
+class NotPresent:
+    """Stands in parameters for what is not given."""
+
+    def __repr__(self) -> str:
+        return "NotPresent"
 
 
 # --------------------------------------------------------------------------- NumPy's side

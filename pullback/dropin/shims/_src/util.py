@@ -8,7 +8,13 @@ from typing import Any, Final
 
 import numpy as np
 
-__all__ = [
+from pullback import numpy as jnp
+from pullback.dropin.shims._src.util_objects import *  # noqa: F403
+from pullback.dropin.shims._src.util_objects import __all__ as _objects
+from pullback.runtime.jit import clear_caches as clear_all_caches
+
+__all__ = [  # noqa: PLE0604
+    *_objects,
     "NumpyComplexWarning",
     "cache",
     "canonicalize_axis",
@@ -31,6 +37,23 @@ __all__ = [
     "unzip3",
     "use_cpp_class",
     "use_cpp_method",
+    "canonicalize_axis_tuple",
+    "ceil_of_ratio",
+    "clear_all_caches",
+    "flatten",
+    "fun_name",
+    "fun_qual_name",
+    "memoize",
+    "moveaxis",
+    "multi_weakref_lru_cache",
+    "pprint_bytes",
+    "set_module",
+    "stable_unique",
+    "subs_list2",
+    "subvals",
+    "toposort",
+    "unflatten",
+    "wrap_name",
     "weakref_lru_cache",
     "wraps",
 ]
@@ -38,9 +61,9 @@ __all__ = [
 NumpyComplexWarning: Final[type[Warning]] = getattr(np.exceptions, "ComplexWarning", Warning)
 
 
-def _same_length(sequences: Sequence[Sequence[Any]], what: str) -> None:
+def _same_length(sequences: Sequence[Sequence[Any]]) -> None:
     if len({len(xs) for xs in sequences}) > 1:
-        raise ValueError(f"{what}: lengths differ: {[len(xs) for xs in sequences]}")
+        raise AssertionError(f"lists of different lengths: {[len(xs) for xs in sequences]}")
 
 
 def safe_zip(*xs: Iterable[Any]) -> list[tuple[Any, ...]]:
@@ -50,8 +73,27 @@ def safe_zip(*xs: Iterable[Any]) -> list[tuple[Any, ...]]:
     [(1, 'a'), (2, 'b')]
     """
     lists = [list(x) for x in xs]
-    _same_length(lists, "safe_zip")
+    if not lists:
+        raise TypeError("safe_zip requires at least 1 argument")
+    lengths = tuple(len(x) for x in lists)
+    for k, length in enumerate(lengths):
+        if length != lengths[0]:
+            raise ValueError(
+                f"safe_zip() argument {k} has length {length} but argument 0 has length "
+                f"{lengths[0]}. All lengths: {lengths}"
+            )
     return list(zip(*lists, strict=True))
+
+
+def _mapped(name: str, f: Callable[..., Any], xs: tuple[Iterable[Any], ...]) -> list[Any]:
+    lists = [list(x) for x in xs]
+    if not lists:
+        raise TypeError(f"{name} requires at least 2 arguments")
+    for k, x in enumerate(lists):
+        if len(x) != len(lists[0]):
+            differs = "shorter" if len(x) < len(lists[0]) else "longer"
+            raise ValueError(f"{name}() argument {k + 1} is {differs} than argument 1")
+    return list(map(f, *lists))
 
 
 def safe_map(f: Callable[..., Any], *xs: Iterable[Any]) -> list[Any]:
@@ -60,14 +102,12 @@ def safe_map(f: Callable[..., Any], *xs: Iterable[Any]) -> list[Any]:
     >>> safe_map(max, [1, 5], [3, 4])
     [3, 5]
     """
-    lists = [list(x) for x in xs]
-    _same_length(lists, "safe_map")
-    return list(map(f, *lists))
+    return _mapped("safe_map", f, xs)
 
 
 def foreach(f: Callable[..., Any], *xs: Iterable[Any]) -> None:
     """Call `f` for each element."""
-    safe_map(f, *xs)
+    _mapped("foreach", f, xs)
 
 
 def unzip2(xys: Iterable[tuple[Any, Any]]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -102,7 +142,7 @@ def split_list(args: Sequence[Any], ns: Sequence[int]) -> list[list[Any]]:
 def split_list_checked(xs: Sequence[Any], lengths: Sequence[int]) -> list[list[Any]]:
     """Parts of given lengths, which make up the list."""
     if sum(lengths) != len(xs):
-        raise ValueError(f"split_list_checked: {lengths} of {len(xs)} elements")
+        raise AssertionError(f"split_list_checked: {lengths} of {len(xs)} elements")
     return split_list(xs, lengths)[:-1]
 
 
@@ -112,7 +152,7 @@ def partition_list(which: Sequence[bool], xs: Sequence[Any]) -> tuple[list[Any],
     >>> partition_list([False, True, True], "abc")
     (['a'], ['b', 'c'])
     """
-    _same_length([which, xs], "partition_list")
+    _same_length([which, xs])
     pairs = list(zip(which, xs, strict=True))
     return [x for w, x in pairs if not w], [x for w, x in pairs if w]
 
@@ -125,11 +165,10 @@ def merge_lists(
     >>> merge_lists([False, True, True], "a", "bc")
     ['a', 'b', 'c']
     """
+    if sum(map(bool, which)) != len(if_true) or len(which) != len(if_false) + len(if_true):
+        raise AssertionError("merge_lists: the lists are not those of the marks")
     false, true = iter(if_false), iter(if_true)
-    merged = [next(true) if w else next(false) for w in which]
-    if len(if_false) + len(if_true) != len(merged):
-        raise ValueError("merge_lists: elements are left over")
-    return merged
+    return [next(true) if w else next(false) for w in which]
 
 
 def subs_list(subs: Sequence[int | None], src: Sequence[Any], base: Sequence[Any]) -> list[Any]:
@@ -138,9 +177,73 @@ def subs_list(subs: Sequence[int | None], src: Sequence[Any], base: Sequence[Any
     return [src[i] if i is not None else next(rest) for i in subs]
 
 
+def subs_list2(
+    subs1: Sequence[int | None],
+    subs2: Sequence[int | None],
+    src1: Sequence[Any],
+    src2: Sequence[Any],
+    base: Sequence[Any],
+) -> list[Any]:
+    """Elements of two lists by number, those of the first before those of the second.
+
+    >>> subs_list2([None, 0, None], [0, None, None], "a", "b", "c")
+    ['b', 'a', 'c']
+    """
+    rest = iter(base)
+    return [
+        src1[i] if i is not None else src2[j] if j is not None else next(rest)
+        for i, j in zip(subs1, subs2, strict=True)
+    ]
+
+
+def subvals(lst: Sequence[Any], replace: Iterable[tuple[int, Any]]) -> tuple[Any, ...]:
+    """With other values at some places.
+
+    >>> subvals([1, 2, 3], [(1, 5)])
+    (1, 5, 3)
+    """
+    values = list(lst)
+    for at, value in replace:
+        values[at] = value
+    return tuple(values)
+
+
 def concatenate(xs: Iterable[Sequence[Any]]) -> list[Any]:
     """One list of several."""
     return [x for part in xs for x in part]
+
+
+flatten = concatenate
+
+
+def unflatten(xs: Iterable[Any], ns: Sequence[int]) -> list[list[Any]]:
+    """Parts of these lengths, which make up the list.
+
+    >>> unflatten([1, 2, 3], [1, 2])
+    [[1], [2, 3]]
+    """
+    return split_list_checked(list(xs), ns)
+
+
+def stable_unique(it: Iterable[Any]) -> Iterable[Any]:
+    """Each element once, in the order in which they came first."""
+    return dict.fromkeys(it).keys()
+
+
+def toposort(end_nodes: Iterable[Any]) -> list[Any]:
+    """Nodes and all their `parents` before them, parents first."""
+    done: dict[int, Any] = {}
+    todo = [(node, False) for node in reversed(list(end_nodes))]
+    while todo:
+        node, parents_done = todo.pop()
+        if id(node) in done:
+            continue
+        if parents_done:
+            done[id(node)] = node
+        else:
+            todo.append((node, True))
+            todo += [(parent, False) for parent in reversed(node.parents)]
+    return list(done.values())
 
 
 def prod(xs: Iterable[Any]) -> Any:
@@ -159,18 +262,105 @@ def canonicalize_axis(axis: int, num_dims: int) -> int:
     return axis % num_dims if num_dims else axis
 
 
+def canonicalize_axis_tuple(
+    axis: int | Sequence[int] | None, ndim: int, allow_duplicate: bool = False
+) -> tuple[int, ...]:
+    """Axes counted from the front, all of them for None; ValueError if one is there twice.
+
+    >>> canonicalize_axis_tuple((0, -1), 3)
+    (0, 2)
+    """
+    if axis is None:
+        return tuple(range(ndim))
+    given = (axis,) if isinstance(axis, (int, np.integer)) else tuple(axis)
+    axes = tuple(canonicalize_axis(a, ndim) for a in given)
+    if len(set(axes)) != len(axes) and not allow_duplicate:
+        raise ValueError(f"repeated axis: {axis}")
+    return axes
+
+
+def moveaxis(x: Any, src: int | Sequence[int], dst: int | Sequence[int]) -> Any:
+    """`jax.numpy.moveaxis`."""
+    return x if src == dst else jnp.moveaxis(x, src, dst)
+
+
+def ceil_of_ratio(x: int, y: int) -> int:
+    """The quotient, rounded up.
+
+    >>> ceil_of_ratio(5, 2)
+    3
+    """
+    return -(-x // y)
+
+
+def pprint_bytes(num_bytes: float) -> str:
+    """A number of bytes for people.
+
+    >>> pprint_bytes(123456)
+    '123.46KB'
+    """
+    prefixes = ["", "K", "M", "G", "T", "P", "E", "Z", "Y"]
+    power = 0
+    while num_bytes >= 1000 and power < len(prefixes) - 1:
+        num_bytes, power = num_bytes / 1000, power + 1
+    return f"{num_bytes:.2f}{prefixes[power]}B"
+
+
+def wrap_name(transform_name: str, name: str) -> str:
+    """`jit(f)`."""
+    return f"{transform_name}({name})"
+
+
+def _innermost(fun: Any) -> Any:
+    while isinstance(fun, functools.partial):
+        fun = fun.func
+    return fun
+
+
+def fun_name(fun: Any, default_name: str = "<unnamed function>") -> str:
+    """The name of a function, or of the one in a partial application.
+
+    >>> fun_name(functools.partial(max, 1)), fun_name(object())
+    ('max', '<unnamed function>')
+    """
+    return str(getattr(_innermost(fun), "__name__", default_name))
+
+
+def fun_qual_name(fun: Any) -> str:
+    """The same with the names of what it is defined in."""
+    return str(getattr(_innermost(fun), "__qualname__", "<unnamed function>"))
+
+
+def set_module(module: str) -> Callable[[Any], Any]:
+    """Decorate a function or class: `module` is where it says that it is defined."""
+
+    def decorate(made: Any) -> Any:
+        made.__module__ = module
+        return made
+
+    return decorate
+
+
+def _check_place(t: tuple[Any, ...], idx: int, end: int) -> None:
+    if not 0 <= idx < end:
+        raise AssertionError((idx, len(t)))
+
+
 def tuple_insert(t: tuple[Any, ...], idx: int, val: Any) -> tuple[Any, ...]:
     """With `val` at `idx`."""
+    _check_place(t, idx, len(t) + 1)
     return (*t[:idx], val, *t[idx:])
 
 
 def tuple_delete(t: tuple[Any, ...], idx: int) -> tuple[Any, ...]:
     """Without the element at `idx`."""
+    _check_place(t, idx, len(t))
     return (*t[:idx], *t[idx + 1 :])
 
 
 def tuple_update(t: tuple[Any, ...], idx: int, val: Any) -> tuple[Any, ...]:
     """With `val` in the place of the element at `idx`."""
+    _check_place(t, idx, len(t))
     return (*t[:idx], val, *t[idx + 1 :])
 
 
@@ -189,6 +379,11 @@ def cache(max_size: int | None = 4096, **_: Any) -> Callable[[Any], Any]:
     return functools.lru_cache(maxsize=max_size)
 
 
+def memoize(f: Callable[..., Any]) -> Callable[..., Any]:
+    """`functools.cache`."""
+    return functools.cache(f)
+
+
 def weakref_lru_cache(
     f: Callable[..., Any] | None = None,
     *,
@@ -202,6 +397,9 @@ def weakref_lru_cache(
     """
     decorate = functools.lru_cache(maxsize=maxsize)
     return decorate if f is None else decorate(f)
+
+
+multi_weakref_lru_cache = weakref_lru_cache
 
 
 def wraps(

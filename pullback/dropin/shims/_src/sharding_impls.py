@@ -1,0 +1,33 @@
+"""`jax._src.sharding_impls`: the classes of shardings."""
+
+from __future__ import annotations
+
+from pullback.core.sharding import (
+    AbstractMesh,
+    AxisType,
+    Mesh,
+    NamedSharding,
+    PartitionSpec,
+    Sharding,
+    SingleDeviceSharding,
+    get_abstract_mesh,
+    get_mesh,
+    make_mesh,
+    make_single_device_sharding,
+    set_mesh,
+)
+
+__all__ = [
+    "AbstractMesh",
+    "AxisType",
+    "Mesh",
+    "NamedSharding",
+    "PartitionSpec",
+    "Sharding",
+    "SingleDeviceSharding",
+    "get_abstract_mesh",
+    "get_mesh",
+    "make_mesh",
+    "make_single_device_sharding",
+    "set_mesh",
+]
