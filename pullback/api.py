@@ -25,6 +25,8 @@ from pullback.transforms.arguments import (
     as_index_tuple,
     check_callable,
     fix_arguments,
+    is_operand,
+    refuse_arguments,
     shaped,
 )
 from pullback.transforms.arguments import function_name as _name
@@ -51,6 +53,7 @@ def _struct(aval: ShapedArray) -> ShapeDtypeStruct:
 
 def _stage(fun: Callable[..., Any], args: Any, kwargs: Any, what: str) -> tuple[ClosedJaxpr, Any]:
     leaves, in_tree = tree.flatten((args, kwargs))
+    refuse_arguments(fun, args, kwargs, lambda x: is_operand(x) or hasattr(x, "dtype"))
     avals = [shaped(x) for x in leaves]
     flat = FlatFunction(fun, in_tree)
     info = DebugInfo(what, _name(fun))
@@ -184,7 +187,7 @@ def named_scope(name: str) -> Any:
     ...     pass
     """
     if not isinstance(name, str):
-        raise TypeError(f"named_scope: the name must be a string, got {name!r}")
+        raise TypeError(f"named_scope name argument must be a string. It is {name!r}.")
     return _ReportedScope(name) if monitoring.listening() else name_scope(name)
 
 

@@ -194,12 +194,12 @@ def test_cond_branches_of_different_types() -> None:
 
 
 def test_unhashable_static_argument() -> None:
-    with pytest.raises(ValueError, match="not hashable"):
+    with pytest.raises(ValueError, match="Non-hashable"):
         pb.jit(lambda x, n: x, static_argnums=1)(1.0, [2])
 
 
 def test_argument_that_is_no_array() -> None:
-    with pytest.raises(TypeError, match=r"args\[1\].*str"):
+    with pytest.raises(TypeError, match=r"(?s)class 'str'.*at path y"):
         pb.jit(lambda x, y: x)(1.0, "text")
 
 

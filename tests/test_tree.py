@@ -429,13 +429,13 @@ def test_subclasses_of_registered_classes_are_leaves() -> None:
     assert len(tree.leaves(Sub(1, 2))) == 1
 
 
-@pytest.mark.parametrize(("result", "problem"), [(3, "a pair"), (((1,),), "a pair")])
+@pytest.mark.parametrize(("result", "problem"), [(3, "tuple"), (((1,),), "tuple")])
 def test_bad_flatten_functions_are_named(result: Any, problem: str) -> None:
     class Bad:
         pass
 
     tree_util.register_pytree_node(Bad, lambda _: result, lambda *_: Bad())
-    with pytest.raises(ValueError, match=rf"registered for .*Bad should return {problem}"):
+    with pytest.raises(ValueError, match=rf"return .* {problem}.*Bad"):
         tree.leaves(Bad())
     with pytest.raises(ValueError, match=r"at tree\['x'\]\[1\]"):
         tree.leaves({"x": [0, Bad()]})
@@ -455,10 +455,10 @@ MISMATCHES: list[tuple[Any, Any, str]] = [
     ([1, 2], [1, 2, 3], r"different lengths of list at key path\n    tree\n"),
     ([1, 2], (1, 2), r"different types at key path\n    tree\n"),
     ({"a": [1, 2]}, {"a": [1]}, r"different lengths of list at key path\n    tree\['a'\]\n"),
-    ({"a": 1, "b": 2}, {"a": 1, "c": 2}, r"different dict keys.*\n.*\n.*\['b', 'c'\]"),
+    ({"a": 1, "b": 2}, {"a": 1, "c": 2}, r"(?s)different pytree metadata.*\['b', 'c'\]"),
     ([Point(1, 2)], [(1, 2)], r"different types at key path\n    tree\[0\]"),
     ([1, None], [1, 2], r"(?s)tree\[1\].*is_leaf=lambda x: x is None"),
-    ([Custom(1, 2, "a")], [Custom(1, 2, "b")], r"different auxiliary data of Custom"),
+    ([Custom(1, 2, "a")], [Custom(1, 2, "b")], r"(?s)different pytree metadata.*Custom"),
     (Model(1, (2,)), Model(1, (2, 3)), r"tree\.bias"),
 ]
 
@@ -473,7 +473,7 @@ def test_mismatches_say_where(a: Any, b: Any, message: str) -> None:
 
 def test_flatten_up_to_says_where() -> None:
     treedef = tree.structure({"a": [1, (2, 3)]})
-    with pytest.raises(ValueError, match=r"Expected tuple with 2 children.*at tree\['a'\]\[1\]"):
+    with pytest.raises(ValueError, match=r"Expected tuple, got .*At tree\['a'\]\[1\]"):
         treedef.flatten_up_to({"a": [1, [2, 3]]})
 
 

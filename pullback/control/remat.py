@@ -237,6 +237,13 @@ def checkpoint(
     @api_boundary
     @named_like(fun)
     def remat_fun(*args: Any, **kwargs: Any) -> Any:
+        given = set(names) & set(kwargs)
+        if not given and not all(-len(args) <= i < len(args) for i in nums):
+            raise ValueError(
+                "the `static_argnums` argument to `jax.checkpoint` / `jax.remat` can only take "
+                "integer values greater than or equal to `-len(args)` and less than `len(args)`, "
+                f"but got {nums}, while `len(args)` = {len(args)}"
+            )
         dynamic, named, partial = _without_static(fun, args, kwargs, nums, names)
         leaves, in_tree = tree.flatten((dynamic, named))
         for x in leaves:

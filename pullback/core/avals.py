@@ -182,6 +182,11 @@ def _numpy_aval(x: Any) -> ShapedArray:
     key = (x.dtype, config.x64())
     dtype = _canonical.get(key)
     if dtype is None:
+        if x.dtype.kind in "OSTUMm":
+            raise TypeError(
+                f"Argument {str(x)!r} of type {type(x)} is not a valid JAX type: its dtype is "
+                f"{x.dtype}, and arrays hold numbers and bools only"
+            )
         dtype = _canonical[key] = dtypes.canonicalize_dtype(x.dtype)
     return ShapedArray(x.shape, dtype)
 
@@ -215,7 +220,9 @@ def aval_of(x: Any) -> ShapedArray:
     for cls in type(x).__mro__:
         if cls in registered:
             return registered[cls](x)  # type: ignore[no-any-return]
-    raise TypeError(f"{x!r} of type {type(x)} is not a valid JAX type: no array and no scalar")
+    raise TypeError(
+        f"Argument {str(x)!r} of type {type(x)} is not a valid JAX type: no array and no scalar"
+    )
 
 
 def typeof(x: Any) -> ShapedArray:

@@ -56,7 +56,7 @@ def axis_size(name: Hashable, operation: str) -> int:
             return size
     known = ", ".join(repr(n) for n, _ in _state.axes) or "none"
     raise NameError(
-        f"unbound axis name: {name}. {operation} must be called within "
+        f"Found an unbound axis name: {name}. {operation} must be called within shard_map or "
         f"vmap(..., axis_name={name!r}); names in force: {known}"
     )
 

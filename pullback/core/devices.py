@@ -298,7 +298,10 @@ def check_device(value: Any, name: str) -> None:
     if isinstance(value, str):
         client_of(value)
         return
-    raise ValueError(f"{name}: expected a Device, a Sharding or None, got {value!r}")
+    raise ValueError(
+        f"`jax.{name}` only accepts `None`, `jax.sharding.Sharding`, `jax.Device`, `Format`, "
+        f"`jax.memory.Space` or a pytree of these values. Received invalid value: {value}"
+    )
 
 
 def _check_attached(value: Any, name: str) -> None:

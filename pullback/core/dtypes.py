@@ -181,7 +181,10 @@ def check_user_dtype(dtype: Any, where: str = "array creation") -> Any:
     asked = as_dtype(float if dtype is None else dtype)
     if asked not in KINDS and not is_extended(asked) and asked != float0:
         name = dtype if isinstance(dtype, str) else asked.name
-        raise TypeError(f"arrays hold numbers, bools and keys only; {where} got dtype {name}")
+        raise TypeError(
+            f"JAX only supports number, bool, and string dtypes, got dtype {name} in {where}; "
+            "strings are not supported here"
+        )
     result = canonical(asked)
     if result is not asked and result != asked and dtype is not None and not _is_python(dtype):
         if config.explicit_x64_dtypes() == "error":
@@ -339,7 +342,10 @@ def _unusual(x: Any) -> tuple[Any, bool]:
 
 def _checked(dtype: Any, x: Any) -> Any:
     if dtype not in KINDS and not is_extended(dtype) and dtype != float0:
-        raise TypeError(f"arrays hold numbers and bools only; got {x!r} with dtype {dtype}")
+        raise TypeError(
+            f"Value {str(x)!r} with dtype {dtype} is not a valid JAX array type. Only arrays of "
+            "numeric types are supported by JAX."
+        )
     return canonical(dtype)
 
 

@@ -264,6 +264,11 @@ class Description:
     def __str__(self) -> str:
         return f"{describe_function(self.fun)} for {self.purpose}"
 
+    @property
+    def traced(self) -> str:
+        """The same in the words `f at file.py:12 traced for grad`."""
+        return f"{describe_function(self.fun)} traced for {self.purpose}"
+
 
 class replaying:
     """Apply an equation of a jaxpr again: what comes of it has the line and the scopes it had."""

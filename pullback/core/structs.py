@@ -35,7 +35,7 @@ class ShapeDtypeStruct:
         is_ref: bool = False,
     ) -> None:
         if dtype is None:
-            raise ValueError("ShapeDtypeStruct: dtype must not be None")
+            raise ValueError("ShapeDtypeStruct: dtype must be specified.")
         self.shape = tuple(shape)
         self.dtype = dtype if isinstance(dtype, dtypes.KeyDtype) else np.dtype(dtype)
         self.sharding = sharding
@@ -55,12 +55,20 @@ class ShapeDtypeStruct:
 
     def __len__(self) -> int:
         if not self.shape:
-            raise TypeError("len() of a type without axes")
+            raise TypeError("len() of unsized object: a type without axes")
         return int(self.shape[0])
 
     def __repr__(self) -> str:
         weak = ", weak_type=True" if self.weak_type else ""
         return f"ShapeDtypeStruct(shape={self.shape}, dtype={self.dtype.name}{weak})"
+
+    def update(self, **changes: Any) -> ShapeDtypeStruct:
+        """The struct with some of its parameters replaced.
+
+        >>> ShapeDtypeStruct((2,), "float32").update(shape=(3,))
+        ShapeDtypeStruct(shape=(3,), dtype=float32)
+        """
+        return ShapeDtypeStruct(**{n: getattr(self, n) for n in self.__slots__} | changes)
 
     def _key(self) -> Any:
         return self.shape, self.dtype, self.weak_type

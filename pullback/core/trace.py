@@ -18,7 +18,7 @@ from typing import Any, Final
 from pullback import config
 from pullback.core import avals
 from pullback.core.array import Array
-from pullback.core.source import SourceInfo, current_source
+from pullback.core.source import Description, SourceInfo, current_source
 from pullback.errors import (
     ConcretizationTypeError,
     TracerArrayConversionError,
@@ -214,22 +214,26 @@ class Tracer(Array):
 
     def __bool__(self) -> bool:
         if math.prod(self.aval.shape) > 1:
-            raise ValueError(
-                f"the truth value of an array of shape {self.aval.shape} is ambiguous: use any() "
-                f"or all(); {self._origin()}"
-            )
+            raise ValueError(f"{AMBIGUOUS}. Its type is {self.aval}; {self._origin()}")
+        if 0 in self.aval.shape:
+            raise ValueError(f"{EMPTY}. Its type is {self.aval}; {self._origin()}")
         return bool(
             self._need(TracerBoolConversionError, "Attempted boolean conversion of", _BOOL_HINT)
         )
 
     def __int__(self) -> int:
-        return int(self._need(ConcretizationTypeError, _CONCRETE, _NUMBER_HINT))
+        return int(self._number())
 
     def __float__(self) -> float:
-        return float(self._need(ConcretizationTypeError, _CONCRETE, _NUMBER_HINT))
+        return float(self._number())
 
     def __complex__(self) -> complex:
-        return complex(self._need(ConcretizationTypeError, _CONCRETE, _NUMBER_HINT))
+        return complex(self._number())
+
+    def _number(self) -> Any:
+        if self.aval.shape:
+            raise TypeError(f"{NO_SCALAR}{self.ndim}. Its type is {self.aval}; {self._origin()}")
+        return self._need(ConcretizationTypeError, _CONCRETE, _NUMBER_HINT)
 
     def __index__(self) -> int:
         value = self._need(TracerIntegerConversionError, _INDEX, _INDEX_HINT)
@@ -241,7 +245,10 @@ class Tracer(Array):
         )
 
     def __hash__(self) -> int:
-        raise TypeError(f"a traced value of type {self.aval} is not hashable; {self._origin()}")
+        raise TypeError(
+            f"unhashable type: {type(self).__name__!r}: a traced value of type {self.aval} is not "
+            f"hashable; {self._origin()}"
+        )
 
     def item(self, *args: int) -> Any:
         """The value as a Python scalar; an error, since a tracer has none."""
@@ -251,9 +258,30 @@ class Tracer(Array):
         """The value as nested lists; an error, since a tracer has none."""
         return self._need(ConcretizationTypeError, _CONCRETE, _NUMBER_HINT).tolist()
 
-    def block_until_ready(self) -> Tracer:
-        """Nothing to wait for."""
+    def __copy__(self) -> Tracer:
         return self
+
+    def __deepcopy__(self, memo: Any) -> Tracer:
+        return self
+
+    def __reduce__(self) -> Any:
+        self._need(
+            ConcretizationTypeError,
+            _CONCRETE,
+            "The error occurred in the __reduce__ method, which may indicate an attempt to "
+            "serialize/pickle a traced value.",
+        )
+        raise TypeError(f"a traced value of type {self.aval} cannot be pickled")
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the elements."""
+        return int(self.aval.size * self.aval.dtype.itemsize)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an element."""
+        return int(self.aval.dtype.itemsize)
 
     def _need(self, error: type[Exception], what: str, hint: str) -> Any:
         """The concrete value, or an error: `what`, and which traced value."""
@@ -269,6 +297,14 @@ class Tracer(Array):
         )
 
 
+AMBIGUOUS: Final = (
+    "The truth value of an array with more than one element is ambiguous. Use a.any() or a.all()"
+)
+EMPTY: Final = (
+    "The truth value of an empty array is ambiguous. Use `array.size > 0` to check that an array "
+    "is not empty"
+)
+NO_SCALAR: Final = "Only scalar arrays can be converted to Python scalars; got arr.ndim="
 _CONCRETE = "Abstract tracer value encountered where concrete value is expected:"
 _INDEX = "The __index__() method was called on"
 _TO_NUMPY = "The numpy.ndarray conversion method __array__() was called on"
@@ -289,12 +325,24 @@ _ARRAY_HINT = (
 )
 
 
+def _plain_type(aval: Any) -> str:
+    return str(aval).removeprefix("~")
+
+
+def _traced_for(x: Tracer) -> str:
+    description = x._trace.description
+    return description.traced if isinstance(description, Description) else str(description)
+
+
 def check_not_leaked(x: Tracer) -> None:
     """Raise if `x` outlived the function whose tracing made it."""
     if not x._trace.alive:
         raise UnexpectedTracerError(
-            f"a traced value of type {x.aval} outlived the function that was traced.\n"
-            f"  It was made while tracing {x._trace.description}\n"
+            "Encountered an unexpected tracer. A transformed function had a side effect, allowing "
+            f"for a reference to an intermediate value with type {_plain_type(x.aval)} wrapped in "
+            f"a {type(x).__name__} to escape the scope of the transformation: the value outlived "
+            "the function that was traced.\n"
+            f"  The function being traced when the value leaked was {_traced_for(x)}.\n"
             f"  at {x._source or 'an unknown line'}\n"
             f"  and is used at {current_source()}.\n"
             "  Return it from the function instead of storing it in a global, an attribute or a "
@@ -323,3 +371,70 @@ def concrete_or_error(force: Any, val: Any, context: str = "") -> Any:
 
 
 avals.register_aval(Tracer, lambda x: x.aval)
+
+
+# --------------------------------------------------------------------------- what only arrays have
+
+
+def _kind(x: Tracer) -> str:
+    sizes = ",".join(map(str, x.aval.shape))
+    return f"traced array with shape {x.aval.dtype.name}[{sizes}]"
+
+
+def _method_of_arrays(name: str) -> Callable[..., Any]:
+    def method(self: Tracer, *args: Any, **kwargs: Any) -> Any:
+        called = f"The {name}() method was called on {_kind(self)}."
+        return getattr(self._need(ConcretizationTypeError, _CONCRETE, called), name)(
+            *args, **kwargs
+        )
+
+    method.__name__ = name
+    return method
+
+
+def _property_of_arrays(name: str) -> property:
+    def read(self: Tracer) -> Any:
+        asked = f"The {name} property was called on {_kind(self)}."
+        return getattr(self._need(ConcretizationTypeError, _CONCRETE, asked), name)
+
+    return property(read)
+
+
+def _refused(name: str, what: str, more: str) -> property:
+    def read(self: Tracer) -> Any:
+        check_not_leaked(self)
+        raise AttributeError(f"The {name!r} {what} is not available on {_kind(self)}.{more}")
+
+    return property(read)
+
+
+for _name in [
+    "__dlpack__",
+    "addressable_data",
+    "delete",
+    "devices",
+    "is_deleted",
+    "on_device_size_in_bytes",
+    "tobytes",
+    "unsafe_buffer_pointer",
+]:
+    setattr(Tracer, _name, _method_of_arrays(_name))
+for _name in [
+    "addressable_shards",
+    "committed",
+    "global_shards",
+    "is_fully_addressable",
+    "is_fully_replicated",
+]:
+    setattr(Tracer, _name, _property_of_arrays(_name))
+for _name in ("block_until_ready", "copy_to_host_async"):
+    setattr(Tracer, _name, _refused(_name, "method", ""))
+setattr(  # noqa: B010
+    Tracer,
+    "sharding",
+    _refused(
+        "sharding",
+        "attribute",
+        " To query sharding information on tracers, use `jax.typeof(x)`.",
+    ),
+)

@@ -171,7 +171,10 @@ def _check_element(x: Any) -> None:
     if x is None:
         raise ValueError("None is not a valid value for jnp.array")
     if isinstance(x, (str, bytes)):
-        raise TypeError(f"arrays hold numbers and bools only; got {x!r}")
+        raise TypeError(
+            f"Value {str(x)!r} with dtype {np.asarray(x).dtype} is not a valid JAX array type. "
+            "Only arrays of numeric types are supported by JAX."
+        )
 
 
 def _is_plain(x: Any) -> bool:

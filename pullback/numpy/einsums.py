@@ -162,14 +162,15 @@ def _parse_any(
 
 def _check_lengths(arrays: Sequence[Any], terms: Sequence[str]) -> None:
     lengths: dict[str, int] = {}
-    for x, term in zip(arrays, terms, strict=True):
+    for number, (x, term) in enumerate(zip(arrays, terms, strict=True)):
         if len(term) != x.ndim:
             raise ValueError(f"einsum: {term!r} names {len(term)} axes of an operand with {x.ndim}")
         for letter, n in zip(term, x.shape, strict=True):
             known = lengths.setdefault(letter, n)
             if n != known and 1 not in (n, known):
                 raise ValueError(
-                    f"einsum: size of label {letter!r} is {n} in one operand and {known} in another"
+                    f"Size of label {letter!r} for operand {number} ({known}) does not match "
+                    f"previous terms ({n})."
                 )
             lengths[letter] = max(n, known) if known != 0 else known
 

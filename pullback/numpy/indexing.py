@@ -124,7 +124,7 @@ def _refuse_sequences(index: Any) -> None:
             f"`arr[jnp.array(seq)]` instead of `arr[seq]`, got {index!r}"
         )
     if isinstance(index, str):
-        raise TypeError(f"arrays cannot be indexed by strings; got idx={index!r}")
+        raise TypeError(f"JAX does not support string indexing; got idx={index!r}")
 
 
 def _as_index(e: Any, position: int) -> Any:
@@ -137,7 +137,7 @@ def _as_index(e: Any, position: int) -> Any:
         e = as_array(np.asarray(e)) if not _holds_arrays(e) else _stacked(e)
         e = e if e.size else np.zeros(e.shape, np.int32)
     elif isinstance(e, str):
-        raise TypeError(f"arrays cannot be indexed by strings; got idx={e!r}")
+        raise TypeError(f"JAX does not support string indexing; got idx={e!r}")
     elif not isinstance(e, (Array, np.ndarray)):
         try:
             return as_length(e)

@@ -125,7 +125,8 @@ def stack(arrays: Any, axis: int = 0, out: None = None, dtype: Any = None) -> An
     shape = arrays[0].shape
     if any(x.shape != shape for x in arrays):
         raise ValueError(
-            f"All input arrays must have the same shape, got {[x.shape for x in arrays]}."
+            "All input arrays must have the same shape. Got "
+            f"{', '.join(str(x.shape) for x in arrays)}."
         )
     axis = canonical_axis(axis, len(shape) + 1)
     parts = [lax.expand_dims(x, (axis,)) for x in _converted(arrays, dtype)]

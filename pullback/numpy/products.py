@@ -111,8 +111,8 @@ def matmul(
     k, m = a.shape[-1], b.shape[-2 if b.ndim > 1 else 0]
     if k != m:
         raise TypeError(
-            f"matmul: the last axis of {a.aval} and the axis of {b.aval} that meets it "
-            f"have different lengths, {k} and {m}"
+            "dot_general requires contracting dimensions to have the same shape, got "
+            f"({k},) and ({m},): matmul of {a.aval} and {b.aval}"
         )
     if a.ndim <= 2 and b.ndim <= 2:
         numbers = (((a.ndim - 1,), (0 if b.ndim == 1 else b.ndim - 2,)), ((), ()))

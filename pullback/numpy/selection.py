@@ -207,7 +207,7 @@ def take(
     if dtypes.kind_of(indices.dtype) == "b":
         indices = lax.convert_element_type(indices, dtypes.default_int())
     if dtypes.kind_of(indices.dtype) not in "iu":
-        raise ValueError(f"take requires indices of an integer type, got {indices.aval}")
+        raise ValueError(f"take indices must have an integer type, got {indices.aval}")
     if axis is None:
         a, axis = ravel(a), 0
     axis = canonical_axis(axis, a.ndim)

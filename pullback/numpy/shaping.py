@@ -108,7 +108,7 @@ def _new_shape(old: tuple[int, ...], new: Any) -> tuple[int, ...]:
     total = math.prod(old)
     unknown = [k for k, n in enumerate(lengths) if n == -1]
     if len(unknown) > 1:
-        raise TypeError(f"can only specify one unknown axis size with a '-1' value, got {new}")
+        raise TypeError(f"can only specify one unknown axis size with a `-1` value, got {new}")
     if unknown:
         known = math.prod(n for n in lengths if n != -1)
         if known == 0 or total % known:
@@ -116,7 +116,7 @@ def _new_shape(old: tuple[int, ...], new: Any) -> tuple[int, ...]:
         lengths[unknown[0]] = total // known
     if math.prod(lengths) != total or any(n < 0 for n in lengths):
         raise TypeError(
-            f"cannot reshape array of shape {old} (size {total}) into shape {tuple(lengths)} "
+            f"cannot reshape array of shape {old} (size {total}) into shape {new} "
             f"(size {math.prod(lengths)})"
         )
     return tuple(lengths)
@@ -290,7 +290,8 @@ def broadcast_to(array: Any, shape: Any, *, out_sharding: Any = None) -> Any:
     aligned = new[len(new) - array.ndim :]
     if any(n not in (1, m) for n, m in zip(array.shape, aligned, strict=True)):
         raise ValueError(
-            f"Incompatible shapes for broadcasting: {array.shape} and requested shape {new}"
+            f"Incompatible types for broadcasting: input type={array.aval.str_long()} and "
+            f"requested type={array.aval.update(shape=new, weak_type=False).str_long()}"
         )
     return broadcast_to_shape(array, new)
 
@@ -323,7 +324,10 @@ def transpose(a: Any, axes: Any = None) -> Any:
         return lax.transpose(a, tuple(range(a.ndim - 1, -1, -1)))
     order = tuple(canonical_axis(k, a.ndim) for k in axes)
     if sorted(order) != list(range(a.ndim)):
-        raise TypeError(f"axes {tuple(axes)} is no permutation of the axes of {a.aval}")
+        raise TypeError(
+            "transpose permutation isn't a permutation of operand dimensions, got permutation "
+            f"{tuple(axes)} for operand shape {a.shape}."
+        )
     return lax.transpose(a, order)
 
 

@@ -89,7 +89,10 @@ def _logical(name: str, operation: Function) -> Function:
 def _negative(x: Any, /) -> Any:
     x = ensure_arraylike("negative", x)
     if kind(x) == "b":
-        raise TypeError("negative does not accept bools; use logical_not")
+        raise TypeError(
+            "neg does not accept dtype bool. Accepted dtypes are subtypes of integer, floating, "
+            "complexfloating. Use logical_not for bools."
+        )
     return lax.neg(x)
 
 

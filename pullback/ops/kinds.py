@@ -94,7 +94,14 @@ NUMERIC: Final = "iufc"
 ORDERED: Final = "iufb"
 ANY: Final = "iufcb"
 
-_CLASS_NAMES: Final = {"f": "float", "c": "complex", "i": "int", "u": "unsigned int", "b": "bool"}
+_CLASS_NAMES: Final = {
+    "iu": "integer",
+    "i": "signedinteger",
+    "u": "unsignedinteger",
+    "f": "floating",
+    "c": "complexfloating",
+    "b": "bool",
+}
 
 NONLINEAR: Final = NotApplicable("transpose", "the operation is not linear")
 NONDIFF: Final = NotApplicable("jvp", "the result has no tangents", TypeError)
@@ -110,10 +117,12 @@ def operand_types(avals: Sequence[Any]) -> str:
 def check_accepts(name: str, aval: Any, accepts: str) -> None:
     """Raise TypeError unless the dtype of `aval` is of one of the kinds in `accepts`."""
     if dtypes.kind_of(aval.dtype) not in accepts:
-        classes = shapes_text([_CLASS_NAMES[c] for c in accepts])
+        integers = "iu" if {"i", "u"} <= set(accepts) else "".join(set(accepts) & {"i", "u"})
+        kinds = [k for k in (integers, "f", "c", "b") if k and k in _CLASS_NAMES]
+        classes = ", ".join(_CLASS_NAMES[k] for k in kinds if set(k) <= set(accepts))
         raise TypeError(
-            f"{name} does not accept dtype {aval.dtype.name} of {aval.str_short()}; it takes "
-            f"dtypes of {classes}"
+            f"{name} does not accept dtype {aval.dtype.name}. Accepted dtypes are subtypes of "
+            f"{classes}. The operand is {aval.str_short()}."
         )
 
 

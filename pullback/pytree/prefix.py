@@ -80,7 +80,8 @@ def _prefix_errors(
         yield _error(
             path,
             "different types",
-            f"where the prefix has {type(prefix)} and the full tree has {type(full)}.{hint}",
+            f"has a subtree of type\n    {type(prefix)}\nbut at the same key path the full pytree "
+            f"has a subtree of different type\n    {type(full)}.{hint}",
         )
         return
     children, data = kind.split(prefix)
@@ -104,25 +105,28 @@ def _node_problem(
 ) -> tuple[str, str] | None:
     name = kind.type.__name__
     if kind is DICT and prefix[1] != full[1]:
-        return (
-            "different dict keys",
-            f"where the prefix has keys {list(prefix[1])} and the full tree has "
-            f"keys {list(full[1])}; in one of them only: {_one_sided(prefix[1], full[1])}.",
-        )
+        alone = f"in one of them only: {_one_sided(prefix[1], full[1])}."
+        return "different pytree metadata", f"{_metadata(kind, prefix[1], full[1])}\n{alone}"
     if len(prefix[0]) != len(full[0]):
-        what = "lengths" if kind.builtin else "numbers of children"
+        what = "lengths" if kind.builtin else "numbers of pytree children"
         one = "length" if kind.builtin else "child count"
+        of = f"{one} {len(prefix[0])}"
         return (
-            f"different {what} of {name}",
-            f"where the prefix has {one} {len(prefix[0])} and the full tree has {one} "
-            f"{len(full[0])}.",
+            f"different {what} of {name}" if kind.builtin else f"different {what}",
+            f"has a subtree of type {name} of {of}, but the full pytree has a subtree of the same "
+            f"type but of {one} {len(full[0])}.",
         )
     if not same_data(kind, prefix[1], full[1]):
-        return (
-            f"different auxiliary data of {name}",
-            f"where the prefix has\n    {prefix[1]}\nand the full tree has\n    {full[1]}",
-        )
+        return "different pytree metadata", _metadata(kind, prefix[1], full[1])
     return None
+
+
+def _metadata(kind: NodeKind, prefix: Any, full: Any) -> str:
+    return (
+        f"has a subtree of type\n    {kind.type}\nwith metadata\n    {prefix}\nbut at the same key "
+        "path the full pytree has a subtree of the same type but with metadata\n    "
+        f"{full}"
+    )
 
 
 def _one_sided(a: tuple[Any, ...], b: tuple[Any, ...]) -> list[Any]:
@@ -132,7 +136,8 @@ def _one_sided(a: tuple[Any, ...], b: tuple[Any, ...]) -> list[Any]:
 def _error(path: KeyPath, problem: str, details: str) -> MakeError:
     def make(name: str) -> ValueError:
         return ValueError(
-            f"pytree structure error: {problem} at key path\n    {name}{keystr(path)}\n{details}"
+            f"pytree structure error: {problem} at key path\n    {name}{keystr(path)}\n"
+            f"At that key path, the prefix pytree {name} {details}"
         )
 
     return make

@@ -209,15 +209,16 @@ def one_level_data(kind: NodeKind, data: Any) -> Any:
 def _check_pair(cls: type, pair: Any, what: str) -> tuple[Children, Any]:
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise NodeError(
-            f"the {what} function registered for {cls.__qualname__} should return a pair "
-            f"(children, aux_data), got {pair!r}"
+            "The to_iterable function for a custom PyTree node should return a (children, "
+            f"aux_data) tuple, got {pair!r} of the {what} function of {cls.__qualname__}"
         )
     try:
         return tuple(pair[0]), pair[1]
     except TypeError:
         raise NodeError(
-            f"the {what} function registered for {cls.__qualname__} should return a pair "
-            f"(children, aux_data) with iterable children, got {pair!r}"
+            "The to_iterable function for a custom PyTree node should return a (children, "
+            f"aux_data) tuple where 'children' is iterable, got {pair!r} of the {what} function of "
+            f"{cls.__qualname__}"
         ) from None
 
 
@@ -370,13 +371,20 @@ def _field_names(cls: Any, static: bool) -> list[str]:
 
 def _check_fields(cls: Any, given: list[str], dropped: set[str]) -> None:
     expected = {f.name for f in dataclasses.fields(cls) if f.init} - dropped
-    text = "data_fields and meta_fields must be the dataclass fields with init=True"
+    text = (
+        "data_fields and meta_fields must include all dataclass fields with ``init=True`` and only "
+        "them"
+    )
+    if twice := {name for name in given if given.count(name) > 1}:
+        raise ValueError(
+            f"data_fields and meta_fields must not overlap. Overlapping fields: {twice}."
+        )
     if unexpected := set(given) - expected:
-        raise ValueError(f"{text} of {cls.__qualname__}. Unexpected fields: {unexpected}.")
+        raise ValueError(f"{text}. Unexpected fields: {unexpected}. It is {cls.__qualname__}.")
     if missing := expected - set(given):
         raise ValueError(
-            f"{text} of {cls.__qualname__}. Missing fields: {missing}; list them in drop_fields "
-            "if they should keep their default."
+            f"{text}. Missing fields: {missing}. Add them to drop_fields to suppress this error: "
+            f"the fields of {cls.__qualname__} that keep their default."
         )
 
 
@@ -409,7 +417,10 @@ def register_dataclass(
     Model(weight=3.0, name='m')
     """
     if (data_fields is None) != (meta_fields is None):
-        raise TypeError("register_dataclass needs both data_fields and meta_fields, or neither")
+        raise TypeError(
+            "register_dataclass: data_fields and meta_fields must both be specified when either is "
+            f"specified. Got {data_fields=} {meta_fields=}."
+        )
     if dataclasses.is_dataclass(nodetype):
         if data_fields is None or meta_fields is None:
             data_fields = [n for n in _field_names(nodetype, False) if n not in drop_fields]

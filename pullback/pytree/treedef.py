@@ -76,7 +76,8 @@ class PyTreeDef(ABC):
         if len(values) != self.num_leaves:
             few = "few" if len(values) < self.num_leaves else "many"
             raise ValueError(
-                f"Too {few} leaves for {self!r}; expected {self.num_leaves}, got {len(values)}"
+                f"Too {few} leaves for PyTreeDef; expected {self.num_leaves}, got {len(values)}: "
+                f"{self!r}"
             )
         return _build(self, iter(values))
 
@@ -339,7 +340,7 @@ class Mismatch:
 
     def __str__(self) -> str:
         where = "".join(str(key) for key in reversed(self.path))
-        return f"{self.problem}, at tree{where}" if where else self.problem
+        return f"{self.problem} At tree{where}." if where else self.problem
 
 
 def _up_to(treedef: PyTreeDef, tree: Any, found: list[Any]) -> Mismatch | None:
@@ -366,14 +367,13 @@ def _expected(treedef: PyTreeDef) -> str:
     kind = treedef._kind
     if kind is None or kind is NONE:
         return "None"
-    n = len(treedef._children)
-    return f"{kind.type.__name__} with {n} {'child' if n == 1 else 'children'}"
+    return kind.type.__name__
 
 
 def _brief(tree: Any) -> str:
     text = repr(tree)
     text = text if len(text) < 200 else text[:197] + "..."
-    return f"{type(tree).__name__}: {text}"
+    return f"{text}."
 
 
 def _difference(treedef: PyTreeDef, children: tuple[Any, ...], data: Any) -> str:
@@ -382,11 +382,12 @@ def _difference(treedef: PyTreeDef, children: tuple[Any, ...], data: Any) -> str
     name = kind.type.__name__
     if kind is DICT:
         return (
-            f"Dict key mismatch; expected keys: {list(treedef._data)}; present keys: {list(data)}"
+            f"Dict key mismatch; expected keys: {list(treedef._data)}; present keys: {list(data)}."
         )
     if not same_data(kind, treedef._data, data):
-        return f"Mismatch of the auxiliary data of {name}: {treedef._data} != {data}"
+        return f"Mismatch of the auxiliary data of {name}: {treedef._data} != {data}."
     return (
         f"{name.capitalize() if kind.builtin else name} arity mismatch: "
-        f"expected {len(treedef._children)} children, got {len(children)}"
+        f"{len(children)} != {len(treedef._children)}; it has {len(children)} children where "
+        f"{len(treedef._children)} are expected."
     )

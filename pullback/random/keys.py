@@ -53,7 +53,8 @@ def _tag(impl: Any, dtype: Any = None) -> str:
     tag = _TAGS.get(name, name)
     if tag not in GENERATORS:
         raise ValueError(
-            f"unrecognized PRNG implementation {name!r}; there are {', '.join(map(repr, _TAGS))}"
+            f'unrecognized PRNG implementation "{name}". Did you mean one of: '
+            f"{', '.join(map(repr, _TAGS))}?"
         )
     return str(tag)
 
@@ -72,8 +73,8 @@ def _seed_operand(seed: Any) -> Any:
         raise TypeError(f"PRNG key seed must be an integer; got {aval}")
     if aval.shape != ():
         raise TypeError(
-            f"a key is made of a scalar seed, but was given an array of shape {aval.shape}; "
-            "use jax.vmap for batching"
+            f"PRNGKey accepts a scalar seed, but was given an array of shape {aval.shape} != (). "
+            "Use jax.vmap for batching"
         )
     return conversion.convert(seed, np.dtype(np.int32)) if aval.dtype == np.bool_ else seed
 
@@ -116,7 +117,10 @@ def many_keys(x: Any) -> tuple[Any, bool]:
         return x, True
     if not isinstance(x, (Array, np.ndarray)) or x.shape == ():
         given = aval_of(x) if isinstance(x, Array) else repr(x)
-        raise TypeError(f"a random key is needed, got {given}; jax.random.key(seed) makes one")
+        raise TypeError(
+            "JAX encountered invalid PRNG key data: expected key_data to have ndim, shape, and "
+            f"dtype attributes. Got {given}; jax.random.key(seed) makes a key"
+        )
     return _wrapped(x, _tag(None)), False
 
 
@@ -125,10 +129,14 @@ def _wrapped(bits: Any, tag: str) -> Any:
     aval, words = aval_of(bits), KeyDtype(tag).words
     if aval.ndim < 1 or aval.shape[-1] != words:
         raise TypeError(
-            f"the data of a key is uint32[..., {words}], got an array of shape {aval.shape}"
+            "JAX encountered invalid PRNG key data: expected key_data.shape to end with "
+            f"({words},); got shape={aval.shape} for impl={tag}"
         )
     if aval.dtype != np.uint32:
-        raise TypeError(f"the data of a key is uint32[..., {words}], got dtype {aval.dtype.name}")
+        raise TypeError(
+            "JAX encountered invalid PRNG key data: expected key_data.dtype = uint32; got "
+            f"dtype={aval.dtype.name}"
+        )
     return rng.random_wrap(bits, impl=tag)
 
 

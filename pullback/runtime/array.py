@@ -15,6 +15,7 @@ from pullback.core.devices import CPU, Device, default_device
 from pullback.core.dtypes import KeyDtype
 from pullback.core.layout import Format, contiguous
 from pullback.core.sharding import Sharding, SingleDeviceSharding
+from pullback.core.trace import AMBIGUOUS, EMPTY, NO_SCALAR
 from pullback.runtime import residence
 from pullback.runtime.residence import living
 
@@ -57,22 +58,23 @@ class ArrayImpl(Array):
     def _refuse_keys(self, what: str) -> None:
         if isinstance(self.aval.dtype, KeyDtype):
             raise TypeError(
-                f"an array of keys ({self.aval}) cannot become {what}; "
-                "use jax.random.key_data to get its bits"
+                f"JAX array with PRNGKey dtype cannot be converted to {what}. Use "
+                "jax.random.key_data(arr) if you wish to extract the underlying integer array: "
+                f"its type is {self.aval}"
             )
 
     def _scalar(self, what: str) -> Any:
         self._refuse_keys(what)
         if self.aval.size != 1 or self.aval.shape != ():
-            raise TypeError(f"only arrays of rank 0 can become {what}, got {self.aval}")
+            raise TypeError(
+                f"{NO_SCALAR}{len(self.aval.shape)}: an array ({self.aval}) cannot become {what}"
+            )
         return self._data[()]
 
     def __bool__(self) -> bool:
         self._refuse_keys("a bool")
         if self.aval.size != 1:
-            raise ValueError(
-                f"the truth value of an array ({self.aval}) is ambiguous; use .any() or .all()"
-            )
+            raise ValueError(f"{AMBIGUOUS if self.aval.size else EMPTY}. Its type is {self.aval}.")
         return bool(self._data)
 
     def __int__(self) -> int:
@@ -91,8 +93,9 @@ class ArrayImpl(Array):
 
     def __hash__(self) -> int:
         raise TypeError(
-            f"an array ({self.aval}) is not hashable, since == compares element by element; to use "
-            "it as a static argument or a dict key convert it to a tuple (x.tolist()) first"
+            f"unhashable type: {type(self).__name__!r}: an array ({self.aval}) is not hashable, "
+            "since == compares element by element; to use it as a static argument or a dict key "
+            "convert it to a tuple (x.tolist()) first"
         )
 
     def __repr__(self) -> str:

@@ -61,8 +61,9 @@ from pullback.runtime.traced import Program
 from pullback.transforms.arguments import (
     FlatFunction,
     check_callable,
-    check_operand,
     function_name,
+    is_operand,
+    refuse_arguments,
     shaped,
 )
 from pullback.transforms.staging import stage
@@ -287,14 +288,7 @@ class JitFunction(FastCallable):
     def _refuse(self, call: _Call) -> None:
         """Raise for the argument that is no array, saying which it is."""
         args, kwargs = call.in_tree.unflatten(call.leaves)
-        for path, x in tree.leaves_with_path((args, kwargs)):
-            check_operand(
-                x,
-                f"jit of {describe_function(self._fun)}",
-                f"argument args{tree.keystr(path[1:])}"
-                if path[0].idx == 0
-                else f"keyword argument {tree.keystr(path[1:])}",
-            )
+        refuse_arguments(self._fun, args, kwargs, is_operand)
 
     def _stage(self, call: _Call, avals: Sequence[Any]) -> Program:
         if config.no_tracing():
@@ -421,15 +415,20 @@ class UnhashableStatic(ValueError):
     """A static argument that cannot be compared with those of earlier calls."""
 
 
+def _in_words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
 def _hashable(fun: Any, value: Any, where: Hashable) -> Any:
     try:
         hash(value)
-    except TypeError:
+    except TypeError as error:
         raise UnhashableStatic(
-            "Non-hashable static arguments are not supported. For jit of "
-            f"{describe_function(fun)}, the static argument {where!r} is not hashable: {value!r} "
-            f"of type {type(value)}. Static arguments are compared to find "
-            "compiled programs: use a tuple instead of a list, or pass an array as a normal one."
+            "Non-hashable static arguments are not supported. An error occurred while trying to "
+            f"hash an object of type {type(value)}, {value}. The error was:\n{_in_words(error)}\n"
+            f"It is the static argument {where!r} of {describe_function(fun)}. Static arguments "
+            "are compared to find compiled programs: use a tuple instead of a list, or pass an "
+            "array as a normal one."
         ) from None
     return _Static(value)
 
@@ -565,7 +564,11 @@ def _resolve(
     numbers = _as_tuple(nums, int)
     strings = _as_tuple(names, str)
     if not all(isinstance(i, (int, np.integer)) for i in numbers):
-        raise TypeError(f"jit: {what}_argnums must be integers, got {nums!r}")
+        wrong = next(i for i in numbers if not isinstance(i, (int, np.integer)))
+        raise TypeError(
+            f"{type(wrong).__name__!r} object cannot be interpreted as an integer: {what}_argnums "
+            f"of jit are {nums!r}"
+        )
     if not all(isinstance(n, str) for n in strings):
         raise TypeError(f"jit: {what}_argnames must be strings, got {names!r}")
     if not numbers and not strings:
@@ -597,20 +600,19 @@ def _check_known(
 ) -> None:
     kinds = {p.kind for p in parameters}
     if inspect.Parameter.VAR_POSITIONAL not in kinds:
-        for i in numbers:
-            if not -len(positional) <= i < len(positional):
-                raise ValueError(
-                    f"jit of {describe_function(fun)}: {what}_argnums={i} is out of range, the "
-                    f"function takes {len(positional)} positional arguments"
-                )
+        n = len(positional)
+        if not all(-n <= i < n for i in numbers):
+            raise ValueError(
+                f"Jitted function has {what}_argnums={tuple(numbers)}, but only accepts {n} "
+                f"positional arguments. It is {describe_function(fun)}."
+            )
     if inspect.Parameter.VAR_KEYWORD not in kinds:
-        known = {p.name for p in parameters}
-        for n in strings:
-            if n not in known:
-                raise ValueError(
-                    f"jit of {describe_function(fun)}: {what}_argnames={n!r} is not one of its "
-                    f"arguments {sorted(known)}"
-                )
+        unknown = set(strings) - {p.name for p in parameters}
+        if unknown:
+            raise ValueError(
+                f"Jitted function has invalid argnames {unknown} in {what}_argnames. Function does "
+                f"not take these args. It is {describe_function(fun)}."
+            )
 
 
 def jit(

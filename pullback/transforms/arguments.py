@@ -14,7 +14,6 @@ from pullback.core import dtypes
 from pullback.core.array import Array
 from pullback.core.avals import ShapedArray, aval_of, has_tangents
 from pullback.core.refs import unwrapped, wrapped
-from pullback.core.source import describe_function
 
 __all__ = [
     "FlatFunction",
@@ -23,6 +22,8 @@ __all__ = [
     "check_operand",
     "fix_arguments",
     "function_name",
+    "is_operand",
+    "refuse_arguments",
 ]
 
 
@@ -45,9 +46,14 @@ class FlatFunction:
 def check_callable(fun: Any, name: str) -> None:
     """Raise unless `fun` can be called."""
     if not callable(fun):
-        raise TypeError(f"{name} expects a function, got {fun!r} of type {type(fun).__name__}")
+        raise TypeError(
+            f"Expected a callable value, got {fun}: the argument of {name} must be a function, not "
+            f"of type {type(fun).__name__}"
+        )
     if _is_generator(fun):
-        raise TypeError(f"{name} expects a function, {describe_function(fun)} is a generator")
+        raise TypeError(
+            f"Expected a function, got a generator function: {fun}, which {name} cannot take"
+        )
 
 
 def _is_generator(fun: Any) -> bool:
@@ -64,6 +70,43 @@ def function_name(fun: Any) -> str:
             return type(fun).__name__
         fun = inner
     return str(fun.__name__)
+
+
+def _path_of_argument(fun: Any, path: Sequence[Any]) -> str:
+    """The place of a leaf of `(args, kwargs)` by the names of the parameters: `x[0]['w']`."""
+    part, first, *rest = path
+    in_args = part.idx == 0
+    try:
+        parameters = list(inspect.signature(fun).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    if not in_args:
+        named = any(p.name == first.key for p in parameters)
+        collecting = [p.name for p in parameters if p.kind is inspect.Parameter.VAR_KEYWORD]
+        name = first.key if named or not collecting else f"{collecting[0]}[{first.key!r}]"
+        return f"{name}{tree.keystr(tuple(rest))}"
+    for k, p in enumerate(parameters):
+        if p.kind is inspect.Parameter.VAR_POSITIONAL:
+            return f"{p.name}[{first.idx - k}]{tree.keystr(tuple(rest))}"
+        if k == first.idx:
+            return f"{p.name}{tree.keystr(tuple(rest))}"
+    return f"args[{first.idx}]{tree.keystr(tuple(rest))}"
+
+
+def refuse_arguments(
+    fun: Any, args: Any, kwargs: dict[str, Any], is_one: Callable[[Any], bool]
+) -> None:
+    """Raise for the first leaf that is no operand, saying which it is."""
+    for path, x in tree.leaves_with_path((args, kwargs)):
+        if not is_one(x):
+            raise TypeError(
+                f"Error interpreting argument to {fun} as an abstract array. The problematic value "
+                f"is of type {type(x)} and was passed to the function at path "
+                f"{_path_of_argument(fun, path)}.\nThis typically means that a jit-wrapped "
+                "function was called with a non-array argument, and this argument was not marked "
+                "as static using the static_argnums or static_argnames parameters of jax.jit. "
+                f"The value is {x!r}."
+            )
 
 
 def as_index_tuple(argnums: int | Sequence[int], n: int, name: str) -> tuple[int, ...]:
@@ -100,14 +143,17 @@ def check_operand(x: Any, name: str, what: str = "argument") -> None:
     """Raise unless `x` is an array or a scalar."""
     if isinstance(x, (Array, np.ndarray, np.generic, *_SCALARS)):
         if isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind in "OUSMm":
-            raise TypeError(f"{name}: {what} {x!r} has dtype {x.dtype}, which arrays cannot have")
+            raise TypeError(
+                f"Dtype {x.dtype} is not a valid JAX array type. Only arrays of numeric types are "
+                f"supported by JAX. It is that of {x!r}, the {what} of {name}."
+            )
         return
     try:
         aval_of(x)
     except TypeError:
         raise TypeError(
-            f"{name}: {what} {x!r} of type {type(x)} is not a valid JAX type: it is not an array, "
-            "a scalar or a pytree of them"
+            f"Argument {str(x)!r} of type {type(x)} is not a valid JAX type. The {what} of {name} "
+            "must be an array, a scalar or a pytree of them."
         ) from None
 
 

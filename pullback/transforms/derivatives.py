@@ -23,11 +23,12 @@ from pullback.transforms.arguments import (
     FlatFunction,
     check_callable,
     check_operand,
+    function_name,
     is_differentiable_dtype,
     is_operand,
     shaped,
 )
-from pullback.transforms.jvp import is_float0, jvp_flat, zero_tangent
+from pullback.transforms.jvp import is_float0, jvp_flat
 from pullback.transforms.linearize import linearize_flat
 from pullback.transforms.staging import stage
 from pullback.transforms.transpose import backward_pass
@@ -48,8 +49,9 @@ def _aux_function(fun: Callable[..., Any], box: list[Any], name: str) -> Callabl
         out = fun(*args, **kwargs)
         if not isinstance(out, tuple) or len(out) != 2:
             raise TypeError(
-                f"{name} with has_aux=True expects the function to return a pair "
-                f"(result, auxiliary), got {type(out).__name__}"
+                "expected function with aux output to return a two-element tuple, but got type "
+                f"{type(out)} with value {out}; has_aux=True of {name} asks for the pair "
+                "(result, auxiliary)"
             )
         leaves, structure = tree.flatten(out[1])
         box[:] = [leaves, structure]
@@ -105,24 +107,27 @@ _MISMATCH: Final = {
 """What a tangent of another type than its primal raises."""
 
 
-def _check_tangent(primal: Any, tangent: Any, name: str) -> Any:
-    """The tangent as the rules want it, after a check of its type."""
+def _check_tangent(primal: ShapedArray, tangent: Any, name: str) -> Any:
+    """The tangent of a value of a type, as the rules want it, after a check of its own type."""
     error, words = _MISMATCH[name]
-    expected = aval_of(primal).to_tangent_aval()
+    expected = primal.to_tangent_aval()
     if expected.dtype == dtypes.float0:
         if not is_float0(tangent):
             raise error(
-                f"{words}the primal is {aval_of(primal)}, which is not differentiable, so its "
+                f"{words}the primal is {primal}, which is not differentiable, so its "
                 f"tangent must have dtype float0, got {aval_of(tangent)}"
             )
-        return zero_tangent(primal)
+        return Zero(expected)
     if is_float0(tangent):
         raise error(f"{words}a tangent of dtype float0 for a primal of type {expected}")
     actual = aval_of(tangent)
     if actual.shape != expected.shape:
         if name == "jvp":
-            words = "jvp called with different primal and tangent shapes: "
-        raise ValueError(f"{words}got {expected} and {actual}")
+            words = "jvp called with different primal and tangent shapes;"
+        raise ValueError(
+            f"{words}Got primal shape {expected.shape} and tangent shape as {actual.shape}, in "
+            f"{expected.str_short()} and {actual.str_short()}"
+        )
     if actual.dtype != expected.dtype:
         raise error(f"{words}got primal {expected} and tangent {actual}")
     return _typed(tangent, actual, expected)
@@ -170,16 +175,18 @@ def jvp(
             f"{type(primals).__name__} and {type(tangents).__name__}."
         )
     flat_primals, in_tree = tree.flatten((tuple(primals), {}))
-    flat_tangents, tangent_tree = tree.flatten((tuple(tangents), {}))
-    if in_tree != tangent_tree:
+    flat_tangents = tree.leaves(tangents)
+    if tree.structure(primals) != tree.structure(tangents):
         raise TypeError(
             "primal and tangent arguments to jax.jvp must have the same tree structure; primals "
-            f"have {in_tree}, tangents {tangent_tree}"
+            f"have tree structure {tree.structure(primals)} whereas tangents have tree structure "
+            f"{tree.structure(tangents)}."
         )
     for x in flat_primals:
         check_operand(x, "jvp", "primal")
     flat_tangents = [
-        _check_tangent(p, t, "jvp") for p, t in zip(flat_primals, flat_tangents, strict=True)
+        _check_tangent(aval_of(p), t, "jvp")
+        for p, t in zip(flat_primals, flat_tangents, strict=True)
     ]
     flat = FlatWithAux(fun, in_tree, has_aux, "jvp")
     description = Description(fun, "jvp")
@@ -210,29 +217,54 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
         flat, leaves, wanted, description=Description(fun, "linearize")
     )
 
-    def fun_lin(*tangents: Any) -> Any:
-        given, tangent_tree = tree.flatten((tangents, {}))
-        if tangent_tree != in_tree:
-            raise TypeError(
-                f"linearize: tangents must have the structure of the primals, {in_tree}, got "
-                f"{tangent_tree}"
-            )
-        checked = [_check_tangent(p, t, "linearize") for p, t in zip(leaves, given, strict=True)]
-        values = iter(
-            eval_jaxpr(
-                closed.jaxpr,
-                closed.consts,
-                *[t for t, w in zip(checked, wanted, strict=True) if w],
-            )
-        )
-        full = [
-            as_derivative(next(values) if nz else zero_tangent(x), x)
-            for nz, x in zip(nonzero, outs, strict=True)
-        ]
-        return flat.main(full)
-
+    closed, nonzero = _main_results(closed, nonzero, flat.n_main)
+    avals = [aval_of(x) for x in leaves], [aval_of(x) for x in outs[: flat.n_main]]
+    pushforward = _Pushforward(closed.jaxpr, *avals, nonzero, in_tree, flat.flat.out_tree)
+    fun_lin = tree.Partial(pushforward, *closed.consts)
     out = flat.main(outs)
     return (out, fun_lin, flat.aux(outs)) if has_aux else (out, fun_lin)
+
+
+class _Pushforward:
+    """The function from residuals and tangents to tangents.
+
+    What `linearize` returns is a `Partial` of it on the residuals: a pytree, which may leave a
+    jitted function and enter another one.
+    """
+
+    def __init__(
+        self,
+        jaxpr: Jaxpr,
+        in_avals: Sequence[Any],
+        out_avals: Sequence[Any],
+        nonzero: Sequence[bool],
+        in_tree: Any,
+        out_tree: Any,
+    ) -> None:
+        self._jaxpr, self._in_avals, self._out_avals = jaxpr, in_avals, out_avals
+        self._nonzero, self._in_tree, self._out_tree = list(nonzero), in_tree, out_tree
+
+    def __call__(self, *operands: Any, **kwargs: Any) -> Any:
+        n_residuals = len(self._jaxpr.constvars)
+        given, tangent_tree = tree.flatten((operands[n_residuals:], kwargs))
+        if tangent_tree != self._in_tree:
+            raise TypeError(
+                "linearize: tangents must have the structure of the primals: expected "
+                f"{self._in_tree}, got {tangent_tree}"
+            )
+        checked = [
+            _check_tangent(a, t, "linearize") for a, t in zip(self._in_avals, given, strict=True)
+        ]
+        moving = [
+            t
+            for t, a in zip(checked, self._in_avals, strict=True)
+            if is_differentiable_dtype(a.dtype)
+        ]
+        values = iter(eval_jaxpr(self._jaxpr, operands[:n_residuals], *moving))
+        return self._out_tree.unflatten(
+            as_derivative(next(values) if nz else Zero(a.to_tangent_aval()), a)
+            for nz, a in zip(self._nonzero, self._out_avals, strict=True)
+        )
 
 
 class _Pullback:
@@ -251,15 +283,25 @@ class _Pullback:
         nonzero: Sequence[bool],
         in_tree: Any,
         out_tree: Any,
+        name: str,
     ) -> None:
+        self._name = name
         self._jaxpr, self._wanted = jaxpr, list(wanted)
         self._in_avals = [aval_of(x) for x in leaves]
         self._out_avals, self._nonzero = list(out_avals), list(nonzero)
         self._in_tree, self._out_tree = in_tree, out_tree
 
     def __call__(self, *operands: Any) -> Any:
-        *residuals, cts = operands
-        given, ct_tree = tree.flatten(cts)
+        n_residuals = len(self._jaxpr.constvars)
+        residuals, cotangents = operands[:n_residuals], operands[n_residuals:]
+        if len(cotangents) != 1:
+            raise TypeError(
+                f"The function returned by `jax.vjp` applied to {self._name} was called with "
+                f"{len(cotangents)} arguments, but functions returned by `jax.vjp` must be called "
+                "with a single argument corresponding to the single value returned by the function "
+                "being differentiated (even if that returned value is a tuple or other container)."
+            )
+        given, ct_tree = tree.flatten(cotangents[0])
         if ct_tree != self._out_tree:
             raise ValueError(
                 "unexpected tree structure: the cotangents that a VJP function takes must have the "
@@ -276,8 +318,9 @@ class _Pullback:
         return self._in_tree.unflatten(results)[0]
 
 
-def _check_cotangent(aval: Any, ct: Any) -> Any:
-    expected = aval.to_cotangent_aval()
+def _check_cotangent(aval: Any, ct: Any, integers: bool = False) -> Any:
+    """The cotangent of a result, after a check of its type; `integers` have some of their own."""
+    expected = aval if integers and aval.dtype.kind in "iu" else aval.to_cotangent_aval()
     if expected.dtype == dtypes.float0:
         return Zero(expected)  # whatever was given: an integer has no cotangent
     actual = aval_of(ct)
@@ -320,7 +363,8 @@ def vjp(
     closed, nonzero = _main_results(closed, nonzero, flat.n_main)
     out_avals = [aval_of(x) for x in outs[: flat.n_main]]
     out_tree = flat.flat.out_tree
-    pullback = _Pullback(closed.jaxpr, leaves, wanted, out_avals, nonzero, in_tree, out_tree)
+    name = function_name(fun)
+    pullback = _Pullback(closed.jaxpr, leaves, wanted, out_avals, nonzero, in_tree, out_tree, name)
     pull = tree.Partial(pullback, *closed.consts)
     out = flat.main(outs)
     return (out, pull, flat.aux(outs)) if has_aux else (out, pull)
@@ -352,9 +396,6 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any, reduce_axes: Any = 
     leaves, in_tree = tree.flatten((primals, {}))
     flat = FlatFunction(fun, in_tree)
     avals = [shaped(x) for x in leaves]
-    for aval in avals:
-        if not is_differentiable_dtype(aval.dtype):
-            raise TypeError(f"linear_transpose: inputs must be float or complex, got {aval}")
     closed = stage(flat, avals, description=Description(fun, "linear_transpose"))
 
     def transposed(cts: Any) -> Any:
@@ -366,7 +407,8 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any, reduce_axes: Any = 
             )
         try:
             checked = [
-                _check_cotangent(*each) for each in zip(closed.out_avals, given, strict=True)
+                _check_cotangent(aval, ct, integers=True)
+                for aval, ct in zip(closed.out_avals, given, strict=True)
             ]
         except ValueError as error:
             raise TypeError(f"cotangent type does not match function output: {error}") from None

@@ -25,7 +25,6 @@ from pullback.transforms.arguments import (
     check_callable,
     check_operand,
     fix_arguments,
-    function_name,
     is_differentiable_dtype,
 )
 from pullback.transforms.derivatives import FlatWithAux, as_derivative
@@ -109,9 +108,6 @@ def _value_and_gradient(
     options: _Options, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Any, Any]:
     fun, argnums = options.fun, options.argnums
-    if not args:
-        name = function_name(fun)
-        raise TypeError(f"the gradient of {name} needs at least one positional argument")
     nums = as_index_tuple(argnums, len(args), "grad")
     chosen = tuple(args[i] for i in nums)
     leaves, in_tree = tree.flatten((chosen, {}))

@@ -37,6 +37,22 @@ def _check(x: Any, name: str, holomorphic: bool, allow_int: bool) -> None:
         )
 
 
+def _check_result(x: Any, name: str, holomorphic: bool) -> None:
+    dtype = aval_of(x).dtype
+    if holomorphic and not dtypes.issubdtype(dtype, np.complexfloating):
+        raise TypeError(
+            f"{name} with holomorphic=True requires outputs with complex dtype, but got "
+            f"{dtype.name}."
+        )
+    if not holomorphic and not dtypes.issubdtype(dtype, np.floating):
+        raise TypeError(
+            f"{name} requires real-valued outputs (output dtype that is a sub-dtype of "
+            f"np.floating), but got {dtype.name}. For differentiation of functions with complex "
+            "outputs use holomorphic=True, and of functions with integer outputs use jax.vjp "
+            "directly."
+        )
+
+
 def _basis(example: Any) -> tuple[list[Any], Any, list[Any]]:
     """One identity matrix for each leaf, padded with zeros for the others; lanes come first."""
     leaves, structure = tree.flatten(example)
@@ -100,7 +116,7 @@ def jacfwd(
         y, columns, *aux = vmap(push, out_axes=out_axes)(*rows)
         if holomorphic:
             for leaf in tree.leaves(y):
-                _check(leaf, "jacfwd", holomorphic, allow_int=False)
+                _check_result(leaf, "jacfwd", holomorphic)
 
         def split(column: Any) -> Any:
             parts = _unravel(column, aval_of(column).ndim - 1, avals, structure)
@@ -137,7 +153,7 @@ def jacrev(
             _check(x, "jacrev", holomorphic, allow_int)
         y, pull, *aux = vjp(partial, *chosen, has_aux=has_aux)
         for leaf in tree.leaves(y):
-            _check(leaf, "jacrev", holomorphic, allow_int=False)
+            _check_result(leaf, "jacrev", holomorphic)
         rows, out_structure, out_avals = _basis(y)
         cts = vmap(lambda *row: pull(out_structure.unflatten(row)))(*rows)
         cts = cts[0] if isinstance(argnums, (int, np.integer)) else cts

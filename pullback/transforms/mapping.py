@@ -11,7 +11,12 @@ from pullback.core.dimensions import as_length
 from pullback.core.refs import check_aliases
 from pullback.core.source import Description, describe_function
 from pullback.core.tracebacks import api_boundary, named_like
-from pullback.transforms.arguments import FlatFunction, check_callable, check_operand
+from pullback.transforms.arguments import (
+    FlatFunction,
+    check_callable,
+    check_operand,
+    is_operand,
+)
 from pullback.transforms.batching import batch_flat, move_batch_axis
 from pullback.transforms.shaping import row
 
@@ -92,7 +97,10 @@ def _flat_axes(in_axes: Any, in_tree: Any) -> list[Any]:
         raise ValueError(f"vmap {error}") from None
     for d in axes:
         if d is not None and not isinstance(d, int):
-            raise TypeError(f"vmap: in_axes must have int or None leaves, got {d!r}")
+            raise TypeError(
+                "vmap in_axes must be an int, None, or (nested) container with those types as "
+                f"leaves, but got {in_axes}."
+            )
     return axes
 
 
@@ -146,6 +154,11 @@ def _collect(out_tree: Any, outs: Any, out_dims: Any, out_axes: Any, size: int, 
         raise ValueError(f"vmap {error}") from None
     results = []
     for x, src, dst in zip(outs, out_dims, wanted, strict=True):
+        if not is_operand(x):
+            raise TypeError(
+                f"Output from batched function {x!r} with type {type(x)} is not a valid JAX type: "
+                f"a result of {describe_function(fun)}"
+            )
         if dst is ANY_LANE:
             results.append(x if src is None else row(move_batch_axis(x, size, src, 0), 0))
             continue

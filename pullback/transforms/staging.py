@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import numpy as np
 
-from pullback import config
+from pullback import config, tree
 from pullback.core import dtypes, refs
 from pullback.core.array import Array
 from pullback.core.avals import aval_of
@@ -26,7 +26,7 @@ from pullback.core.jaxpr import (
     no_effects,
 )
 from pullback.core.primitive import Primitive
-from pullback.core.source import current_source, fresh_names
+from pullback.core.source import Description, current_source, fresh_names
 from pullback.core.trace import (
     Trace,
     Tracer,
@@ -36,7 +36,7 @@ from pullback.core.trace import (
     set_trace,
 )
 from pullback.ops.dimensions import dim_as_value
-from pullback.transforms.arguments import FlatFunction
+from pullback.transforms.arguments import FlatFunction, is_operand
 
 __all__ = ["StagedTracer", "StagingTrace", "abstract_results", "stage"]
 
@@ -184,13 +184,39 @@ def _stage(
     try:
         with set_trace(trace), fresh_names():
             outs = fun(*args)
-        outvars = [trace.atom(x) for x in outs]
+        outvars = _result_atoms(trace, outs, fun, description)
         if isinstance(fun, FlatFunction):
             refs.check_results(outvars, description)
     finally:
         trace.close()
     info = debug_info or DebugInfo("jit", description)
     return close_recorded(trace, [t._var for t in args], outvars, info)
+
+
+def _result_atoms(
+    trace: StagingTrace, outs: Sequence[Any], fun: Any, description: Any
+) -> list[Any]:
+    try:
+        return [trace.atom(x) for x in outs]
+    except TypeError:
+        for number, x in enumerate(outs):
+            if not is_operand(x):
+                _refuse_result(x, number, fun, description)
+        raise
+
+
+def _refuse_result(x: Any, number: int, fun: Any, description: Any) -> NoReturn:
+    """Raise for a result that is no array, saying which it is."""
+    where = ""
+    if isinstance(fun, FlatFunction):
+        places = tree.leaves_with_path(fun.out_tree.unflatten(range(fun.out_tree.num_leaves)))
+        path = tree.keystr(places[number][0])
+        where = f" at output component {path}" if path else ""
+    traced = description.traced if isinstance(description, Description) else description
+    raise TypeError(
+        f"function {traced} returned a value of type {type(x)}{where}, which is not a valid JAX "
+        f"type: {x!r}"
+    )
 
 
 def close_recorded(

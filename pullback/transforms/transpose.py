@@ -8,9 +8,9 @@ from typing import Any, Final
 from pullback.core import refs
 from pullback.core.effects import CREATED
 from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
-from pullback.core.primitive import Linear, Zero
+from pullback.core.primitive import Linear, NotApplicable, Zero
 from pullback.core.source import Transform, name_scope, replaying
-from pullback.errors import PullbackError
+from pullback.errors import PullbackError, UnsupportedError
 from pullback.ops import elementwise
 from pullback.transforms.linearize import Tape
 from pullback.transforms.staging import stage
@@ -135,7 +135,13 @@ def _transpose_eqn(
     ]
     with name_scope(_TRANSPOSE), replaying(eqn.source_info):
         ct = cts if eqn.primitive.multiple_results else cts[0]
-        out = eqn.primitive.transpose(ct, *args, **eqn.params)
+        rule = eqn.primitive.transpose
+        if isinstance(rule, NotApplicable) and rule.error is UnsupportedError:
+            raise UnsupportedError(
+                "Transpose rule (for reverse-mode differentiation) for "
+                f"{eqn.primitive.name!r} not implemented: {rule.reason}"
+            )
+        out = rule(ct, *args, **eqn.params)
     if len(out) != len(args):
         raise PullbackError(f"the transpose rule of {eqn.primitive} gave {len(out)} cotangents")
     for atom, x, ct in zip(eqn.invars, args, out, strict=True):

@@ -86,13 +86,71 @@ jnp.ones(2).__setitem__(0, 1) :: JAX arrays are immutable and do not support in-
 custom_jvp(lambda x: x)(1.0) :: No JVP defined for custom_jvp function <lambda> using defjvp.
 custom_vjp(lambda x: x)(1.0) :: No VJP defined for custom_vjp function <lambda> using defvjp.
 device_put("a") :: is not a valid JAX type
+grad(1) :: Expected a callable value, got 1
+jit(1) :: Expected a callable value, got 1
+grad(lambda x: x)() :: differentiating with respect to argnums=0 requires at least 1 positional arguments to be passed by the caller, but got only 0 positional arguments.
+grad(lambda x: x)("a") :: Argument 'a' of type <class 'str'> is not a valid JAX type
+grad(lambda x: x, has_aux=True)(1.0) :: expected function with aux output to return a two-element tuple, but got type
+jacrev(lambda x: x.astype(int))(1.0) :: jacrev requires real-valued outputs (output dtype that is a sub-dtype of np.floating), but got int32
+jvp(jnp.sin, (1.0,), [1.0]) :: primal and tangent arguments to jax.jvp must have the same tree structure; primals have tree structure PyTreeDef((*,)) whereas tangents have tree structure PyTreeDef([*]).
+jvp(jnp.sin, (jnp.ones(2),), (1.0,)) :: jvp called with different primal and tangent shapes;Got primal shape (2,) and tangent shape as ()
+linear_transpose(jnp.sin, 1.0)(1.0) :: Transpose rule (for reverse-mode differentiation) for 'sin' not implemented
+vmap(lambda x: x, in_axes=("a",))(jnp.ones(3)) :: vmap in_axes must be an int, None, or (nested) container with those types as leaves, but got ('a',).
+vmap(lambda x: "a")(jnp.ones(2)) :: Output from batched function 'a' with type <class 'str'> is not a valid JAX type
+lax.axis_index("i") :: Found an unbound axis name: i.
+jit(lambda a, b: b)(1, b=[object()]) :: was passed to the function at path b[0].
+jit(lambda *a: 1)(1, object()) :: was passed to the function at path a[1].
+jit(lambda **k: 1)(z=object()) :: was passed to the function at path k['z'].
+jit(lambda x: 1.0)("a") :: The problematic value is of type <class 'str'> and was passed to the function at path x.
+jit(lambda x: {"a": (x, "s")})(1) :: traced for jit returned a value of type <class 'str'> at output component ['a'][1], which is not a valid JAX type
+make_jaxpr(lambda x: x)("a") :: The problematic value is of type <class 'str'> and was passed to the function at path x.
+jit(lambda x: x, static_argnums=5) :: Jitted function has static_argnums=(5,), but only accepts 1 positional arguments.
+jit(lambda x: x, static_argnames="y") :: Jitted function has invalid argnames {'y'} in static_argnames. Function does not take these args.
+jit(lambda x: x, static_argnums="a") :: 'str' object cannot be interpreted as an integer
+jit(lambda x: x, static_argnums=0)({}) :: An error occurred while trying to hash an object of type <class 'dict'>, {}. The error was:
+checkpoint(lambda x: x, static_argnums=(5,))(1.0) :: argument to `jax.checkpoint` / `jax.remat` can only take integer values greater than or equal to `-len(args)` and less than `len(args)`, but got (5,), while `len(args)` = 1
+jit(lambda x: x.devices())(jnp.ones(2)) :: The devices() method was called on traced array with shape float32[2].
+jit(lambda x: x.is_fully_replicated)(jnp.ones(2)) :: The is_fully_replicated property was called on traced array with shape float32[2].
+jit(lambda x: x.block_until_ready())(jnp.ones(2)) :: The 'block_until_ready' method is not available on traced array with shape float32[2].
+jit(lambda x: x.sharding)(jnp.ones(2)) :: The 'sharding' attribute is not available on traced array with shape float32[2].
+jit(lambda x: __import__("pickle").dumps(x))(1.0) :: The error occurred in the __reduce__ method, which may indicate an attempt to serialize/pickle a traced value.
+jit(lambda x: int(x))(jnp.ones(2)) :: Only scalar arrays can be converted to Python scalars; got arr.ndim=1
+jit(lambda x: bool(x))(jnp.ones(0)) :: The truth value of an empty array is ambiguous.
+bool(jnp.ones(2)) :: The truth value of an array with more than one element is ambiguous. Use a.any() or a.all()
+float(jnp.ones(2)) :: Only scalar arrays can be converted to Python scalars; got arr.ndim=1
+hash(jnp.ones(2)) :: unhashable type:
+ShapeDtypeStruct((2,), None) :: dtype must be specified.
+device_put(1, 3) :: Received invalid value: 3
+named_scope(1) :: named_scope name argument must be a string.
+tree.structure((1, 2)).unflatten([1]) :: Too few leaves for PyTreeDef; expected 2, got 1
+tree.structure((1, 2)).flatten_up_to((1,)) :: Tuple arity mismatch: 1 != 2
+tree.structure((1, 2)).flatten_up_to([1, 2]) :: Expected tuple, got [1, 2].
+tree.structure({"a": 1}).flatten_up_to(3) :: Expected dict, got 3.
+tree.map(lambda x, y: x, {"a": 1}, {"b": 1}) :: pytree structure error: different pytree metadata at key path
+tree.map(lambda x, y: x, (1, 2), (1,)) :: has a subtree of type tuple of length 2, but the full pytree has a subtree of the same type but of length 1.
+random.key(0, impl="no") :: unrecognized PRNG implementation "no". Did you mean one of:
+random.wrap_key_data(jnp.zeros(2, "int32")) :: JAX encountered invalid PRNG key data: expected key_data.dtype = uint32; got dtype=int32
+random.split(1) :: JAX encountered invalid PRNG key data: expected key_data to have ndim, shape, and dtype attributes. Got
+random.PRNGKey(jnp.ones(2, int)) :: PRNGKey accepts a scalar seed, but was given an array of shape (2,) != ()
+random.key(0).__array__() :: JAX array with PRNGKey dtype cannot be converted to a NumPy array.
+jnp.ones(3)["a"] :: JAX does not support string indexing; got idx='a'
+(~jnp.ones(2)) :: not does not accept dtype float32. Accepted dtypes are subtypes of integer, bool.
+(-jnp.array([True])) :: neg does not accept dtype bool. Accepted dtypes are subtypes of integer, floating, complexfloating.
+jnp.zeros(3, dtype="S") :: JAX only supports number, bool, and string dtypes, got dtype S in zeros
+jnp.ones((2, 3)).reshape(4) :: cannot reshape array of shape (2, 3) (size 6) into shape 4 (size 4)
+jnp.ones((2, 3)).transpose(0) :: transpose permutation isn't a permutation of operand dimensions, got permutation (0,) for operand shape (2, 3).
+jnp.stack([jnp.ones(2), jnp.ones(3)]) :: All input arrays must have the same shape. Got (2,), (3,).
+jnp.broadcast_to(jnp.ones(2), (3,)) :: Incompatible types for broadcasting: input type=float32[2] and requested type=float32[3]
+jnp.einsum("ij,jk", jnp.ones((2, 3)), jnp.ones((2, 3))) :: Size of label 'j' for operand 1 (3) does not match previous terms (2).
+jnp.matmul(jnp.ones((2, 3)), jnp.ones((2, 3))) :: dot_general requires contracting dimensions to have the same shape, got (3,) and (2,)
+jnp.take(jnp.ones(3), jnp.array([1.5])) :: indices must have an integer type
 """
 
 PAIRS = [line.split(" :: ") for line in CALLS.strip().splitlines()]
 
 
 def raised(call: str, library: Any) -> Exception:
-    names = {**vars(library), "jnp": library.numpy, "lax": library.lax}
+    names = {**vars(library), "jnp": library.numpy, "lax": library.lax, "random": library.random}
     with pytest.raises(Exception) as info:  # noqa: PT011  (which class is what is compared)
         eval(call, names)
     return info.value
