@@ -180,9 +180,9 @@ def test_errors() -> None:
         random.uniform(k, (2,), "int32")
     with pytest.raises(ValueError, match="single key"):
         random.normal(random.split(k), (2,))
-    with pytest.raises(TypeError, match=r"uint32\[\.\.\., 2\]"):
+    with pytest.raises(TypeError, match=r"to end with \(2,\)"):
         random.normal(np.zeros(3, np.uint32), (2,))
-    with pytest.raises(TypeError, match="random key"):
+    with pytest.raises(TypeError, match="invalid PRNG key data"):
         random.normal(0, (2,))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="larger sample"):
         random.choice(k, 3, (5,), replace=False)

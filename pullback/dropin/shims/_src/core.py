@@ -9,9 +9,9 @@ from pullback.control.callbacks import effects_barrier
 from pullback.core import axes, dtypes
 from pullback.core.avals import AbstractValue, ShapedArray, aval_of, typeof
 from pullback.core.jaxpr import compatible
+from pullback.core.meshes import ManualAxisType
 from pullback.core.printer import jaxpr_text
 from pullback.core.refs import Ref, is_ref
-from pullback.core.sharding import ManualAxisType
 from pullback.core.structs import ShapeDtypeStruct
 from pullback.core.trace import EVAL, current_trace, is_concrete
 from pullback.dropin.shims import core as _public

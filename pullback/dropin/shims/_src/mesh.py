@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from pullback.core.sharding import (
+from pullback.core.meshes import (
     AbstractDevice,
     AbstractMesh,
     AxisType,

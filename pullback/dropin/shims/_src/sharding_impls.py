@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from pullback.core.sharding import (
+from pullback.core.meshes import (
     AbstractMesh,
     AxisType,
     Mesh,
-    NamedSharding,
     PartitionSpec,
-    Sharding,
-    SingleDeviceSharding,
     get_abstract_mesh,
     get_mesh,
     make_mesh,
-    make_single_device_sharding,
     set_mesh,
+)
+from pullback.core.sharding import (
+    NamedSharding,
+    Sharding,
+    SingleDeviceSharding,
+    make_single_device_sharding,
 )
 
 __all__ = [
