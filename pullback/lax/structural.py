@@ -75,7 +75,14 @@ def canonical_shape(shape: Any) -> tuple[int, ...]:
         return (as_length(shape),)
     except TypeError:
         pass
-    return tuple([as_length(n) for n in shape])
+    try:
+        return tuple([as_length(n) for n in shape])
+    except TypeError as error:
+        if type(error) is not TypeError:
+            raise  # a traced length, which knows more
+        raise TypeError(
+            f"Shapes must be 1D sequences of concrete values of integer type, got {shape!r}."
+        ) from error
 
 
 def new_shape(shape: Any) -> tuple[int, ...]:

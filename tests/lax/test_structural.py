@@ -118,6 +118,13 @@ def test_what_does_nothing_returns_its_operand() -> None:
         (lambda: lax.concatenate([X, X[:, :2]], 0), TypeError, "shapes that differ in dimensions"),
         (lambda: lax.pad(X, np.int32(0), [(0, 0, 0)] * 2), TypeError, "same dtype"),
         (lambda: lax.full((2,), X), TypeError, "scalar"),
+        (lambda: lax.full((2.5,), 1.0), TypeError, r"1D sequences of concrete .* got \(2.5,\)"),
+        (lambda: random.normal(random.key(0), (2, "a")), TypeError, "1D sequences of concrete"),
+        (
+            lambda: pullback.jit(lambda n: random.normal(random.key(0), (n,)))(3),
+            pullback.errors.TracerIntegerConversionError,
+            "traced",
+        ),
         (lambda: lax.split(X, (1, 1), 1), ValueError, "Sum of sizes"),
         (lambda: lax.tile(X, (2,)), TypeError, "repetition"),
         (lambda: lax.expand_dims(X, (0, 0)), ValueError, "repeated axis"),
