@@ -33,7 +33,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from pullback import config
 from pullback.errors import LoweringError
 from pullback.lazy import LazyModule
-from pullback.llvm import image
+from pullback.llvm import image, processor
 
 __all__ = [
     "DATA_ALIGNMENT",
@@ -97,16 +97,42 @@ def _initialise() -> None:
     binding.initialize_native_asmprinter()
 
 
+class Host(NamedTuple):
+    """What LLVM says of the machine and of itself."""
+
+    triple: str
+    cpu: str
+    features: str
+    version: str
+
+
 @cache
+def _host() -> Host:
+    """From the store, if another process has asked LLVM on this machine."""
+    described = "" if _store is None else processor.description()
+    kept = _store.get_host(described) if described and _store is not None else None
+    if kept is not None and len(kept) == len(Host._fields):
+        return Host(*kept)
+    version = ".".join(str(part) for part in binding.llvm_version_info)
+    found = Host(
+        str(binding.get_process_triple()),
+        str(binding.get_host_cpu_name()),
+        str(binding.get_host_cpu_features().flatten()),
+        f"llvm-{version}-llvmlite-{llvmlite.__version__}",
+    )
+    if described and _store is not None:
+        _store.put_host(described, found)
+    return found
+
+
 def host_cpu() -> str:
     """LLVM's name of this machine's processor, such as `sapphirerapids` or `apple-m1`."""
-    return str(binding.get_host_cpu_name())
+    return _host().cpu
 
 
-@cache
 def host_features() -> str:
     """The processor's features as LLVM writes them, sorted: `+avx2,-avx512f,...`."""
-    return str(binding.get_host_cpu_features().flatten())
+    return _host().features
 
 
 @cache
@@ -116,10 +142,8 @@ def host_fingerprint() -> str:
     >>> host_fingerprint() == host_fingerprint()
     True
     """
-    version = ".".join(str(part) for part in binding.llvm_version_info)
-    llvm = f"llvm-{version}-llvmlite-{llvmlite.__version__}"
     tiles = "tiles" if tile_types() else ""
-    return f"{binding.get_process_triple()};{host_cpu()};{host_features()};{llvm};{tiles}"
+    return ";".join((*_host(), tiles))
 
 
 @cache
@@ -331,6 +355,12 @@ class ObjectStore(Protocol):
 
     def put_object(self, key: bytes, found: StoredObject) -> None:
         """Keep `found` under `key`."""
+
+    def get_host(self, described: str) -> Sequence[str] | None:
+        """What LLVM said of a machine that was described so."""
+
+    def put_host(self, described: str, found: Sequence[str]) -> None:
+        """Keep what LLVM said."""
 
 
 _store: ObjectStore | None = None

@@ -25,7 +25,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -117,7 +117,11 @@ class DiskCache:
 
     def get(self, key: bytes) -> CacheEntry | None:
         """The entry of `key`, or None."""
-        name = _digest(key)
+        entry = self._find(_digest(key))
+        self._count("misses" if entry is None else "hits")
+        return entry
+
+    def _find(self, name: bytes) -> CacheEntry | None:
         path = self._path(name)
         found = None if path is None else self._read(path)
         entry = None
@@ -129,12 +133,13 @@ class DiskCache:
             elif time.time() - changed > TOUCH_AFTER:
                 with contextlib.suppress(OSError):
                     os.utime(path)
-        self._count("misses" if entry is None else "hits")
         return entry
 
     def put(self, key: bytes, entry: CacheEntry) -> None:
         """Keep an entry; one that is there already is replaced."""
-        name = _digest(key)
+        self._keep(_digest(key), entry)
+
+    def _keep(self, name: bytes, entry: CacheEntry) -> None:
         data = _encode(entry, name)
         path = self._path(name)
         if path is None or len(data) > self._limit:
@@ -157,6 +162,15 @@ class DiskCache:
     def put_object(self, key: bytes, found: jit.StoredObject) -> None:
         """Keep a module of `jit.stored_object`."""
         self.put(key, CacheEntry(found.code, {"symbols": found.symbols}))
+
+    def get_host(self, described: str) -> list[str] | None:
+        """What LLVM said of a machine that was described so; other entries depend on it."""
+        found = self._find(_host_digest(described))
+        return None if found is None else [str(part) for part in found.metadata["host"]]
+
+    def put_host(self, described: str, found: Sequence[str]) -> None:
+        """Keep what LLVM said."""
+        self._keep(_host_digest(described), CacheEntry(b"", {"host": list(found)}))
 
     def stats(self) -> CacheStats:
         """Counts of this process, and what lies in the directory now."""
@@ -303,6 +317,10 @@ def _sources() -> str:
 
 def _digest(key: bytes) -> bytes:
     return hashlib.sha256(surroundings() + key).digest()
+
+
+def _host_digest(described: str) -> bytes:
+    return hashlib.sha256(f"host\0{__version__}\0{FORMAT}\0{described}".encode()).digest()
 
 
 def _encode(entry: CacheEntry, name: bytes) -> bytes:
