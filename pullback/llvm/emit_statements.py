@@ -269,24 +269,23 @@ class StatementWriter(MemoryWriter):
     ) -> None:
         """A loop over the steps [begin, end).
 
-        Loads leave a loop that may not run only if it is the last of a function: what is behind it
-        would take them for known.
+        What does not change in a loop that may not run stands in front of the branch around it,
+        since what is behind the loop takes it for known.  Loads stay inside, or, if the loop is the
+        last of a function, behind the branch.
         """
         if count == 0:
             return
         known = count is not None
         head, done = self.label("loop"), self.label("done")
-        if not known:
-            some = self.put(f"icmp slt i64 {begin}, {end}", self.scope.level)
-            entry = self.label("enter")
-            self.do(f"br i1 {some}, label %{entry}, label %{done}")
-            self.scope.lines.append(f"{entry}:")
-            self.scope.label = entry
-        before = self.scope.label
+        if not known and last:
+            self._enter(begin, end, done)
         counter, following = self.fresh(), self.fresh()
         with self.inside(head, self._stored(stmt), not known and not last) as scope:
             self._turn(stmt, counter, scope)
+        if not known and not last:
+            self._enter(begin, end, done)
         outer = self.scope
+        before = outer.label
         outer.lines += [
             f"  br label %{head}",
             f"{head}:",
@@ -301,6 +300,14 @@ class StatementWriter(MemoryWriter):
             f"{done}:",
         ]
         outer.label = done
+
+    def _enter(self, begin: str, end: str, done: str) -> None:
+        """A branch around a loop that may not run."""
+        some = self.put(f"icmp slt i64 {begin}, {end}", self.scope.level)
+        entry = self.label("enter")
+        self.do(f"br i1 {some}, label %{entry}, label %{done}")
+        self.scope.lines.append(f"{entry}:")
+        self.scope.label = entry
 
     def _turn(self, stmt: Loop, counter: str, scope: Scope) -> None:
         """The body of a loop at a step that is known when it runs."""

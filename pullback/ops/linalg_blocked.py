@@ -108,17 +108,17 @@ class _Blocks:
         return self.b.part(self.a, [*i, row, column])
 
     def solve(
-        self, i: list[Any], k: Any, size: int, column: Any, factor: Callable[[int, int], Any],
-        inverse: Callable[[int], Any] | None = None,
+        self, i: list[Any], k: Any, column: Any, factor: Callable[[int, int], Any],
+        inverse: Callable[[int], Any] | None = None, forward: bool = True,
     ) -> None:  # fmt: skip
-        """Substitution in a column of the rows from k on: `factor(r, c)` times row c goes off."""
+        """Substitution in a column of a block of rows: `factor(r, c)` times row c goes off."""
         b, s = self.b, self.s
-        known: list[Any] = []
-        for r in range(size):
+        known: dict[int, Any] = {}
+        for r in range(BLOCK) if forward else range(BLOCK - 1, -1, -1):
             value = b.load(self.a, [*i, k + r, column])
-            for c, found in enumerate(known):
+            for c, found in known.items():
                 value = s.sub(value, s.mul(factor(r, c), found))
-            known.append(b.let(value if inverse is None else s.mul(value, inverse(r))))
+            known[r] = b.let(value if inverse is None else s.mul(value, inverse(r)))
             b.store(self.a, [*i, k + r, column], known[r])
 
 
@@ -189,7 +189,7 @@ class _Lu(_Blocks):
         with b.loop(BLOCK) as j:
             self.swap(i, k + j, first, count)
         self.each_vector(first, count, lambda column: self.solve(
-            i, k, BLOCK, column, lambda r, c: b.load(self.a, [*i, k + r, k + c])
+            i, k, column, lambda r, c: b.load(self.a, [*i, k + r, k + c])
         ))  # fmt: skip
         below = k + BLOCK
         self.call("gemm", "N", "N", number(b, count), number(b, self.rows - below), BLOCK,
@@ -253,7 +253,7 @@ class _Cholesky(_Blocks):
             b.store(self.inverses.slots, [slot, r], s.div(s.const(1, pivot.dtype), pivot))
         each_strip(b, k + size, self.width, lambda first, count: self.each_vector(
             first, count, lambda column: self.solve(
-                i, k, size, column,
+                i, k, column,
                 lambda r, c: b.load(self.a, [*i, k + c, k + r]),
                 lambda r: b.load(self.inverses.slots, [slot, r]),
             )))  # fmt: skip
@@ -267,3 +267,81 @@ class _Cholesky(_Blocks):
                   self.minus, self.at(i, k, first), self.stride,
                   self.at(i, k, below), self.stride, self.one, self.at(i, below, first),
                   self.stride)  # fmt: skip
+
+
+# --------------------------------------------------------------------------- triangular systems
+
+
+def is_large_system(a: Any, others: int) -> bool:
+    """Whether systems with a triangle are worth blocks, for so many right-hand sides."""
+    n = a.shape[-1]
+    return bool(n >= _LEAST and others >= _LEAST and a.dtype.kind == "f")
+
+
+def solve(b: Any, a: Any, x: Any, lower: bool, trans: bool, unit: bool) -> Any:
+    """X with A X = x, or with the transposed triangle: strips of columns at the same time."""
+    systems = _Systems(b, b.materialize(a), x, lower, trans, unit)
+    systems.call.each_lane(systems.lane, independent=systems.call.few_threads)
+    return b.view(x.shape, systems.a.at)
+
+
+class _Systems(_Blocks):
+    def __init__(self, b: Any, triangle: Any, x: Any, lower: bool, trans: bool, unit: bool) -> None:
+        super().__init__(b, x)
+        self.triangle, self.lower, self.trans, self.unit = triangle, lower, trans, unit
+        self.forward, self.n = lower != trans, triangle.shape[-1]
+        self.inverses = self.call.work(self.n)
+
+    def lane(self, i: list[Any]) -> None:
+        b, slot = self.b, self.call.slot
+        with b.loop(0 if self.unit else self.n) as r:
+            pivot = b.load(self.triangle, [*i, r, r])
+            inverse = self.s.div(self.s.const(1, pivot.dtype), pivot)
+            b.store(self.inverses.slots, [slot, r], inverse)
+        each_strip(b, 0, self.width, lambda first, count: self.strip(i, first, count))
+
+    def strip(self, i: list[Any], first: Any, count: Any) -> None:
+        """Blocks of rows in the order of substitution; the last few rows are LAPACK's."""
+        full, rest = divmod(self.n, BLOCK)
+        last = full * BLOCK
+        if rest and not self.forward:
+            self.end(i, last, rest, first, count)
+        with self.b.loop(full) as p:
+            self.block(i, (p if self.forward else full - 1 - p) * BLOCK, first, count)
+        if rest and self.forward:
+            self.end(i, last, rest, first, count)
+
+    def at_triangle(self, i: list[Any], row: Any, column: Any) -> Any:
+        """The address of the coefficient of an unknown (column) in an equation (row)."""
+        return self.b.part(self.triangle, [*i, *((column, row) if self.trans else (row, column))])
+
+    def block(self, i: list[Any], k: Any, first: Any, count: Any) -> None:
+        b, slot = self.b, self.call.slot
+
+        def factor(r: int, c: int) -> Any:
+            r, c = (c, r) if self.trans else (r, c)
+            return b.load(self.triangle, [*i, k + r, k + c])
+
+        def inverse(r: int) -> Any:
+            return b.load(self.inverses.slots, [slot, k + r])
+
+        known = None if self.unit else inverse
+        self.each_vector(first, count, lambda column: self.solve(
+            i, k, column, factor, known, self.forward
+        ))  # fmt: skip
+        self.update(i, k, BLOCK, first, count)
+
+    def end(self, i: list[Any], k: int, size: int, first: Any, count: Any) -> None:
+        """The rows that are no whole block."""
+        self.call("trsm", "R", "U" if self.lower else "L", "T" if self.trans else "N",
+                  "U" if self.unit else "N", number(self.b, count), size, self.one,
+                  self.at_triangle(i, k, k), self.n, self.at(i, k, first), self.stride)  # fmt: skip
+        self.update(i, k, size, first, count)
+
+    def update(self, i: list[Any], k: Any, size: int, first: Any, count: Any) -> None:
+        """What is known of a strip goes off the rows that are not."""
+        b = self.b
+        row, rows = (k + size, self.n - (k + size)) if self.forward else (0, k)
+        self.call("gemm", "N", "T" if self.trans else "N", number(b, count), number(b, rows), size,
+                  self.minus, self.at(i, k, first), self.stride, self.at_triangle(i, row, k),
+                  self.n, self.one, self.at(i, row, first), self.stride)  # fmt: skip

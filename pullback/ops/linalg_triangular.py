@@ -219,6 +219,12 @@ def _solve_lower(
     if a.shape[-1] <= linalg_small.SMALL:
         flags = (lower, transpose_a, conjugate_a and transpose_a, unit_diagonal)
         return linalg_small.solve(b, a, x, left_side, *flags)
+    if linalg_blocked.is_large_system(a, x.shape[-1 if left_side else -2]):
+        if left_side:
+            return linalg_blocked.solve(b, a, x, lower, transpose_a, unit_diagonal)
+        x = linalg_lapack.swapped(b, x)
+        x = linalg_blocked.solve(b, a, x, lower, not transpose_a, unit_diagonal)
+        return linalg_lapack.swapped(b, x)
     out, (rows, columns) = b.buffer(x.shape, x.dtype, x), x.shape[-2:]
     a, n = b.materialize(a), a.shape[-1]
     call = Routines(b, x)

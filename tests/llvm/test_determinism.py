@@ -61,6 +61,7 @@ WORKLOADS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "eigh": (lambda x: pnp.linalg.eigh(x + x.T), (_real(200, 200),)),
     "solve": (pnp.linalg.solve, (_real(500, 500), _real(500, 8))),
     "tall factors": (lambda x: (lax.linalg.lu(x), lax.linalg.qr(x)), (_real(700, 600),)),
+    "inverse": (pnp.linalg.inv, (_real(300, 300),)),
     "many solves": (pnp.linalg.solve, (_real(3000, 4, 4), _real(3000, 4, 2))),
     "many factors": (lambda x: (lax.linalg.lu(x), lax.linalg.qr(x)), (_real(70, 33, 33),)),
     "many spectra": (lambda x: (lax.linalg.svd(x), lax.linalg.schur(x)), (_real(70, 20, 20),)),

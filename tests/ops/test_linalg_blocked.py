@@ -154,3 +154,61 @@ def test_blocks_are_transposed_in_registers() -> None:
 
 def _is_product(stmt: Any) -> bool:
     return isinstance(stmt, Call) and stmt.symbol == "sgemm"
+
+
+# --------------------------------------------------------------------------- triangular systems
+
+
+@pytest.mark.parametrize("bits", range(16))
+@pytest.mark.parametrize(("n", "others"), [(64, 64), (75, 130)])
+def test_triangular_systems(bits: int, n: int, others: int) -> None:
+    left, lower, trans, unit = (bool(bits >> k & 1) for k in range(4))
+    dtype = "float32" if n == 64 else "float64"
+    a = _draw(dtype, n, n) / n + 2 * np.eye(n, dtype=dtype)
+    rhs = _draw(dtype, *((n, others) if left else (others, n)), seed=5)
+    found = pb.jit(
+        lambda a, b: lax.linalg.triangular_solve(
+            a, b, left_side=left, lower=lower, transpose_a=trans, unit_diagonal=unit
+        )
+    )(a, rhs)
+    triangle = np.tril(a) if lower else np.triu(a)
+    if unit:
+        np.fill_diagonal(triangle, 1)
+    triangle = triangle.T if trans else triangle
+    product = triangle @ found if left else found @ triangle
+    eps = float(np.finfo(np.dtype(dtype)).eps)
+    np.testing.assert_allclose(product, rhs, atol=100 * eps * float(np.abs(found).max()))
+
+
+def test_a_singular_triangle() -> None:
+    """Unknowns before the zero pivot are finite, those that need it are not."""
+    a = np.tril(_draw("float64", 70, 70)) / 70 + 2 * np.eye(70)
+    a[40, 40] = 0
+    rhs = _draw("float64", 70, 64)
+    found = np.asarray(
+        pb.jit(lambda a, b: lax.linalg.triangular_solve(a, b, left_side=True, lower=True))(a, rhs)
+    )
+    assert np.isfinite(found[:40]).all()
+    assert not np.isfinite(found[40:]).any()
+
+
+def test_triangular_systems_of_lanes() -> None:
+    a = _draw("float32", 9, 64, 64) / 64 + 2 * np.eye(64, dtype=np.float32)
+    rhs = _draw("float32", 9, 64, 70)
+    solve = pb.jit(lambda a, b: lax.linalg.triangular_solve(a, b, left_side=True, lower=True))
+    together = np.asarray(solve(a, rhs))
+    for lane in (0, 8):
+        np.testing.assert_array_equal(together[lane], solve(a[lane], rhs[lane]))
+
+
+def test_derivatives_of_solutions() -> None:
+    a, rhs = _draw("float64", 70, 70) / 9 + 3 * np.eye(70), _draw("float64", 70, 66, seed=6)
+    t = _draw("float64", 70, 70, seed=7)
+
+    def value(a: Any) -> Any:
+        return pnp.sum(pnp.sin(pnp.linalg.solve(a @ a.T, rhs)))
+
+    slope = np.sum(np.asarray(pb.jit(pb.grad(value))(a)) * t)
+    step = 1e-6
+    expected = (value(a + step * t) - value(a - step * t)) / (2 * step)
+    np.testing.assert_allclose(slope, expected, rtol=1e-5)
