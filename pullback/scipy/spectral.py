@@ -89,6 +89,27 @@ def _whole(name: str, value: Any) -> int:
         raise TypeError(f"{name} must be an integer, got {value!r}") from None
 
 
+_COSINE_SUMS: Final = {
+    "boxcar": (1.0,),
+    "hann": (0.5, 0.5),
+    "hamming": (0.54, 0.46),
+    "blackman": (0.42, 0.5, 0.08),
+}
+"""Windows by the coefficients of their cosines; SciPy, which takes long to import, has others."""
+
+
+def _samples(window: Any, length: int) -> np.ndarray[Any, Any]:
+    """A period of a window that is given by its name."""
+    sums = _COSINE_SUMS.get(window) if isinstance(window, str) else None
+    if sums is None or length < 2:
+        found: np.ndarray[Any, Any] = _scipy_signal.get_window(window, length)
+        return found
+    angle = 2 * np.pi * np.arange(length) / length
+    terms = [(-1) ** k * a * np.cos(k * angle) for k, a in enumerate(sums)]
+    total: np.ndarray[Any, Any] = np.sum(terms, axis=0)
+    return total
+
+
 def _window(window: Any, nperseg: int | None, length: int) -> tuple[Any, int]:
     """The window's samples and the length of a segment, which is at most that of the signal."""
     if isinstance(window, (str, tuple)):
@@ -99,7 +120,7 @@ def _window(window: Any, nperseg: int | None, length: int) -> tuple[Any, int]:
                 stacklevel=4,
             )
             nperseg = length
-        return jnp.asarray(_scipy_signal.get_window(window, nperseg)), nperseg
+        return jnp.asarray(_samples(window, nperseg)), nperseg
     window = jnp.asarray(window)
     if window.ndim != 1:
         raise ValueError("window must be 1-D")

@@ -1,5 +1,8 @@
 """Convolutions and spectra against SciPy's, and derivatives against finite differences."""
 
+import subprocess
+import sys
+import textwrap
 from typing import Any
 
 import jax
@@ -10,6 +13,7 @@ import scipy.signal
 import pullback as pb
 import pullback.numpy as jnp
 import pullback.scipy.signal as ours
+from pullback.scipy import spectral
 
 RNG = np.random.default_rng(0)
 
@@ -108,6 +112,23 @@ def test_spectra(settings: dict[str, Any], complex_: bool) -> None:
                 found = getattr(ours, name)(*args, **settings, **more)
                 for a, b in zip(found, expected, strict=True):
                     np.testing.assert_allclose(a, b, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["boxcar", "hann", "hamming", "blackman"])
+@pytest.mark.parametrize("length", [1, 2, 7, 256])
+def test_common_windows_need_no_library(name: str, length: int) -> None:
+    found = spectral._samples(name, length)
+    np.testing.assert_allclose(found, scipy.signal.get_window(name, length), atol=1e-15)
+
+
+def test_spectra_without_the_library() -> None:
+    code = """
+    import sys, pullback.numpy as jnp, pullback.scipy.signal as signal
+    z = signal.stft(jnp.arange(64.0), nperseg=16)[2]
+    signal.istft(z, nperseg=16), signal.welch(jnp.arange(64.0), window="hamming")
+    assert "scipy.signal" not in sys.modules
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
 
 
 def test_segments_are_the_whole_signal_by_default() -> None:
