@@ -30,7 +30,7 @@ from pullback.core.primitive import (
     instantiate,
 )
 from pullback.transforms.batching import batch_jaxpr, move_batch_axis
-from pullback.transforms.dce import without_effects
+from pullback.transforms.dce import dce_jaxpr, without_effects
 from pullback.transforms.jvp import given_tangents, jvp_jaxpr, nonzero_tangents
 from pullback.transforms.linearize import (
     HigherOrder,
@@ -206,12 +206,13 @@ def _restricted(cond: ClosedJaxpr, n_consts: int, carry_u: Sequence[bool]) -> Cl
 
 def _split(trace: PartialTrace, args: Sequence[Any], params: dict[str, Any]) -> list[Any]:
     """Carries that never depend on unknowns are computed; the loop is recorded for the rest."""
+    args, params = _without_idle_consts(args, params)
     cond_nconsts, body_nconsts = params["cond_nconsts"], params["body_nconsts"]
     unknown = [trace.is_unknown(x) for x in args]
     cond_u, body_u, carry_u = split_list(unknown, cond_nconsts, body_nconsts)
     split, carry_u = _split_body(params["body_jaxpr"], body_u, carry_u)
     cond_split = partial_eval_jaxpr(params["cond_jaxpr"], cond_u + carry_u)
-    if any(cond_split.out_unknown) or all(carry_u):
+    if any(cond_u) or any(cond_split.out_unknown) or all(carry_u):
         outs: list[Any] = trace.record(while_, args, params)
         return outs
     cond_consts, body_consts, init = split_list(args, cond_nconsts, body_nconsts)
@@ -236,6 +237,21 @@ def _split(trace: PartialTrace, args: Sequence[Any], params: dict[str, Any]) -> 
         remat=params.get("remat"),
     )
     return merge(carry_u, known_outs, [x for x, u in zip(recorded, carry_u, strict=True) if u])
+
+
+def _without_idle_consts(
+    args: Sequence[Any], params: dict[str, Any]
+) -> tuple[Sequence[Any], dict[str, Any]]:
+    """The loop without constants of its condition that decide nothing."""
+    n, cond = params["cond_nconsts"], params["cond_jaxpr"]
+    jaxpr, used = dce_jaxpr(cond.jaxpr, [True])
+    if all(used[:n]):
+        return args, params
+    keep = [*used[:n], *[True] * (len(cond.in_avals) - n)]
+    jaxpr = jaxpr.replace(invars=[v for v, k in zip(cond.jaxpr.invars, keep, strict=True) if k])
+    consts = [x for x, k in zip(args[:n], used[:n], strict=True) if k]
+    changed = {"cond_nconsts": len(consts), "cond_jaxpr": ClosedJaxpr(jaxpr, cond.consts)}
+    return [*consts, *args[n:]], params | changed
 
 
 def _dce(eqn: JaxprEqn, used: Sequence[bool]) -> tuple[list[bool], JaxprEqn | None]:

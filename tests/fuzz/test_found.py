@@ -90,3 +90,20 @@ def test_second_derivatives_of_rules_that_call_rules() -> None:
 
     x = array((2,), "float64", 0)
     obey("smooth_derivatives", Case(program, [x], True, forward=False, mixed=False))
+
+
+def test_a_condition_looks_at_what_it_does_not_need() -> None:
+    """Its unused constant has a tangent, of which the loop that is run at once knows nothing."""
+
+    def program(jax: Any, x: Any) -> Any:
+        def row(v: Any) -> Any:
+            def going(n: Any) -> Any:
+                jax.numpy.sin(v)
+                return n < 4
+
+            return v * jax.lax.while_loop(going, lambda n: n + 1, 0)
+
+        return (jax.lax.map(row, x),)
+
+    obey("derivatives_agree", Case(program, [array((2, 3), "float32")], reversible=False))
+    obey("smooth_derivatives", Case(program, [array((2, 3), "float64")], True, reversible=False))
