@@ -223,7 +223,7 @@ class StatementWriter(MemoryWriter):
                 self._step(stmt, k, last=k == count - 1)
             return
         ragged = stmt.width > 1 and stmt.extent.const % stmt.width != 0
-        if ragged and self._reduces(stmt):
+        if ragged and (stmt.in_place or self._reduces(stmt)):
             assert count is not None
             self._loop(stmt, "0", str(count - 1), count - 1)
             self._step(stmt, count - 1, last=True)
@@ -281,7 +281,7 @@ class StatementWriter(MemoryWriter):
             self._enter(begin, end, done)
         counter, following = self.fresh(), self.fresh()
         with self.inside(head, self._stored(stmt), not known and not last) as scope:
-            self._turn(stmt, counter, scope)
+            self._turn(stmt, counter, scope, whole=known and count != turns(stmt))
         if not known and not last:
             self._enter(begin, end, done)
         outer = self.scope
@@ -309,15 +309,15 @@ class StatementWriter(MemoryWriter):
         self.scope.lines.append(f"{entry}:")
         self.scope.label = entry
 
-    def _turn(self, stmt: Loop, counter: str, scope: Scope) -> None:
-        """The body of a loop at a step that is known when it runs."""
+    def _turn(self, stmt: Loop, counter: str, scope: Scope, whole: bool) -> None:
+        """The body of a loop at a step that is known when it runs, but `whole` if not the last."""
         level = scope.level
         if stmt.width == 1:
             self._body(stmt, Value(counter, level), None)
             return
         start = self.put(f"mul nuw nsw i64 {counter}, {stmt.width}", level)
         mask = None
-        if stmt.extent.const % stmt.width and not self._reduces(stmt):
+        if stmt.extent.const % stmt.width and not whole:
             text = Instructions(self, level, 1)
             limit = str(stmt.extent.const - stmt.width)
             clamped = text.intrinsic("llvm.smin", "i64", start, limit)

@@ -261,6 +261,7 @@ def _lower(combine: Callable[..., Any]) -> Callable[..., Any]:
         extents = [updates.shape[d] for d in axes.batch_dims]
         apart = numbers.scatter_indices_batching_dims
         free = [params["unique_indices"] or d in apart for d in range(len(extents))]
+        reads = combine is not _set_combine or params["update_jaxpr"] is not None
         shared = None if any(free) else scatter_parts.shared_axis(x, updates, sizes, axes)
 
         def at_batch(batch: list[Any], mine: tuple[Any, Any] | None = None) -> None:
@@ -284,7 +285,8 @@ def _lower(combine: Callable[..., Any]) -> Callable[..., Any]:
                     start if d is None else start + i[d]
                     for start, d in zip(starts, axes.offsets, strict=True)
                 ]
-                new = combine(b, b.load(out, target), updates.at(i), **params)
+                old = b.load(out, target) if reads else None
+                new = combine(b, old, updates.at(i), **params)
                 b.store(out, target, new)
 
             extents = [updates.shape[d] for d in numbers.update_window_dims]

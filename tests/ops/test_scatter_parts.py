@@ -112,6 +112,17 @@ def test_rows_made_from_the_number_of_the_step_are_written_at_once() -> None:
     np.testing.assert_array_equal(out, X[0] * np.arange(30, dtype=np.float32)[:, None])
 
 
+@pytest.mark.parametrize(("kind", "masked"), [("set", 0), ("add", 1)])
+def test_only_what_is_read_too_is_stored_under_masks(kind: str, masked: int) -> None:
+    """Ragged rows: the last vector of one repeats elements, which must not be added twice."""
+    x, u = np.zeros((40, 1003), np.float32), np.ones((90, 1003), np.float32)
+    at = RNG.integers(0, 40, 90).astype(np.int32)
+    program = compile_function(lambda x, i, u: getattr(jnp.asarray(x).at[i], kind)(u), x, at, u)
+    assert program.module.text.count("call void @llvm.masked.store") == masked
+    expected = np.bincount(at, minlength=40) if kind == "add" else np.isin(np.arange(40), at)
+    np.testing.assert_array_equal(program(x, at, u)[0], np.tile(expected[:, None], 1003))
+
+
 def test_updates_that_read_the_operand_see_it_as_it_was() -> None:
     def shifted(x: Any) -> Any:
         return lax.fori_loop(0, 3, lambda i, c: c.at[1:].set(c[:-1]), jnp.asarray(x))
