@@ -52,6 +52,13 @@ class Array:
         """Whether the dtype yields to others in promotion."""
         return self.aval.weak_type  # type: ignore[no-any-return]
 
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(type(self).__name__)
+
+    def _alias(self) -> Array:
+        """The same elements as another object, which may be deleted while this one stays."""
+        return self
+
     if TYPE_CHECKING:  # what `numpy.array_methods` fills in, for type checkers
 
         def __abs__(self) -> Any: ...

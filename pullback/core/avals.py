@@ -6,6 +6,7 @@ import math
 import threading
 import weakref
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import Any, Final
 
 import numpy as np
@@ -15,7 +16,7 @@ from pullback.core import dtypes
 from pullback.core.dimensions import DimExpr
 from pullback.core.dtypes import DType, KeyDtype
 
-__all__ = ["AbstractValue", "ShapedArray", "aval_of", "register_aval", "typeof"]
+__all__ = ["AbstractValue", "ShapedArray", "aval_of", "own_aval", "register_aval", "typeof"]
 
 
 class AbstractValue:
@@ -174,6 +175,9 @@ def register_aval(cls: type, to_aval: Any) -> None:
     """Let values of type `cls` be operands; `to_aval(value)` gives their aval."""
     registered[cls] = to_aval
 
+
+own_aval: Final = attrgetter("aval")
+"""The aval of what has one as an attribute."""
 
 _canonical: dict[tuple[Any, bool], Any] = {}
 

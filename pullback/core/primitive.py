@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pullback.core import trace as _trace
 from pullback.core.avals import aval_of
+from pullback.core.trace import current
 from pullback.errors import UnsupportedError
 
 __all__ = [
@@ -155,7 +155,7 @@ class Primitive:
 
     def bind(self, *args: Any, **params: Any) -> Any:
         """Apply the primitive under the current trace."""
-        return _trace.current_trace().process(self, args, params)
+        return current.trace.process(self, args, params)
 
     def bind_with_trace(
         self, trace: Any, args: Sequence[Any], avals: Sequence[Any], params: dict[str, Any]
@@ -164,9 +164,9 @@ class Primitive:
         return trace.process(self, args, params)
 
     def __call__(self, *args: Any, **params: Any) -> Any:
-        if self.literals:
+        if self.literals and not _SCALARS.isdisjoint(map(type, args)):
             args = _type_literals(args)
-        return _trace.current_trace().process(self, args, params)
+        return current.trace.process(self, args, params)
 
     def __repr__(self) -> str:
         return self.name
@@ -184,15 +184,8 @@ _WEAK: Final[dict[str, Any]] = {"b": bool, "i": int, "u": int, "f": float, "c": 
 
 
 def _type_literals(args: Sequence[Any]) -> tuple[Any, ...]:
-    typed = None
-    literal = False
-    for x in args:
-        if type(x) in _SCALARS:
-            literal = True
-        elif typed is None:
-            typed = x
-    if not literal:
-        return tuple(args)
+    """The operands, some of which are Python scalars, with these in the dtype of the others."""
+    typed = next((x for x in args if type(x) not in _SCALARS), None)
     if typed is None:
         kinds = {type(x) for x in args}
         widest = next(kind for kind in (complex, float, int, bool) if kind in kinds)

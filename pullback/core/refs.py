@@ -202,7 +202,7 @@ class Ref:
         unsafe_buffer_pointer: Any
 
 
-avals.register_aval(Ref, lambda x: x.aval)
+avals.register_aval(Ref, avals.own_aval)
 
 
 def is_ref(x: Any) -> bool:
@@ -217,14 +217,17 @@ def is_concrete_ref(x: Any) -> bool:
 
 def wrapped(values: Sequence[Any]) -> Sequence[Any]:
     """Values for a user's function: tracers of references become `Ref`s."""
-    if any(type(x) is not Ref and is_ref(x) for x in values):
-        return [Ref(x.aval, tracer=x) if type(x) is not Ref and is_ref(x) else x for x in values]
-    return values
+    for x in values:
+        if type(x) is not Ref and is_ref(x):
+            break
+    else:
+        return values
+    return [Ref(x.aval, tracer=x) if type(x) is not Ref and is_ref(x) else x for x in values]
 
 
 def unwrapped(values: list[Any]) -> list[Any]:
     """Values from a user's function: `Ref`s that stand for tracers become these."""
-    if any(type(x) is Ref for x in values):
+    if Ref in map(type, values):
         return [x.value() if type(x) is Ref else x for x in values]
     return values
 

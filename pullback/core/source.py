@@ -271,16 +271,19 @@ class Description:
 
 
 class replaying:
-    """Apply an equation of a jaxpr again: what comes of it has the line and the scopes it had."""
+    """Apply an equation of a jaxpr again: what comes of it has the line and the scopes it had.
 
-    __slots__ = ("names", "replayed", "source")
+    Further scopes, such as a transformation, come before those.
+    """
 
-    def __init__(self, source: SourceInfo) -> None:
-        self.source = source
+    __slots__ = ("around", "names", "replayed", "source")
+
+    def __init__(self, source: SourceInfo, *around: str) -> None:
+        self.source, self.around = source, around
 
     def __enter__(self) -> None:
         self.names, self.replayed = _scopes.names, _scopes.replayed
-        _scopes.names = self.names + self.source.names
+        _scopes.names = self.names + self.around + self.source.names
         _scopes.replayed = self.source
 
     def __exit__(self, *exc: object) -> None:

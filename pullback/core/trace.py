@@ -34,10 +34,12 @@ __all__ = [
     "check_leaks",
     "check_not_leaked",
     "concrete_or_error",
+    "current",
     "current_trace",
     "eager",
     "eager_where_known",
     "is_concrete",
+    "keeping_sources",
     "set_trace",
 ]
 
@@ -101,17 +103,18 @@ class EvalTrace(Trace):
 EVAL: Final = EvalTrace()
 
 
-class _State(threading.local):
+class _Current(threading.local):
     def __init__(self) -> None:
         self.trace: Trace = EVAL
 
 
-_state = _State()
+current: Final = _Current()
+"""The state of this thread: `current.trace` for what runs too often to call `current_trace`."""
 
 
 def current_trace() -> Trace:
     """The trace that operations of this thread go to."""
-    return _state.trace
+    return current.trace
 
 
 class _TraceContext:
@@ -123,13 +126,13 @@ class _TraceContext:
         self.trace = trace
 
     def __enter__(self) -> Trace:
-        self.before = _state.trace
-        _state.trace = self.trace
+        self.before = current.trace
+        current.trace = self.trace
         config.ACTIVE.append(self)
         return self.trace
 
     def __exit__(self, *exc: object) -> None:
-        _state.trace = self.before
+        current.trace = self.before
         config.ACTIVE.pop()
 
 
@@ -171,14 +174,14 @@ def eager_where_known() -> _TraceContext:
     return _TraceContext(EagerTrace(current_trace(), "eager evaluation of what is known"))
 
 
-_keeping_sources: Final[list[Any]] = []
+keeping_sources: Final[list[Any]] = []
 """Not empty while leaks are looked for: every tracer then knows the line that made it."""
 
 
 def _keep_sources() -> None:
     setting = config.check_tracer_leaks
     wanted = setting() or any(x is setting for x in config.ACTIVE)
-    _keeping_sources[:] = [setting] if wanted else []
+    keeping_sources[:] = [setting] if wanted else []
 
 
 config.check_tracer_leaks.watchers.append(_keep_sources)
@@ -197,7 +200,10 @@ class Tracer(Array):
     def __init__(self, trace: Trace, aval: Any) -> None:
         self._trace = trace
         self.aval = aval
-        self._source: SourceInfo | None = current_source() if _keeping_sources else None
+        self._source: SourceInfo | None = current_source() if keeping_sources else None
+
+    def __init_subclass__(cls) -> None:
+        avals.register_aval(cls, avals.own_aval)
 
     def __repr__(self) -> str:
         return f"{self.shown_as}({self.aval.str_long()})"
@@ -370,7 +376,7 @@ def concrete_or_error(force: Any, val: Any, context: str = "") -> Any:
     return val if force is None else force(val)
 
 
-avals.register_aval(Tracer, lambda x: x.aval)
+avals.register_aval(Tracer, avals.own_aval)
 
 
 # --------------------------------------------------------------------------- what only arrays have

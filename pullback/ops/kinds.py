@@ -34,6 +34,7 @@ from pullback.core.primitive import (
     Zero,
     registry,
 )
+from pullback.core.trace import current
 from pullback.errors import shapes_text
 
 __all__ = [
@@ -326,11 +327,10 @@ def _element_wise_jvp(bind: Callable[..., Any], rules: Sequence[Any]) -> Callabl
     def jvp(primals: Any, tangents: Any, **params: Any) -> tuple[Any, Any]:
         out = bind(*primals, **params)
         shape = aval_of(out).shape
-        terms = [
-            match_shape(rule(out, *primals, **params)(t), shape)
-            for rule, t in zip(rules, tangents, strict=False)
-            if type(t) is not Zero and rule is not None
-        ]
+        terms = []
+        for rule, t in zip(rules, tangents, strict=False):
+            if type(t) is not Zero and rule is not None:
+                terms.append(match_shape(rule(out, *primals, **params)(t), shape))
         return out, add_tangents(terms, out)
 
     return jvp
@@ -437,7 +437,7 @@ def late(name: str) -> Callable[..., Any]:
     """`bind` of the primitive that will be registered under `name`, for its own rules."""
 
     def bind(*args: Any, **params: Any) -> Any:
-        return registry[name].bind(*args, **params)
+        return current.trace.process(registry[name], args, params)
 
     return bind
 

@@ -13,6 +13,7 @@ import weakref
 from abc import ABC
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any, Final, final
 
 from pullback.pytree.registry import (
@@ -72,14 +73,14 @@ class PyTreeDef(ABC):
         >>> tree.structure({"a": 0, "b": [0]}).unflatten([1, 2])
         {'a': 1, 'b': [2]}
         """
-        values = list(leaves)
+        values = leaves if type(leaves) is list else list(leaves)
         if len(values) != self.num_leaves:
             few = "few" if len(values) < self.num_leaves else "many"
             raise ValueError(
                 f"Too {few} leaves for PyTreeDef; expected {self.num_leaves}, got {len(values)}: "
                 f"{self!r}"
             )
-        return _build(self, iter(values))
+        return values[0] if self._kind is None else _build(self, iter(values))
 
     def flatten_up_to(self, tree: Any) -> list[Any]:
         """The subtrees of `tree` at the leaves of this structure, which must be a prefix of it.
@@ -300,7 +301,11 @@ def _build(treedef: PyTreeDef, leaves: Iterator[Any]) -> Any:
     kind = treedef._kind
     if kind is None:
         return next(leaves)
-    values = [next(leaves) if c is LEAF else _build(c, leaves) for c in treedef._children]
+    children = treedef._children
+    if treedef.num_leaves == len(children) == treedef.num_nodes - 1:
+        values = list(islice(leaves, len(children)))
+    else:
+        values = [next(leaves) if c is LEAF else _build(c, leaves) for c in children]
     return values if kind is LIST else kind.join(treedef._data, values)
 
 

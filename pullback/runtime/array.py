@@ -122,6 +122,9 @@ class ArrayImpl(Array):
     def __copy__(self) -> ArrayImpl:
         return self
 
+    def _alias(self) -> ArrayImpl:
+        return make_array(self._data, self.aval)
+
     def __deepcopy__(self, memo: Any) -> ArrayImpl:
         return self
 
@@ -396,4 +399,4 @@ def from_numpy(value: Any, aval: ShapedArray, *, copy: bool = False) -> ArrayImp
     return make_array(data.reshape(aval.shape), aval)
 
 
-avals.register_aval(ArrayImpl, lambda x: x.aval)
+avals.register_aval(ArrayImpl, avals.own_aval)

@@ -14,7 +14,6 @@ import numpy as np
 # What np.errstate does, at a tenth of its cost, which every eager operation pays.
 from numpy._core.umath import _extobj_contextvar, _make_extobj
 
-from pullback import config
 from pullback.control.callbacks import callback_primitives
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, aval_of
@@ -30,15 +29,13 @@ from pullback.errors import (
 from pullback.runtime import accelerator, programs, refs, transfers
 from pullback.runtime.array import ArrayImpl, from_numpy, is_here, make_array
 from pullback.runtime.residence import REMOTE
-from pullback.transforms.staging import abstract_results
+from pullback.transforms.staging import result_types
 
-__all__ = ["evaluate", "forget_types", "quietly", "to_array", "to_host"]
+__all__ = ["evaluate", "quietly", "to_array", "to_host"]
 
 LARGE: Final = 1 << 18
 """Elements from which an eager operation is compiled."""
 
-_types: dict[Any, Any] = {}
-_TYPES_LIMIT: Final = 16_384
 _PYTHON_SCALARS: Final = frozenset((bool, int, float, complex))
 _IGNORE: Final = _make_extobj(all="ignore")
 _set_errors: Final = _extobj_contextvar.set
@@ -62,20 +59,6 @@ def to_array(x: Any) -> ArrayImpl:
     return from_numpy(x, aval_of(x))
 
 
-def _result_types(primitive: Primitive, avals: tuple[Any, ...], params: dict[str, Any]) -> Any:
-    key = (primitive, avals, tuple(params.items())) if params else (primitive, avals)
-    try:
-        found = _types.get(key)
-    except TypeError:  # a parameter that cannot be hashed
-        return abstract_results(primitive, avals, params)
-    if found is None:
-        found = abstract_results(primitive, avals, params)
-        if len(_types) >= _TYPES_LIMIT:
-            _types.clear()
-        _types[key] = found
-    return found
-
-
 def quietly(function: Any, *values: Any) -> Any:
     """`function` of NumPy values without warnings of overflow, of division by zero, ..."""
     token = _set_errors(_IGNORE)
@@ -83,11 +66,6 @@ def quietly(function: Any, *values: Any) -> Any:
         return function(*values)
     finally:
         _reset_errors(token)
-
-
-def forget_types() -> None:
-    """Forget the types of results; they are found again."""
-    _types.clear()
 
 
 def evaluate(primitive: Any, args: Sequence[Any], params: dict[str, Any]) -> Any:
@@ -109,7 +87,7 @@ def evaluate(primitive: Any, args: Sequence[Any], params: dict[str, Any]) -> Any
             avals.append(aval)
             values.append(value)
     types = tuple(avals)
-    out = _result_types(primitive, types, params)
+    out = result_types(primitive, types, params)
     if primitive.partial_eval is not FIRST_ORDER or (
         _is_large(types, out) and programs.worth_compiling(primitive)
     ):
@@ -160,7 +138,8 @@ def _operand(x: Any) -> tuple[ShapedArray, Any]:
     """Aval and NumPy value of an operand that is no Array."""
     if type(x) in _PYTHON_SCALARS:
         aval = aval_of(x)
-        return aval, dtypes.physical(aval.dtype).type(x)
+        number: Any = aval.dtype.type
+        return aval, number(x)
     if isinstance(x, np.generic) and x.dtype.kind in "biufc":
         aval = aval_of(x)
         return aval, x if x.dtype is aval.dtype else dtypes.physical(aval.dtype).type(x)
@@ -204,5 +183,3 @@ def wrap(value: Any, aval: ShapedArray, foreign: bool) -> ArrayImpl:
 
 
 EVAL.evaluator = evaluate
-# Whether there is a type at all depends on this setting.
-config.allow_f16_reductions.watchers.append(_types.clear)

@@ -53,7 +53,7 @@ from pullback.runtime import (
 )
 from pullback.runtime.array import ArrayImpl, is_here, place
 from pullback.runtime.compile import Executable
-from pullback.runtime.dispatch import forget_types, to_array, to_host
+from pullback.runtime.dispatch import to_array, to_host
 from pullback.runtime.explain import log_new_program, warn_of_constants
 from pullback.runtime.placement import places_of
 from pullback.runtime.stages import is_simple
@@ -66,7 +66,7 @@ from pullback.transforms.arguments import (
     refuse_arguments,
     shaped,
 )
-from pullback.transforms.staging import stage
+from pullback.transforms.staging import forget_types, stage
 
 __all__ = ["JitFunction", "jit"]
 

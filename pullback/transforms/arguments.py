@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from types import FunctionType
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -111,6 +111,8 @@ def refuse_arguments(
 
 def as_index_tuple(argnums: int | Sequence[int], n: int, name: str) -> tuple[int, ...]:
     """`argnums` as non-negative positions among `n` arguments."""
+    if type(argnums) is int and 0 <= argnums < n:
+        return (argnums,)
     nums = (argnums,) if isinstance(argnums, (int, np.integer)) else tuple(argnums)
     for i in nums:
         if not -n <= i < n:
@@ -136,13 +138,16 @@ def fix_arguments(
     return partial
 
 
-_SCALARS = (bool, int, float, complex)
+_ARRAYS_AND_SCALARS: Final = (Array, bool, int, float, complex)
+_NUMPY_TYPES: Final = (np.ndarray, np.generic)
 
 
 def check_operand(x: Any, name: str, what: str = "argument") -> None:
     """Raise unless `x` is an array or a scalar."""
-    if isinstance(x, (Array, np.ndarray, np.generic, *_SCALARS)):
-        if isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind in "OUSMm":
+    if isinstance(x, _ARRAYS_AND_SCALARS):
+        return
+    if isinstance(x, _NUMPY_TYPES):
+        if x.dtype.kind in "OUSMm":
             raise TypeError(
                 f"Dtype {x.dtype} is not a valid JAX array type. Only arrays of numeric types are "
                 f"supported by JAX. It is that of {x!r}, the {what} of {name}."

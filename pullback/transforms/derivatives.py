@@ -16,6 +16,7 @@ from pullback.core.array import Array
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, eval_jaxpr
 from pullback.core.primitive import Linear, Zero, instantiate
+from pullback.core.refs import unwrapped, wrapped
 from pullback.core.source import Description
 from pullback.core.tracebacks import api_boundary
 from pullback.ops import conversion
@@ -42,54 +43,47 @@ __all__ = [
 ]
 
 
-def _aux_function(fun: Callable[..., Any], box: list[Any], name: str) -> Callable[..., Any]:
-    """`fun` without its auxiliary result, whose leaves and structure go to `box`."""
-
-    def main(*args: Any, **kwargs: Any) -> Any:
-        out = fun(*args, **kwargs)
-        if not isinstance(out, tuple) or len(out) != 2:
-            raise TypeError(
-                "expected function with aux output to return a two-element tuple, but got type "
-                f"{type(out)} with value {out}; has_aux=True of {name} asks for the pair "
-                "(result, auxiliary)"
-            )
-        leaves, structure = tree.flatten(out[1])
-        box[:] = [leaves, structure]
-        return out[0]
-
-    return main
-
-
 class FlatWithAux:
-    """A flat function whose auxiliary leaves come after its main ones.
+    """A function of positional arguments as a flat one, auxiliary leaves after the main ones.
 
     Auxiliary leaves that are no operands (names, objects of the user's) are kept as they are.
+    `in_tree` is the structure of the tuple of arguments, `out_tree` that of the main result.
     """
 
     def __init__(self, fun: Callable[..., Any], in_tree: Any, has_aux: bool, name: str) -> None:
-        self.box: list[Any] = [[], None]
-        self.flat = FlatFunction(_aux_function(fun, self.box, name) if has_aux else fun, in_tree)
+        self.fun, self.in_tree = fun, in_tree
+        self.name = name if has_aux else None
+        self.out_tree: Any = None
         self.n_main = 0
-        self.are_operands: list[bool] = []
 
     def __call__(self, *leaves: Any) -> list[Any]:
-        outs = self.flat(*leaves)
+        out = self.fun(*self.in_tree.unflatten(wrapped(leaves)))
+        if self.name is None:
+            outs, self.out_tree = tree.flatten(out)
+            self.n_main = len(outs)
+            return unwrapped(outs)
+        if not isinstance(out, tuple) or len(out) != 2:
+            raise TypeError(
+                "expected function with aux output to return a two-element tuple, but got type "
+                f"{type(out)} with value {out}; has_aux=True of {self.name} asks for the pair "
+                "(result, auxiliary)"
+            )
+        self.aux_leaves, self.aux_tree = tree.flatten(out[1])
+        self.are_operands = [is_operand(x) for x in self.aux_leaves]
+        outs, self.out_tree = tree.flatten(out[0])
         self.n_main = len(outs)
-        self.are_operands = [is_operand(x) for x in self.box[0]]
-        return [
-            *outs,
-            *(x for x, is_one in zip(self.box[0], self.are_operands, strict=True) if is_one),
-        ]
+        pairs = zip(self.aux_leaves, self.are_operands, strict=True)
+        return [*unwrapped(outs), *(x for x, is_one in pairs if is_one)]
 
     def main(self, outs: Sequence[Any]) -> Any:
         """The main result as a pytree."""
-        return self.flat.out_tree.unflatten(outs[: self.n_main])
+        return self.out_tree.unflatten(outs[: self.n_main])
 
     def aux(self, outs: Sequence[Any]) -> Any:
         """The auxiliary result as a pytree."""
         operands = iter(outs[self.n_main :])
-        pairs = zip(self.box[0], self.are_operands, strict=True)
-        return self.box[1].unflatten([next(operands) if is_one else x for x, is_one in pairs])
+        pairs = zip(self.aux_leaves, self.are_operands, strict=True)
+        return self.aux_tree.unflatten([next(operands) if is_one else x for x, is_one in pairs])
 
 
 _MISMATCH: Final = {
@@ -174,7 +168,7 @@ def jvp(
             "primal and tangent arguments to jax.jvp must be tuples or lists; found "
             f"{type(primals).__name__} and {type(tangents).__name__}."
         )
-    flat_primals, in_tree = tree.flatten((tuple(primals), {}))
+    flat_primals, in_tree = tree.flatten(tuple(primals))
     flat_tangents = tree.leaves(tangents)
     if tree.structure(primals) != tree.structure(tangents):
         raise TypeError(
@@ -208,7 +202,7 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
     2.0
     """
     check_callable(fun, "linearize")
-    leaves, in_tree = tree.flatten((primals, {}))
+    leaves, in_tree = tree.flatten(primals)
     for x in leaves:
         check_operand(x, "linearize", "primal")
     flat = FlatWithAux(fun, in_tree, has_aux, "linearize")
@@ -219,7 +213,7 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
 
     closed, nonzero = _main_results(closed, nonzero, flat.n_main)
     avals = [aval_of(x) for x in leaves], [aval_of(x) for x in outs[: flat.n_main]]
-    pushforward = _Pushforward(closed.jaxpr, *avals, nonzero, in_tree, flat.flat.out_tree)
+    pushforward = _Pushforward(closed.jaxpr, *avals, nonzero, in_tree, flat.out_tree)
     fun_lin = tree.Partial(pushforward, *closed.consts)
     out = flat.main(outs)
     return (out, fun_lin, flat.aux(outs)) if has_aux else (out, fun_lin)
@@ -246,7 +240,8 @@ class _Pushforward:
 
     def __call__(self, *operands: Any, **kwargs: Any) -> Any:
         n_residuals = len(self._jaxpr.constvars)
-        given, tangent_tree = tree.flatten((operands[n_residuals:], kwargs))
+        tangents = operands[n_residuals:]
+        given, tangent_tree = tree.flatten((tangents, kwargs) if kwargs else tangents)
         if tangent_tree != self._in_tree:
             raise TypeError(
                 "linearize: tangents must have the structure of the primals: expected "
@@ -315,7 +310,7 @@ class _Pullback:
             as_derivative(next(outs) if w else Zero(a.to_cotangent_aval()), a)
             for w, a in zip(self._wanted, self._in_avals, strict=True)
         ]
-        return self._in_tree.unflatten(results)[0]
+        return self._in_tree.unflatten(results)
 
 
 def _check_cotangent(aval: Any, ct: Any, integers: bool = False) -> Any:
@@ -352,7 +347,7 @@ def vjp(
     [5.0, 3.0]
     """
     check_callable(fun, "vjp")
-    leaves, in_tree = tree.flatten((primals, {}))
+    leaves, in_tree = tree.flatten(primals)
     for x in leaves:
         check_operand(x, "vjp", "primal")
     flat = FlatWithAux(fun, in_tree, has_aux, "vjp")
@@ -362,7 +357,7 @@ def vjp(
     )
     closed, nonzero = _main_results(closed, nonzero, flat.n_main)
     out_avals = [aval_of(x) for x in outs[: flat.n_main]]
-    out_tree = flat.flat.out_tree
+    out_tree = flat.out_tree
     name = function_name(fun)
     pullback = _Pullback(closed.jaxpr, leaves, wanted, out_avals, nonzero, in_tree, out_tree, name)
     pull = tree.Partial(pullback, *closed.consts)

@@ -6,6 +6,7 @@ map is used once and at once, so that it is transposed from the tape, without a 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,9 +15,10 @@ import numpy as np
 from pullback import tree
 from pullback.core import dtypes
 from pullback.core.array import Array
-from pullback.core.avals import aval_of
+from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.primitive import Zero, instantiate
 from pullback.core.source import Description, describe_function
+from pullback.core.trace import eager
 from pullback.core.tracebacks import api_boundary
 from pullback.ops import conversion
 from pullback.records import record
@@ -109,11 +111,10 @@ def _value_and_gradient(
 ) -> tuple[Any, Any]:
     fun, argnums = options.fun, options.argnums
     nums = as_index_tuple(argnums, len(args), "grad")
-    chosen = tuple(args[i] for i in nums)
-    leaves, in_tree = tree.flatten((chosen, {}))
+    whole = len(nums) == len(args) and not kwargs and nums == tuple(range(len(args)))
+    leaves, in_tree = tree.flatten(args if whole else tuple([args[i] for i in nums]))
     for x in leaves:
         _check_input(x, options.holomorphic, options.allow_int)
-    whole = not kwargs and nums == tuple(range(len(args)))
     given = fun if whole else fix_arguments(fun, args, kwargs, nums)
     flat = FlatWithAux(given, in_tree, options.has_aux, "vjp")
     avals = [aval_of(x) for x in leaves]
@@ -121,12 +122,12 @@ def _value_and_gradient(
     tape = linear_tape(flat, leaves, wanted, description=Description(fun, "vjp"))
     out = flat.main(tape.outs)
     _check_scalar(out, fun, options.holomorphic)
-    cts = iter(backward_tape(tape, [_one_like(out)] if tape.nonzero[0] else []))
+    cts = iter(backward_tape(tape, [_one_like(aval_of(out))._alias()] if tape.nonzero[0] else []))
     results = [
         _as_weak(instantiate(next(cts)), aval) if w else instantiate(Zero(aval.to_cotangent_aval()))
         for w, aval in zip(wanted, avals, strict=True)
     ]
-    gradients = in_tree.unflatten(results)[0]
+    gradients = in_tree.unflatten(results)
     gradient = gradients[0] if isinstance(argnums, (int, np.integer)) else gradients
     return ((out, flat.aux(tape.outs)) if options.has_aux else out), gradient
 
@@ -177,10 +178,12 @@ def _check_scalar(out: Any, fun: Callable[..., Any], holomorphic: bool) -> None:
         )
 
 
-def _one_like(out: Any) -> Any:
-    aval = aval_of(out)
-    one = dtypes.physical(aval.dtype).type(1)
-    if not aval.weak_type:
-        return one
-    scalar = one.item()  # the types of Python's numbers are weak
-    return scalar if aval_of(scalar) is aval else conversion.convert(one, aval.dtype, True)
+@functools.cache
+def _one_like(aval: ShapedArray) -> Array:
+    """The number 1 of a type, concrete whatever is being traced."""
+    with eager():
+        one = np.asarray(1, dtypes.physical(aval.dtype))
+        made: Array = conversion.convert_element_type(
+            one, new_dtype=aval.dtype, weak_type=aval.weak_type, sharding=None
+        )
+        return made

@@ -12,13 +12,14 @@ from pullback.core import dtypes, refs
 from pullback.core.avals import aval_of
 from pullback.core.jaxpr import ClosedJaxpr, eval_jaxpr
 from pullback.core.primitive import Zero, instantiate
-from pullback.core.source import Transform, name_scope
+from pullback.core.source import Transform, current_source, name_scope
 from pullback.core.trace import (
     Trace,
     Tracer,
     check_leaks,
     check_not_leaked,
     current_trace,
+    keeping_sources,
     set_trace,
 )
 from pullback.transforms.staging import stage
@@ -42,7 +43,9 @@ class JVPTracer(Tracer):
     __slots__ = ("primal", "tangent")
 
     def __init__(self, trace: Trace, primal: Any, tangent: Any) -> None:
-        super().__init__(trace, aval_of(primal))
+        self._trace = trace
+        self.aval = aval_of(primal)
+        self._source = current_source() if keeping_sources else None
         self.primal = primal
         self.tangent = tangent
 
@@ -99,19 +102,25 @@ class JVPTrace(Trace):
 
     def process(self, primitive: Any, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """Compute the result and its tangent."""
-        pairs = [self.pair(x) for x in args]
-        primals = [p for p, _ in pairs]
-        if all(t is None for _, t in pairs) and primitive not in refs.creators:
+        primals, tangents, moving = [], [], False
+        for x in args:
+            if type(x) is JVPTracer and x._trace is self:
+                primal, tangent = x.primal, x.tangent
+            else:
+                primal, tangent = self.pair(x)
+            moving = moving or tangent is not None
+            primals.append(primal)
+            tangents.append(zero_tangent(primal) if tangent is None else tangent)
+        if not moving and primitive not in refs.creators:
             return self.parent.process(primitive, primals, params)
         if refs.needs_discharge(primitive, params):
             with set_trace(self):
                 return refs.apply_hook[0](primitive, args, params)
-        tangents = [zero_tangent(p) if t is None else t for p, t in pairs]
         with set_trace(self.parent):
             out, tangent = primitive.jvp(primals, tangents, **params)
         if primitive.multiple_results:
             return [self.lift(o, t) for o, t in zip(out, tangent, strict=True)]
-        return self.lift(out, tangent)
+        return out if type(tangent) is Zero else JVPTracer(self, out, tangent)
 
 
 def jvp_flat(

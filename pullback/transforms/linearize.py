@@ -23,13 +23,26 @@ from pullback.core.jaxpr import (
     Var,
     eval_jaxpr,
 )
-from pullback.core.primitive import FIRST_ORDER, Primitive, Zero, instantiate
+from pullback.core.primitive import FIRST_ORDER, PURE, Primitive, Zero, instantiate
 from pullback.core.source import current_source
-from pullback.core.trace import Trace, Tracer, check_not_leaked, current_trace, set_trace
+from pullback.core.trace import (
+    Trace,
+    Tracer,
+    check_not_leaked,
+    current_trace,
+    keeping_sources,
+    set_trace,
+)
 from pullback.records import record
 from pullback.transforms.dce import dce_jaxpr
 from pullback.transforms.jvp import jvp_flat, nonzero_tangents
-from pullback.transforms.staging import Recorder, abstract_results, close_recorded, stage
+from pullback.transforms.staging import (
+    Recorder,
+    abstract_results,
+    close_recorded,
+    result_types,
+    stage,
+)
 
 __all__ = [
     "HigherOrder",
@@ -51,8 +64,22 @@ class PartialTracer(Tracer):
     is_known = False
 
     def __init__(self, trace: Trace, aval: Any, var: Var) -> None:
-        super().__init__(trace, aval)
+        self._trace = trace
+        self.aval = aval
+        self._source = current_source() if keeping_sources else None
         self._var = var
+
+
+class Residual:
+    """A known operand of a recorded equation, until a jaxpr is made of what was recorded."""
+
+    __slots__ = ("aval", "val")
+
+    def __init__(self, val: Any) -> None:
+        if isinstance(val, Tracer):
+            check_not_leaked(val)
+        self.val = val
+        self.aval = aval_of(val)
 
 
 @dataclass(frozen=True)
@@ -93,12 +120,11 @@ class PartialTrace(Recorder):
         for x in args:
             if type(x) is PartialTracer and x._trace is self:
                 break
+            if isinstance(x, Tracer):
+                check_not_leaked(x)
         else:
             if primitive in refs.creators and params.get("_tangent"):
                 return self.record(primitive, args, params)  # what is written later is unknown
-            for x in args:
-                if isinstance(x, Tracer):
-                    check_not_leaked(x)
             return self.parent.process(primitive, args, params)
         if primitive.partial_eval is FIRST_ORDER:
             return self.record(primitive, args, params)
@@ -110,21 +136,31 @@ class PartialTrace(Recorder):
 
     def record(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """Write an equation; the results are unknown."""
-        atoms = [self.atom(x) for x in args]
-        out = abstract_results(primitive, [a.aval for a in atoms], params)
-        avals = out if primitive.multiple_results else [out]
-        outs = [self.argument(aval) for aval in avals]
+        effects = primitive.effects(**params)
+        if effects:
+            atoms: list[Any] = [self.atom(x) for x in args]
+            effects = refs.located(primitive.name, params, atoms, effects)
+            out = abstract_results(primitive, [a.aval for a in atoms], params)
+        else:
+            atoms = [
+                x._var if type(x) is PartialTracer and x._trace is self else Residual(x)
+                for x in args
+            ]
+            types = result_types if primitive.effects is PURE else abstract_results
+            out = types(primitive, tuple([a.aval for a in atoms]), params)
+        outs = [self.argument(aval) for aval in (out if primitive.multiple_results else (out,))]
         self.eqns.append(
-            JaxprEqn(
-                atoms,
-                [t._var for t in outs],
-                primitive,
-                params,
-                refs.located(primitive.name, params, atoms, primitive.effects(**params)),
-                current_source(),
-            )
+            JaxprEqn(atoms, [t._var for t in outs], primitive, params, effects, current_source())
         )
         return outs if primitive.multiple_results else outs[0]
+
+    def close_recorded(
+        self, unknowns: Sequence[PartialTracer], outvars: Sequence[Any], info: DebugInfo
+    ) -> ClosedJaxpr:
+        """The jaxpr of what was recorded, a function of `unknowns`."""
+        for eqn in self.eqns:
+            eqn.invars = [self.constant(v.val) if type(v) is Residual else v for v in eqn.invars]
+        return close_recorded(self, [t._var for t in unknowns], outvars, info)
 
 
 class EffectsLater(PartialTrace):
@@ -156,7 +192,7 @@ class Tape:
     def closed(self) -> ClosedJaxpr:
         """The linear map as a jaxpr, whose constants are the residuals."""
         info = DebugInfo("linearize", self.trace.description)
-        closed = close_recorded(self.trace, [t._var for t in self.unknowns], self.outvars, info)
+        closed = self.trace.close_recorded(self.unknowns, self.outvars, info)
         if refs.has_ref_effects(closed.effects):
             closed = refs.discharge_hook[0](closed)
         return _prune(closed)
@@ -174,10 +210,11 @@ def linear_tape(
     unknowns: list[PartialTracer] = []
     tangents: list[Any] = []
     for primal, wanted in zip(primals, differentiable, strict=True):
-        aval = aval_of(primal).to_tangent_aval()
-        if wanted and refs.is_ref(primal):
+        of: Any = aval_of(primal)
+        aval = of.to_tangent_aval()
+        if wanted and type(of) is refs.AbstractRef:
             raise TypeError(
-                f"{description}: reverse mode with respect to a reference of type {aval_of(primal)}"
+                f"{description}: reverse mode with respect to a reference of type {of}"
                 " is not defined; differentiate with respect to its initial value, or use jvp with "
                 "a reference to tangents"
             )
@@ -267,7 +304,7 @@ def partial_eval_jaxpr(
             outvars = [trace.atom(x) for x, u in zip(outs, out_unknown, strict=True) if u]
         finally:
             trace.close()
-        unknown_jaxpr = _prune(close_recorded(trace, [t._var for t in unknowns], outvars, info))
+        unknown_jaxpr = _prune(trace.close_recorded(unknowns, outvars, info))
         found.update(jaxpr=unknown_jaxpr, out_unknown=out_unknown)
         return [x for x, u in zip(outs, out_unknown, strict=True) if not u] + unknown_jaxpr.consts
 

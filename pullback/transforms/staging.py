@@ -38,7 +38,14 @@ from pullback.core.trace import (
 from pullback.ops.dimensions import dim_as_value
 from pullback.transforms.arguments import FlatFunction, is_operand
 
-__all__ = ["StagedTracer", "StagingTrace", "abstract_results", "stage"]
+__all__ = [
+    "StagedTracer",
+    "StagingTrace",
+    "abstract_results",
+    "forget_types",
+    "result_types",
+    "stage",
+]
 
 _SCALARS: Final = frozenset((bool, int, float, complex))
 
@@ -50,7 +57,9 @@ class StagedTracer(Tracer):
     shown_as = "JitTracer"
 
     def __init__(self, trace: Trace, aval: Any, var: Var) -> None:
-        super().__init__(trace, aval)
+        self._trace = trace
+        self.aval = aval
+        self._source = None
         self._var = var
 
 
@@ -64,6 +73,34 @@ def abstract_results(primitive: Primitive, avals: Sequence[Any], params: dict[st
         raise
 
 
+_types: Final[dict[Any, Any]] = {}
+_TYPES_LIMIT: Final = 16_384
+
+
+def result_types(primitive: Primitive, avals: tuple[Any, ...], params: dict[str, Any]) -> Any:
+    """`abstract_results`, remembered by the types of the operands and the parameters."""
+    key = (primitive, avals, tuple(params.items())) if params else (primitive, avals)
+    try:
+        found = _types.get(key)
+    except TypeError:  # a parameter that cannot be hashed
+        return abstract_results(primitive, avals, params)
+    if found is None:
+        found = abstract_results(primitive, avals, params)
+        if len(_types) >= _TYPES_LIMIT:
+            _types.clear()
+        _types[key] = found
+    return found
+
+
+def forget_types() -> None:
+    """Forget the types of results; they are found again."""
+    _types.clear()
+
+
+# Whether there is a type at all depends on this setting.
+config.allow_f16_reductions.watchers.append(forget_types)
+
+
 def literal_of(x: Any) -> Literal | None:
     """A literal for a concrete scalar, None for anything else."""
     if type(x) in _SCALARS:
@@ -72,7 +109,7 @@ def literal_of(x: Any) -> Literal | None:
         aval = aval_of(x)
         if aval.shape != () or isinstance(x, Tracer) or isinstance(aval.dtype, KeyDtype):
             return None
-        return Literal(np.asarray(x), aval)
+        return Literal(x.__array__(), aval)
     if isinstance(x, (np.ndarray, np.generic)) and x.shape == () and x.dtype.kind != "V":
         return Literal(np.asarray(x, dtypes.physical(aval_of(x).dtype)))
     return None
@@ -84,7 +121,9 @@ class Recorder(Trace):
     __slots__ = ("const_atoms", "consts", "constvars", "eqns")
 
     def __init__(self, parent: Trace | None, description: Any) -> None:
-        super().__init__(parent, description)
+        self.parent = parent
+        self.alive = True
+        self.description = description
         self.eqns: list[JaxprEqn] = []
         self.consts: list[Any] = []
         self.constvars: list[Var] = []

@@ -9,7 +9,7 @@ from pullback.core import refs
 from pullback.core.effects import CREATED
 from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 from pullback.core.primitive import Linear, NotApplicable, Zero
-from pullback.core.source import Transform, name_scope, replaying
+from pullback.core.source import Transform, replaying
 from pullback.errors import PullbackError, UnsupportedError
 from pullback.ops import elementwise
 from pullback.transforms.linearize import Tape
@@ -74,15 +74,19 @@ def backward_tape(tape: Tape, cts: Sequence[Any]) -> list[Any]:
 
     The recorded equations are transposed as they are: no jaxpr is made of them for one use.
     """
-    trace = tape.trace
-    if any(eqn.effects for eqn in trace.eqns):
+    eqns = tape.trace.eqns
+    if any([eqn.effects for eqn in eqns]):
         closed = tape.closed()
         jaxpr = closed.jaxpr.replace(outvars=closed.jaxpr.outvars[: len(cts)])
         return backward_pass(jaxpr, closed.consts, [Linear(v.aval) for v in jaxpr.invars], cts)
-    known: dict[Any, Any] = {trace.const_atoms[id(x)]: x for x in trace.consts}
-    unknowns = [t._var for t in tape.unknowns]
-    gathered = _pulled(trace.eqns, known, set(unknowns), tape.outvars[: len(cts)], cts)
-    return [gathered.take(v) for v in unknowns]
+    gathered = _Cotangents()
+    for atom, ct in zip(tape.outvars, cts, strict=False):
+        if type(atom) is Var:
+            gathered.add(atom, ct)
+    for eqn in reversed(eqns):
+        args = [Linear(v.aval) if type(v) is Var else v.val for v in eqn.invars]
+        _transpose_eqn(eqn, args, gathered)
+    return [gathered.take(t._var) for t in tape.unknowns]
 
 
 def _pulled(
@@ -99,7 +103,11 @@ def _pulled(
         if type(atom) is not Literal and atom in linear:
             gathered.add(atom, ct)
     for eqn in reversed(linear_eqns):
-        _transpose_eqn(eqn, known, linear, gathered)
+        args = [
+            Linear(v.aval) if type(v) is not Literal and v in linear else _value(v, known)
+            for v in eqn.invars
+        ]
+        _transpose_eqn(eqn, args, gathered)
     return gathered
 
 
@@ -119,21 +127,15 @@ def _evaluate_nonlinear(
 
 
 def _value(atom: Any, known: dict[Any, Any]) -> Any:
-    """The value of an atom; a literal of a tape is known as the array that it was made of."""
-    return known.get(atom, atom.val) if type(atom) is Literal else known[atom]
+    return atom.val if type(atom) is Literal else known[atom]
 
 
-def _transpose_eqn(
-    eqn: JaxprEqn, known: dict[Any, Any], linear: set[Var], gathered: _Cotangents
-) -> None:
+def _transpose_eqn(eqn: JaxprEqn, args: list[Any], gathered: _Cotangents) -> None:
+    """Add to the cotangents of the arguments that are `Linear` what those of the results give."""
     cts = [gathered.take(v) for v in eqn.outvars]
-    if all(type(ct) is Zero for ct in cts):
+    if all([type(ct) is Zero for ct in cts]):
         return
-    args = [
-        Linear(v.aval) if type(v) is not Literal and v in linear else _value(v, known)
-        for v in eqn.invars
-    ]
-    with name_scope(_TRANSPOSE), replaying(eqn.source_info):
+    with replaying(eqn.source_info, _TRANSPOSE):
         ct = cts if eqn.primitive.multiple_results else cts[0]
         rule = eqn.primitive.transpose
         if isinstance(rule, NotApplicable) and rule.error is UnsupportedError:

@@ -11,7 +11,7 @@ from pullback.core.trace import current_trace, set_trace
 from pullback.dropin.shims.extend.linear_util import WrappedFun
 from pullback.transforms import dce
 from pullback.transforms.linearize import PartialTrace, PartialTracer
-from pullback.transforms.staging import StagedTracer, close_recorded, stage
+from pullback.transforms.staging import StagedTracer, stage
 
 __all__ = [
     "DynamicJaxprTracer",
@@ -80,7 +80,7 @@ def trace_to_jaxpr_nounits(
     finally:
         trace.close()
     info = fun.debug_info or DebugInfo("partial_eval", fun.__name__)
-    closed = close_recorded(trace, [x._var for x in unknown], atoms, info)
+    closed = trace.close_recorded(unknown, atoms, info)
     avals = iter(closed.out_avals)
     results = [
         PartialVal.unknown(next(avals)) if r else PartialVal.known(x)
