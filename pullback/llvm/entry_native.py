@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from typing import Final
 
 from pullback.llvm.entry_blocks import write_blocks
 from pullback.llvm.entry_ir import NULL, Function, Module, Value, i32, i64
@@ -25,7 +26,7 @@ __all__ = ["CallableLayout", "support_module"]
 MATCHED, MISSED = i32(0), i32(1)
 STACK_FRAME_LIMIT = 16384
 OWNS_DATA = 0x4
-OUTPUT_BYTES, STEP_BYTES = 64, 24
+OUTPUT_BYTES, STEP_BYTES = 64, 32
 VECTORCALL_COUNT = (1 << 63) - 1
 
 
@@ -51,12 +52,25 @@ def support_module(layout: Layout, places: CallableLayout) -> Module:
     return m
 
 
+PLAIN_COUNTS: Final = sys.version_info < (3, 12) and not hasattr(sys, "gettotalrefcount")
+"""Whether reference counts are plain words at the start of objects: none is immortal, or traced."""
+
+
 def _incref(f: Function, obj: Value) -> None:
-    f.call("void", "Py_IncRef", obj)
+    if PLAIN_COUNTS:
+        f.store(f.op("add", f.load("i64", obj), 1), obj)
+    else:
+        f.call("void", "Py_IncRef", obj)
 
 
 def _decref(f: Function, obj: Value) -> None:
-    f.call("void", "Py_DecRef", obj)
+    if not PLAIN_COUNTS:
+        f.call("void", "Py_DecRef", obj)
+        return
+    left = f.op("sub", f.load("i64", obj), 1)
+    f.store(left, obj)
+    with f.when(f.compare("eq", left, 0)):
+        f.call("void", "_Py_Dealloc", obj)
 
 
 # ------------------------------------------------------------------------------------------ outputs
@@ -149,8 +163,8 @@ def _write_build(m: Module, layout: Layout) -> None:
             f.store(f.load("ptr", f.item(base, index)), f.item(items, index))
         push(made)
 
-    def dictionary(count: Value, keys: Value) -> None:
-        made = f.call("ptr", "PyDict_New")
+    def dictionary(count: Value, keys: Value, model: Value) -> None:
+        made = f.call("ptr", "PyDict_Copy", model)
         f.goto_if(f.is_null(made), failed)
         base = f.item(stack, f.op("sub", f.load("i64", depth), count))
         names = f.at(keys, layout.tuple_items)
@@ -173,7 +187,9 @@ def _write_build(m: Module, layout: Layout) -> None:
             Build.NONE: lambda: borrowed(m.external("_Py_NoneStruct")),
             Build.TUPLE: lambda: sequence("PyTuple_New", argument),
             Build.LIST: lambda: sequence("PyList_New", argument),
-            Build.DICT: lambda: dictionary(argument, f.load("ptr", step, 16)),
+            Build.DICT: lambda: dictionary(
+                argument, f.load("ptr", step, 16), f.load("ptr", step, 24)
+            ),
             Build.STATIC: lambda: borrowed(f.load("ptr", step, 8)),
         }
         f.switch(f.load("i64", step), {int(k): v for k, v in cases.items()}, failed)

@@ -246,7 +246,7 @@ class Header(IntEnum):
 
 RECORD_WORDS: Final = 8
 OUTPUT_WORDS: Final = 8
-STEP_WORDS: Final = 3
+STEP_WORDS: Final = 4
 
 
 class _Table:
@@ -342,20 +342,26 @@ def _output_words(spec: OutputSpec, table: _Table) -> list[int]:
     return [spec.origin, aval, dtype, len(spec.shape), at, nbytes, spec.source, 0]
 
 
-def _steps(node: Node, leaves: Iterator[int], table: _Table) -> Iterator[tuple[int, int, int]]:
-    """Post-order: push leaves, then containers take them off the stack."""
+def _steps(node: Node, leaves: Iterator[int], table: _Table) -> Iterator[tuple[int, ...]]:
+    """Post-order: push leaves, then containers take them off the stack.
+
+    A dict is a copy of one with the same keys, which need not be hashed into a growing table.
+    """
     if node[0] == "leaf":
-        yield Build.LEAF, next(leaves), 0
+        yield Build.LEAF, next(leaves), 0, 0
     elif node[0] == "none":
-        yield Build.NONE, 0, 0
+        yield Build.NONE, 0, 0, 0
     elif node[0] == "static":
-        yield Build.STATIC, table.pointer(node[1]), 0
+        yield Build.STATIC, table.pointer(node[1]), 0, 0
     else:
         for child in node[-1]:
             yield from _steps(child, leaves, table)
         kind = {"tuple": Build.TUPLE, "list": Build.LIST, "dict": Build.DICT}[node[0]]
-        keys = table.pointer(tuple(_safe_key(k) for k in node[1])) if kind is Build.DICT else 0
-        yield kind, len(node[-1]), keys
+        if kind is Build.DICT:
+            keys = tuple(_safe_key(k) for k in node[1])
+            yield kind, len(keys), table.pointer(keys), table.pointer(dict.fromkeys(keys))
+        else:
+            yield kind, len(node[-1]), 0, 0
 
 
 def _frame(words: array.array[int], registers: int, leaves: int, steps: int) -> None:

@@ -108,7 +108,9 @@ def _flattener_of(kind: NodeKind) -> _Flattener:
         except NodeError as e:
             e.path.append(kind.keys(node, data, len(children))[len(defs)])
             raise
-        return make(kind, data, tuple(defs))
+        below = tuple(defs)
+        found = find_interned((kind, below)) if data is None else None
+        return found or make(kind, data, below)
 
     return flatten_node
 

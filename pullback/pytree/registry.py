@@ -207,7 +207,9 @@ def one_level_data(kind: NodeKind, data: Any) -> Any:
 
 
 def _check_pair(cls: type, pair: Any, what: str) -> tuple[Children, Any]:
-    if not isinstance(pair, tuple | list) or len(pair) != 2:
+    if type(pair) is tuple and len(pair) == 2 and type(pair[0]) is tuple:
+        return pair
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
         raise NodeError(
             "The to_iterable function for a custom PyTree node should return a (children, "
             f"aux_data) tuple, got {pair!r} of the {what} function of {cls.__qualname__}"
@@ -440,7 +442,9 @@ def _dataclass_kind(cls: Any, data_fields: Sequence[str], meta_fields: Sequence[
 
     def join(meta: Any, children: Sequence[Any]) -> Any:
         values = dict(zip(data_fields, children, strict=True))
-        return cls(**values, **dict(zip(meta_fields, meta, strict=True)))
+        if meta_fields:
+            values.update(zip(meta_fields, meta, strict=True))
+        return cls(**values)
 
     return NodeKind(
         type=cls,

@@ -1,9 +1,9 @@
 """`PyTreeDef`: the structure of a tree without its leaves.
 
-Structures made of tuples, lists, dicts, named tuples and None alone are interned: equal ones are
-the same object, so that they are compared and hashed by identity, on the path of every call.  A
-structure with a custom node compares by value, since the data of custom nodes belong to the user
-and must come back as the very object that was taken apart.
+Structures made of tuples, lists, dicts, named tuples, None, and custom nodes without data are
+interned: equal ones are the same object, so that they are compared and hashed by identity, on the
+path of every call.  A structure with data of custom nodes compares by value, since these belong to
+the user and must come back as the very object that was taken apart.
 """
 
 from __future__ import annotations
@@ -151,14 +151,14 @@ class PyTreeDef(ABC):
 
 @final
 class _Closed(PyTreeDef):
-    """A structure without custom nodes: interned, so identity is equality."""
+    """A structure without data of custom nodes: interned, so identity is equality."""
 
     __slots__ = ()
 
 
 @final
 class _Open(PyTreeDef):
-    """A structure with custom nodes: equal if the data of the nodes are."""
+    """A structure with data of custom nodes: equal if these are."""
 
     __slots__ = ()
 
@@ -239,10 +239,12 @@ def make(kind: NodeKind, data: Any, children: tuple[PyTreeDef, ...]) -> PyTreeDe
     """The structure of a node of a kind with the given data and children."""
     if kind is NONE:
         return NONE_DEF
-    if not kind.builtin or not all([type(child) is _Closed for child in children]):
+    empty = data is None or (type(data) is tuple and not data)
+    if not (empty or kind.builtin) or not all([type(child) is _Closed for child in children]):
         return _Open(kind, data, children)
     if kind is not DICT:
-        return intern_def((kind, children), kind, data, children)
+        key = (kind, children) if data is None else (kind, data, children)
+        return intern_def(key, kind, data, children)
     types = tuple([type(key) for key in data])
     # Keys of other types may be equal without being interchangeable.
     if not _PLAIN_KEYS.issuperset(types):

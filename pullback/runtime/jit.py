@@ -11,7 +11,7 @@ import inspect
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, Final
 
@@ -39,7 +39,6 @@ from pullback.llvm.entry import (
     scalar_leaf,
     trim_memory,
 )
-from pullback.llvm.entry_python import MISSED
 from pullback.llvm.entry_spec import Out
 from pullback.runtime import (
     accelerator,
@@ -57,6 +56,7 @@ from pullback.runtime.dispatch import to_array, to_host
 from pullback.runtime.explain import log_new_program, warn_of_constants
 from pullback.runtime.placement import places_of
 from pullback.runtime.stages import is_simple
+from pullback.runtime.structures import MISSED, Entries, FlatCalls
 from pullback.runtime.traced import Program
 from pullback.transforms.arguments import (
     FlatFunction,
@@ -93,15 +93,15 @@ class Options:
     """For the compilers of plugins."""
 
 
-@dataclass
+@dataclass(slots=True)
 class _Call:
     """The arguments of one call, taken apart."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     static: tuple[Any, ...]
-    leaves: list[Any] = field(default_factory=list)
-    in_tree: Any = None
+    leaves: list[Any]
+    in_tree: Any
 
     def path_of(self, i: int) -> str:
         """How users write an argument."""
@@ -115,13 +115,14 @@ class _Call:
 class JitFunction(FastCallable):
     """A jitted function; made by `jit`."""
 
-    __slots__ = ("__dict__", "__weakref__", "_fun", "_options", "_programs")
+    __slots__ = ("__dict__", "__weakref__", "_flat_calls", "_fun", "_options", "_programs")
 
     def __init__(self, fun: Callable[..., Any], options: Options) -> None:
         self._fun = fun
         self._options = options
         self._in_shardings = self._out_shardings = None
         self._programs = _shared_programs(fun, options)
+        self._flat_calls = FlatCalls()
         functools.update_wrapper(self, fun)
         _functions.add(self)
 
@@ -143,6 +144,10 @@ class JitFunction(FastCallable):
         if config.disable_jit():
             return self._fun(*args, **kwargs)
         call = self._take_apart(args, kwargs)
+        if not config.ACTIVE:
+            out = self._flat_calls.call((call.in_tree, call.static), call.leaves)
+            if out is not MISSED:
+                return out
         if current_trace() is EVAL:
             return self._evaluate(call)
         traced = self._trace(call)
@@ -197,7 +202,7 @@ class JitFunction(FastCallable):
             entry = self._add_entry(call, traced, executable)
             if entry is not None and entry.native:
                 with monitoring.timed(monitoring.EXECUTE, fun_name=traced.name):
-                    found = _Through(entry)(*call.args, **call.kwargs)
+                    found = Entries(entry)(*call.args, **call.kwargs)
                 if found is not MISSED:
                     return found
         with monitoring.timed(monitoring.EXECUTE, fun_name=traced.name):
@@ -220,13 +225,9 @@ class JitFunction(FastCallable):
         if any(leaf is None for leaf in leaves) or _returns_no_array(executable, call.leaves):
             return None
         if deleted and any(o.origin is Out.INPUT for o in executable.outputs):
-            return (
-                None  # the same array may come in twice, once to be deleted and once to be returned
-            )
+            return None  # one array may come in twice, to be deleted and to be returned
         nodes = _argument_nodes(call, self._options)
-        if nodes is None:
-            return None
-        args, kwargs = nodes
+        args, kwargs = nodes or ([("leaf",)] * len(leaves), [])
         out_tree = traced.out_tree.as_spec()
         simple = is_simple(out_tree)
         spec = executable.entry_spec(
@@ -237,9 +238,13 @@ class JitFunction(FastCallable):
             finish=None if simple else traced.out_tree.unflatten,
             deleted=deleted,
         )
+        entry = make_entry(spec)
+        if nodes is None:
+            flat = self._flat_calls.add((call.in_tree, call.static), entry)
+            traced.entries.append((weakref.ref(flat), weakref.ref(entry)))
+            return None  # the call itself has arguments that are no leaves
         if len(self.entries) >= ENTRIES_PER_FUNCTION:
             self.remove_entry(self.entries[-1])
-        entry = make_entry(spec)
         self.add_entry(entry)
         traced.entries.append((weakref.ref(self), weakref.ref(entry)))
         return entry
@@ -259,9 +264,7 @@ class JitFunction(FastCallable):
             names = [n for n in options.static_argnames if n in kwargs]
             static += [(n, _hashable(self._fun, kwargs[n], n)) for n in sorted(names)]
             named = {k: v for k, v in kwargs.items() if k not in names}
-        call = _Call(args, kwargs, tuple(static))
-        call.leaves, call.in_tree = tree.flatten((dynamic, named))
-        return call
+        return _Call(args, kwargs, tuple(static), *tree.flatten((dynamic, named)))
 
     def _trace(self, call: _Call, to_aval: Callable[[Any], Any] = aval_of) -> Program:
         avals = []
@@ -369,6 +372,11 @@ class JitFunction(FastCallable):
         self._programs.clear()
         self.clear_entries()
 
+    def clear_entries(self) -> None:
+        """Forget all native entries."""
+        super().clear_entries()
+        self._flat_calls.clear()
+
     def _cache_size(self) -> int:
         return len(self._programs)
 
@@ -475,18 +483,6 @@ def _donated(options: Options, call: _Call) -> tuple[bool, ...]:
         k: tree.map(lambda _, d=k in options.donate_argnames: d, v) for k, v in kwargs.items()
     }
     return tuple(tree.leaves((marked_args, marked_kwargs)))
-
-
-class _Through(FastCallable):
-    """A call through one entry, or `MISSED`."""
-
-    __slots__ = ()
-
-    def __init__(self, entry: Entry) -> None:
-        self.add_entry(entry)
-
-    def _miss(self, *_args: Any, **_kwargs: Any) -> Any:
-        return MISSED
 
 
 def _is_watched() -> bool:
