@@ -18,6 +18,7 @@ from pullback.core.primitive import (
 from pullback.core.refs import is_ref
 from pullback.transforms.batching import batch_jaxpr, move_batch_axis
 from pullback.transforms.dce import dce_jaxpr
+from pullback.transforms.derived import made_once
 from pullback.transforms.jvp import given_tangents, jvp_jaxpr, nonzero_tangents
 from pullback.transforms.linearize import (
     HigherOrder,
@@ -122,10 +123,15 @@ def _split(trace: PartialTrace, args: Sequence[Any], params: dict[str, Any]) -> 
     return merge(split.out_unknown, known_outs[:n_known], unknown_outs)
 
 
-def _dce(eqn: JaxprEqn, used: Sequence[bool]) -> tuple[list[bool], JaxprEqn | None]:
-    closed: ClosedJaxpr = eqn.params["jaxpr"]
+@made_once
+def _pruned(closed: ClosedJaxpr, used: Sequence[bool]) -> tuple[ClosedJaxpr, list[bool]]:
     pruned, used_in = dce_jaxpr(closed.jaxpr, used)
-    params = _fresh(eqn.params | {"jaxpr": ClosedJaxpr(pruned, closed.consts)})
+    return ClosedJaxpr(pruned, closed.consts), used_in
+
+
+def _dce(eqn: JaxprEqn, used: Sequence[bool]) -> tuple[list[bool], JaxprEqn | None]:
+    pruned, used_in = _pruned(eqn.params["jaxpr"], used)
+    params = _fresh(eqn.params | {"jaxpr": pruned})
     kept = eqn.replace(
         invars=[v for v, u in zip(eqn.invars, used_in, strict=True) if u],
         outvars=[v for v, u in zip(eqn.outvars, used, strict=True) if u],

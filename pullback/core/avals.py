@@ -49,12 +49,14 @@ class ShapedArray(AbstractValue):
     True
     """
 
-    __slots__ = ("_tangent", "dtype", "shape", "size", "weak_type")
+    __slots__ = ("_tangent", "dtype", "kind", "shape", "size", "weak_type")
 
     shape: tuple[int, ...]
     dtype: DType
     size: int
     """Number of elements."""
+    kind: str
+    """The kind of the dtype, as `dtypes.kind_of` says it."""
     weak_type: bool
     _tangent: ShapedArray | None
 
@@ -139,6 +141,7 @@ def _intern(shape: tuple[Any, ...], dtype: Any, weak_type: bool) -> ShapedArray:
             found = object.__new__(ShapedArray)
             found.shape, found.dtype, found.weak_type = shape, dtype, weak_type
             found.size = math.prod(shape)
+            found.kind = dtypes.kind_of(dtype)
             found._tangent = None
             _interned[key] = found
         if len(_recent) >= _RECENT_LIMIT:

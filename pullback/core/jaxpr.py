@@ -197,12 +197,16 @@ class Jaxpr:
 class ClosedJaxpr:
     """A jaxpr with the values of its constvars."""
 
-    __slots__ = ("__weakref__", "consts", "jaxpr")
+    __slots__ = ("__weakref__", "consts", "derived", "jaxpr")
+
+    derived: dict[Any, Any]
+    """What transformations made of it (`transforms.derived`)."""
 
     def __init__(self, jaxpr: Jaxpr, consts: Sequence[Any] = ()) -> None:
         assert len(jaxpr.constvars) == len(consts), "one value for each constvar"
         self.jaxpr = jaxpr
         self.consts = list(consts)
+        self.derived = {}
 
     @property
     def in_avals(self) -> list[ShapedArray]:

@@ -88,16 +88,23 @@ Evaluator = Callable[[Any, Sequence[Any], dict[str, Any]], Any]
 class EvalTrace(Trace):
     """The bottom: operands are concrete, and the evaluator of the runtime runs the primitive."""
 
-    __slots__ = ("evaluator",)
+    __slots__ = ("process",)
+
+    process: Any
 
     def __init__(self) -> None:
         super().__init__(None, "eager evaluation")
-        self.evaluator: Evaluator | None = None
+        self.evaluator = super().process  # until the runtime has installed its own
 
-    def process(self, primitive: Any, args: Sequence[Any], params: dict[str, Any]) -> Any:
-        """Evaluate now."""
-        assert self.evaluator is not None, "the runtime has not installed its evaluator"
-        return self.evaluator(primitive, args, params)
+    @property
+    def evaluator(self) -> Evaluator:
+        """What evaluates operations: it takes the place of `process`, for every call counts."""
+        found: Evaluator = self.process
+        return found
+
+    @evaluator.setter
+    def evaluator(self, evaluator: Evaluator) -> None:
+        self.process = evaluator
 
 
 EVAL: Final = EvalTrace()
@@ -117,8 +124,12 @@ def current_trace() -> Trace:
     return current.trace
 
 
-class _TraceContext:
-    """Make a trace the current one for a `with` block."""
+class set_trace:
+    """Make `trace` the current one for a `with` block.
+
+    While EVAL is entered this way (see `eager`) calls do not take the native path, which is
+    correct and only a little slower.
+    """
 
     __slots__ = ("before", "trace")
 
@@ -134,15 +145,6 @@ class _TraceContext:
     def __exit__(self, *exc: object) -> None:
         current.trace = self.before
         config.ACTIVE.pop()
-
-
-def set_trace(trace: Trace) -> _TraceContext:
-    """Make `trace` the current one for a `with` block.
-
-    While EVAL is entered this way (see `eager`) calls do not take the native path, which is
-    correct and only a little slower.
-    """
-    return _TraceContext(trace)
 
 
 @contextlib.contextmanager
@@ -169,9 +171,9 @@ class EagerTrace(Trace):
             return EVAL.process(primitive, args, params)
 
 
-def eager_where_known() -> _TraceContext:
+def eager_where_known() -> set_trace:
     """In a `with` block, evaluate operations on concrete values now; trace the others as before."""
-    return _TraceContext(EagerTrace(current_trace(), "eager evaluation of what is known"))
+    return set_trace(EagerTrace(current_trace(), "eager evaluation of what is known"))
 
 
 keeping_sources: Final[list[Any]] = []

@@ -27,6 +27,7 @@ from pullback.numpy.promotion import (
     shape_of,
     unwrap,
 )
+from pullback.runtime.composites import compiled_when_eager
 
 __all__ = [
     "divmod",
@@ -46,6 +47,7 @@ __all__ = [
 ]
 
 
+@compiled_when_eager()
 def floor_divide(x1: Any, x2: Any, /) -> Any:
     """The largest whole number not above the quotient.
 
@@ -72,6 +74,7 @@ def floor_divide(x1: Any, x2: Any, /) -> Any:
     return _float_divmod(x1, x2)[0]
 
 
+@compiled_when_eager()
 def remainder(x1: Any, x2: Any, /) -> Any:
     """The remainder of floor division, which has the sign of `x2`.
 
@@ -131,6 +134,7 @@ def _round_half_away(x: Any) -> Any:
     return lax.round(x)
 
 
+@compiled_when_eager()
 def divmod(x1: Any, x2: Any, /) -> tuple[Any, Any]:
     """The pair of `floor_divide` and `remainder`.
 

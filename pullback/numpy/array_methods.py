@@ -15,7 +15,7 @@ import numpy as np
 from pullback import lax
 from pullback.core import dtypes
 from pullback.core.array import Array
-from pullback.core.trace import current_trace
+from pullback.core.trace import current
 from pullback.numpy import (
     arithmetic,
     arrays,
@@ -49,20 +49,19 @@ Function = Callable[..., Any]
 
 def _forward(primitive: Any, function: Function, kinds: str) -> Function:
     """`self OP other`, for dtypes in `kinds` by the primitive itself."""
-    kind_of = dtypes.kind_of
 
     def method(self: Any, other: Any) -> Any:
         aval = self.aval
         if isinstance(other, Array):
-            if other.aval is aval and kind_of(aval.dtype) in kinds:
-                return current_trace().process(primitive, (self, other), {})
-            if kind_of(aval.dtype) in kinds:
+            if other.aval is aval and aval.kind in kinds:
+                return current.trace.process(primitive, (self, other), {})
+            if aval.kind in kinds:
                 found = shortcuts.broadcast(primitive, self, other)
                 if found is not None:
                     return found
             return function(self, other)
-        if not aval.weak_type and kind_of(aval.dtype) in kinds:
-            trace = current_trace()
+        if not aval.weak_type and aval.kind in kinds:
+            trace = current.trace
             scalar = literal_operand(other, aval.dtype, trace)
             if scalar is not None:
                 return trace.process(primitive, (self, scalar), {})
@@ -75,12 +74,11 @@ def _forward(primitive: Any, function: Function, kinds: str) -> Function:
 
 def _reflected(primitive: Any, function: Function, kinds: str) -> Function:
     """`other OP self`; `other` is no array of ours."""
-    kind_of = dtypes.kind_of
 
     def method(self: Any, other: Any) -> Any:
         aval = self.aval
-        if not aval.weak_type and kind_of(aval.dtype) in kinds:
-            trace = current_trace()
+        if not aval.weak_type and aval.kind in kinds:
+            trace = current.trace
             scalar = literal_operand(other, aval.dtype, trace)
             if scalar is not None:
                 return trace.process(primitive, (scalar, self), {})
@@ -141,14 +139,14 @@ _GENERAL: Final[tuple[tuple[str, Function], ...]] = (
 
 
 def _power(self: Any, other: Any) -> Any:
-    if type(other) is int and dtypes.kind_of(self.aval.dtype) in "fc":
+    if type(other) is int and self.aval.kind in "fc":
         return lax.square(self) if other == 2 else lax.integer_pow(self, other)
     return arithmetic.power(self, other) if is_arraylike(other) else NotImplemented
 
 
 def _negated(self: Any) -> Any:
-    if dtypes.kind_of(self.aval.dtype) in "iufc":
-        return current_trace().process(ops.neg, (self,), {})
+    if self.aval.kind in "iufc":
+        return current.trace.process(ops.neg, (self,), {})
     return _ufuncs["negative"](self)
 
 
@@ -163,7 +161,8 @@ def _rounded(self: Any, ndigits: int | None = None) -> Any:
 def _iterate(self: Any) -> Iterator[Any]:
     if not self.aval.shape:
         raise TypeError("iteration over a 0-d array")
-    return iter([self[k] for k in range(self.aval.shape[0])])
+    found = shortcuts.rows(self)
+    return iter([self[k] for k in range(self.aval.shape[0])] if found is None else found)
 
 
 def _length(self: Any) -> int:

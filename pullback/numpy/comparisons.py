@@ -20,6 +20,7 @@ from pullback.numpy.promotion import (
     promote_args,
 )
 from pullback.numpy.shaping import moveaxis, ravel
+from pullback.runtime.composites import compiled_when_eager
 
 __all__ = [
     "allclose",
@@ -37,6 +38,7 @@ __all__ = [
 _BOOL = np.dtype(bool)
 
 
+@compiled_when_eager("equal_nan")
 def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Any:
     """Whether |a - b| <= atol + rtol * |b|, element by element; infinities are close if equal.
 
@@ -66,6 +68,7 @@ def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: boo
     return close
 
 
+@compiled_when_eager("equal_nan")
 def allclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Any:
     """Whether all elements are close; see `isclose`.
 

@@ -22,6 +22,7 @@ from pullback.numpy.promotion import (
 )
 from pullback.numpy.reductions import wide_integer
 from pullback.numpy.shaping import moveaxis, ravel
+from pullback.runtime.composites import compiled_when_eager
 
 __all__ = [
     "cumprod",
@@ -163,6 +164,7 @@ def _neighbours(a: Any, axis: int) -> tuple[Any, Any]:
     )
 
 
+@compiled_when_eager("n", "axis")
 def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
     """The differences of neighbours along an axis, `n` times over; of bools, whether they differ.
 
@@ -270,6 +272,7 @@ def _uneven_inner(f: Any, h: Any) -> Any:
     return -b / (a * (a + b)) * f[:-2] + (b - a) / (a * b) * f[1:-1] + a / (b * (a + b)) * f[2:]
 
 
+@compiled_when_eager("axis")
 def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
     """The integral of samples by the trapezoidal rule.
 

@@ -57,10 +57,8 @@ def publish(function: Function, names: str, summary: str, note: str, example: st
 
 
 def _inexact(operation: Function) -> Function:
-    kind_of = dtypes.kind_of
-
     def function(x: Any, /) -> Any:
-        if isinstance(x, Array) and kind_of(x.aval.dtype) in "fc":
+        if isinstance(x, Array) and x.aval.kind in "fc":
             return operation(x)
         return operation(promote_args_inexact(function.__name__, x)[0])
 

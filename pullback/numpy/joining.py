@@ -30,6 +30,7 @@ from pullback.numpy.shaping import (
     moveaxis,
     ravel,
 )
+from pullback.runtime import shortcuts
 
 __all__ = [
     "append",
@@ -129,6 +130,9 @@ def stack(arrays: Any, axis: int = 0, out: None = None, dtype: Any = None) -> An
             f"{', '.join(str(x.shape) for x in arrays)}."
         )
     axis = canonical_axis(axis, len(shape) + 1)
+    found = shortcuts.stack(arrays, axis) if dtype is None else None
+    if found is not None:
+        return found
     parts = [lax.expand_dims(x, (axis,)) for x in _converted(arrays, dtype)]
     return parts[0] if len(parts) == 1 else lax.concatenate(parts, axis)
 

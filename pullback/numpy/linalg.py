@@ -36,6 +36,7 @@ from pullback.numpy.solvers import (
     tensorinv,
     tensorsolve,
 )
+from pullback.runtime.composites import compiled_when_eager
 
 __all__ = [
     "cholesky",
@@ -72,6 +73,7 @@ __all__ = [
 ]
 
 
+@compiled_when_eager("ord", "axis", "keepdims")
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     """The norm of vectors or matrices over one or two axes; without `ord`, the root of the squares.
 

@@ -15,6 +15,7 @@ from pullback.core.trace import concrete_or_error
 from pullback.numpy.arrays import array_of, as_array, convert_with_weak_type
 from pullback.numpy.creation import zeros
 from pullback.numpy.promotion import canonical_axis, check_no_out, ensure_arraylike, shape_of
+from pullback.runtime.composites import compiled_when_eager
 
 __all__ = [
     "diag",
@@ -104,6 +105,7 @@ def _triangle(name: str, m: Any, mask_of: Callable[[int, int], Any], keep: bool)
     return lax.select(mask, m, zero) if keep else lax.select(mask, zero, m)
 
 
+@compiled_when_eager("k")
 def tril(m: Any, k: int = 0) -> Any:
     """The elements at and below a diagonal of the last two axes, zeros above.
 
@@ -117,6 +119,7 @@ def tril(m: Any, k: int = 0) -> Any:
     return _triangle("tril", m, lambda n, c: _offset_mask(n, c, k, lax.ge), True)
 
 
+@compiled_when_eager("k")
 def triu(m: Any, k: int = 0) -> Any:
     """The elements at and above a diagonal of the last two axes, zeros below.
 
@@ -130,6 +133,7 @@ def triu(m: Any, k: int = 0) -> Any:
     return _triangle("triu", m, lambda n, c: _offset_mask(n, c, k - 1, lax.ge), False)
 
 
+@compiled_when_eager("k")
 def diag(v: Any, k: int = 0) -> Any:
     """The matrix with `v` on a diagonal, or the diagonal of a matrix.
 
@@ -189,6 +193,7 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     return a[(..., i - min(offset, 0), i + max(offset, 0))]
 
 
+@compiled_when_eager("offset", "axis1", "axis2", "dtype")
 def trace(
     a: Any, offset: Any = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: None = None
 ) -> Any:

@@ -11,6 +11,7 @@ from pullback.core import dtypes
 from pullback.numpy import reductions
 from pullback.numpy.predicates import isnan
 from pullback.numpy.promotion import check_no_out, ensure_arraylike
+from pullback.runtime.composites import compiled_when_eager
 
 __all__ = [
     "nanargmax",
@@ -179,6 +180,7 @@ def nanmean(
     return reductions.mean(a, axis, dtype, out, keepdims, where=valid)
 
 
+@compiled_when_eager("axis", "dtype", "ddof", "keepdims")
 def nanvar(
     a: Any,
     axis: Any = None,
@@ -200,6 +202,7 @@ def nanvar(
     return reductions.var(a, axis, dtype, out, ddof, keepdims, where=valid, mean=mean)
 
 
+@compiled_when_eager("axis", "dtype", "ddof", "keepdims")
 def nanstd(
     a: Any,
     axis: Any = None,

@@ -18,6 +18,7 @@ from pullback.numpy.predicates import rint
 from pullback.numpy.promotion import ensure_arraylike
 from pullback.numpy.ranges import linspace
 from pullback.numpy.vectorization import apply_along_axis
+from pullback.runtime.composites import compiled_when_eager
 
 __all__ = ["pad"]
 
@@ -38,6 +39,7 @@ _ALLOWED: dict[str, tuple[str, ...]] = {
 }
 
 
+@compiled_when_eager("pad_width", "mode", "stat_length", "reflect_type")
 def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Any:
     """The array with more elements at the ends of its axes.
 

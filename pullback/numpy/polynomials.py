@@ -23,6 +23,7 @@ from pullback.numpy.promotion import (
 )
 from pullback.numpy.shaping import atleast_1d
 from pullback.numpy.solvers import eigvals, inv
+from pullback.runtime.composites import compiled_when_eager
 
 __all__ = [
     "convolve",
@@ -40,6 +41,7 @@ __all__ = [
 ]
 
 
+@compiled_when_eager("unroll")
 def polyval(p: Any, x: Any, *, unroll: int = 16) -> Any:
     """The polynomial with coefficients `p` at `x`, by Horner's rule; `p[0]` broadcasts with `x`.
 
@@ -315,6 +317,7 @@ def _vectors(name: str, a: Any, v: Any) -> tuple[Any, Any]:
     return a, v
 
 
+@compiled_when_eager("mode", "precision", "preferred_element_type")
 def convolve(
     a: Any,
     v: Any,
@@ -335,6 +338,7 @@ def convolve(
     return _convolved("convolve", a, v, mode, precision, preferred_element_type)
 
 
+@compiled_when_eager("mode", "precision", "preferred_element_type")
 def correlate(
     a: Any,
     v: Any,

@@ -27,6 +27,7 @@ from pullback.numpy.promotion import (
     promote_args_numeric,
 )
 from pullback.numpy.scalar_types import finfo
+from pullback.runtime.composites import compiled_when_eager
 
 __all__ = [
     "around",
@@ -325,6 +326,7 @@ bitwise_left_shift = left_shift
 bitwise_right_shift = right_shift
 
 
+@compiled_when_eager()
 def clip(arr: Any = None, /, min: Any = None, max: Any = None) -> Any:
     """Elements below `min` raised to it, above `max` lowered to it; bounds broadcast.
 

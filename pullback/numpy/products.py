@@ -21,6 +21,8 @@ from pullback.numpy.promotion import (
     shape_of,
 )
 from pullback.numpy.shaping import moveaxis, ravel
+from pullback.runtime import shortcuts
+from pullback.runtime.composites import compiled_when_eager
 
 __all__ = [
     "cross",
@@ -73,6 +75,10 @@ def dot(
     >>> jnp.dot(jnp.array([1., 2.]), jnp.array([3., 4.]))
     Array(11., dtype=float32)
     """
+    if precision is None is preferred_element_type:
+        found = shortcuts.product(a, b)
+        if found is not None:
+            return found
     a, b = _operands("dot", a, b)
     if a.ndim == 0 or b.ndim == 0:
         numbers: Any = (((), ()), ((), ()))
@@ -157,6 +163,7 @@ def _lead_axes(
     return {axis: at for at, axis in enumerate(kept)}, x
 
 
+@compiled_when_eager("precision", "preferred_element_type")
 def vdot(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = None) -> Any:
     """The sum of products of all elements, those of `a` conjugated.
 
@@ -241,6 +248,7 @@ def inner(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any 
     return contract(a, b, numbers, precision, preferred_element_type)
 
 
+@compiled_when_eager()
 def outer(a: Any, b: Any, out: None = None) -> Any:
     """The products of all elements of `a` with all of `b`: a matrix.
 
@@ -257,6 +265,7 @@ def outer(a: Any, b: Any, out: None = None) -> Any:
     return product(rows, lax.broadcast_in_dim(ravel(b), shape, (1,)))
 
 
+@compiled_when_eager()
 def kron(a: Any, b: Any) -> Any:
     """The Kronecker product: `b` scaled by each element of `a`.
 
@@ -312,6 +321,7 @@ def _axes(axes: Any, rank: int) -> tuple[int, ...]:
     return tuple(canonical_axis(operator.index(k), rank) for k in each)
 
 
+@compiled_when_eager("axisa", "axisb", "axisc", "axis")
 def cross(
     a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
 ) -> Any:

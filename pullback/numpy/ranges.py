@@ -24,6 +24,7 @@ from pullback.numpy.promotion import (
     promote_shapes,
     shape_of,
 )
+from pullback.runtime.composites import compiled_when_eager
 
 __all__ = [
     "arange",
@@ -114,6 +115,7 @@ def _integer_range(numbers: range, dtype: Any) -> Any:
     return array_of(np.arange(numbers.start, numbers.stop, numbers.step).astype(dtype), dtype)
 
 
+@compiled_when_eager("num", "endpoint", "retstep", "dtype", "axis", "device")
 def linspace(
     start: Any,
     stop: Any,

@@ -21,6 +21,7 @@ from pullback.numpy.promotion import (
     ensure_arraylike,
 )
 from pullback.numpy.scalar_types import iinfo
+from pullback.runtime.composites import compiled_when_eager
 
 __all__ = [
     "all",
@@ -374,6 +375,7 @@ def _work_dtype(dtype: Any) -> Any:
     return dtypes.float32 if half else dtype
 
 
+@compiled_when_eager("axis", "dtype", "keepdims")
 def mean(
     a: Any,
     axis: Axis = None,
@@ -409,6 +411,7 @@ def mean(
     return convert_with_weak_type(lax.div(total, count), result_dtype, False)
 
 
+@compiled_when_eager("axis", "dtype", "ddof", "keepdims", "correction")
 def var(
     a: Any,
     axis: Axis = None,
@@ -473,6 +476,7 @@ def _variance_dtypes(have: Any, dtype: Any) -> tuple[Any, Any]:
     return _work_dtype(dtypes.to_inexact_dtype(dtypes.promote_types(have, dtype))), dtype
 
 
+@compiled_when_eager("axis", "dtype", "ddof", "keepdims", "correction")
 def std(
     a: Any,
     axis: Axis = None,

@@ -28,6 +28,8 @@ from pullback.numpy.promotion import (
     unwrap,
 )
 from pullback.numpy.shaping import ravel
+from pullback.runtime import shortcuts
+from pullback.runtime.composites import compiled_when_eager
 
 __all__ = [
     "choose",
@@ -68,6 +70,9 @@ def where(
     if x is None and y is None:
         check_arraylike("where", condition)
         return nonzero(condition, size=size, fill_value=fill_value)
+    found = shortcuts.select(condition, x, y) if size is None is fill_value else None
+    if found is not None:
+        return found
     check_arraylike("where", condition, x, y)
     if size is not None or fill_value is not None:
         raise ValueError(
@@ -183,6 +188,7 @@ def _strong(x: Any) -> Any:
 # --------------------------------------------------------------------------- indices
 
 
+@compiled_when_eager("axis", "mode", "unique_indices", "indices_are_sorted", "fill_value")
 def take(
     a: Any,
     indices: Any,

@@ -24,6 +24,7 @@ from pullback.numpy.promotion import (
     static_shape,
 )
 from pullback.numpy.promotion import broadcast_shapes as _broadcast_shapes
+from pullback.runtime.composites import compiled_when_eager
 
 __all__ = [
     "atleast_1d",
@@ -461,6 +462,7 @@ def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Any:
     return flip(swapaxes(m, first, second), second)
 
 
+@compiled_when_eager("shift", "axis")
 def roll(a: Any, shift: Any, axis: Any = None) -> Any:
     """The elements moved along axes, those that fall off coming back at the other end.
 

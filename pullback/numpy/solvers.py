@@ -20,6 +20,7 @@ from pullback.numpy.promotion import (
 )
 from pullback.ops import linalg_matrices, linalg_orthogonal
 from pullback.ops.linalg_lu import rows_taken
+from pullback.runtime.composites import compiled_when_eager
 
 __all__ = [
     "EigResult",
@@ -411,6 +412,7 @@ def _slogdet_jvp(primals: Any, tangents: Any) -> Any:
     return (sign, log), (sign * turn, lax.real(slope))
 
 
+@compiled_when_eager("method")
 def slogdet(a: Any, *, method: str | None = None) -> SlogdetResult:
     """The sign of the determinant and the logarithm of its absolute value.
 
@@ -461,6 +463,7 @@ def elementwise_where(mask: Any, x: Any, y: Any) -> Any:
     return lax.select(broadcast_to_shape(mask, x.shape), x, y)
 
 
+@compiled_when_eager()
 def det(a: Any) -> Any:
     """The determinant of a square matrix; its derivative exists for singular matrices too.
 

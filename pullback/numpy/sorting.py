@@ -14,6 +14,7 @@ from pullback.numpy.promotion import (
     promote_dtypes,
 )
 from pullback.numpy.shaping import ravel
+from pullback.runtime.composites import compiled_when_eager
 
 __all__ = [
     "argpartition",
@@ -154,6 +155,7 @@ def _index_dtype(n: int) -> Any:
     return dtypes.int32 if n < 2**31 else dtypes.int64
 
 
+@compiled_when_eager("side", "method")
 def searchsorted(
     a: Any, v: Any, side: str = "left", sorter: Any = None, *, method: str = "scan"
 ) -> Any:
@@ -228,6 +230,7 @@ def _binary_search(a: Any, v: Any, side: str, dtype: Any) -> Any:
     return lax.fori_loop(0, steps, step, (low, high))[0]
 
 
+@compiled_when_eager("right", "method")
 def digitize(x: Any, bins: Any, right: bool = False, *, method: str | None = None) -> Any:
     """The number of the bin of each element: k if bins[k-1] <= x < bins[k].
 

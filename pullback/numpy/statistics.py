@@ -23,6 +23,7 @@ from pullback.numpy.promotion import (
 from pullback.numpy.scalar_types import finfo
 from pullback.numpy.selection import where
 from pullback.numpy.sorting import searchsorted
+from pullback.runtime.composites import compiled_when_eager
 
 __all__ = [
     "corrcoef",
@@ -160,6 +161,7 @@ def _weighted(rows: Any, weights: Any, q: Any, method: str) -> Any:
     return _pick(rows, lax.min(position, lax.full_like(position, rows.shape[-1] - 1)))
 
 
+@compiled_when_eager("axis", "overwrite_input", "method", "keepdims")
 def quantile(
     a: Any,
     q: Any,
@@ -184,6 +186,7 @@ def quantile(
     return _quantile("quantile", a, q, axis, method, keepdims, False, weights)
 
 
+@compiled_when_eager("axis", "overwrite_input", "method", "keepdims")
 def nanquantile(
     a: Any,
     q: Any,
@@ -215,6 +218,7 @@ def _percent(name: str, q: Any) -> Any:
     return lax.div(q, lax.full_like(q, 100))
 
 
+@compiled_when_eager("axis", "overwrite_input", "method", "keepdims", "out_sharding")
 def percentile(
     a: Any,
     q: Any,
@@ -238,6 +242,7 @@ def percentile(
     return _quantile("percentile", a, q, axis, method, keepdims, False, weights)
 
 
+@compiled_when_eager("axis", "overwrite_input", "method", "keepdims")
 def nanpercentile(
     a: Any,
     q: Any,
@@ -260,6 +265,7 @@ def nanpercentile(
     return _quantile("nanpercentile", a, q, axis, method, keepdims, True, weights)
 
 
+@compiled_when_eager("axis", "overwrite_input", "keepdims")
 def median(
     a: Any,
     axis: Any = None,
@@ -277,6 +283,7 @@ def median(
     return _quantile("median", a, 0.5, axis, "midpoint", keepdims, False)
 
 
+@compiled_when_eager("axis", "overwrite_input", "keepdims")
 def nanmedian(
     a: Any,
     axis: Any = None,
@@ -297,6 +304,7 @@ def nanmedian(
 # --------------------------------------------------------------------------- covariance
 
 
+@compiled_when_eager("rowvar", "bias", "ddof")
 def cov(
     m: Any,
     y: Any = None,
@@ -381,6 +389,7 @@ def _observation_weights(x: Any, fweights: Any, aweights: Any) -> Any:
     )
 
 
+@compiled_when_eager("rowvar", "dtype")
 def corrcoef(x: Any, y: Any = None, rowvar: bool = True, dtype: Any = None) -> Any:
     """The matrix of correlation coefficients of variables; see `cov`.
 
@@ -402,6 +411,7 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True, dtype: Any = None) -> A
 # --------------------------------------------------------------------------- interpolation
 
 
+@compiled_when_eager("left", "right", "period")
 def interp(
     x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None
 ) -> Any:

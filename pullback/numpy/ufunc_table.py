@@ -22,6 +22,7 @@ from pullback.numpy.promotion import (
 )
 from pullback.numpy.ufuncs import ufunc
 from pullback.ops import elementwise as ops
+from pullback.runtime.composites import compiled_when_eager
 
 __all__ = ["UFUNCS"]
 
@@ -96,10 +97,12 @@ def _negative(x: Any, /) -> Any:
     return lax.neg(x)
 
 
+@compiled_when_eager()
 def _logaddexp(x1: Any, x2: Any, /) -> Any:
     return _log_add("logaddexp", x1, x2, 1.0)
 
 
+@compiled_when_eager()
 def _logaddexp2(x1: Any, x2: Any, /) -> Any:
     return strong_unless_weak(_log_add("logaddexp2", x1, x2, float(np.log(2))), x1, x2)
 

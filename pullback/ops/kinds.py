@@ -330,8 +330,9 @@ def _element_wise_jvp(bind: Callable[..., Any], rules: Sequence[Any]) -> Callabl
         terms = []
         for rule, t in zip(rules, tangents, strict=False):
             if type(t) is not Zero and rule is not None:
-                terms.append(match_shape(rule(out, *primals, **params)(t), shape))
-        return out, add_tangents(terms, out)
+                term = rule(out, *primals, **params)(t)
+                terms.append(match_shape(term, shape) if shape else term)
+        return out, terms[0] if len(terms) == 1 else add_tangents(terms, out)
 
     return jvp
 

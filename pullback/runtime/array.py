@@ -50,7 +50,8 @@ class ArrayImpl(Array):
     # Python's and NumPy's protocols; operators and methods come from the NumPy façade.
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        self._refuse_keys("a NumPy array")
+        if self.aval.kind == "k":
+            self._refuse_keys("a NumPy array")
         if copy:
             return np.array(self._data, dtype=dtype)
         return self._data if dtype is None else np.asarray(self._data, dtype=dtype)

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from pullback import config
+from pullback import config, tree
+from pullback.core.tracebacks import shorten
 from pullback.runtime.jit import UnhashableStatic, jit
+from pullback.transforms.arguments import is_operand
 
 __all__ = ["compiled_when_eager"]
 
@@ -23,15 +26,12 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def _comparable(x: Any) -> Any:
-    return tuple(x) if isinstance(x, (list, np.ndarray)) else x
-
-
 def compiled_when_eager(*static: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Compile a function for eager calls; the parameters named `static` are Python values.
 
-    Lists and NumPy arrays among them become tuples, which can be compared. A Python integer that
-    no array element holds is left to the function itself.
+    Lists and NumPy arrays among them become tuples, which can be compared. The function itself gets
+    what no program can be called with: other static values that cannot be compared (an array),
+    integers that no array element holds, and objects that are no arrays.
 
     >>> import pullback.numpy as jnp
     >>> @compiled_when_eager("shape")
@@ -45,22 +45,47 @@ def compiled_when_eager(*static: str) -> Callable[[Callable[P, R]], Callable[P, 
         program: Any = jit(fun, static_argnames=static)
         names = tuple(inspect.signature(fun).parameters)
 
+        def by_name(args: Sequence[Any], kwargs: dict[str, Any]) -> list[tuple[Any, Any]]:
+            return [*zip_longest(names[: len(args)], args), *kwargs.items()]
+
+        def called_again(args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+            """The result where a static value can be compared once it is a tuple."""
+            pairs = by_name(args, kwargs)
+            values = [_comparable(x) if name in static else x for name, x in pairs]
+            named = dict(zip(kwargs, values[len(args) :], strict=True))
+            return program(*values[: len(args)], **named)
+
+        def takes(args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
+            """Whether all arguments that are not static are arrays and scalars."""
+            given = [x for name, x in by_name(args, kwargs) if name not in static]
+            return all(map(is_operand, tree.leaves(given)))
+
         @functools.wraps(fun)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            if config.ACTIVE:
-                return fun(*args, **kwargs)
             try:
-                return program(*args, **kwargs)  # type: ignore[no-any-return]
-            except UnhashableStatic:
-                plain = [
-                    _comparable(x) if name in static else x
-                    for name, x in zip(names, args, strict=False)
-                ]
-                named = {k: _comparable(x) if k in static else x for k, x in kwargs.items()}
-                return program(*plain, **named)  # type: ignore[no-any-return]
-            except OverflowError:
+                if config.ACTIVE:
+                    return fun(*args, **kwargs)
+                try:
+                    try:
+                        return program(*args, **kwargs)  # type: ignore[no-any-return]
+                    except UnhashableStatic:
+                        return called_again(args, kwargs)  # type: ignore[no-any-return]
+                except (UnhashableStatic, OverflowError):
+                    pass
+                except TypeError:
+                    if takes(args, kwargs):
+                        raise
                 return fun(*args, **kwargs)
+            except Exception as error:
+                shorten(error)
+                raise
 
         return call
 
     return decorate
+
+
+def _comparable(x: Any) -> Any:
+    if isinstance(x, np.ndarray):
+        x = x.tolist()
+    return tuple(map(_comparable, x)) if isinstance(x, (list, tuple)) else x

@@ -26,10 +26,11 @@ from pullback.errors import (
     UnexpectedTracerError,
     UnsupportedError,
 )
+from pullback.records import record
 from pullback.runtime import accelerator, programs, refs, transfers
 from pullback.runtime.array import ArrayImpl, from_numpy, is_here, make_array
 from pullback.runtime.residence import REMOTE
-from pullback.transforms.staging import result_types
+from pullback.transforms.staging import abstract_results, types_forgotten
 
 __all__ = ["evaluate", "quietly", "to_array", "to_host"]
 
@@ -68,45 +69,82 @@ def quietly(function: Any, *values: Any) -> Any:
         _reset_errors(token)
 
 
+@record()
+class _Plan:
+    """How an operation on operands of known types is evaluated."""
+
+    out: Any
+    """The type of the result, or a list of them."""
+    by_numpy: bool
+    """Whether NumPy computes it, rather than a compiled program."""
+
+
+_plans: Final[dict[Any, _Plan]] = {}
+_PLANS_LIMIT: Final = 16_384
+
+
+def _plan(
+    key: Any, primitive: Primitive, avals: tuple[ShapedArray, ...], params: dict[str, Any]
+) -> _Plan:
+    out = abstract_results(primitive, avals, params)
+    compiled = primitive.partial_eval is not FIRST_ORDER or (
+        _is_large(avals, out) and programs.worth_compiling(primitive)
+    )
+    plan = _Plan(out, not compiled)
+    if key is not None:
+        if len(_plans) >= _PLANS_LIMIT:
+            _plans.clear()
+        _plans[key] = plan
+    return plan
+
+
 def evaluate(primitive: Any, args: Sequence[Any], params: dict[str, Any]) -> Any:
     """The result of `primitive` on concrete operands, now."""
     if type(primitive) is not Primitive:  # one that a library has defined, with rules of its own
         return primitive.evaluate(args, params)
     if REMOTE and accelerator.on_device(args):
         return _evaluate_away(primitive, args, params)
-    avals = []
+    types: list[Any] = [primitive]
     values = []
     foreign = False
     for x in args:
         if type(x) is ArrayImpl:
-            avals.append(x.aval)
+            types.append(x.aval)
             values.append(x._data)
         else:
             aval, value = _operand(x)
             foreign = foreign or type(x) is np.ndarray
-            avals.append(aval)
+            types.append(aval)
             values.append(value)
-    types = tuple(avals)
-    out = result_types(primitive, types, params)
-    if primitive.partial_eval is not FIRST_ORDER or (
-        _is_large(types, out) and programs.worth_compiling(primitive)
-    ):
-        if primitive in creators or any(type(x) is Ref for x in args):
-            return refs.evaluate(primitive, args, params, to_array)
-        arrays = [to_array(x) for x in args]
-        if accelerator.is_possible() and primitive not in callback_primitives:
-            device, committed = accelerator.place_of(arrays)
-            if device is not CPU:
-                return accelerator.run_primitive(primitive, arrays, params, device, committed)
-        return programs.run_primitive(primitive, arrays, params)
+    key: Any = (*types, *params.items()) if params else tuple(types)
+    try:
+        plan = _plans.get(key)
+    except TypeError:  # a parameter that cannot be hashed
+        plan = key = None
+    if plan is None:
+        plan = _plan(key, primitive, tuple(types[1:]), params)
+    if not plan.by_numpy:
+        return _run_program(primitive, args, params)
     token = _set_errors(_IGNORE)
     try:
         ans = primitive.reference(*values, **params)
     finally:
         _reset_errors(token)
     if primitive.multiple_results:
-        return [wrap(a, aval, foreign) for a, aval in zip(ans, out, strict=True)]
-    return wrap(ans, out, foreign)
+        return [wrap(a, aval, foreign) for a, aval in zip(ans, plan.out, strict=True)]
+    return wrap(ans, plan.out, foreign)
+
+
+def _run_program(primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
+    """The result of an operation that holds programs, or is large: by compiled code."""
+    if primitive in creators or any(type(x) is Ref for x in args):
+        return refs.evaluate(primitive, args, params, to_array)
+    arrays = [to_array(x) for x in args]
+    if accelerator.is_possible() and primitive not in callback_primitives:
+        device, committed = accelerator.place_of(arrays)
+        if device is not CPU:
+            return accelerator.run_primitive(primitive, arrays, params, device, committed)
+    return programs.run_primitive(primitive, arrays, params)
 
 
 def _evaluate_away(primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
@@ -173,8 +211,8 @@ def wrap(value: Any, aval: ShapedArray, foreign: bool) -> ArrayImpl:
         type(value) is np.ndarray
         and value.dtype is aval.dtype
         and value.shape == aval.shape
-        and value.flags.c_contiguous
-        and not (foreign and (value.base is not None or not value.flags.writeable))
+        and (flags := value.flags).c_contiguous
+        and not (foreign and (value.base is not None or not flags.writeable))
     ):
         return make_array(value, aval)
     if isinstance(value, np.generic) and value.dtype is aval.dtype and not aval.shape:
@@ -183,3 +221,4 @@ def wrap(value: Any, aval: ShapedArray, foreign: bool) -> ArrayImpl:
 
 
 EVAL.evaluator = evaluate
+types_forgotten.append(_plans.clear)

@@ -20,6 +20,7 @@ from pullback.core.trace import (
     set_trace,
 )
 from pullback.ops import structural
+from pullback.transforms.derived import made_once
 from pullback.transforms.staging import stage
 
 __all__ = ["BatchTrace", "BatchTracer", "batch_flat", "batch_jaxpr", "move_batch_axis"]
@@ -145,6 +146,7 @@ def _batch_flat(
     return ([v for v, _ in pairs], [d for _, d in pairs]), weakref.ref(trace)
 
 
+@made_once
 def batch_jaxpr(
     closed: ClosedJaxpr, size: int, batched: Sequence[bool], force: bool | Sequence[bool]
 ) -> tuple[ClosedJaxpr, list[bool]]:

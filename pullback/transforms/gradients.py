@@ -27,7 +27,6 @@ from pullback.transforms.arguments import (
     check_callable,
     check_operand,
     fix_arguments,
-    is_differentiable_dtype,
 )
 from pullback.transforms.derivatives import FlatWithAux, as_derivative
 from pullback.transforms.linearize import linear_tape
@@ -101,7 +100,7 @@ class _Options:
 
 def _as_weak(ct: Any, aval: Any) -> Any:
     """A gradient as an Array that is weakly typed if the argument is, whatever became of that."""
-    if isinstance(ct, Array) and not aval.weak_type:
+    if isinstance(ct, Array) and (ct.aval is aval or not aval.weak_type):
         return ct
     return as_derivative(ct, aval)
 
@@ -113,16 +112,14 @@ def _value_and_gradient(
     nums = as_index_tuple(argnums, len(args), "grad")
     whole = len(nums) == len(args) and not kwargs and nums == tuple(range(len(args)))
     leaves, in_tree = tree.flatten(args if whole else tuple([args[i] for i in nums]))
-    for x in leaves:
-        _check_input(x, options.holomorphic, options.allow_int)
+    avals = [_checked_type(x, options.holomorphic, options.allow_int) for x in leaves]
     given = fun if whole else fix_arguments(fun, args, kwargs, nums)
     flat = FlatWithAux(given, in_tree, options.has_aux, "vjp")
-    avals = [aval_of(x) for x in leaves]
-    wanted = [is_differentiable_dtype(aval.dtype) for aval in avals]
+    wanted = [aval.kind in "fc" for aval in avals]
     tape = linear_tape(flat, leaves, wanted, description=Description(fun, "vjp"))
     out = flat.main(tape.outs)
-    _check_scalar(out, fun, options.holomorphic)
-    cts = iter(backward_tape(tape, [_one_like(aval_of(out))._alias()] if tape.nonzero[0] else []))
+    result = _check_scalar(out, fun, options.holomorphic)
+    cts = iter(backward_tape(tape, [_one_like(result)._alias()] if tape.nonzero[0] else []))
     results = [
         _as_weak(instantiate(next(cts)), aval) if w else instantiate(Zero(aval.to_cotangent_aval()))
         for w, aval in zip(wanted, avals, strict=True)
@@ -132,25 +129,28 @@ def _value_and_gradient(
     return ((out, flat.aux(tape.outs)) if options.has_aux else out), gradient
 
 
-def _check_input(x: Any, holomorphic: bool, allow_int: bool) -> None:
+def _checked_type(x: Any, holomorphic: bool, allow_int: bool) -> ShapedArray:
+    """The type of an argument, if it may be differentiated."""
     check_operand(x, "grad")
-    dtype = aval_of(x).dtype
+    aval = aval_of(x)
+    if aval.kind == "c" or (aval.kind == "f" and not holomorphic):
+        return aval
     if holomorphic:
-        if not dtypes.issubdtype(dtype, np.complexfloating):
-            raise TypeError(
-                "grad with holomorphic=True requires inputs with complex dtype, but got "
-                f"{dtype.name}."
-            )
-        return
-    if not dtypes.issubdtype(dtype, np.inexact) and not allow_int:
+        raise TypeError(
+            "grad with holomorphic=True requires inputs with complex dtype, but got "
+            f"{aval.dtype.name}."
+        )
+    if not allow_int:
         raise TypeError(
             "grad requires real- or complex-valued inputs (input dtype that is a sub-dtype of "
-            f"np.inexact), but got {dtype.name}. Convert the argument to a float (1 -> 1.0), "
+            f"np.inexact), but got {aval.dtype.name}. Convert the argument to a float (1 -> 1.0), "
             "choose another one with argnums, or pass allow_int=True for a gradient of float0."
         )
+    return aval
 
 
-def _check_scalar(out: Any, fun: Callable[..., Any], holomorphic: bool) -> None:
+def _check_scalar(out: Any, fun: Callable[..., Any], holomorphic: bool) -> ShapedArray:
+    """The type of the result, if it may be differentiated."""
     if not isinstance(out, (Array, np.ndarray, np.generic, bool, int, float, complex)):
         raise TypeError(
             f"Gradient only defined for scalar-output functions. Output was {out!r}, of type "
@@ -164,18 +164,18 @@ def _check_scalar(out: Any, fun: Callable[..., Any], holomorphic: bool) -> None:
             f"{aval.shape}. Reduce the result of {describe_function(fun)}, which is {aval}, for "
             "example by .sum() or .mean(), or use jacrev or vjp."
         )
-    kind = np.complexfloating if holomorphic else np.floating
-    if not dtypes.issubdtype(aval.dtype, kind):
-        if holomorphic:
-            raise TypeError(
-                "grad with holomorphic=True requires outputs with complex dtype, but got "
-                f"{aval.dtype.name} from {describe_function(fun)}."
-            )
+    if aval.kind == ("c" if holomorphic else "f"):
+        return aval
+    if holomorphic:
         raise TypeError(
-            "grad requires real-valued outputs (output dtype that is a sub-dtype of np.floating), "
-            f"but got {aval.dtype.name} from {describe_function(fun)}. For holomorphic functions "
-            "pass holomorphic=True; otherwise use vjp."
+            "grad with holomorphic=True requires outputs with complex dtype, but got "
+            f"{aval.dtype.name} from {describe_function(fun)}."
         )
+    raise TypeError(
+        "grad requires real-valued outputs (output dtype that is a sub-dtype of np.floating), "
+        f"but got {aval.dtype.name} from {describe_function(fun)}. For holomorphic functions "
+        "pass holomorphic=True; otherwise use vjp."
+    )
 
 
 @functools.cache

@@ -22,6 +22,7 @@ from pullback.core.trace import (
     keeping_sources,
     set_trace,
 )
+from pullback.transforms.derived import made_once
 from pullback.transforms.staging import stage
 
 __all__ = [
@@ -42,9 +43,9 @@ class JVPTracer(Tracer):
 
     __slots__ = ("primal", "tangent")
 
-    def __init__(self, trace: Trace, primal: Any, tangent: Any) -> None:
+    def __init__(self, trace: Trace, aval: Any, primal: Any, tangent: Any) -> None:
         self._trace = trace
-        self.aval = aval_of(primal)
+        self.aval = aval
         self._source = current_source() if keeping_sources else None
         self.primal = primal
         self.tangent = tangent
@@ -98,7 +99,9 @@ class JVPTrace(Trace):
 
     def lift(self, primal: Any, tangent: Any) -> Any:
         """A tracer, or the plain value when its tangent is a symbolic zero."""
-        return primal if type(tangent) is Zero else JVPTracer(self, primal, tangent)
+        if type(tangent) is Zero:
+            return primal
+        return JVPTracer(self, aval_of(primal), primal, tangent)
 
     def process(self, primitive: Any, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """Compute the result and its tangent."""
@@ -120,7 +123,9 @@ class JVPTrace(Trace):
             out, tangent = primitive.jvp(primals, tangents, **params)
         if primitive.multiple_results:
             return [self.lift(o, t) for o, t in zip(out, tangent, strict=True)]
-        return out if type(tangent) is Zero else JVPTracer(self, out, tangent)
+        if type(tangent) is Zero:
+            return out
+        return JVPTracer(self, aval_of(out), out, tangent)
 
 
 def jvp_flat(
@@ -137,7 +142,7 @@ def jvp_flat(
     `named` puts the transformation among the name scopes: not where the equation has it already.
     """
     results, trace = _jvp_flat(fun, primals, tangents, parent, description, named)
-    if named:
+    if named and keeping_sources:
         check_leaks(trace, description)
     return results
 
@@ -155,13 +160,17 @@ def _jvp_flat(
     try:
         with set_trace(trace), name_scope(*_JVP if named else ()):
             outs = fun(*args)
-        pairs = [trace.pair(x) for x in outs]
+        values, dots = [], []
+        for x in outs:
+            value, dot = trace.pair(x)
+            values.append(value)
+            dots.append(zero_tangent(value) if dot is None else dot)
     finally:
         trace.close()
-    dots = [zero_tangent(p) if t is None else t for p, t in pairs]
-    return ([p for p, _ in pairs], dots), weakref.ref(trace)
+    return (values, dots), weakref.ref(trace)
 
 
+@made_once
 def jvp_jaxpr(
     closed: ClosedJaxpr, nonzero: Sequence[bool], force: bool | Sequence[bool]
 ) -> tuple[ClosedJaxpr, list[bool]]:

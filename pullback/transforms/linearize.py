@@ -35,6 +35,7 @@ from pullback.core.trace import (
 )
 from pullback.records import record
 from pullback.transforms.dce import dce_jaxpr
+from pullback.transforms.derived import made_once
 from pullback.transforms.jvp import jvp_flat, nonzero_tangents
 from pullback.transforms.staging import (
     Recorder,
@@ -148,11 +149,15 @@ class PartialTrace(Recorder):
             ]
             types = result_types if primitive.effects is PURE else abstract_results
             out = types(primitive, tuple([a.aval for a in atoms]), params)
-        outs = [self.argument(aval) for aval in (out if primitive.multiple_results else (out,))]
-        self.eqns.append(
-            JaxprEqn(atoms, [t._var for t in outs], primitive, params, effects, current_source())
-        )
-        return outs if primitive.multiple_results else outs[0]
+        source = current_source()
+        if not primitive.multiple_results:
+            tracer = self.argument(out)
+            self.eqns.append(JaxprEqn(atoms, (tracer._var,), primitive, params, effects, source))
+            return tracer
+        tracers = [self.argument(aval) for aval in out]
+        outvars = [t._var for t in tracers]
+        self.eqns.append(JaxprEqn(atoms, outvars, primitive, params, effects, source))
+        return tracers
 
     def close_recorded(
         self, unknowns: Sequence[PartialTracer], outvars: Sequence[Any], info: DebugInfo
@@ -270,6 +275,7 @@ class Split:
     num_residuals: int
 
 
+@made_once
 def partial_eval_jaxpr(
     closed: ClosedJaxpr,
     unknown_in: Sequence[bool],

@@ -45,6 +45,7 @@ __all__ = [
     "forget_types",
     "result_types",
     "stage",
+    "types_forgotten",
 ]
 
 _SCALARS: Final = frozenset((bool, int, float, complex))
@@ -92,9 +93,14 @@ def result_types(primitive: Primitive, avals: tuple[Any, ...], params: dict[str,
     return found
 
 
+types_forgotten: Final[list[Callable[[], None]]] = [_types.clear]
+"""What to do when types of results are forgotten, for those who remember more than these."""
+
+
 def forget_types() -> None:
     """Forget the types of results; they are found again."""
-    _types.clear()
+    for forget in types_forgotten:
+        forget()
 
 
 # Whether there is a type at all depends on this setting.

@@ -12,6 +12,7 @@ from pullback.core.primitive import Linear, NotApplicable, Zero
 from pullback.core.source import Transform, replaying
 from pullback.errors import PullbackError, UnsupportedError
 from pullback.ops import elementwise
+from pullback.transforms.derived import made_once
 from pullback.transforms.linearize import Tape
 from pullback.transforms.staging import stage
 
@@ -151,6 +152,7 @@ def _transpose_eqn(eqn: JaxprEqn, args: list[Any], gathered: _Cotangents) -> Non
             gathered.add(atom, ct)
 
 
+@made_once
 def transpose_jaxpr(
     closed: ClosedJaxpr, linear: Sequence[bool], ct_zero: Sequence[bool]
 ) -> tuple[ClosedJaxpr, list[bool]]:

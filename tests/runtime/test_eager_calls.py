@@ -1,0 +1,166 @@
+"""What eager calls do, counted: calls of the evaluator, programs, traces; never time."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pullback as pb
+from pullback import numpy as jnp
+from pullback.core.trace import EVAL
+from pullback.runtime.jit import JitFunction
+from pullback.transforms import staging
+
+x = jnp.linspace(-1.0, 1.0, 6)
+m = x.reshape(2, 3)
+i = jnp.arange(6)
+
+
+@pytest.fixture
+def evaluated() -> Any:
+    """The primitives that were evaluated one by one."""
+    before, names = EVAL.evaluator, []
+
+    def evaluate(primitive: Any, args: Any, params: Any) -> Any:
+        names.append(primitive.name)
+        return before(primitive, args, params)
+
+    EVAL.evaluator = evaluate
+    yield names
+    EVAL.evaluator = before
+
+
+def _python_calls(fun: Callable[[], Any]) -> int:
+    """How many Python functions of ours a call runs."""
+    count = 0
+
+    def note(frame: Any, event: str, _: Any) -> None:
+        nonlocal count
+        count += event == "call" and "pullback" in frame.f_code.co_filename
+
+    fun()
+    sys.setprofile(note)
+    try:
+        fun()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+PROGRAMS: dict[str, Callable[[], Any]] = {
+    "var": lambda: jnp.var(m, axis=0),
+    "std": lambda: m.std(1, keepdims=True),
+    "mean": lambda: m.mean(axis=(0, 1)),
+    "median": lambda: jnp.median(x),
+    "quantile": lambda: jnp.quantile(m, 0.3, axis=1, method="lower"),
+    "interp": lambda: jnp.interp(0.3, x, x),
+    "searchsorted": lambda: jnp.searchsorted(x, 0.1, side="right"),
+    "linspace": lambda: jnp.linspace(0, 1, num=4),
+    "remainder": lambda: i % 4,
+    "floor": lambda: i // 4,
+    "allclose": lambda: jnp.allclose(x, x),
+    "clip": lambda: jnp.clip(x, -0.5, 0.5),
+    "take": lambda: jnp.take(x, i, axis=0, mode="clip"),
+    "pad": lambda: jnp.pad(x, 2, mode="edge"),
+    "trace": lambda: jnp.trace(m),
+    "roll": lambda: jnp.roll(x, 2),
+    "norm": lambda: jnp.linalg.norm(x, ord=1),
+    "logaddexp": lambda: jnp.logaddexp(x, 0.0),
+}
+
+
+@pytest.mark.parametrize("case", PROGRAMS)
+def test_library_functions_are_one_native_call(
+    case: str, evaluated: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = PROGRAMS[case]
+    expected = call()
+    evaluated.clear()
+    monkeypatch.setattr(JitFunction, "_miss", None)
+    assert np.array_equal(call(), expected)
+    assert evaluated == []
+
+
+def test_the_function_itself_gets_what_no_program_takes() -> None:
+    class Offered:
+        def __jax_array__(self) -> Any:
+            return x
+
+    assert np.allclose(jnp.var(Offered()), jnp.var(x))
+    assert jnp.mean(x, axis=jnp.array(0)).shape == ()
+    assert jnp.pad(x, np.array([[1, 2]])).shape == (9,)
+    with pytest.raises(TypeError, match="median requires ndarray or scalar arguments"):
+        jnp.median("text")
+    with pytest.raises(TypeError, match="var requires ndarray or scalar arguments"):
+        jnp.var([1.0, 2.0])
+
+
+SHORTCUTS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
+    "rows": (lambda: list(m), lambda: list(np.asarray(m))),
+    "elements": (lambda: list(x), lambda: list(np.asarray(x))),
+    "stack": (lambda: [jnp.stack([m, m], 1)], lambda: [np.stack([m, m], 1)]),
+    "where": (lambda: [jnp.where(x > 0, x, 0.0)], lambda: [np.where(x > 0, x, np.float32(0))]),
+    "vectors": (lambda: [x @ x], lambda: [np.dot(x, x)]),
+    "matrix and vector": (lambda: [jnp.dot(m, x[:3])], lambda: [np.dot(m, x[:3])]),
+}
+
+
+@pytest.mark.parametrize("case", SHORTCUTS)
+def test_shortcuts_give_what_numpy_gives(case: str) -> None:
+    ours, numpys = SHORTCUTS[case]
+    for a, b in zip(ours(), numpys(), strict=True):
+        assert isinstance(a, pb.Array)
+        assert a.dtype == b.dtype
+        assert a.shape == b.shape
+        assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize("case", SHORTCUTS)
+def test_shortcuts_evaluate_nothing_else(case: str) -> None:
+    ours, _ = SHORTCUTS[case]
+    assert _python_calls(ours) < 60
+    jaxpr = pb.make_jaxpr(lambda: ours())()  # traced, every operation takes part
+    assert jaxpr.out_avals
+
+
+def test_rows_of_weak_arrays_and_keys() -> None:
+    assert all(row.weak_type for row in jnp.full((3, 2), 1.0) * 1 if row.weak_type)
+    keys = pb.random.split(pb.random.key(0), 3)
+    assert [pb.random.key_data(k).tolist() for k in keys] == pb.random.key_data(keys).tolist()
+    with pytest.raises(TypeError, match="0-d"):
+        iter(x[0])
+
+
+def test_where_keeps_to_the_rules_of_types() -> None:
+    mask = jnp.array([True, False])
+    assert jnp.where(mask, jnp.arange(2), 0.5).dtype == "float32"
+    assert jnp.where(mask, jnp.ones(2, "bfloat16"), 1).dtype == "bfloat16"
+    assert jnp.where(mask, 1.0, 2.0).weak_type
+    assert jnp.where(mask, jnp.ones((3, 2)), jnp.zeros(2)).shape == (3, 2)
+    assert jnp.where(jnp.array([1, 0]), jnp.ones(2), 0.0).tolist() == [1.0, 0.0]
+
+
+def test_types_of_a_linear_map_are_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    gradient = pb.grad(lambda x: jnp.sin(x) * x)
+    expected = gradient(0.7)
+    calls: list[Any] = []
+    before = staging.abstract_results
+    monkeypatch.setattr(staging, "abstract_results", lambda *a: calls.append(a) or before(*a))
+    assert gradient(0.7) == expected
+    assert calls == []
+
+
+def test_a_gradient_runs_few_functions() -> None:
+    gradient = pb.grad(jnp.sin)
+    assert _python_calls(lambda: gradient(1.0)) <= 150
+
+
+def test_the_seed_of_gradients_is_not_given_away() -> None:
+    identity = pb.grad(lambda x: x)
+    first = identity(jnp.float32(2.0))
+    first.delete()
+    assert float(identity(jnp.float32(2.0))) == 1.0
