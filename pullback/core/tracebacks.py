@@ -11,14 +11,14 @@ from __future__ import annotations
 import functools
 import sys
 import traceback
-from collections.abc import Callable
-from types import TracebackType
+from collections.abc import Callable, Mapping
+from types import FunctionType, TracebackType
 from typing import Any, Final, TypeVar, cast
 
 from pullback import config
 from pullback.core.source import is_ours, of_package
 
-__all__ = ["UnfilteredStackTrace", "api_boundary", "named_like", "shorten"]
+__all__ = ["UnfilteredStackTrace", "api_boundary", "bounded", "named_like", "shorten"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -142,3 +142,20 @@ def api_boundary(fun: F, like: Callable[..., Any] | None = None) -> F:
     if wrapped is not None:
         at_boundary.__wrapped__ = wrapped  # type: ignore[attr-defined]
     return cast(F, at_boundary)
+
+
+def bounded(functions: Mapping[str, Any], module: str) -> dict[str, Any]:
+    """Those of our plain functions that are no boundaries, as boundaries that live in `module`.
+
+    Functions of the package go on calling each other as they are, at no further cost.
+    """
+    made = {}
+    for name, value in functions.items():
+        if type(value) is FunctionType and of_package(value.__code__) and not _is_boundary(value):
+            made[name] = api_boundary(value)
+            made[name].__module__ = module
+    return made
+
+
+def _is_boundary(fun: FunctionType) -> bool:
+    return "shorten" in fun.__code__.co_names

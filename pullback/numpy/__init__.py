@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as _np
 
 from pullback.core.array import Array
+from pullback.core.tracebacks import bounded as _bounded
 from pullback.numpy import array_methods as _array_methods
 from pullback.numpy import elementwise as _elementwise
 from pullback.numpy import fft as fft
@@ -67,6 +68,11 @@ for _table in (
 ):
     globals().update(_table)
 _array_methods.namespace.append(sys.modules[__name__])
+_public = {name: value for name, value in globals().items() if not name.startswith("_")}
+globals().update(_bounded(_public, __name__))
+for _module in (linalg, fft):
+    _public = {name: getattr(_module, name) for name in _module.__all__}
+    vars(_module).update(_bounded(_public, _module.__name__))
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,7 @@ from pullback import lax
 from pullback.core import dtypes
 from pullback.core.array import Array
 from pullback.core.trace import current
+from pullback.core.tracebacks import bounded, shorten
 from pullback.numpy import (
     arithmetic,
     arrays,
@@ -51,23 +52,27 @@ def _forward(primitive: Any, function: Function, kinds: str) -> Function:
     """`self OP other`, for dtypes in `kinds` by the primitive itself."""
 
     def method(self: Any, other: Any) -> Any:
-        aval = self.aval
-        if isinstance(other, Array):
-            if other.aval is aval and aval.kind in kinds:
-                return current.trace.process(primitive, (self, other), {})
-            if aval.kind in kinds:
-                found = shortcuts.broadcast(primitive, self, other)
-                if found is not None:
-                    return found
+        try:
+            aval = self.aval
+            if isinstance(other, Array):
+                if other.aval is aval and aval.kind in kinds:
+                    return current.trace.process(primitive, (self, other), {})
+                if aval.kind in kinds:
+                    found = shortcuts.broadcast(primitive, self, other)
+                    if found is not None:
+                        return found
+                return function(self, other)
+            if not aval.weak_type and aval.kind in kinds:
+                trace = current.trace
+                scalar = literal_operand(other, aval.dtype, trace)
+                if scalar is not None:
+                    return trace.process(primitive, (self, scalar), {})
+            if not is_arraylike(other):
+                return NotImplemented
             return function(self, other)
-        if not aval.weak_type and aval.kind in kinds:
-            trace = current.trace
-            scalar = literal_operand(other, aval.dtype, trace)
-            if scalar is not None:
-                return trace.process(primitive, (self, scalar), {})
-        if not is_arraylike(other):
-            return NotImplemented
-        return function(self, other)
+        except Exception as error:
+            shorten(error)
+            raise
 
     return method
 
@@ -76,29 +81,41 @@ def _reflected(primitive: Any, function: Function, kinds: str) -> Function:
     """`other OP self`; `other` is no array of ours."""
 
     def method(self: Any, other: Any) -> Any:
-        aval = self.aval
-        if not aval.weak_type and aval.kind in kinds:
-            trace = current.trace
-            scalar = literal_operand(other, aval.dtype, trace)
-            if scalar is not None:
-                return trace.process(primitive, (scalar, self), {})
-        if not is_arraylike(other):
-            return NotImplemented
-        return function(other, self)
+        try:
+            aval = self.aval
+            if not aval.weak_type and aval.kind in kinds:
+                trace = current.trace
+                scalar = literal_operand(other, aval.dtype, trace)
+                if scalar is not None:
+                    return trace.process(primitive, (scalar, self), {})
+            if not is_arraylike(other):
+                return NotImplemented
+            return function(other, self)
+        except Exception as error:
+            shorten(error)
+            raise
 
     return method
 
 
 def _plain(function: Function) -> Function:
     def method(self: Any, other: Any) -> Any:
-        return function(self, other) if is_arraylike(other) else NotImplemented
+        try:
+            return function(self, other) if is_arraylike(other) else NotImplemented
+        except Exception as error:
+            shorten(error)
+            raise
 
     return method
 
 
 def _plain_reflected(function: Function) -> Function:
     def method(self: Any, other: Any) -> Any:
-        return function(other, self) if is_arraylike(other) else NotImplemented
+        try:
+            return function(other, self) if is_arraylike(other) else NotImplemented
+        except Exception as error:
+            shorten(error)
+            raise
 
     return method
 
@@ -145,9 +162,13 @@ def _power(self: Any, other: Any) -> Any:
 
 
 def _negated(self: Any) -> Any:
-    if self.aval.kind in "iufc":
-        return current.trace.process(ops.neg, (self,), {})
-    return _ufuncs["negative"](self)
+    try:
+        if self.aval.kind in "iufc":
+            return current.trace.process(ops.neg, (self,), {})
+        return _ufuncs["negative"](self)
+    except Exception as error:
+        shorten(error)
+        raise
 
 
 def _rounded(self: Any, ndigits: int | None = None) -> Any:
@@ -166,9 +187,13 @@ def _iterate(self: Any) -> Iterator[Any]:
 
 
 def _length(self: Any) -> int:
-    if not self.aval.shape:
-        raise TypeError("len() of unsized object")
-    return self.aval.shape[0]  # type: ignore[no-any-return]
+    try:
+        if not self.aval.shape:
+            raise TypeError("len() of unsized object")
+        return self.aval.shape[0]  # type: ignore[no-any-return]
+    except Exception as error:
+        shorten(error)
+        raise
 
 
 def _contains(self: Any, item: Any) -> bool:
@@ -375,7 +400,7 @@ _PROTOCOL: Final[dict[str, Function]] = {
 
 
 def _table() -> dict[str, Any]:
-    table: dict[str, Any] = dict(_PROTOCOL)
+    table: dict[str, Any] = _PROTOCOL | bounded(_PROTOCOL, __name__)
     for name, primitive, function, kinds in _FAST:
         table[f"__{name}__"] = _forward(primitive, function, kinds)
         table[f"__r{name}__"] = _reflected(primitive, function, kinds)
@@ -384,7 +409,7 @@ def _table() -> dict[str, Any]:
     for name, function in _GENERAL:
         table[f"__{name}__"] = _plain(function)
         table[f"__r{name}__"] = _plain_reflected(function)
-    table.update(_METHODS)
+    table.update(_METHODS | bounded(_METHODS, __name__))
     for name, function in _PROPERTIES.items():
         table[name] = property(function, doc=function.__doc__)
     return table

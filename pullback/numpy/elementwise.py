@@ -11,6 +11,7 @@ from typing import Any, Final
 from pullback import lax
 from pullback.core import dtypes
 from pullback.core.array import Array
+from pullback.core.tracebacks import shorten
 from pullback.numpy.arrays import as_array
 from pullback.numpy.promotion import (
     check_arraylike,
@@ -58,19 +59,27 @@ def publish(function: Function, names: str, summary: str, note: str, example: st
 
 def _inexact(operation: Function) -> Function:
     def function(x: Any, /) -> Any:
-        if isinstance(x, Array) and x.aval.kind in "fc":
-            return operation(x)
-        return operation(promote_args_inexact(function.__name__, x)[0])
+        try:
+            if isinstance(x, Array) and x.aval.kind in "fc":
+                return operation(x)
+            return operation(promote_args_inexact(function.__name__, x)[0])
+        except Exception as error:
+            shorten(error)
+            raise
 
     return function
 
 
 def _kept(operation: Function) -> Function:
     def function(x: Any, /) -> Any:
-        if not isinstance(x, Array):
-            check_arraylike(function.__name__, x)
-            x = unwrap(x)
-        return operation(x)
+        try:
+            if not isinstance(x, Array):
+                check_arraylike(function.__name__, x)
+                x = unwrap(x)
+            return operation(x)
+        except Exception as error:
+            shorten(error)
+            raise
 
     return function
 

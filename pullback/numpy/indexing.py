@@ -23,6 +23,7 @@ from pullback.core import dtypes
 from pullback.core.array import Array
 from pullback.core.dimensions import DimExpr, as_length, is_inside, is_symbolic, slice_indices
 from pullback.core.trace import EVAL, Tracer, current_trace, is_concrete
+from pullback.core.tracebacks import shorten
 from pullback.errors import NonConcreteBooleanIndexError
 from pullback.numpy.arrays import as_array
 from pullback.numpy.promotion import broadcast_shapes
@@ -277,14 +278,18 @@ _CLAMPING: Final = (None, "clip", "promise_in_bounds")
 
 def getitem(x: Any, index: Any) -> Any:
     """`x[index]`."""
-    if type(x) is ArrayImpl and is_here(x) and current_trace() is EVAL and not _is_followed(x):
-        found = _eager_basic(x, index)
-        if found is not None:
-            return found
-        plan = parse(x.shape, index)
-        where = numpy_index(plan, clamp=not config.check_indices())
-        return take_plan(x, plan) if where is None else _eager_take(x, plan, where)
-    return take_plan(x, parse(x.shape, index))
+    try:
+        if type(x) is ArrayImpl and is_here(x) and current_trace() is EVAL and not _is_followed(x):
+            found = _eager_basic(x, index)
+            if found is not None:
+                return found
+            plan = parse(x.shape, index)
+            where = numpy_index(plan, clamp=not config.check_indices())
+            return take_plan(x, plan) if where is None else _eager_take(x, plan, where)
+        return take_plan(x, parse(x.shape, index))
+    except Exception as error:
+        shorten(error)
+        raise
 
 
 def _is_followed(x: ArrayImpl) -> bool:

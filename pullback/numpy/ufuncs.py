@@ -14,6 +14,7 @@ import numpy as np
 
 from pullback import lax
 from pullback.core.avals import aval_of
+from pullback.core.tracebacks import shorten
 from pullback.numpy.arrays import as_array
 from pullback.numpy.promotion import canonical_axes, canonical_axis, check_arraylike
 
@@ -96,11 +97,15 @@ class ufunc:
             raise NotImplementedError(f"out argument of {self}: arrays are immutable")
         if where is not None:
             raise NotImplementedError(f"where argument of {self}: use jnp.where")
-        if len(args) != self._nin:
-            raise TypeError(
-                f"{self.__name__} takes {self._nin} positional arguments, got {len(args)}"
-            )
-        return self._call(*args)
+        try:
+            if len(args) != self._nin:
+                raise TypeError(
+                    f"{self.__name__} takes {self._nin} positional arguments, got {len(args)}"
+                )
+            return self._call(*args)
+        except Exception as error:
+            shorten(error)
+            raise
 
     def _need_binary(self, method: str) -> None:
         if self._nin != 2:

@@ -115,7 +115,7 @@ def _value_and_gradient(
     avals = [_checked_type(x, options.holomorphic, options.allow_int) for x in leaves]
     given = fun if whole else fix_arguments(fun, args, kwargs, nums)
     flat = FlatWithAux(given, in_tree, options.has_aux, "vjp")
-    wanted = [aval.kind in "fc" for aval in avals]
+    wanted = [dtypes.kind_of(aval.dtype) in "fc" for aval in avals]
     tape = linear_tape(flat, leaves, wanted, description=Description(fun, "vjp"))
     out = flat.main(tape.outs)
     result = _check_scalar(out, fun, options.holomorphic)
@@ -133,7 +133,8 @@ def _checked_type(x: Any, holomorphic: bool, allow_int: bool) -> ShapedArray:
     """The type of an argument, if it may be differentiated."""
     check_operand(x, "grad")
     aval = aval_of(x)
-    if aval.kind == "c" or (aval.kind == "f" and not holomorphic):
+    kind = dtypes.kind_of(aval.dtype)
+    if kind == "c" or (kind == "f" and not holomorphic):
         return aval
     if holomorphic:
         raise TypeError(

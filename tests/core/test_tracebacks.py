@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+import pickle
 import traceback
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 import pullback as pb
@@ -138,3 +141,36 @@ def test_the_users_own_cause_stays() -> None:
 def test_values_that_are_not_known_modes() -> None:
     with pytest.raises(ValueError, match="expected one of"):
         config.update("jax_traceback_filtering", "none")
+
+
+EAGER: dict[str, Callable[[], Any]] = {
+    "operator": lambda: X + jnp.ones(3),
+    "reflected": lambda: np.ones(3) - X,
+    "product": lambda: X @ jnp.ones(3),
+    "ufunc": lambda: jnp.add(X, jnp.ones(3)),
+    "elementwise": lambda: jnp.sin("text"),
+    "function": lambda: jnp.concatenate([X, X[None]]),
+    "compiled function": lambda: jnp.var("text"),
+    "method": lambda: X.reshape(3),
+    "reduction": lambda: X.sum(axis=2),
+    "index": lambda: X[0, 0],
+    "iteration": lambda: iter(X.sum()),
+    "length": lambda: len(X.sum()),
+    "negative": lambda: -(X > 0),
+    "linear algebra": lambda: jnp.linalg.inv(X),
+    "sampler": lambda: pb.random.normal(3),
+}
+
+
+@pytest.mark.parametrize("name", EAGER)
+def test_eager_operations_end_in_the_users_frame(name: str) -> None:
+    error = caught("quiet_remove_frames", lambda f: f(), EAGER[name])
+    assert isinstance(error, (TypeError, ValueError, IndexError))
+    assert ours(error) == []
+    assert error.__notes__ == [NOTE]
+
+
+def test_public_functions_are_pickled_by_their_public_name() -> None:
+    for function in (jnp.dot, jnp.reshape, jnp.linalg.norm, jnp.fft.fft):
+        assert pickle.loads(pickle.dumps(function)) is function
+    assert str(inspect.signature(jnp.squeeze)).startswith("(a")
