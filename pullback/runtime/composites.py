@@ -17,7 +17,8 @@ import numpy as np
 
 from pullback import config, tree
 from pullback.core.tracebacks import shorten
-from pullback.runtime.jit import UnhashableStatic, jit
+from pullback.runtime.jit import jit
+from pullback.runtime.statics import UnhashableStatic
 from pullback.transforms.arguments import is_operand
 
 __all__ = ["compiled_when_eager"]

@@ -10,7 +10,7 @@ import functools
 import inspect
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, Final
@@ -56,6 +56,7 @@ from pullback.runtime.dispatch import to_array, to_host
 from pullback.runtime.explain import log_new_program, warn_of_constants
 from pullback.runtime.placement import places_of
 from pullback.runtime.stages import is_simple
+from pullback.runtime.statics import hashable, with_static
 from pullback.runtime.structures import MISSED, Entries, FlatCalls
 from pullback.runtime.traced import Program
 from pullback.transforms.arguments import (
@@ -257,12 +258,12 @@ class JitFunction(FastCallable):
         dynamic = args
         if options.static_argnums:
             nums = {i % len(args) for i in options.static_argnums if -len(args) <= i < len(args)}
-            static = [(i, _hashable(self._fun, args[i], i)) for i in sorted(nums)]
+            static = [(i, hashable(self._fun, args[i], i)) for i in sorted(nums)]
             dynamic = tuple(None if i in nums else x for i, x in enumerate(args))
         named = kwargs
         if options.static_argnames:
             names = [n for n in options.static_argnames if n in kwargs]
-            static += [(n, _hashable(self._fun, kwargs[n], n)) for n in sorted(names)]
+            static += [(n, hashable(self._fun, kwargs[n], n)) for n in sorted(names)]
             named = {k: v for k, v in kwargs.items() if k not in names}
         return _Call(args, kwargs, tuple(static), *tree.flatten((dynamic, named)))
 
@@ -299,7 +300,7 @@ class JitFunction(FastCallable):
                 f"re-tracing function {describe_function(self._fun)} for `jit`, but 'no_tracing' "
                 "is set"
             )
-        fun = self._fun if not call.static else _with_static(self._fun, call.static)
+        fun = self._fun if not call.static else with_static(self._fun, call.static)
         flat = FlatFunction(fun, call.in_tree)
         name = function_name(self._fun)
         info = DebugInfo("jit", name)
@@ -417,59 +418,6 @@ config.on_update(_forget_entries)
 def _with_arrays(leaves: Sequence[Any]) -> list[Any]:
     """The arguments of a program with references: these and arrays."""
     return [x if is_concrete_ref(x) else to_array(x) for x in unwrapped(list(leaves))]
-
-
-class UnhashableStatic(ValueError):
-    """A static argument that cannot be compared with those of earlier calls."""
-
-
-def _in_words(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
-def _hashable(fun: Any, value: Any, where: Hashable) -> Any:
-    try:
-        hash(value)
-    except TypeError as error:
-        raise UnhashableStatic(
-            "Non-hashable static arguments are not supported. An error occurred while trying to "
-            f"hash an object of type {type(value)}, {value}. The error was:\n{_in_words(error)}\n"
-            f"It is the static argument {where!r} of {describe_function(fun)}. Static arguments "
-            "are compared to find compiled programs: use a tuple instead of a list, or pass an "
-            "array as a normal one."
-        ) from None
-    return _Static(value)
-
-
-class _Static:
-    """A static argument: equal if type and value are."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __hash__(self) -> int:
-        return hash(self.value)
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, _Static)
-            and type(self.value) is type(other.value)
-            and bool(self.value == other.value)
-        )
-
-
-def _with_static(fun: Callable[..., Any], static: Sequence[tuple[Any, _Static]]) -> Any:
-    positions = {i: s.value for i, s in static if isinstance(i, int)}
-    names = {n: s.value for n, s in static if isinstance(n, str)}
-
-    @functools.wraps(fun)
-    def partial(*args: Any, **kwargs: Any) -> Any:
-        full = [positions.get(i, x) for i, x in enumerate(args)]
-        return fun(*full, **kwargs, **names)
-
-    return partial
 
 
 def _donated(options: Options, call: _Call) -> tuple[bool, ...]:
