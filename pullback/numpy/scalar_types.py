@@ -126,6 +126,7 @@ def promote_types(a: Any, b: Any) -> Any:
 def result_type(*args: Any) -> Any:
     """The dtype of a result of operands `args`: arrays, scalars, dtypes.
 
+    >>> import numpy as np
     >>> result_type(np.float32(1), 2), result_type("int8", "uint8")
     (dtype('float32'), dtype('int16'))
     """
