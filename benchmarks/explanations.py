@@ -24,6 +24,10 @@ _PACKING: Final = (
     "the kernel in registers alone reaches nineteen twentieths of the limit; packing operands that "
     "come from beyond the second cache, once a tile, takes most of the rest"
 )
+_STEPS: Final = (
+    "a step takes some 60 microseconds, of which the gates, a third, run on one thread, since "
+    "waking another can take as long; two threads gain little over one"
+)
 _TRANSFORM: Final = (
     "PyTorch brings MKL, whose transforms go through memory fewer times than our kernels: ours "
     "finish one axis of all images, or all columns of a long one, before the next"
@@ -53,7 +57,8 @@ EXPLANATIONS: Final[dict[str, str]] = {
     ),
     "convolution_gradients": (
         "as for the convolution itself, with a frame of zeros around the operand and around the "
-        "cotangent, each of them a copy"
+        "cotangent, each of them a copy; the gradient of the kernel is summed a row of the image "
+        "at a time, 56 terms, so that its sums leave the registers often"
     ),
     "cumsum": (
         "an addition waits for the one before, half a nanosecond each, on one thread: sums are "
@@ -86,6 +91,8 @@ EXPLANATIONS: Final[dict[str, str]] = {
         "one kernel, which leaves out what the mask hides, as PyTorch's does; its products have "
         "64 terms and 64 columns, few for our matrix kernels"
     ),
+    "lstm": _STEPS,
+    "lstm_gradient": _STEPS,
     "matmul_1024": _PACKING,
     "matmul_batch": (
         "operands and results, three megabytes, come from beyond the second cache, and nothing "

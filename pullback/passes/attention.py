@@ -23,6 +23,7 @@ from pullback.core import dtypes
 from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 from pullback.core.jaxpr import Var as Variable
 from pullback.ops.attention import WIDEST, Layout, attention
+from pullback.passes.inner import with_inner
 from pullback.transforms.dce import dce_jaxpr
 
 __all__ = ["fuse_attention"]
@@ -76,20 +77,7 @@ def _equation(graph: _Graph, eqn: JaxprEqn) -> JaxprEqn:
             except _NoMatch:
                 continue
         return eqn
-    params = {name: _inner(value) for name, value in eqn.params.items()}
-    changed = any(params[name] is not value for name, value in eqn.params.items())
-    return eqn.replace(params=params) if changed else eqn
-
-
-def _inner(value: Any) -> Any:
-    if isinstance(value, ClosedJaxpr):
-        return fuse_attention(value)
-    if isinstance(value, Jaxpr):
-        return _jaxpr(value)
-    if type(value) is tuple and any(isinstance(x, ClosedJaxpr) for x in value):
-        parts = tuple(map(_inner, value))
-        return value if all(x is y for x, y in zip(parts, value, strict=True)) else parts
-    return value
+    return with_inner(eqn, _jaxpr)
 
 
 class _Graph:

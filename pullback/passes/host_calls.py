@@ -8,11 +8,11 @@ behind, in a table that the loaded program calls into (`runtime/host_calls.py`).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from pullback.control.callbacks import HostFunction, HostNumber, callback_primitives
 from pullback.core.avals import ShapedArray
 from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, JaxprEqn
+from pullback.passes.inner import with_inner
 
 __all__ = ["HostCall", "number_callbacks"]
 
@@ -48,24 +48,4 @@ def _equation(eqn: JaxprEqn, calls: list[HostCall]) -> JaxprEqn:
         ins, outs = (tuple(v.aval for v in vs) for vs in (eqn.invars, eqn.outvars))
         calls.append(HostCall(eqn.params["callback"], ins, outs))
         return eqn.replace(params=eqn.params | {"callback": HostNumber(len(calls) - 1)})
-    params = {name: _inner(value, calls) for name, value in eqn.params.items()}
-    changed = any(params[name] is not value for name, value in eqn.params.items())
-    return eqn.replace(params=params) if changed else eqn
-
-
-def _inner(value: Any, calls: list[HostCall]) -> Any:
-    if isinstance(value, ClosedJaxpr):
-        jaxpr = _jaxpr(value.jaxpr, calls)
-        return value if jaxpr is value.jaxpr else ClosedJaxpr(jaxpr, value.consts)
-    if isinstance(value, Jaxpr):
-        return _jaxpr(value, calls)
-    if isinstance(value, (tuple, list)) and any(isinstance(x, (ClosedJaxpr, Jaxpr)) for x in value):
-        parts = [_inner(x, calls) for x in value]
-        kind = type(value)
-        new = kind(parts) if kind in (tuple, list) else kind(*parts)
-        return value if all(map(_is_same, new, value)) else new
-    return value
-
-
-def _is_same(x: Any, y: Any) -> bool:
-    return x is y
+    return with_inner(eqn, lambda jaxpr: _jaxpr(jaxpr, calls))
