@@ -57,7 +57,15 @@ _JAXLIB: Final = {
 }
 
 # Packages of ours that stand for no module of JAX by themselves.
-_HIDDEN: Final = frozenset(["pullback.core", "pullback.ops", "pullback.dropin.shims.experimental"])
+_HIDDEN: Final = frozenset(
+    f"pullback.{name}"
+    for name in (
+        "core",
+        "ops",
+        "dropin.shims.experimental",
+        "dropin.shims._src.random",
+    )
+)
 
 
 def _exists(name: str) -> bool:

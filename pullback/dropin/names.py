@@ -87,7 +87,6 @@ lax.control_flow.solves       jax.lax
 lax.convolution               jax.lax
 lax.eval_jaxpr                jax.lax
 lax.fft                       jax.lax
-lax.lax                       jax.lax
 lax.linalg                    jax.lax.linalg
 lax.other                     jax.lax
 lax.parallel                  jax.lax
@@ -103,11 +102,13 @@ named_sharding                jax.sharding
 nn                            jax.nn
 nn.functions                  jax.nn
 nn.initializers               jax.nn.initializers
+numpy.array_api_metadata      jax.numpy
 numpy.array_constructors      jax.numpy
 numpy.array_creation          jax.numpy
 numpy.array_methods           jax.numpy
 numpy.einsum                  jax.numpy
 numpy.fft                     jax.numpy.fft
+numpy.hijax                   jax.numpy
 numpy.index_tricks            jax.numpy
 numpy.indexing                jax.numpy
 numpy.lax_numpy               jax.numpy
@@ -131,10 +132,7 @@ pmap                          jax
 profiler                      jax.profiler
 random                        jax.random
 random.core                   jax.random
-random.prng                   jax.random
-random.rbg                    jax.random
 random.stateful_rng           jax.random
-random.threefry2x32           jax.random
 ref                           jax.ref
 scipy                         jax.scipy
 scipy.cluster                 jax.scipy.cluster
@@ -153,6 +151,7 @@ scipy.spatial                 jax.scipy.spatial
 scipy.spatial.transform       jax.scipy.spatial.transform
 scipy.special                 jax.scipy.special
 scipy.stats                   jax.scipy.stats
+scipy.stats._core             jax.scipy.stats
 scipy.stats.bernoulli         jax.scipy.stats.bernoulli
 scipy.stats.beta              jax.scipy.stats.beta
 scipy.stats.betabinom         jax.scipy.stats.betabinom
@@ -185,6 +184,12 @@ shard_map                     jax
 sharding                      jax.sharding
 source_info_util              jax.extend.source_info_util
 stages                        jax.stages
+third_party                   jax.scipy
+third_party.scipy             jax.scipy
+third_party.scipy.betaln      jax.scipy.special
+third_party.scipy.interpolate jax.scipy.interpolate
+third_party.scipy.linalg      jax.scipy.linalg
+third_party.scipy.special     jax.scipy.special
 tree                          jax.tree
 typing                        jax.typing
 xla_metadata                  jax.experimental.xla_metadata

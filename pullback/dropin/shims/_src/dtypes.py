@@ -27,7 +27,8 @@ from pullback.core.dtypes import (
 )
 from pullback.core.dtypes import dtype_and_weak_type as _dtype_and_weaktype
 from pullback.core.dtypes import dtype_of as dtype
-from pullback.core.dtypes import is_weakly_typed, to_inexact_dtype
+from pullback.core.dtypes import is_weakly_typed, isdtype, promote_types, to_inexact_dtype
+from pullback.core.dtypes import result_type_and_weak as lattice_result_type
 from pullback.core.element_types import short_name
 from pullback.dtypes import *  # noqa: F403
 from pullback.errors import TypePromotionError
@@ -38,13 +39,20 @@ __all__ = [
     "TypePromotionError",
     "_dtype_and_weaktype",
     "check_and_canonicalize_user_dtype",
+    "check_valid_dtype",
+    "coerce_to_array",
     "default_complex_dtype",
     "default_float_dtype",
     "default_int_dtype",
     "default_uint_dtype",
     "dtype",
     "is_weakly_typed",
+    "isdtype",
+    "lattice_result_type",
+    "promote_types",
     "python_scalar_types",
+    "safe_to_cast",
+    "scalar_type_to_dtype",
     "short_dtype_name",
     "supports_inf",
     "to_complex_dtype",
@@ -142,6 +150,59 @@ _custom_float_dtypes: Final = _dtypes_of(_CUSTOM_FLOATS)
 _intn_dtypes: Final = _dtypes_of(_INTN)
 _float8_dtypes: Final = [d for d in _custom_float_dtypes if d.name.startswith("float8")]
 _weak_types: Final = [int, float, complex]
+
+
+def _of_kind(kind: str) -> list[Any]:
+    found = [d for d in _core.SUPPORTED if _core.kind_of(d) == kind]
+    return sorted(found, key=_core.itemsize_bits)
+
+
+_bool_types: Final = _of_kind("b")
+_unsigned_types: Final = _of_kind("u")
+_signed_types: Final = _of_kind("i")
+_int_types: Final = _unsigned_types + _signed_types
+_float_types: Final = _of_kind("f")
+_complex_types: Final = _of_kind("c")
+_jax_types: Final = _bool_types + _int_types + _float_types + _complex_types
+_jax_dtype_set: Final = {_core.float0, *_jax_types}
+
+
+def scalar_type_to_dtype(typ: type, value: Any = None) -> Any:
+    """The dtype of Python numbers of a type; OverflowError for a value that does not fit.
+
+    >>> scalar_type_to_dtype(float)
+    dtype('float32')
+    """
+    found = _core.python_scalar_dtype(typ)
+    if typ is int and value is not None:
+        limits = np.iinfo(found)
+        if not limits.min <= value <= limits.max:
+            raise OverflowError(f"Python int {value} too large to convert to {found.name}")
+    return found
+
+
+def coerce_to_array(x: Any, dtype: Any = None) -> Any:
+    """`x` as an array of NumPy's, Python numbers with their dtype in arrays."""
+    is_number = type(x) in python_scalar_types
+    return np.asarray(x, _core.dtype_of(x) if dtype is None and is_number else dtype)
+
+
+def check_valid_dtype(dtype: Any) -> None:
+    """Raise TypeError for a dtype that arrays do not have."""
+    if dtype not in _jax_dtype_set:
+        raise TypeError(f"Dtype {dtype} is not a valid JAX array type.")
+
+
+def safe_to_cast(input_dtype_or_value: Any, output_dtype_or_value: Any) -> bool:
+    """Whether values are promoted to another type implicitly.
+
+    >>> safe_to_cast("int8", "float32"), safe_to_cast("int32", "int8"), safe_to_cast(1, "int8")
+    (True, False, True)
+    """
+    wanted = lattice_result_type(output_dtype_or_value)[0]
+    if lattice_result_type(input_dtype_or_value)[0] == wanted:
+        return True
+    return bool(lattice_result_type(input_dtype_or_value, wanted)[0] == wanted)
 
 
 def __getattr__(name: str) -> Any:
