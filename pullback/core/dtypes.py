@@ -180,7 +180,7 @@ def check_user_dtype(dtype: Any, where: str = "array creation") -> Any:
     """
     asked = as_dtype(float if dtype is None else dtype)
     if asked not in KINDS and not is_extended(asked) and asked != float0:
-        name = dtype if isinstance(dtype, str) else asked.name
+        name = dtype if isinstance(dtype, str | type) else asked.name
         raise TypeError(
             f"JAX only supports number, bool, and string dtypes, got dtype {name} in {where}; "
             "strings are not supported here"
@@ -456,7 +456,7 @@ def _join(mode: str, nodes: frozenset[_Node]) -> _Node:
     bounds = _LATTICES[mode]
     for node in nodes:
         if node not in bounds:
-            raise ValueError(f"dtype {node} takes no part in type promotion")
+            raise ValueError(f"dtype={node!r} is not a valid dtype for JAX type promotion.")
     common = frozenset.intersection(*(bounds[node] for node in nodes))
     for node in common:
         if bounds[node] == common:
@@ -465,21 +465,26 @@ def _join(mode: str, nodes: frozenset[_Node]) -> _Node:
 
 
 def _no_common_type(mode: str, nodes: frozenset[_Node]) -> str:
-    names = sorted(f"Python {n.__name__}" if isinstance(n, type) else str(n.name) for n in nodes)
-    text = f"Input dtypes ({', '.join(names)}) have no available implicit dtype promotion path"
+    names = tuple(sorted(str(n) if isinstance(n, type) else str(n.name) for n in nodes))
+    text = f"Input dtypes {names} have no available implicit dtype promotion path"
     if mode == "strict":
         return (
-            f"{text} when jax_numpy_dtype_promotion=strict. Cast the inputs explicitly to the "
-            "desired type, or set jax_numpy_dtype_promotion=standard."
+            f"{text} when jax_numpy_dtype_promotion=strict. Try explicitly casting inputs to the "
+            "desired output type, or set jax_numpy_dtype_promotion=standard."
         )
     if nodes & frozenset(SMALL_FLOATS.values()):
-        return f"{text}: 8-bit floats are only promoted explicitly, as in x.astype('float32')."
+        return f"{text}. {_explicitly('8-bit floats', 'float32')}"
     if nodes & {*SMALL_SIGNED.values(), *SMALL_UNSIGNED.values()}:
-        return (
-            f"{text}: 1-bit, 2-bit and 4-bit integers are only promoted explicitly, as in "
-            "x.astype('int32')."
-        )
-    return f"{text}."
+        return f"{text}. {_explicitly('1-bit, 2-bit and 4-bit integers', 'int32')}"
+    return f"{text}. Try explicitly casting inputs to the desired output type."
+
+
+def _explicitly(narrow: str, dtype: str) -> str:
+    return (
+        f"To avoid unintended promotion, {narrow} do not support implicit promotion. If you'd like "
+        "your inputs to be promoted to another type, you can do so explicitly using e.g. "
+        f"x.astype('{dtype}')"
+    )
 
 
 _WEAK_NODE: Final = {"i": int, "u": int, "f": float, "c": complex}

@@ -81,7 +81,7 @@ class ShapeDtypeStruct:
 
 
 def _aval(struct: ShapeDtypeStruct) -> ShapedArray | AbstractRef:
-    dtype = dtypes.canonicalize_dtype(struct.dtype)
+    dtype = dtypes.canonicalize_dtype(struct.dtype, allow_extended_dtype=True)
     aval = ShapedArray(struct.shape, dtype, bool(struct.weak_type))
     return AbstractRef(aval) if struct.is_ref else aval
 

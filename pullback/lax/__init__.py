@@ -6,6 +6,7 @@ They are stricter than NumPy's: operands must have one shape and one dtype.
 from __future__ import annotations
 
 from pullback.lax import linalg as linalg
+from pullback.lax.bitcasts import *  # noqa: F403
 from pullback.lax.combinators import *  # noqa: F403
 from pullback.lax.contractions import *  # noqa: F403
 from pullback.lax.control_flow import *  # noqa: F403

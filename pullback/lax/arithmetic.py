@@ -6,6 +6,7 @@ or scalar, or equal up to axes of length 1.  Results are weakly typed if all ope
 
 from __future__ import annotations
 
+import operator
 import warnings
 from typing import Any
 
@@ -25,7 +26,6 @@ __all__ = [
     "RoundingMethod",
     "add",
     "atan2",
-    "bitcast_convert_type",
     "bitwise_and",
     "bitwise_or",
     "bitwise_xor",
@@ -419,24 +419,21 @@ def convert_element_type(operand: Any, new_dtype: Any) -> Array:
     )
 
 
-def bitcast_convert_type(operand: Any, new_dtype: Any) -> Array:
-    """The same bits as another dtype; a narrower or wider one adds or takes a last axis.
-
-    >>> int(bitcast_convert_type(1.0, "int32"))
-    1065353216
-    """
-    dtype = dtypes.check_user_dtype(new_dtype, "lax.bitcast_convert_type")
-    return ops.bitcast_convert_type.bind(operand, new_dtype=dtype)  # type: ignore[no-any-return]
-
-
 def reduce_precision(operand: Any, exponent_bits: int, mantissa_bits: int) -> Array:
     """Floats rounded to those that the given numbers of bits can hold.
 
     >>> float(reduce_precision(1.2345, 8, 3))
     1.25
     """
+    exponent_bits, mantissa_bits = operator.index(exponent_bits), operator.index(mantissa_bits)
+    if exponent_bits < 1:
+        raise ValueError(f"reduce_precision: exponent_bits must be positive; got {exponent_bits}")
+    if mantissa_bits < 0:
+        raise ValueError(
+            f"reduce_precision: mantissa_bits must be non-negative; got {mantissa_bits}"
+        )
     return ops.reduce_precision.bind(  # type: ignore[no-any-return]
-        operand, exponent_bits=int(exponent_bits), mantissa_bits=int(mantissa_bits)
+        operand, exponent_bits=exponent_bits, mantissa_bits=mantissa_bits
     )
 
 

@@ -126,8 +126,9 @@ def dot(
         if not (1 <= len(left) <= 2 and 1 <= len(right) <= 2 and left[-1] == right[0]):
             raise ValueError(
                 at_user_line(
-                    "dot: without dimension_numbers the operands must be matrices or vectors that "
-                    f"fit, got {aval_of(lhs).str_short()} and {aval_of(rhs).str_short()}"
+                    "jax.lax.dot: dimension_numbers must be specified when not performing simple "
+                    "un-batched matrix-matrix, matrix-vector, or vector-vector products; got "
+                    f"lhs_shape={left} rhs_shape={right}"
                 )
             )
         dimension_numbers = (((len(left) - 1,), (0,)), ((), ()))

@@ -146,13 +146,25 @@ def _number(value: Any, dtype: Any) -> Any:
     return np.asarray(value).astype(stored)[()]
 
 
+def _no_index(aval: Any) -> TypeError:
+    if aval.shape != ():
+        return TypeError(
+            "start_indices arguments to dynamic_slice must be scalars,  got indices "
+            f"({aval.str_short()})"
+        )
+    return TypeError(
+        "index arguments to dynamic_slice must be integers of the same type, got: "
+        f"{aval.dtype.name}"
+    )
+
+
 def _wrapped(index: Any, n: int, wrap: bool) -> Any:
     """A scalar index as an operand; a negative one counts from the end if `wrap`."""
     if not isinstance(index, Tracer):
         return _wrapped_now(index, n, wrap)
     aval = aval_of(index)
     if aval.shape != () or dtypes.kind_of(aval.dtype) not in "iu":
-        raise TypeError(f"an index must be a scalar integer, got {aval}")
+        raise _no_index(aval)
     if not wrap or dtypes.kind_of(aval.dtype) == "u":
         return index
     count = _number(n, aval.dtype)
@@ -164,7 +176,7 @@ def _wrapped(index: Any, n: int, wrap: bool) -> Any:
 def _wrapped_now(index: Any, n: int, wrap: bool) -> Any:
     aval = aval_of(index)
     if aval.shape != () or dtypes.kind_of(aval.dtype) not in "iu":
-        raise TypeError(f"an index must be a scalar integer, got {aval}")
+        raise _no_index(aval)
     value = operator.index(np.asarray(index)[()])
     if value < 0 and not wrap and type(index) is int:
         raise ValueError(
@@ -185,7 +197,10 @@ def _start_indices(
         start_indices = [index_in_dim(start_indices, k, 0, False) for k in range(aval.shape[0])]
     indices = list(start_indices)
     if len(indices) != len(shape):
-        raise ValueError(f"{len(indices)} start_indices were given for an array of shape {shape}")
+        raise ValueError(
+            "Length of slice indices must match number of operand dimensions "
+            f"({len(indices)} vs {shape})"
+        )
     wraps = [allow_negative] * len(shape) if isinstance(allow_negative, bool) else allow_negative
     wrapped = [_wrapped(i, n, bool(w)) for i, n, w in zip(indices, shape, wraps, strict=True)]
     return _of_one_dtype(wrapped)

@@ -44,7 +44,7 @@ def sort(operand: Any, dimension: int = -1, is_stable: bool = True, num_keys: in
     if not operand:
         raise TypeError("sort requires at least one operand")
     if not 1 <= num_keys <= len(operand):
-        raise ValueError(f"num_keys={num_keys} must be between 1 and {len(operand)} operands")
+        raise ValueError(f"{num_keys=} must be between 1 and len(operand)={len(operand)}")
     axis = canonical_axis(dimension, aval_of(operand[0]).ndim)
     outs = sorting.sort(*operand, dimension=axis, is_stable=bool(is_stable), num_keys=num_keys)
     return tuple(outs)

@@ -15,7 +15,7 @@ from pullback.core.array import Array
 from pullback.core.avals import aval_of
 from pullback.core.dimensions import DimExpr, as_length
 from pullback.core.dtypes import check_user_dtype
-from pullback.ops import conversion, joining, rearrange
+from pullback.ops import conversion, joining, rearrange, rng
 
 __all__ = [
     "broadcast",
@@ -89,7 +89,9 @@ def new_shape(shape: Any) -> tuple[int, ...]:
     """`canonical_shape` of an array to be made; TypeError for negative lengths."""
     lengths = canonical_shape(shape)
     if any(n < 0 for n in lengths):
-        raise TypeError(f"shape must have every element be nonnegative, got {lengths}.")
+        raise TypeError(
+            f"broadcast_in_dim shape must have every element be nonnegative, got {lengths}."
+        )
     return lengths
 
 
@@ -134,9 +136,17 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, *, sharding: Any = None
 
 def _scalar(value: Any, dtype: Any) -> Any:
     """A scalar of a dtype: known now if `value` is."""
+    if dtypes.is_extended(dtype) and np.ndim(value) == 0 and not isinstance(value, Array):
+        return _key_of_equal_words(value, dtype)
     if isinstance(value, (Array, DimExpr)) or dtypes.is_extended(dtype):
         return conversion.convert(value, dtype)
     return np.asarray(value).astype(dtype)[()]
+
+
+def _key_of_equal_words(value: Any, dtype: Any) -> Any:
+    """A random key whose words are a number, such as the zeros of `zeros_like`."""
+    words = np.full((dtype.words,), value).astype(np.uint32)
+    return rng.random_wrap(words, impl=dtype.tag)
 
 
 def full_like(

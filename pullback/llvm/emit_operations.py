@@ -280,7 +280,7 @@ def convert(text: Text, x: str, source: np.dtype[Any], target: np.dtype[Any]) ->
     if is_float(source):
         if is_float(target):
             return _convert_float(text, x, source, target)
-        if target.kind in "iu" and target.itemsize <= 2:
+        if target.itemsize <= 2:
             return _narrow_integer(text, x, s, target)
         return _wide_integer(text, x, s, target)
     if is_float(target):
@@ -294,13 +294,18 @@ def convert(text: Text, x: str, source: np.dtype[Any], target: np.dtype[Any]) ->
     return text.put(f"{word} {text.type(s)} {x} to {text.type(t)}")
 
 
+def _integer_limits(dtype: np.dtype[Any]) -> Any:
+    info: Any = dtypes.iinfo
+    return info(dtype)
+
+
 def _narrow_integer(text: Text, x: str, s: str, target: np.dtype[Any]) -> str:
     """A float as an integer of 8 or 16 bits, saturating: LLVM would do it lane by lane."""
-    v, wide, info = text.type(s), text.type("i32"), np.iinfo(target)
+    v, wide, info = text.type(s), text.type("i32"), _integer_limits(target)
     number = text.put(f"fcmp ord {v} {x}, {text.splat('0.0', s)}")
     x = text.put(f"select {text.type('i1')} {number}, {v} {x}, {v} {text.splat('0.0', s)}")
     for test, bound in (("ogt", info.min), ("olt", info.max)):
-        limit = text.splat(repr(float(bound)), s)
+        limit = text.splat(repr(float(int(bound))), s)
         inside = text.put(f"fcmp {test} {v} {x}, {limit}")
         x = text.put(f"select {text.type('i1')} {inside}, {v} {x}, {v} {limit}")
     whole = text.put(f"fptosi {v} {x} to {wide}")

@@ -8,12 +8,11 @@ for a shift and another bias; its subnormal numbers are integers times a power o
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import ml_dtypes
 import numpy as np
 
-from pullback.errors import LoweringError
 from pullback.llvm.emit_types import float_text
 from pullback.records import record
 
@@ -48,8 +47,6 @@ class Format:
 def format_of(dtype: np.dtype[Any]) -> Format:
     """The format of a dtype, as `ml_dtypes` defines it."""
     info: Any = ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
-    if info.nmant == 0:
-        raise LoweringError(f"{dtype.name} in compiled programs is not supported yet")
     code = {x: int(np.asarray(x).astype(dtype).view(np.uint8)) for x in (np.nan, np.inf)}
     overflow = float(np.asarray(1e30).astype(dtype))
     least = int(info.minexp)
@@ -98,8 +95,45 @@ class _Lanes:
         return self.text.put(f"fcmp uno {self.f} {x}, {x}")
 
 
+# --------------------------------------------------------------------------- powers of two alone
+
+SCALES: Final = np.dtype(ml_dtypes.float8_e8m0fnu)
+"""The format without mantissa, sign and zero: a code is an exponent, the last one is NaN."""
+
+_HALF: Final = 1 << 22
+_NAN_CODE: Final = 255
+
+
+def _scale_code(text: Text, x: str) -> str:
+    """The code of a float32: the nearest power of two, the larger one of two that are as near."""
+    v = _Lanes(text)
+    bits = v.bits(x)
+    code = v.integer("lshr", v.integer("add", bits, _HALF), 23)
+    # Of the subnormal numbers, `ml_dtypes` rounds those above 2**-127 up.
+    tiny = text.put(f"icmp ult {v.i} {bits}, {v.n(1 << 23)}")
+    above = text.put(f"icmp ugt {v.i} {bits}, {v.n(_HALF)}")
+    code = v.select(tiny, v.select(above, v.n(1), v.n(0), v.i), code, v.i)
+    positive = text.put(f"fcmp ogt {v.f} {x}, {v.x(0.0)}")
+    code = v.select(positive, code, v.n(_NAN_CODE), v.i)
+    return text.intrinsic("llvm.umin", "i32", code, v.n(_NAN_CODE))
+
+
+def _scale(text: Text, code: str) -> str:
+    """The float32 of a code."""
+    v = _Lanes(text)
+    least = text.put(f"icmp eq {v.i} {code}, {v.n(0)}")
+    bits = v.select(least, v.n(_HALF), v.integer("shl", code, 23), v.i)
+    last = text.put(f"icmp eq {v.i} {code}, {v.n(_NAN_CODE)}")
+    return v.select(last, v.x(float("nan")), v.floats(bits), v.f)
+
+
+# --------------------------------------------------------------------------- the others
+
+
 def round_small(text: Text, x: str, dtype: np.dtype[Any]) -> str:
     """A float32 rounded to the values of a small format."""
+    if dtype == SCALES:
+        return _scale(text, _scale_code(text, x))
     form, v = format_of(dtype), _Lanes(text)
     exponent = v.integer("and", v.integer("lshr", v.bits(x), 23), 255)
     low, high = form.least_exponent + 127, 250
@@ -124,6 +158,8 @@ def round_small(text: Text, x: str, dtype: np.dtype[Any]) -> str:
 
 def pack(text: Text, x: str, dtype: np.dtype[Any]) -> str:
     """The byte of a float32 that the format has."""
+    if dtype == SCALES:
+        return text.put(f"trunc {text.type('i32')} {_scale_code(text, x)} to {text.type('i8')}")
     form, v = format_of(dtype), _Lanes(text)
     size = text.intrinsic("llvm.fabs", "float", x)
     code = v.integer("lshr", v.bits(size), 23 - form.mantissa)
@@ -144,6 +180,8 @@ def pack(text: Text, x: str, dtype: np.dtype[Any]) -> str:
 
 def unpack(text: Text, x: str, dtype: np.dtype[Any]) -> str:
     """The float32 of a byte."""
+    if dtype == SCALES:
+        return _scale(text, text.put(f"zext {text.type('i8')} {x} to {text.type('i32')}"))
     form, v = format_of(dtype), _Lanes(text)
     wide = text.put(f"zext {text.type('i8')} {x} to {v.i}")
     sign_bit = 1 << (form.bits - 1)

@@ -196,6 +196,16 @@ def _length(self: Any) -> int:
         raise
 
 
+def _itemsize(self: Any) -> int:
+    """Size of one element in bytes."""
+    return int(dtypes.physical(self.aval.dtype).itemsize)
+
+
+def _nbytes(self: Any) -> int:
+    """Size of the elements in bytes."""
+    return int(self.aval.size) * _itemsize(self)
+
+
 def _contains(self: Any, item: Any) -> bool:
     if len(self.aval.shape) != 1:
         raise ValueError(f"`in` searches arrays of one axis, got {self.aval}")
@@ -205,7 +215,7 @@ def _contains(self: Any, item: Any) -> bool:
 def _set_item(self: Any, index: Any, value: Any) -> None:
     raise TypeError(
         "JAX arrays are immutable and do not support in-place item assignment. Instead of "
-        "x[idx] = y, use x = x.at[idx].set(y) or another method of .at[]."
+        "x[idx] = y, use x = x.at[idx].set(y) or another .at[] method."
     )
 
 
@@ -274,6 +284,12 @@ def _view(self: Any, dtype: Any = None, type: None = None) -> Any:
         raise ValueError("view() of a 0d array is only supported if the itemsize is unchanged.")
     old_bits, new_bits = dtypes.itemsize_bits(self.dtype), dtypes.itemsize_bits(new)
     x, n = self, self.shape[-1] if self.ndim else 1
+    if self.dtype.kind == "c":
+        parts = lax.stack([lax.real(x), lax.imag(x)], self.ndim)
+        return _view(lax.reshape(parts, (*self.shape[:-1], 2 * n)) if self.ndim else parts, new)
+    if new.kind == "c":
+        parts = _view(x, np.dtype(f"float{new.itemsize * 4}"))
+        return lax.complex(parts[..., ::2], parts[..., 1::2])
     if dtypes.kind_of(self.dtype) == "b":
         x = x.astype(np.uint8)
     if new == dtypes.bool_:
@@ -325,7 +341,9 @@ def _byteswap(self: Any) -> Any:
 
 
 def _flat(self: Any) -> Any:
-    raise NotImplementedError("arrays do not have .flat: consider arr.flatten() instead.")
+    raise NotImplementedError(
+        "JAX Arrays do not implement the arr.flat property: consider arr.flatten() instead."
+    )
 
 
 _METHODS: Final[dict[str, Function]] = {
@@ -379,7 +397,9 @@ _PROPERTIES: Final[dict[str, Function]] = {
     "at": IndexUpdateHelper,
     "flat": _flat,
     "imag": floats.imag,
+    "itemsize": _itemsize,
     "mT": shaping.matrix_transpose,
+    "nbytes": _nbytes,
     "real": floats.real,
 }
 _PROTOCOL: Final[dict[str, Function]] = {

@@ -266,6 +266,13 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = False, device: Any = None) -> 
     """
     x = ensure_arraylike("astype", x)
     dtype = dtypes.check_user_dtype(dtype, "astype")
+    if dtypes.kind_of(x.dtype) == "c" and dtypes.kind_of(dtype) not in "cb":
+        warnings.warn(
+            "Casting from complex to real dtypes will soon raise a ValueError. Please first use "
+            "jnp.real or jnp.imag to take the real/imaginary component of your input.",
+            DeprecationWarning,
+            stacklevel=dtypes.user_stacklevel(),
+        )
     result = convert_with_weak_type(x, dtype, False)
     return _copied(result) if copy and result is x else result
 

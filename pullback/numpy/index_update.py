@@ -238,7 +238,8 @@ def _common_dtype(x: Any, values: Any) -> tuple[Any, Any]:
             warnings.warn(
                 "scatter inputs have incompatible types: cannot safely cast value from "
                 f"dtype={dtypes.dtype_of(values).name} to dtype={x.dtype.name} with "
-                "jax_numpy_dtype_promotion=standard. Convert the value with astype.",
+                "jax_numpy_dtype_promotion=standard. In future JAX releases this will result in an "
+                "error. Convert the value with astype.",
                 FutureWarning,
                 stacklevel=dtypes.user_stacklevel(),
             )
@@ -257,8 +258,8 @@ def _spread(values: Any, plan: Plan) -> Any:
     aligned = shape[len(shape) - values.ndim :]
     if any(n not in (1, m) for n, m in zip(values.shape, aligned, strict=True)):
         raise ValueError(
-            f"Incompatible types for broadcasting: value of type {values.aval} and indexed part of "
-            f"shape {shape}"
+            f"Incompatible types for broadcasting: input type={values.aval.str_short(False)} and "
+            f"requested type={values.aval.update(shape=shape).str_short(False)}"
         )
     new = plan.new_axes()
     values = broadcast_to_shape(values, shape)

@@ -122,7 +122,7 @@ def _refuse_sequences(index: Any) -> None:
     if isinstance(index, (list, range)):
         raise TypeError(
             "Using a non-tuple sequence for multidimensional indexing is not allowed; use "
-            f"`arr[jnp.array(seq)]` instead of `arr[seq]`, got {index!r}"
+            f"`arr[array(seq)]` instead of `arr[seq]`. The array is jnp.array(seq); got {index!r}"
         )
     if isinstance(index, str):
         raise TypeError(f"JAX does not support string indexing; got idx={index!r}")

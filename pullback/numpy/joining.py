@@ -261,8 +261,8 @@ def _cuts(name: str, x: Any, where: Any, axis: int, uneven: bool) -> list[int]:
     size, extra = divmod(n, parts)
     if extra and not uneven:
         raise ValueError(
-            f"array split does not result in an equal division: axis {axis} has length {n}, which "
-            f"{parts} does not divide"
+            f"array split does not result in an equal division: rest is {extra}; axis {axis} has "
+            f"length {n}, which {parts} does not divide"
         )
     ends = np.cumsum([0, *([size + 1] * extra), *([size] * (parts - extra))])
     return [int(e) for e in ends]

@@ -18,6 +18,7 @@ from pullback.numpy.promotion import (
     canonical_axes,
     check_arraylike,
     ensure_arraylike,
+    promote_dtypes,
     promote_dtypes_inexact,
 )
 from pullback.numpy.solvers import (
@@ -232,7 +233,7 @@ def multi_dot(arrays: Sequence[Any], *, precision: Any = None) -> Any:
     Array([6.], dtype=float32)
     """
     check_arraylike("jnp.linalg.multi_dot", *arrays)
-    parts = promote_dtypes_inexact(*arrays)
+    parts = promote_dtypes(*arrays)
     if len(parts) < 2:
         raise ValueError(f"multi_dot requires at least two arrays; got {len(parts)}")
     if not all(

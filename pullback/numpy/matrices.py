@@ -318,11 +318,9 @@ def fill_diagonal(a: Any, val: Any, wrap: bool = False, *, inplace: bool = True)
            [0., 3.]], dtype=float32)
     """
     if inplace:
-        raise NotImplementedError(
-            "arrays are immutable: call jnp.fill_diagonal(..., inplace=False) and use the result"
-        )
+        raise NotImplementedError("JAX arrays are immutable, must use inplace=False")
     if wrap:
-        raise NotImplementedError("wrap=True is not implemented for jnp.fill_diagonal.")
+        raise NotImplementedError("wrap=True is not implemented, must use wrap=False")
     a, val = ensure_arraylike("fill_diagonal", a, val)
     if a.ndim < 2:
         raise ValueError("array must be at least 2-d")

@@ -37,7 +37,7 @@ def refuse_complex(name: str, *args: Any) -> None:
 def refuse_complex_type(name: str, *args: Any) -> None:
     for x in args:
         if kind(x) == "c":
-            raise TypeError(f"{name} does not accept complex numbers, got {aval_of(x)}")
+            raise TypeError(f"{name} does not support complex-valued inputs, got {aval_of(x)}")
 
 
 def select(pred: Any, a: Any, b: Any) -> Any:

@@ -60,7 +60,7 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> An
         raise NotImplementedError(f"Unimplemented padding mode {mode!r} for np.pad.")
     unknown = set(kwargs) - set(_ALLOWED[mode])
     if unknown:
-        raise ValueError(f"unsupported keyword arguments for mode {mode!r}: {sorted(unknown)}")
+        raise ValueError(f"unsupported keyword arguments for mode {mode!r}: {set(unknown)}")
     if mode != "constant" and any(w < 0 for pair in widths for w in pair):
         raise ValueError("index can't contain negative values")
     return _MODES[mode](array, widths, **kwargs)
@@ -92,7 +92,10 @@ def _pairs(value: Any, rank: int, what: str) -> list[tuple[Any, Any]]:
             return pairs
         if len(pairs) == 1:
             return pairs * rank
-    raise ValueError(f"{what} with unsupported structure for an array of rank {rank}: {value!r}")
+    raise ValueError(
+        f"jnp.pad: {what} with nd={rank} has unsupported shape {np.shape(value)}. Valid shapes are "
+        f"({rank}, 2), (1, 2), (2,), (1,), or ()."
+    )
 
 
 def _entry(v: Any) -> list[Any]:
@@ -109,7 +112,7 @@ def _widths(pad_width: Any, rank: int) -> list[tuple[int, int]]:
         raise TypeError("`pad_width` must be of integral type.")
     numbers = [int(np.asarray(w)) for w in concrete]
     if any(n < 0 for n in numbers):
-        raise ValueError(f"pad_width must not be negative, got {pad_width}")
+        raise ValueError(f"index can't contain negative values; got pad_width={pad_width}")
     return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 

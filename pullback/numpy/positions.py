@@ -154,7 +154,8 @@ def ravel_multi_index(
         raise ValueError(f"len(multi_index)={len(multi_index)} != len(dims)={len(lengths)}")
     arrays = [ensure_arraylike("ravel_multi_index", i) for i in multi_index]
     if builtins.any(dtypes.kind_of(i.dtype) not in "iu" for i in arrays):
-        raise TypeError("only int indices permitted")
+        wrong = next(i.dtype for i in arrays if dtypes.kind_of(i.dtype) not in "iu")
+        raise ValueError(f"{wrong=!r} is not an integer type.".replace("wrong", "dtype"))
     arrays = [_in_range(i, n, mode) for i, n in zip(arrays, lengths, strict=True)]
     if order not in ("C", "F"):
         raise ValueError(f"invalid order={order!r}. Expected 'C' or 'F'")
@@ -181,4 +182,4 @@ def _in_range(i: Any, n: int, mode: str) -> Any:
         return clip(i, 0, n - 1)
     if mode == "wrap":
         return lax_mod(i, n)
-    raise ValueError(f"invalid mode={mode!r}. Expected 'raise', 'wrap', or 'clip'")
+    raise ValueError(f"invalid mode={mode!r}. Expected 'raise', 'wrap', 'clip', or 'ignore'.")

@@ -209,6 +209,25 @@ def _vectorized_dot(x1: Any, x2: Any, precision: Any, preferred: Any) -> Any:
     return lax.squeeze(out, (out.ndim - 2, out.ndim - 1))
 
 
+def _check_core(operands: Any, signature: str) -> None:
+    """Raise ValueError unless the last axes are those of a signature of `vectorize`."""
+    suffix = f"on vectorized function with excluded=frozenset() and {signature=}"
+    sizes: dict[str, int] = {}
+    parts = signature.partition("->")[0].strip("()").split("),(")
+    for x, names in zip(operands, (tuple(p.split(",")) for p in parts), strict=True):
+        if x.ndim < len(names):
+            raise ValueError(
+                f"input with shape {x.shape} does not have enough dimensions for all core "
+                f"dimensions {names} {suffix}"
+            )
+        for name, size in zip(names, x.shape[x.ndim - len(names) :], strict=True):
+            if sizes.setdefault(name, size) != size:
+                raise ValueError(
+                    f"inconsistent size for core dimension {name!r}: {size} vs {sizes[name]} "
+                    f"{suffix}"
+                )
+
+
 def matvec(x1: Any, x2: Any, /) -> Any:
     """Matrices times vectors; leading axes broadcast.
 
@@ -217,6 +236,7 @@ def matvec(x1: Any, x2: Any, /) -> Any:
     Array([3., 4.], dtype=float32)
     """
     x1, x2 = _operands("matvec", x1, x2)
+    _check_core((x1, x2), "(n,m),(m)->(n)")
     out = matmul(x1, lax.expand_dims(x2, (x2.ndim,)))
     return lax.squeeze(out, (out.ndim - 1,))
 
@@ -229,6 +249,7 @@ def vecmat(x1: Any, x2: Any, /) -> Any:
     Array([3., 4.], dtype=float32)
     """
     x1, x2 = _operands("vecmat", x1, x2)
+    _check_core((x1, x2), "(n),(n,m)->(m)")
     x1 = lax.conj(x1) if dtypes.kind_of(x1.dtype) == "c" else x1
     out = matmul(lax.expand_dims(x1, (x1.ndim - 1,)), x2)
     return lax.squeeze(out, (out.ndim - 2,))
@@ -304,7 +325,7 @@ def tensordot(
         n = int(axes)
         if n > min(a.ndim, b.ndim):
             raise TypeError(
-                f"Number of tensordot axes ({n}) exceeds input ranks ({a.ndim} and {b.ndim})"
+                f"Number of tensordot axes (axes {n}) exceeds input ranks ({a.shape} and {b.shape})"
             )
         pair = (tuple(range(a.ndim - n, a.ndim)), tuple(range(n)))
     else:

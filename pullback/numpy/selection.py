@@ -226,6 +226,8 @@ def take(
     elif mode == "clip":
         wrap = False
         indices = clip(indices, 0, builtins.max(n - 1, 0))
+    elif mode not in (None, "fill"):
+        raise ValueError(f"Invalid mode '{mode}' for np.take")
     if n == 0 and indices.size:
         raise IndexError("cannot do a non-empty take from an empty axis")
     plan = parse(a.shape, (*(slice(None),) * axis, indices))
@@ -257,7 +259,9 @@ def take_along_axis(
         raise TypeError(f"take_along_axis indices must be of integer type, got {indices.dtype}")
     if axis is None:
         if indices.ndim != 1:
-            raise ValueError(f"take_along_axis indices must be 1D if axis=None, got {indices.aval}")
+            raise ValueError(
+                f"take_along_axis indices must be 1D if axis=None, got shape {indices.shape}"
+            )
         arr, axis = ravel(arr), 0
     if arr.ndim != indices.ndim:
         raise ValueError(
@@ -321,7 +325,8 @@ def put_along_axis(
 def _refuse_inplace(name: str, inplace: bool) -> None:
     if inplace:
         raise ValueError(
-            f"jnp.{name}: arrays are immutable; pass inplace=False and use the returned array"
+            f"jax.numpy.{name} cannot modify arrays in-place, because JAX arrays are immutable. "
+            "Pass inplace=False to instead return an updated array."
         )
 
 
@@ -348,7 +353,7 @@ def put(a: Any, ind: Any, v: Any, mode: str | None = None, *, inplace: bool = Tr
     if mode == "wrap":
         ind, how = lax_mod(ind, a.size), "promise_in_bounds"
     elif mode in (None, "clip"):
-        how = "clip"
+        ind, how = clip(ind, 0, a.size - 1), "promise_in_bounds"
     else:
         raise ValueError(f"mode should be one of 'wrap' or 'clip'; got mode={mode!r}")
     return lax.reshape(ravel(a).at[ind].set(v, mode=how), a.shape)
@@ -424,7 +429,8 @@ def compress(
         return take(a, index, axis, mode="clip")
     if not 0 < size <= n:
         raise ValueError(
-            f"size must be positive and at most the length {n} of the axis; got {size}"
+            "size must be positive and not greater than the size of the array axis; "
+            f"got {size=} for a.shape[axis]={n}"
         )
     (index,) = nonzero(condition, size=size, fill_value=n)
     return take(a, index, axis, mode="fill", fill_value=fill_value)

@@ -251,7 +251,8 @@ def isin(
     element, test_elements = ensure_arraylike("isin", element, test_elements)
     if method not in ("auto", "compare_all", "binary_search", "sort"):
         raise ValueError(
-            f"invalid method={method!r}; expected auto, compare_all, sort or binary_search"
+            f"{method=!r} is not implemented; options are 'compare_all', 'binary_search', 'sort', "
+            "and 'auto'"
         )
     element, tests = promote_dtypes(element, ravel(test_elements))
     if tests.size == 0 or element.size == 0:

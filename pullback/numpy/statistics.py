@@ -55,12 +55,13 @@ def _quantile(
 ) -> Any:
     known = ("linear", "lower", "higher", "midpoint", "nearest", "inverted_cdf")
     if method not in known:
-        raise ValueError(f"jnp.{name}: method can only be one of {known}, got {method!r}")
+        text = ", ".join(map(repr, known[:-1]))
+        raise ValueError(f"method can only be {text} or {known[-1]!r}; jnp.{name} got {method!r}")
     (a,) = promote_dtypes_inexact(ensure_arraylike(name, a))
     q = asarray(q)
     if dtypes.kind_of(a.dtype) == "c":
         raise ValueError(
-            f"jnp.{name} does not support complex input, as the operation is poorly defined."
+            "quantile does not support complex input, as the operation is poorly defined."
         )
     if q.ndim > 1:
         raise ValueError(f"q must be have rank <= 1, got shape {q.shape}")

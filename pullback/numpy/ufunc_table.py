@@ -46,6 +46,7 @@ def _make(
     reduce: Function | None = None,
     accumulate: Function | None = None,
     at: str | None = None,
+    logical: bool = False,
 ) -> None:
     text, result = example.split(" -> ")
     note = BINARY_NOTE if nin == 2 else KEPT_NOTE
@@ -61,6 +62,7 @@ def _make(
         reduce=reduce,
         accumulate=accumulate,
         at=None if at is None else _at(at),
+        logical=logical,
     )
 
 
@@ -268,6 +270,7 @@ def _build_logic() -> None:
         "Whether both are not zero.",
         "logical_and(jnp.array([0, 2]), 1) -> Array([False,  True], dtype=bool)",
         identity=True,
+        logical=True,
         reduce=_logical_reduce(reductions.all),
     )
     _make(
@@ -276,6 +279,7 @@ def _build_logic() -> None:
         "Whether one is not zero.",
         "logical_or(jnp.array([0, 2]), 0) -> Array([False,  True], dtype=bool)",
         identity=False,
+        logical=True,
         reduce=_logical_reduce(reductions.any),
     )
     _make(
@@ -284,6 +288,7 @@ def _build_logic() -> None:
         "Whether just one is not zero.",
         "logical_xor(jnp.array([0, 2]), 1) -> Array([ True, False], dtype=bool)",
         identity=False,
+        logical=True,
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pullback import lax
+from pullback.core import dtypes
 from pullback.core.avals import aval_of
 from pullback.core.tracebacks import shorten
 from pullback.numpy.arrays import as_array
@@ -48,6 +49,7 @@ class ufunc:
         accumulate: Function | None = None,
         at: Function | None = None,
         reduceat: Function | None = None,
+        logical: bool = False,
     ) -> None:
         self.__name__ = name or func.__name__
         self.__doc__ = func.__doc__
@@ -58,6 +60,7 @@ class ufunc:
         self._identity = identity
         self._reduce, self._accumulate, self._at = reduce, accumulate, at
         self._reduceat = reduceat
+        self._logical = logical
 
     @property
     def nin(self) -> int:
@@ -150,7 +153,7 @@ class ufunc:
     def _reduce_by_loop(
         self, a: Any, axes: tuple[int, ...], dtype: Any, keepdims: bool, initial: Any, where: Any
     ) -> Any:
-        rows, mask = _rows(a, axes, dtype), None
+        rows, mask = _rows(self._operand(a, dtype), axes, dtype), None
         if where is not None:
             mask = _rows(_spread(where, a.shape), axes, np.dtype(bool))
         start = self._identity if initial is None else initial
@@ -169,8 +172,14 @@ class ufunc:
                 return combined
             return lax.select(lax.dynamic_index_in_dim(mask, i, keepdims=False), combined, result)
 
-        result = lax.fori_loop(first, rows.shape[0], step, result)
+        if first < rows.shape[0]:
+            result = lax.fori_loop(first, rows.shape[0], step, result)
         return lax.expand_dims(result, sorted(axes)) if keepdims else result
+
+    def _operand(self, a: Any, dtype: Any = None) -> Any:
+        """`a` as an array; of bools for a logical function, unless another dtype is asked for."""
+        a = as_array(a)
+        return lax.ne(a, lax.full_like(a, 0)) if self._logical and dtype is None else a
 
     def accumulate(self, a: Any, axis: int = 0, dtype: Any = None, out: None = None) -> Any:
         """The results of combining the first one, two, three ... elements along an axis.
@@ -184,7 +193,7 @@ class ufunc:
             raise NotImplementedError(f"out argument of {self.__name__}.accumulate()")
         if axis is None:
             raise ValueError("accumulate does not support axis=None")
-        a = as_array(a)
+        a = self._operand(a, dtype)
         axis = canonical_axis(axis, a.ndim)
         if self._accumulate is not None:
             return self._accumulate(a, axis=axis, dtype=dtype)
@@ -223,10 +232,11 @@ class ufunc:
         """
         if inplace:
             raise NotImplementedError(
-                f"arrays are immutable: call {self.__name__}.at(..., inplace=False) and use the "
-                "result"
+                "Because JAX arrays are immutable, jnp.ufunc.at() cannot operate inplace like "
+                "np.ufunc.at(). Instead, you can pass inplace=False and capture the result; e.g. "
+                f"arr = jnp.{self.__name__}.at(arr, ind, val, inplace=False)"
             )
-        a = as_array(a)
+        a = self._operand(a)
         if b is None:
             return a.at[indices].apply(self._call)
         if self._at is not None:
@@ -237,6 +247,8 @@ class ufunc:
         numbers = lax.reshape(lax.iota(np.dtype("int32"), a.size), a.shape)
         places = as_array(numbers[indices])
         values = lax.reshape(_spread(b, places.shape), (places.size,))
+        none = lax.full((0,), 0, a.dtype), lax.full((0,), 0, values.dtype)
+        a = lax.convert_element_type(a, dtypes.result_type(a, self._call(*none)))
         places, flat = lax.reshape(places, (places.size,)), lax.reshape(a, (a.size,))
 
         def step(i: Any, flat: Any) -> Any:

@@ -48,7 +48,7 @@ def _convert_abstract(
 ) -> ShapedArray:
     keys = dtypes.is_extended(x.dtype) or dtypes.is_extended(new_dtype)
     if keys and x.dtype != new_dtype:
-        raise TypeError(f"convert_element_type: cannot convert {x.dtype} to {new_dtype}")
+        raise ValueError(f"Cannot convert_element_type from {x.dtype} to {new_dtype}")
     return ShapedArray(x.shape, new_dtype, bool(weak_type))
 
 
@@ -82,7 +82,13 @@ def _convert_reference(x: Any, *, new_dtype: Any, weak_type: bool, sharding: Any
         return _saturated(x, new_dtype)
     if to == "b":
         return x != x.dtype.type(0)
-    return x if of == "k" else x.astype(new_dtype)
+    if of == "k":
+        return x
+    if x.dtype.kind == new_dtype.kind == "V" and of in "iu" and to in "iu":
+        x = x.astype(np.int8 if of == "i" else np.uint8)  # `ml_dtypes` lacks some of the pairs
+    elif to == "f" and x.dtype.itemsize == new_dtype.itemsize == 1:
+        x = x.astype(np.float32)
+    return x.astype(new_dtype)
 
 
 def _convert_jvp(primals: Any, tangents: Any, *, new_dtype: Any, **params: Any) -> Any:

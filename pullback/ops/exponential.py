@@ -155,7 +155,7 @@ cbrt: Primitive = unary(
 
 
 def _pow_abstract(x: ShapedArray, y: ShapedArray) -> ShapedArray:
-    check_accepts("pow", x, INEXACT)
+    check_accepts("pow", x, INEXACT, 0)
     if y.dtype != x.dtype and dtypes.kind_of(y.dtype) not in "iu":
         raise TypeError(
             "pow: the exponent must have the dtype of the base or be an integer, got "

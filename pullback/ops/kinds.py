@@ -115,15 +115,16 @@ def operand_types(avals: Sequence[Any]) -> str:
     return shapes_text([a.str_short() for a in avals])
 
 
-def check_accepts(name: str, aval: Any, accepts: str) -> None:
+def check_accepts(name: str, aval: Any, accepts: str, position: int | None = None) -> None:
     """Raise TypeError unless the dtype of `aval` is of one of the kinds in `accepts`."""
     if dtypes.kind_of(aval.dtype) not in accepts:
+        where = "" if position is None else f" at position {position}"
         integers = "iu" if {"i", "u"} <= set(accepts) else "".join(set(accepts) & {"i", "u"})
         kinds = [k for k in (integers, "f", "c", "b") if k and k in _CLASS_NAMES]
         classes = ", ".join(_CLASS_NAMES[k] for k in kinds if set(k) <= set(accepts))
         raise TypeError(
-            f"{name} does not accept dtype {aval.dtype.name}. Accepted dtypes are subtypes of "
-            f"{classes}. The operand is {aval.str_short()}."
+            f"{name} does not accept dtype {aval.dtype.name}{where}. Accepted dtypes{where} are "
+            f"subtypes of {classes}. The operand is {aval.str_short()}."
         )
 
 
@@ -199,7 +200,7 @@ def element_wise_abstract(
         _same_dtype(name, avals)
         dtype = avals[0].dtype
         if dtypes.kind_of(dtype) not in accepts:
-            check_accepts(name, avals[0], accepts)
+            check_accepts(name, avals[0], accepts, None if len(avals) == 1 else 0)
         shape = element_wise_shape(name, avals)
         if result is not None:
             dtype = result(dtype)

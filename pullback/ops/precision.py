@@ -85,7 +85,8 @@ def _one_precision(value: Any) -> Precision:
         return _PRECISION_NAMES[value]
     known = ", ".join(repr(name) for name in _PRECISION_NAMES if name)
     raise ValueError(
-        f"precision must be None, a Precision, a dot algorithm or one of {known}; got {value!r}"
+        f"Precision argument must be one of: None, {known}, a lax.Precision value, a tuple of two "
+        f"of these, or a lax.DotAlgorithm; got {value!r}"
     )
 
 
@@ -102,6 +103,8 @@ def canonicalize_precision(precision: Any, default: Any = None) -> Any:
         return DotAlgorithmPreset[precision]
     if isinstance(precision, tuple | list):
         if len(precision) != 2:
-            raise ValueError(f"a pair of precisions is needed, one per operand; got {precision!r}")
+            raise ValueError(
+                f"Precision argument must be one of them or a pair of them; got {precision!r}"
+            )
         return tuple(_one_precision(p) for p in precision)
     return (_one_precision(precision),) * 2

@@ -71,7 +71,13 @@ Axes = tuple[int, ...]
 def check_axes(name: str, x: Any, axes: Sequence[int]) -> None:
     """Raise unless `axes` are distinct axes of `x`."""
     if len(set(axes)) != len(axes) or not all(0 <= a < len(x.shape) for a in axes):
-        raise ValueError(f"{name}: {tuple(axes)} are not distinct axes of {x.str_short()}")
+        wrong = [a for a in axes if not 0 <= a < len(x.shape)]
+        raise ValueError(
+            f"reduction axes {tuple(axes)} contains out-of-bounds indices for "
+            f"{x.str_short(short_dtypes=False)}."
+            if wrong
+            else f"duplicate value in 'axes' of reduction: {tuple(axes)}"
+        )
 
 
 def kept_axes(rank: int, axes: Sequence[int]) -> Axes:
@@ -120,6 +126,10 @@ def identity_of(name: str, dtype: Any) -> Any:
 
 
 def _result_shape(name: str, x: Any, axes: Axes, accepts: str) -> tuple[int, ...]:
+    if name in ("reduce_and", "reduce_or", "reduce_xor") and dtypes.kind_of(x.dtype) not in accepts:
+        raise TypeError(
+            f"logical reduction requires operand dtype bool or int, got {x.dtype.name}."
+        )
     check_accepts(name, x, accepts)
     check_axes(name, x, axes)
     return tuple(n for k, n in enumerate(x.shape) if k not in axes)
@@ -385,7 +395,7 @@ def _position(name: str, find: Any, better: str) -> Primitive:
         if len(axes) != 1:
             raise ValueError(f"{name} takes one axis, got {axes}")
         if dtypes.kind_of(index_dtype) not in "iu":
-            raise TypeError(f"{name}: the index dtype must be an integer, got {index_dtype}")
+            raise TypeError(f"index_dtype must be an integer type, but got {index_dtype}")
         if x.shape[axes[0]] == 0:
             raise ValueError(f"{name} of an empty axis: axis {axes[0]} of {x.str_short()}")
         return ShapedArray(shape, index_dtype)

@@ -390,7 +390,8 @@ def _mul_jvp(primals: Any, tangents: Any, **params: Any) -> Any:
     out = bind("scatter-mul", x, indices, updates, **params)
     if type(tu) is not Zero and not params["unique_indices"]:
         raise NotImplementedError(
-            "scatter_mul gradients with respect to updates need `unique_indices=True`"
+            "scatter_mul gradients are only implemented if `unique_indices=True`; they are with "
+            "respect to the updates"
         )
     if type(tu) is Zero and type(t) is Zero:
         return out, Zero(aval_of(out).to_tangent_aval())
@@ -437,7 +438,7 @@ def _extremal_jvp(name: str) -> Callable[..., Any]:
 def _set_jvp(primals: Any, tangents: Any, **params: Any) -> Any:
     (x, indices, updates), (t, _, tu) = primals, tangents
     if params["update_jaxpr"] is not None:
-        raise NotImplementedError("scatter_apply has no derivative")
+        raise NotImplementedError("scatter_apply JVP not implemented")
     out = bind("scatter", x, indices, updates, **params)
     if type(t) is Zero and type(tu) is Zero:
         return out, Zero(aval_of(out).to_tangent_aval())

@@ -57,16 +57,36 @@ def _length(start: Any, limit: Any, stride: int) -> Any:
 
 def _slice_abstract(x: Any, *, start_indices: Any, limit_indices: Any, strides: Any) -> ShapedArray:
     steps = strides or (1,) * x.ndim
-    if not len(start_indices) == len(limit_indices) == len(steps) == x.ndim or not all(
-        0 <= a <= b <= n and s > 0
-        for a, b, n, s in zip(start_indices, limit_indices, x.shape, steps, strict=True)
-    ):
-        raise TypeError(
-            f"slice: start_indices {tuple(start_indices)}, limit_indices {tuple(limit_indices)} "
-            f"and strides {strides} do not fit {x}: 0 <= start <= limit <= length and stride > 0"
-        )
+    if wrong := _wrong_slice(x, tuple(start_indices), tuple(limit_indices), tuple(steps)):
+        raise TypeError(f"slice {wrong}")
     shape = map(_length, start_indices, limit_indices, steps)
     return ShapedArray(tuple(shape), x.dtype, x.weak_type)
+
+
+def _wrong_slice(x: Any, starts: Any, limits: Any, steps: Any) -> str | None:
+    """What does not fit, if something does not."""
+    lengths = (("start_indices", starts), ("limit_indices", limits), ("strides", steps))
+    for name, values in lengths:
+        if len(values) != x.ndim:
+            return (
+                f"{name} must have length equal to the number of dimensions of the operand, got "
+                f"{name} {values} for operand shape {x.shape}."
+            )
+    if any(b > n for b, n in zip(limits, x.shape, strict=True)):
+        return (
+            "limit_indices must be less than or equal to operand shape, got limit_indices "
+            f"{limits} for operand shape {x.shape}."
+        )
+    if any(a < 0 for a in starts):
+        return f"start_indices must have every element be nonnegative, got {starts}."
+    if any(b < a for a, b in zip(starts, limits, strict=True)):
+        return (
+            "limit_indices must be greater than or equal to start_indices, got start_indices "
+            f"{starts} and limit_indices {limits}."
+        )
+    if any(s <= 0 for s in steps):
+        return f"strides must be positive, got {steps}"
+    return None
 
 
 def _slice_reference(x: Any, *, start_indices: Any, limit_indices: Any, strides: Any) -> Any:
@@ -187,10 +207,21 @@ def _starts(
 
 def _dynamic_slice_abstract(x: Any, *indices: Any, slice_sizes: Any) -> ShapedArray:
     _check_indices("dynamic_slice", x, indices)
-    if len(slice_sizes) != x.ndim or not all(
-        0 <= m <= n for m, n in zip(slice_sizes, x.shape, strict=True)
-    ):
-        raise TypeError(f"dynamic_slice: slice_sizes {tuple(slice_sizes)} do not fit {x}")
+    sizes = tuple(slice_sizes)
+    if len(sizes) != x.ndim:
+        raise TypeError(
+            "slice slice_sizes must have length equal to the number of dimensions of the operand, "
+            f"got slice_sizes {sizes} for operand shape {x.shape}."
+        )
+    if any(m > n for m, n in zip(sizes, x.shape, strict=True)):
+        raise TypeError(
+            "slice slice_sizes must be less than or equal to operand shape, got slice_sizes "
+            f"{sizes} for operand shape {x.shape}."
+        )
+    if any(m < 0 for m in sizes):
+        raise TypeError(
+            f"slice slice_sizes must be greater than or equal to zero, got slice_sizes of {sizes}."
+        )
     return ShapedArray(tuple(slice_sizes), x.dtype, x.weak_type)
 
 
@@ -262,14 +293,19 @@ dynamic_slice: Final[Primitive] = Primitive(
 
 def _update_abstract(x: Any, update: Any, *indices: Any) -> ShapedArray:
     _check_indices("dynamic_update_slice", x, indices)
-    if (
-        update.ndim != x.ndim
-        or update.dtype != x.dtype
-        or any(m > n for m, n in zip(update.shape, x.shape, strict=True))
-    ):
+    shapes = f"update shape {update.shape} for operand shape {x.shape}"
+    if update.ndim != x.ndim:
         raise TypeError(
-            f"dynamic_update_slice: update {update} does not fit {x}; it needs the same dtype and "
-            "rank and no longer axes"
+            f"dynamic_update_slice update must have the same rank as operand, got {shapes}."
+        )
+    if any(m > n for m, n in zip(update.shape, x.shape, strict=True)):
+        raise TypeError(
+            f"dynamic_update_slice update shape must be smaller than operand shape, got {shapes}."
+        )
+    if update.dtype != x.dtype:
+        raise TypeError(
+            "lax.dynamic_update_slice requires arguments to have the same dtypes, got "
+            f"{x.dtype.name}, {update.dtype.name}."
         )
     return ShapedArray(x.shape, x.dtype, x.weak_type and update.weak_type)
 

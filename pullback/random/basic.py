@@ -14,6 +14,7 @@ from pullback.core.dtypes import check_user_dtype
 from pullback.core.trace import Tracer
 from pullback.lax.structural import broadcast_shapes
 from pullback.ops import conversion, elementwise, rearrange, sampling, slicing
+from pullback.ops.kinds import integer_limits
 from pullback.random.engines import bits_of
 from pullback.random.keys import one_key, sample_shape, split_into
 from pullback.runtime.composites import compiled_when_eager
@@ -181,9 +182,9 @@ def randint(
     parameter_shape("randint", shape, minval, maxval)
     # Narrow types are computed in 32 bits, so that a limit one past their range is seen.
     wide = found if found.itemsize >= 4 else np.dtype(np.int32)
-    info = np.iinfo(found)
-    low, _ = _clipped(minval, wide, info.min, info.max)
-    limit = info.max if wide == found else info.max + 1
+    info = integer_limits(found)
+    low, _ = _clipped(minval, wide, int(info.min), int(info.max))
+    limit = int(info.max) + (wide != found)
     high, above = _clipped(maxval, wide, info.min, limit)
     beyond = above if wide == found else np.False_
     low, high = operand(low, wide, shape), operand(high, wide, shape)

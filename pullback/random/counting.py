@@ -17,6 +17,7 @@ from pullback.core.avals import aval_of
 from pullback.core.dtypes import check_user_dtype
 from pullback.lax.control_flow import scan, while_loop
 from pullback.ops import conversion, cumulative, elementwise, rearrange, reductions, special
+from pullback.ops.kinds import integer_limits
 from pullback.random.basic import broadcast_parameter, float_dtype, parameter_shape, uniform_of
 from pullback.random.discrete import take
 from pullback.random.engines import split_keys
@@ -83,7 +84,7 @@ def poisson(
     found, shape = _integer_dtype("poisson", dtype), parameter_shape("poisson", shape, lam)
     key = one_key("poisson", key)
     lam = broadcast_parameter(lam, np.dtype(np.float32), shape)
-    limit = int(np.iinfo(found).max)
+    limit = int(integer_limits(found).max)
     few = e.or_(e.ne(lam, lam), e.lt(lam, 10.0))
     by_products = _poisson_by_products(key, e.where(few, lam, 0.0), found, limit)
     by_rejection = _poisson_by_rejection(key, e.where(few, 1e5, lam), found, limit)

@@ -50,6 +50,8 @@ def _tag(impl: Any, dtype: Any = None) -> str:
     if dtype is not None:
         raise TypeError(f"keys have dtypes such as {KEY}, got {dtype}")
     name = config.default_prng_impl() if impl is None else getattr(impl, "name", impl)
+    if not isinstance(name, str):
+        raise TypeError(f"unrecognized type {type(name)} for specifying PRNG implementation.")
     tag = _TAGS.get(name, name)
     if tag not in GENERATORS:
         raise ValueError(
@@ -217,7 +219,7 @@ def fold_in(key: Any, data: Any) -> Any:
 def _folded(key: Any, data: Any) -> Any:
     keys, typed = many_keys(key)
     if keys.shape != ():
-        raise TypeError(
+        raise ValueError(
             f"fold_in accepts a single key, but was given a key array of shape {keys.shape} != (). "
             "Use jax.vmap for batching."
         )
@@ -228,7 +230,7 @@ def _folded(key: Any, data: Any) -> Any:
 def _fold_operand(data: Any) -> Any:
     aval = aval_of(data)
     if aval.shape != ():
-        raise TypeError(
+        raise ValueError(
             f"fold_in accepts a scalar, but was given an array of shape {aval.shape} != (). "
             "Use jax.vmap for batching."
         )

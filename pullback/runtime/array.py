@@ -89,7 +89,9 @@ class ArrayImpl(Array):
 
     def __index__(self) -> int:
         if self.aval.shape != () or self.aval.dtype.kind not in "iu":
-            raise TypeError(f"only integer arrays of rank 0 can be an index, got {self.aval}")
+            raise TypeError(
+                f"Only integer scalar arrays can be converted to a scalar index. Got {self.aval}"
+            )
         return operator.index(self._data[()])
 
     def __hash__(self) -> int:
@@ -198,16 +200,6 @@ class ArrayImpl(Array):
         """Whether the value is computed."""
         found = living(self)
         return found is None or bool(found.buffer.is_ready())
-
-    @property
-    def nbytes(self) -> int:
-        """Size of the elements in bytes."""
-        return self.aval.size * self.itemsize
-
-    @property
-    def itemsize(self) -> int:
-        """Size of one element in bytes."""
-        return int(dtypes.physical(self.aval.dtype).itemsize)
 
     # Where it is.
 

@@ -110,7 +110,7 @@ def test_unusual_values() -> None:
     assert dtypes.dtype_and_weak_type(Int(3)) == (np.dtype("int32"), True)
     with pytest.raises(TypeError, match="cannot determine the dtype of"):
         dtypes.dtype_of("a string")
-    with pytest.raises(TypeError, match="numbers and bools only"):
+    with pytest.raises(TypeError, match="not a valid JAX array type"):
         dtypes.dtype_of(np.array(["a"]))
     with pytest.raises(ValueError, match="at least one"):
         dtypes.result_type()
@@ -132,7 +132,7 @@ def test_errors_of_promotion_say_what_to_do() -> None:
         dtypes.promote_types("int4", "int8")
     with (
         config.numpy_dtype_promotion.override("strict"),
-        pytest.raises(TypePromotionError, match=r"float32, int32.*strict"),
+        pytest.raises(TypePromotionError, match=r"'float32', 'int32'.*strict"),
     ):
         dtypes.promote_types("int32", "float32")
 
@@ -140,7 +140,7 @@ def test_errors_of_promotion_say_what_to_do() -> None:
 def test_keys_take_no_part_in_promotion() -> None:
     key = dtypes.KEY
     assert dtypes.result_type(key, key, return_weak=True) == (key, False)
-    with pytest.raises(ValueError, match="takes no part in type promotion"):
+    with pytest.raises(ValueError, match="not a valid dtype for JAX type promotion"):
         dtypes.result_type(key, np.float32(1))
 
 
@@ -167,7 +167,7 @@ def test_check_user_dtype_warns_like_jax() -> None:
 
 @pytest.mark.parametrize("dtype", [object, "U3", "datetime64[s]", np.longdouble])
 def test_check_user_dtype_refuses(dtype: Any) -> None:
-    with pytest.raises(TypeError, match="zeros got dtype"):
+    with pytest.raises(TypeError, match="got dtype .* in zeros"):
         dtypes.check_user_dtype(dtype, "zeros")
 
 

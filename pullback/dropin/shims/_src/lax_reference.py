@@ -322,11 +322,10 @@ def conv_with_general_padding(
     out = np.zeros((lhs.shape[0], rhs.shape[0], *counts), np.result_type(lhs, rhs))
     for where in itertools.product(*map(range, counts)):
         starts = [w * s for w, s in zip(where, window_strides, strict=True)]
-        part = tuple(_slice(s, s + k) for s, k in zip(starts, sizes, strict=True))
+        part: tuple[Any, ...] = tuple(_slice(s, s + k) for s, k in zip(starts, sizes, strict=True))
         window = lhs[(_slice(None), _slice(None), *part)]
-        out[(_slice(None), _slice(None), *where)] = np.tensordot(
-            window, rhs, (range(1, space + 2), range(1, space + 2))
-        )
+        place: Any = (_slice(None), _slice(None), *where)
+        out[place] = np.tensordot(window, rhs, (range(1, space + 2), range(1, space + 2)))
     return out
 
 
