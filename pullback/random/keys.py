@@ -230,7 +230,7 @@ def _folded(key: Any, data: Any) -> Any:
 def _fold_operand(data: Any) -> Any:
     aval = aval_of(data)
     if aval.shape != ():
-        raise ValueError(
+        raise TypeError(
             f"fold_in accepts a scalar, but was given an array of shape {aval.shape} != (). "
             "Use jax.vmap for batching."
         )

@@ -166,9 +166,9 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
 
 
 def test_dtypes_that_a_function_does_not_take() -> None:
-    with pytest.raises(TypeError, match=r"sin does not accept dtype int32 of ~?i32\[\]"):
+    with pytest.raises(TypeError, match=r"sin does not accept dtype int32\. Accepted dtypes are"):
         lax.sin(1)
-    with pytest.raises(TypeError, match="lt does not accept dtype complex64"):
+    with pytest.raises(TypeError, match="lt does not accept dtype complex64 at position 0"):
         lax.lt(1j, 2j)
     with pytest.raises(TypeError, match="negative powers"):
         lax.integer_pow(np.arange(3), -1)
