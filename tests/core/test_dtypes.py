@@ -167,7 +167,7 @@ def test_check_user_dtype_warns_like_jax() -> None:
 
 @pytest.mark.parametrize("dtype", [object, "U3", "datetime64[s]", np.longdouble])
 def test_check_user_dtype_refuses(dtype: Any) -> None:
-    with pytest.raises(TypeError, match="got dtype .* in zeros"):
+    with pytest.raises(TypeError, match=r"got dtype .* in zeros"):
         dtypes.check_user_dtype(dtype, "zeros")
 
 
