@@ -24,7 +24,7 @@ from pullback.llvm.entry_ir import Function, Module, Value, i64
 
 __all__ = ["BLOCK", "KERNELS", "WIDEST", "address", "module_text"]
 
-BLOCK: Final = 64
+BLOCK: Final = 16
 """Keys that are put aside at least before they are sorted."""
 WIDEST: Final = 16
 """Lanes of the widest vectors."""

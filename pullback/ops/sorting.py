@@ -307,7 +307,7 @@ def _top_by_kernel(b: Any, x: Any, k: int, axis: int) -> Any:
     return [placed(values), placed(order)]
 
 
-_TOP_BLOCK: Final = 64
+_TOP_BLOCK: Final = 16
 _TOP_WIDEST: Final = 16
 """What the kernel wants room for, beside the numbers themselves (`llvm.top_kernels`)."""
 
