@@ -96,7 +96,9 @@ def _boolean(value: Any) -> bool:
 def _one_of(*allowed: Any) -> Callable[[Any], Any]:
     def check(value: Any) -> Any:
         if value not in allowed:
-            raise ValueError(f"expected one of {allowed}, got {value!r}")
+            raise ValueError(
+                f"new enum value must be in {list(allowed)}, got {value} of type {type(value)}."
+            )
         return value
 
     return check
@@ -472,7 +474,9 @@ def update(name: str, value: Any) -> None:
 def setting(name: str) -> Setting:
     """A setting by its name; raises AttributeError if there is none."""
     if name not in _settings:
-        raise AttributeError(f"there is no setting {name!r}; known: {', '.join(sorted(_settings))}")
+        raise AttributeError(
+            f"Unrecognized config option: {name}. There are {', '.join(sorted(_settings))}"
+        )
     return _settings[name]
 
 

@@ -229,7 +229,7 @@ def _bad_rule() -> Any:
 
 
 def test_cotangents_of_users_rules_are_checked(setting: Any) -> None:
-    with pytest.raises(ValueError, match=r"f32\[5\] for an argument of shape \(3,\)"):
+    with pytest.raises(ValueError, match=r"float32\[5\] .* input of shape \(3,\)"):
         pb.grad(_bad_rule())(jnp.ones(3))
     setting("jax_disable_bwd_checks", True)
     assert pb.grad(_bad_rule())(jnp.ones(3)).shape == (5,)

@@ -209,9 +209,10 @@ def batch_by_method(
     method = params["vmap_method"]
     if method is None:
         raise NotImplementedError(
-            f"vmap of a {name} needs to know how to call it: pass vmap_method, one of "
-            "'sequential' (once a lane), 'sequential_unrolled', 'expand_dims', 'broadcast_all' "
-            "(once, on arrays with a leading axis) or 'legacy_vectorized'; got vmap_method=None"
+            f"vmap is only supported for the {name} primitive when vmap_method is one of "
+            "'sequential', 'sequential_unrolled', 'expand_dims', 'broadcast_all', or "
+            "'legacy_vectorized'. Got vmap_method=None. The first calls once a lane, the third and "
+            "fourth once, on arrays with a leading axis."
         )
     if method in ("sequential", "sequential_unrolled"):
         unrolled = method == "sequential_unrolled"
@@ -240,8 +241,8 @@ def _batch_io(
 ) -> tuple[list[Any], list[int | None]]:
     if params["ordered"]:
         raise ValueError(
-            "io_callback: an ordered callback cannot be vmapped, since the order of its lanes "
-            "would be our choice; use ordered=False, or lax.map over the lanes"
+            "Cannot `vmap` ordered IO callback, since the order of its lanes would be our choice; "
+            "use ordered=False, or lax.map over the lanes"
         )
     return _lanes_one_by_one(io_callback_primitive, size, args, dims, params, unrolled=False)
 
@@ -281,10 +282,16 @@ def _hlo(b: Any, *xs: Any, callback: Any, **_: Any) -> list[Any]:
 
 def _not_differentiable(name: str) -> Callable[..., Any]:
     def jvp(primals: Any, tangents: Any, *, callback: HostFunction, **_: Any) -> Any:
+        words = (
+            "Pure callbacks do not support JVP. Please use `jax.custom_jvp` to use callbacks while "
+            "taking gradients"
+            if name == "pure_callback"
+            else "IO callbacks do not support JVP"
+        )
         raise ValueError(
-            f"{name} is not differentiable: {describe_function(callback.callback_func)} is a "
-            "Python function without a derivative. Wrap it by jax.custom_jvp (or custom_vjp) "
-            "with a rule, or stop the gradient at its arguments by lax.stop_gradient."
+            f"{words}. {describe_function(callback.callback_func)} is a Python function without a "
+            "derivative: give it a rule by jax.custom_jvp or custom_vjp, or stop the gradient at "
+            "its arguments by lax.stop_gradient."
         )
 
     return jvp
@@ -402,7 +409,8 @@ def pure_callback(
     """
     if vmap_method not in VMAP_METHODS:
         raise ValueError(
-            f"pure_callback: vmap_method must be one of {VMAP_METHODS}, got {vmap_method!r}"
+            f"vmap_method must be on of the allowed methods {list(VMAP_METHODS)}, but got: "
+            f"{vmap_method}"
         )
     leaves, in_tree = _operands("pure_callback", callback, args, kwargs)
     avals, out_tree = _result_avals("pure_callback", result_shape_dtypes)

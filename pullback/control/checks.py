@@ -391,8 +391,9 @@ def _lower(b: Any, *leaves: Any, debug: bool, sites: Sequence[Site], **_: Any) -
     if not debug:
         places = ", ".join(sorted({str(s.source) for s in sites})) or "an unknown line"
         raise NotFunctionalizedError(
-            "a checkify.check that was not functionalized is in a program that is compiled (jit, "
-            "scan, while, cond), which cannot raise: transform the function by checkify.checkify "
+            "Cannot abstractly evaluate a checkify.check which was not functionalized. It is in a "
+            "program that is compiled (jit, scan, while, cond), which cannot raise: transform the "
+            "function by checkify.checkify "
             "first, `jit(checkify.checkify(f))`, and throw the error that it returns; or use "
             f"checkify.debug_check, which compiled code leaves out.\n  At: {places}"
         )
@@ -453,13 +454,13 @@ def check(pred: Any, msg: str, *fmt_args: Any, debug: bool = False, **fmt_kwargs
     '-4.0 needs to be positive! (`check` failed)'
     """
     if not isinstance(pred, _NUMBERS) or aval_of(pred).shape or aval_of(pred).dtype != np.bool_:
-        raise TypeError(f"checkify.check takes a boolean scalar as its predicate, got {pred!r}")
+        raise TypeError(f"check takes a scalar pred as argument, got {pred}: not a bool of rank 0")
     leaves, structure = tree.flatten((fmt_args, fmt_kwargs))
     for x in leaves:
         if not isinstance(x, _NUMBERS):
             raise TypeError(
-                "checkify.check: the arguments for the message must be pytrees of arrays, got "
-                f"{x!r} of type {type(x).__name__}"
+                "Formatting arguments to checkify.check need to be PyTrees of arrays, but got "
+                f"{x!r} of type {type(x)}."
             )
     signature = tuple(aval_of(x).strip_weak_type() for x in leaves)
     text = _Text(msg, structure)

@@ -184,6 +184,7 @@ class custom_jvp(CustomFunction):
     def _flat_rule(self, nondiff: Sequence[Any], in_tree: Any, out_tree: Any) -> Any:
         jvp = self.jvp
         assert jvp is not None
+        rule_name, name = function_name(jvp), function_name(self.fun)
 
         def rule(*operands: Any) -> list[Any]:
             n = len(operands) // 2
@@ -192,16 +193,18 @@ class custom_jvp(CustomFunction):
             pair = jvp(*nondiff, primals, dots)
             if not isinstance(pair, (tuple, list)) or len(pair) != 2:
                 raise TypeError(
-                    f"the custom_jvp rule of {describe_function(self.fun)} must return a pair "
-                    f"(primals_out, tangents_out), got {pair!r}"
+                    f"Custom JVP rule {rule_name} for function {name} must produce a pair (list or "
+                    "tuple of length two) representing primal and tangent outputs, but got "
+                    f"{pair}. The function is {describe_function(self.fun)}."
                 )
             out, out_structure = tree.flatten(pair[0])
             out_dots, dots_structure = tree.flatten(pair[1])
             if out_structure != out_tree or dots_structure != out_tree:
                 raise TypeError(
-                    f"the custom_jvp rule of {describe_function(self.fun)} must return values and "
-                    f"tangents with the structure of its result, {out_tree}, got {out_structure} "
-                    f"and {dots_structure}"
+                    f"Custom JVP rule {rule_name} for function {name} must produce primal and "
+                    "tangent outputs with equal container (pytree) structures, but got "
+                    f"{out_structure} and {dots_structure} respectively. The result of "
+                    f"{describe_function(self.fun)} has the structure {out_tree}."
                 )
             return [*out, *map(_check_tangent_type, out, out_dots)]
 
@@ -210,6 +213,10 @@ class custom_jvp(CustomFunction):
 
 def _plus(x: Any, y: Any) -> Any:
     return x + y
+
+
+def _plain(aval: Any) -> str:
+    return str(aval.strip_weak_type().str_long())
 
 
 def _check_tangent_type(primal: Any, tangent: Any) -> Any:
@@ -222,8 +229,9 @@ def _check_tangent_type(primal: Any, tangent: Any) -> Any:
     if expected.shape != actual.shape or expected.dtype != actual.dtype:
         if not (actual.weak_type and expected.shape == actual.shape):
             raise TypeError(
-                f"a custom derivative rule gave a tangent of type {actual} for a value of type "
-                f"{aval_of(primal)}; it must be {expected}"
+                "Custom JVP rule must produce primal and tangent outputs with corresponding shapes "
+                f"and dtypes. Expected {_plain(expected)} (tangent type of "
+                f"{_plain(aval_of(primal))}) but got {_plain(actual)}."
             )
         return conversion.convert(tangent, expected.dtype)
     return tangent

@@ -190,8 +190,9 @@ custom_vjp_call: Final[Primitive] = Primitive(
 
 def _no_forward_mode(*args: Any, **params: Any) -> Any:
     raise TypeError(
-        "forward-mode differentiation (jvp, jacfwd, linearize applied as a function) does not work "
-        "through a function with custom_vjp, which has a reverse-mode rule only; use custom_jvp"
+        "can't apply forward-mode autodiff (jvp) to a custom_vjp function: jvp, jacfwd, and "
+        "linearize applied as a function, do not work through what has a reverse-mode rule only; "
+        "use custom_jvp"
     )
 
 
@@ -392,8 +393,10 @@ class _VjpRules:
         where = describe_function(self.owner.fun)
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise TypeError(
-                f"the forward rule of the custom_vjp function {where} must return a pair "
-                f"(result, residuals), got {pair!r}"
+                f"Custom VJP fwd rule {function_name(self.owner.fwd)} for function "
+                f"{function_name(self.owner.fun)} must produce a pair (list or tuple of length "
+                "two) where the first element represents the primal output and the second "
+                f"residuals, but got {pair!r} for {where}"
             )
         outs, structure = tree.flatten(pair[0])
         if structure != self.out_tree:
@@ -417,8 +420,10 @@ class _VjpRules:
             cts = tuple(cts)
         if not isinstance(cts, tuple) or len(cts) != n_args:
             raise TypeError(
-                f"the backward rule of the custom_vjp function {where} must return a tuple with "
-                f"{n_args} cotangents, one for each differentiated argument, got {cts!r}"
+                "Custom VJP bwd rule must produce an output with the same container (pytree) "
+                "structure as the args tuple of the primal function, and in particular must "
+                "produce a tuple of length equal to the number of arguments to the primal "
+                f"function, {n_args} for {where}, but got {cts!r}"
             )
         flat = tree.flatten_axes(f"cotangents of {where}", self.in_tree.children()[0], cts)
         flat = [None if isinstance(ct, SymbolicZero) else ct for ct in flat]
@@ -433,7 +438,8 @@ class _VjpRules:
             aval = aval_of(ct)
             if aval.dtype != dtypes.float0 and aval.shape != shape:
                 raise ValueError(
-                    f"the backward rule of the custom_vjp function {where} must return cotangents "
-                    f"of the shapes of its arguments, but number {k} is {aval.str_short()} for an "
-                    f"argument of shape {shape}"
+                    "Custom VJP bwd rule must produce an output with the same type as the args "
+                    f"tuple of the primal function, but at output[{k}] the bwd rule produced an "
+                    f"output of type {aval.str_long()} corresponding to an input of shape {shape}, "
+                    f"for {where}"
                 )

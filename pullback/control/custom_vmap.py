@@ -185,8 +185,8 @@ class custom_vmap:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self.vmap_rule is None:
             raise AttributeError(
-                f"the function {describe_function(self.fun)} is decorated with custom_vmap but "
-                "has no rule; define one with def_vmap"
+                f"No batching rule defined for custom_vmap function {function_name(self.fun)} "
+                f"using def_vmap. It is {describe_function(self.fun)}."
             )
         if kwargs:
             raise TypeError(

@@ -546,7 +546,7 @@ def result_type_and_weak(*args: Any) -> tuple[Any, bool]:
     ((dtype('float32'), True), (dtype('float16'), False))
     """
     if not args:
-        raise ValueError("result_type needs at least one array or dtype")
+        raise ValueError("at least one array or dtype is required")
     nodes = tuple([_node_of_argument(x) for x in args])
     return _common(config.numpy_dtype_promotion(), config.x64(), nodes)
 

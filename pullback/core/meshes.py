@@ -452,8 +452,8 @@ def make_mesh(
     needed = math.prod(axis_shapes)
     if needed > len(available) or needed < 1:
         raise ValueError(
-            f"make_mesh: the shape {tuple(axis_shapes)} needs {needed} devices, there are "
-            f"{len(available)}"
+            f"Number of devices {len(available)} must be >= the product of mesh_shape "
+            f"{tuple(axis_shapes)}"
         )
     array = np.array(available[:needed], dtype=object).reshape(tuple(axis_shapes))
     names = (axis_names,) if isinstance(axis_names, str) else tuple(axis_names)

@@ -103,7 +103,7 @@ def _jaxpr(jaxpr: Any, names: _Names, indent: int, prefix: int = 0) -> str:
     pad = " " * indent
     consts = " ".join(_binder(v, names) for v in jaxpr.constvars)
     args = " ".join(_binder(v, names) for v in jaxpr.invars)
-    head = f"{{ lambda {consts};{' ' + args if args else ''}. let"
+    head = f"{{ lambda {consts}; {args}. let"
     body = [list(_eqn_lines(eqn, names, indent + 4)) for eqn in jaxpr.eqns]
     outs = ", ".join(_atom(v, names) for v in jaxpr.outvars)
     outs += "," if len(jaxpr.outvars) == 1 else ""
@@ -118,8 +118,12 @@ def _jaxpr(jaxpr: Any, names: _Names, indent: int, prefix: int = 0) -> str:
 
 
 def eqn_text(eqn: Any) -> str:
-    """The text of one equation."""
-    return "\n".join(_eqn_lines(eqn, _Names(), 0))
+    """The text of one equation; its results have the first letters."""
+    names = _Names()
+    for var in eqn.outvars:
+        if not _is_drop(var):
+            names(var)
+    return "\n".join(_eqn_lines(eqn, names, 0))
 
 
 def _shown(eqn: Any) -> list[tuple[str, Any]]:

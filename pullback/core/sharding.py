@@ -223,10 +223,13 @@ def check_names(mesh: Mesh | AbstractMesh, spec: PartitionSpec) -> None:
         for name in _names(entry):
             if name not in mesh.axis_names:
                 raise ValueError(
-                    f"the mesh has no axis {name!r}, which {spec} names; it has {mesh.axis_names}"
+                    f"Resource axis: {name} of {spec} is not found in mesh: {mesh.axis_names}."
                 )
             if name in seen:
-                raise ValueError(f"{spec} uses the mesh axis {name!r} twice")
+                raise ValueError(
+                    "A single NamedSharding spec specification can map every mesh axis to at most "
+                    f"one positional dimension, but {spec} has duplicate entries for `{name}`"
+                )
             seen.add(name)
 
 

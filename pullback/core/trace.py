@@ -76,7 +76,8 @@ def check_leaks(trace: weakref.ref[Trace], description: Any) -> None:
         made = [x for x in gc.get_referrers(leaked) if isinstance(x, Tracer)]
         places = "\n".join(f"  {x.aval} made at {x._source or 'an unknown line'}" for x in made)
         raise UnexpectedTracerError(
-            f"values traced in {description} are still referred to after the end of the trace:\n"
+            f"Leaked trace {type(leaked).__name__}. Leaked tracer(s): values traced in "
+            f"{description} are still referred to after the end of the trace:\n"
             f"{places}\n  They were stored in a global, an attribute or a list outside; return "
             "them instead."
         )

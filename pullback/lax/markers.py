@@ -45,7 +45,7 @@ def stage(x: Any, /) -> Any:
 
     >>> import pullback as pb
     >>> pb.make_jaxpr(lambda: stage(2.0))()
-    { lambda ;. let a:f32[] = stage 2.0:f32[] in (a,) }
+    { lambda ; . let a:f32[] = stage 2.0:f32[] in (a,) }
     """
     check_operand(x, "stage")
     return markers.stage.bind(x)

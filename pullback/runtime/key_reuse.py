@@ -65,8 +65,9 @@ def _refuse(numbers: Iterable[Numbers], consumed: set[int], what: str, where: An
     for each in numbers:
         if each is not None and not consumed.isdisjoint(each.ravel().tolist()):
             raise KeyReuseError(
-                f"a key that was consumed before is used again by {what}; make new keys by "
-                f"random.split, or say that it is meant by random.clone\n  At: {where}"
+                f"Previously-consumed key passed to {what}: a key that was consumed before is used "
+                "again; make new keys by random.split, or say that it is meant by random.clone\n"
+                f"  At: {where}"
             )
 
 

@@ -350,8 +350,9 @@ class Compiled(Stage, FastCallable):
             )
         if structure != s.tree:
             raise TypeError(
-                f"{s.name} was called with another structure of arguments (args, kwargs): compiled "
-                f"for {s.tree}, called with {structure}"
+                "Function compiled with input pytree does not match the input pytree it was called "
+                f"with. {s.name} was compiled for (args, kwargs) of {s.tree}, called with "
+                f"{structure}"
             )
         wrong = [
             f"  {path}: compiled for {a}, called with {aval_of(x)}"
@@ -361,8 +362,8 @@ class Compiled(Stage, FastCallable):
         if wrong:
             note = "" if config.x64() else " (is x64 on or off as it was when compiling?)"
             raise TypeError(
-                f"{s.name} was called with other types than it was compiled for{note}:\n"
-                + "\n".join(wrong)
+                f"Argument types differ from the types for which this computation was compiled. "
+                f"It is {s.name}{note}:\n" + "\n".join(wrong)
             )
 
     def as_text(self) -> str:

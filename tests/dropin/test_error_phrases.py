@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import jax
@@ -143,14 +144,61 @@ jnp.stack([jnp.ones(2), jnp.ones(3)]) :: All input arrays must have the same sha
 jnp.broadcast_to(jnp.ones(2), (3,)) :: Incompatible types for broadcasting: input type=float32[2] and requested type=float32[3]
 jnp.einsum("ij,jk", jnp.ones((2, 3)), jnp.ones((2, 3))) :: Size of label 'j' for operand 1 (3) does not match previous terms (2).
 jnp.matmul(jnp.ones((2, 3)), jnp.ones((2, 3))) :: dot_general requires contracting dimensions to have the same shape, got (3,) and (2,)
+random.uniform(1) :: JAX encountered invalid PRNG key data
+config.update("jax_no", 1) :: Unrecognized config option: jax_no
+numpy_rank_promotion("no").__enter__() :: new enum value must be in ['allow', 'warn', 'raise'], got no of type <class 'str'>.
+grad(lambda x: pure_callback(abs, x, x))(1.0) :: Pure callbacks do not support JVP. Please use `jax.custom_jvp` to use callbacks while taking gradients
+grad(lambda x: experimental.io_callback(abs, x, x))(1.0) :: IO callbacks do not support JVP
+vmap(lambda x: experimental.io_callback(abs, x, x, ordered=True))(jnp.ones(2)) :: Cannot `vmap` ordered IO callback
+vmap(lambda x: pure_callback(abs, x, x))(jnp.ones(2)) :: vmap is only supported for the pure_callback primitive when vmap_method is one of 'sequential'
+pure_callback(abs, 1.0, 1.0, vmap_method="no") :: vmap_method must be on of the allowed methods
+experimental.checkify.check(1, "no") :: check takes a scalar pred as argument, got 1
+experimental.checkify.check(False, "{}", object()) :: Formatting arguments to checkify.check need to be PyTrees of arrays, but got <object
+jit(lambda x: experimental.checkify.check(x > 0, "no"))(1.0) :: Cannot abstractly evaluate a checkify.check which was not functionalized.
+with_jvp(lambda p, t: 1) :: must produce a pair (list or tuple of length two) representing primal and tangent outputs, but got 1.
+with_jvp(lambda p, t: (p[0], (t[0], t[0]))) :: must produce primal and tangent outputs with equal container (pytree) structures, but got PyTreeDef(*) and PyTreeDef((*, *)) respectively.
+with_jvp(lambda p, t: (p[0], jnp.ones(2))) :: Custom JVP rule must produce primal and tangent outputs with corresponding shapes and dtypes. Expected float32[] (tangent type of float32[]) but got float32[2].
+with_vjp(lambda x: x, lambda r, g: (g,)) :: must produce a pair (list or tuple of length two) where the first element represents the primal output
+with_vjp(lambda x: (x, x), lambda r, g: (g, g)) :: Custom VJP bwd rule must produce an output with the same container (pytree) structure as the args tuple of the primal function, and in particular must produce a tuple of length equal to the number of arguments to the primal function
+with_vjp(lambda x: (x, x), lambda r, g: (jnp.ones(2),)) :: at output[0] the bwd rule produced an output of type float32[2] corresponding to an input of
+custom_batching.custom_vmap(lambda x: x)(1.0) :: No batching rule defined for custom_vmap function <lambda> using def_vmap.
+jit(jnp.sin).lower(1.0).compile()(jnp.ones(2)) :: Argument types differ from the types for which this computation was compiled.
+jit(jnp.sin).lower(1.0).compile()(1.0, 2.0) :: Function compiled with input pytree does not match the input pytree it was called with.
+jnp.promote_types("int4", "int8") :: Input dtypes ('int4', 'int8') have no available implicit dtype promotion path. To avoid unintended promotion, 1-bit, 2-bit and 4-bit integers do not support implicit promotion.
+jnp.result_type() :: at least one array or dtype is required
+make_mesh((2,), ("x",)) :: Number of devices 1 must be >= the product of mesh_shape (2,)
+NamedSharding(make_mesh((1,), ("x",)), P("y")) :: Resource axis: y of P('y',) is not found in mesh: ('x',).
 jnp.take(jnp.ones(3), jnp.array([1.5])) :: indices must have an integer type
 """
 
 PAIRS = [line.split(" :: ") for line in CALLS.strip().splitlines()]
 
 
+def names_of(library: Any) -> dict[str, Any]:
+    def with_jvp(rule: Any) -> Any:
+        f = library.custom_jvp(lambda x: x)
+        f.defjvp(rule)
+        return library.jvp(f, (1.0,), (1.0,))
+
+    def with_vjp(fwd: Any, bwd: Any) -> Any:
+        f = library.custom_vjp(lambda x: x)
+        f.defvjp(fwd, bwd)
+        return library.grad(f)(1.0)
+
+    importlib.import_module(f"{library.__name__}.experimental.checkify")
+    modules = {n: getattr(library, n) for n in ("random", "custom_batching", "experimental")}
+    more = {"jnp": library.numpy, "lax": library.lax, "with_jvp": with_jvp, "with_vjp": with_vjp}
+    return {
+        **vars(library),
+        **modules,
+        **more,
+        "NamedSharding": library.sharding.NamedSharding,
+        "numpy_rank_promotion": library.numpy_rank_promotion,
+    }
+
+
 def raised(call: str, library: Any) -> Exception:
-    names = {**vars(library), "jnp": library.numpy, "lax": library.lax, "random": library.random}
+    names = names_of(library)
     with pytest.raises(Exception) as info:  # noqa: PT011  (which class is what is compared)
         eval(call, names)
     return info.value
