@@ -218,7 +218,7 @@ def test_copies_and_pickles_have_a_buffer_of_their_own() -> None:
     [
         (lambda r: r[7], ValueError, "Out of bound"),
         (lambda r: r[0, 0], IndexError, "Too many indices"),
-        (lambda r: r["a"], TypeError, "strings"),
+        (lambda r: r["a"], TypeError, "string indexing"),
         (lambda r: ref_set(r, 0, jnp.int32(1)), ValueError, "Invalid dtype"),
         (lambda r: ref_set(r, 0, 1), ValueError, "Invalid dtype"),
         (lambda r: ref_set(r, 0, 1j), ValueError, "Invalid dtype"),

@@ -139,7 +139,7 @@ def test_the_users_own_cause_stays() -> None:
 
 
 def test_values_that_are_not_known_modes() -> None:
-    with pytest.raises(ValueError, match="expected one of"):
+    with pytest.raises(ValueError, match="new enum value must be in"):
         config.update("jax_traceback_filtering", "none")
 
 

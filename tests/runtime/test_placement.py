@@ -97,7 +97,7 @@ def test_meshes() -> None:
     assert (mesh.size, mesh.axis_names, mesh.empty) == (theirs.size, theirs.axis_names, False)
     assert mesh == pb.make_mesh((1, 1), ("x", "y"))
     assert hash(mesh) == hash(pb.make_mesh((1, 1), ("x", "y")))
-    with pytest.raises(ValueError, match="needs 2 devices"):
+    with pytest.raises(ValueError, match="product of mesh_shape"):
         pb.make_mesh((2,), ("x",))
     with pytest.raises(ValueError, match="as many names"):
         Mesh(np.array(pb.devices()), ("x", "y"))
@@ -122,9 +122,9 @@ def test_specs_print_and_compare_as_those_of_jax(entries: Any) -> None:
 
 def test_named_shardings_are_checked() -> None:
     mesh = pb.make_mesh((1,), ("x",))
-    with pytest.raises(ValueError, match="no axis 'q'"):
+    with pytest.raises(ValueError, match="axis: q"):
         NamedSharding(mesh, P("q"))
-    with pytest.raises(ValueError, match="twice"):
+    with pytest.raises(ValueError, match="duplicate entries"):
         NamedSharding(mesh, P("x", "x"))
     s = NamedSharding(mesh, P("x", None))
     assert s.shard_shape((4, 2)) == (4, 2)
