@@ -6,7 +6,7 @@ Derivatives of the nonlinear ones run over pairs (value, slope) in log2(n) steps
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,13 @@ from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.primitive import FIRST_ORDER, PURE, Primitive, Sample, Zero
 from pullback.ops import hlo_indexing, structural, windows
 from pullback.ops.arithmetic import add, extremum, max_, min_, mul, neg, order_share, sub
-from pullback.ops.comparison import eq, where
-from pullback.ops.complexes import abs_
+from pullback.ops.comparison import eq, ge, where
+from pullback.ops.complexes import abs_, real
 from pullback.ops.exponential import exp, log1p
 from pullback.ops.kinds import (
+    COMPLEX,
     FLOAT,
+    INEXACT,
     NONLINEAR,
     NUMERIC,
     REAL,
@@ -32,7 +34,7 @@ from pullback.ops.kinds import (
     zero_tangent,
 )
 from pullback.ops.reductions import highest, lowest
-from pullback.ops.samples import ANYWHERE, DTYPES, draw, generator
+from pullback.ops.samples import ANYWHERE, DTYPES, draw, generator, joined
 
 __all__ = ["cumlogsumexp", "cummax", "cummin", "cumprod", "cumsum"]
 
@@ -68,7 +70,7 @@ def _cumulative(
     jvp: Any,
     transpose: Any = NONLINEAR,
     step: Callable[[Any, Any, Any], Any],
-    samples: Callable[[], Iterator[Sample]],
+    samples: Callable[[], Iterable[Sample]],
 ) -> Primitive:
     def abstract(x: ShapedArray, *, axis: int, reverse: bool) -> ShapedArray:
         check_accepts(name, x, accepts)
@@ -199,6 +201,11 @@ def _extremum_pair(extreme: Any) -> Combine:
 
 
 def _logaddexp(a: Any, b: Any) -> Any:
+    if dtypes.kind_of(aval_of(a).dtype) == "c":
+        first = ge(real(a), real(b))
+        high, low = where(first, a, b), where(first, b, a)
+        alone = eq(real(low), -np.inf)
+        return where(alone, high, add(high, log1p(exp(sub(where(alone, high, low), high)))))
     high = max_(a, b)
     gap = abs_(sub(a, b))
     return where(eq(a, b), add(high, float(np.log(2.0))), add(high, log1p(exp(neg(gap)))))
@@ -251,16 +258,35 @@ cummin: Primitive = _cumulative(
 
 
 def _logsumexp_step(s: Any, a: Any, v: Any) -> Any:
+    """Complex numbers take the one with the larger real part out of the sum."""
+    if a.dtype.kind == "c":
+        first = s.ge(s.real(a), s.real(v))
+        high, low = s.select(first, a, v), s.select(first, v, a)
+        total = s.add(high, s.math("log1p", s.math("exp", s.sub(low, high))))
+        return s.select(s.eq(s.real(low), -np.inf), high, total)
     gap = s.math("log1p", s.math("exp", s.neg(s.abs(s.sub(a, v)))))
     equal = s.const(np.log(2.0), a.dtype)
     return s.add(s.max(a, v), s.select(s.eq(a, v), equal, gap))
 
 
+def _accumulate_logsumexp(x: Any, *, axis: int, dtype: Any) -> Any:
+    if dtypes.kind_of(dtype) != "c":
+        return np.logaddexp.accumulate(x, axis=axis, dtype=dtype)
+    out = np.moveaxis(x.copy(), axis, 0)
+    with np.errstate(all="ignore"):
+        for k in range(1, len(out)):
+            first = out[k - 1].real >= out[k].real
+            high, low = np.where(first, out[k - 1 : k + 1], out[k - 1 : k + 1][::-1])
+            total = high + np.log1p(np.exp(low - high))
+            out[k] = np.where(np.isneginf(low.real), high, total)
+    return np.moveaxis(out, 0, axis)
+
+
 cumlogsumexp: Primitive = _cumulative(
     "cumlogsumexp",
-    np.logaddexp.accumulate,
-    FLOAT,
+    _accumulate_logsumexp,
+    INEXACT,
     jvp=_scan_jvp("cumlogsumexp", _logsumexp_pair, lowest),
     step=_logsumexp_step,
-    samples=_samples(FLOAT),
+    samples=joined(_samples(FLOAT), _samples(COMPLEX, (-1, 1))),
 )
