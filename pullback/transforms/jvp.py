@@ -43,9 +43,9 @@ class JVPTracer(Tracer):
 
     __slots__ = ("primal", "tangent")
 
-    def __init__(self, trace: Trace, aval: Any, primal: Any, tangent: Any) -> None:
+    def __init__(self, trace: Trace, primal: Any, tangent: Any) -> None:
         self._trace = trace
-        self.aval = aval
+        self.aval = aval_of(primal)
         self._source = current_source() if keeping_sources else None
         self.primal = primal
         self.tangent = tangent
@@ -101,7 +101,7 @@ class JVPTrace(Trace):
         """A tracer, or the plain value when its tangent is a symbolic zero."""
         if type(tangent) is Zero:
             return primal
-        return JVPTracer(self, aval_of(primal), primal, tangent)
+        return JVPTracer(self, primal, tangent)
 
     def process(self, primitive: Any, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """Compute the result and its tangent."""
@@ -125,7 +125,7 @@ class JVPTrace(Trace):
             return [self.lift(o, t) for o, t in zip(out, tangent, strict=True)]
         if type(tangent) is Zero:
             return out
-        return JVPTracer(self, aval_of(out), out, tangent)
+        return JVPTracer(self, out, tangent)
 
 
 def jvp_flat(
