@@ -127,7 +127,8 @@ def _total_cost(tensor: LazyTensor, totals: dict[int, tuple[float, int]]) -> tup
             found = totals.get(id(inner))
             if found is None:  # of an outer region: always inlined
                 found = totals[id(inner)] = _total_cost(inner, totals)
-            cost += found[0] if inner.shape else 0.0  # a scalar is computed outside of loops
+            # A scalar is computed outside of loops, but for a scalar all of it is there.
+            cost += found[0] if inner.shape or not tensor.shape else 0.0
             depth = max(depth, found[1])
         else:
             cost += 0.25
