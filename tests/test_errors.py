@@ -37,7 +37,7 @@ def test_wrong_shapes_name_the_operation_the_operands_and_the_line(
         call()
     text = message(excinfo)
     assert operation in text
-    assert len(re.findall(r"f32\[[\d,]*\]", text)) >= 2, text
+    assert len(re.findall(r"f32\[[\d,]*\]|shape=\([\d, ]*\)", text)) >= 2, text
     assert re.search(HERE, text), text
 
 

@@ -64,7 +64,8 @@ def prefix_errors(
     >>> print(errors[0]("in_axes"))
     pytree structure error: different lengths of list at key path
         in_axes['a']
-    where the prefix has length 2 and the full tree has length 1.
+    At that key path, the prefix pytree in_axes has a subtree of type list of length 2, but the full
+    pytree has a subtree of the same type but of length 1.
     """
     return list(_prefix_errors((), prefix_tree, full_tree, is_leaf))
 

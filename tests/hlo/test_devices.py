@@ -407,7 +407,9 @@ def test_compiled_for_the_device(there: list[pb.Device]) -> None:
     assert compiled.cost_analysis()["flops"] >= 54
     assert compiled.memory_analysis().argument_size_in_bytes == 72
     assert compiled.output_shardings == {"out": SingleDeviceSharding(there[0])}
-    with pytest.raises(TypeError, match="other types"):
+    with pytest.raises(
+        TypeError, match="types differ from the types for which this computation was compiled"
+    ):
         compiled(jnp.ones((2, 2)), {"a": x})
     with pytest.raises(ValueError, match="was compiled for"):
         compiled(pb.device_put(x, there[1]), {"a": x})

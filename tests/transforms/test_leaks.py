@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -54,6 +55,15 @@ def forward(x: Any) -> Any:
 
     c, ys = lax.scan(body, jnp.sum(squared(x)), None, length=3)
     return c + jnp.sum(pb.checkpoint(lambda v: v * jnp.sum(ys))(x))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _only_what_these_tests_make_is_collected() -> Iterator[None]:
+    """The check collects garbage after every trace; among what other tests left that takes long."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 CALLS: dict[str, Callable[[Any], Any]] = {

@@ -69,7 +69,7 @@ def canonicalize_precision(precision: Any) -> Any:
     """A precision, a pair of them for the operands, or an algorithm; None for the default one.
 
     >>> canonicalize_precision("high")
-    (HIGH, HIGH)
+    (Precision.HIGH, Precision.HIGH)
     """
     return precisions.canonicalize_precision(precision, config.default_matmul_precision())
 
@@ -148,6 +148,7 @@ def _dilate_shape(shape: Sequence[int], dilation: Sequence[int] | None) -> tuple
 def check_same_dtypes(name: str, *avals: Any) -> None:
     """Raise TypeError unless types have one dtype.
 
+    >>> from pullback.core.avals import aval_of
     >>> check_same_dtypes("add", aval_of(1.0), aval_of(2.0))
     """
     found = [aval.dtype for aval in avals]
