@@ -24,6 +24,10 @@ _PACKING: Final = (
     "the kernel in registers alone reaches nineteen twentieths of the limit; packing operands that "
     "come from beyond the second cache, once a tile, takes most of the rest"
 )
+_FEW_TILES: Final = (
+    "a few tiles for two threads, of which the one that is woken begins some microseconds later; "
+    "the share of the limit varies between 72 and 91 percent from run to run"
+)
 _STEPS: Final = (
     "a step takes some 60 microseconds, of which the gates, a third, run on one thread, since "
     "waking another can take as long; two threads gain little over one"
@@ -89,11 +93,18 @@ EXPLANATIONS: Final[dict[str, str]] = {
     "lstm": _STEPS,
     "lstm_gradient": _STEPS,
     "matmul_1024": _PACKING,
+    "matmul_256": _FEW_TILES,
+    "matmul_512": _FEW_TILES,
     "matmul_batch": (
         "operands and results, three megabytes, come from beyond the second cache, and nothing "
         "asks for those of the next product early; those that stay in it run a fifth faster"
     ),
     "matmul_float64": _PACKING,
+    "matvec": _STREAMS,
+    "mlp_step": (
+        "products of 128 rows, a fifth of a millisecond each, and new weights, which memory "
+        "limits: JAX's time is the same within what runs differ by"
+    ),
     "permutation": (
         "JAX's algorithm, bit for bit: two rounds, each of 65,536 Threefry numbers (50 µs) and a "
         "sort of them with their positions (350 µs); NumPy shuffles in place, with a cheaper "
@@ -103,9 +114,16 @@ EXPLANATIONS: Final[dict[str, str]] = {
         "the array is read twice, for its largest number and for the quotients, and written once: "
         "three passes at the rate of the triad, where two are counted"
     ),
+    "resize": (
+        "as in JAX, two products with matrices of weights, nearly all of them zero; PyTorch adds "
+        "four neighbours"
+    ),
     "rows_in_a_scan": (
         "zeros are written first, and then every row by the one thread that runs the scan: eight "
         "megabytes, where four are counted"
+    ),
+    "segment_sum": (
+        "level with PyTorch: a million additions at random places of a table in the cache"
     ),
     "solve_512": (
         "of a millisecond on one thread, 0.3 are blocks of 32 columns, which LAPACK factors on one "
