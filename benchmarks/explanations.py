@@ -132,4 +132,8 @@ EXPLANATIONS: Final[dict[str, str]] = {
     ),
     "svd_256": _MKL,
     "total": _STREAMS,
+    "transformer_gradient": (
+        "level with PyTorch, now above and now below: products take most of it, at the rates that "
+        "the single ones reach"
+    ),
 }
