@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from pullback.llvm import emit_small_floats as small
 from pullback.llvm import library
 from pullback.llvm import math as kernels
 from pullback.llvm.emit_quotients import byte_factors
+from pullback.llvm.emit_text import Text
 from pullback.llvm.emit_types import (
     constant,
     is_float,
@@ -33,20 +34,6 @@ __all__ = ["byte_quotient", "convert", "emit", "from_storage", "to_storage"]
 
 BFLOAT16: Final = dtypes.bfloat16
 _FLOAT32: Final = np.dtype("float32")
-
-
-class Text(Protocol):
-    """Appends instructions (`emit_scopes.Instructions`)."""
-
-    lanes: int
-
-    @property
-    def module(self) -> Any: ...
-    def put(self, text: str) -> str: ...
-    def type(self, scalar: str) -> str: ...
-    def splat(self, text: str, scalar: str) -> str: ...
-    def suffix(self, scalar: str) -> str: ...
-    def intrinsic(self, name: str, scalar: str, *args: str, extra: str = "") -> str: ...
 
 
 Rule = Callable[[Text, Op, str, "list[str]"], str]

@@ -16,10 +16,11 @@ asks for numbers far from overflow and underflow; vectors that have others are d
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 
+from pullback.llvm.emit_text import Text
 from pullback.llvm.emit_types import lanes_type, splat
 
 __all__ = ["byte_factors", "divide_by_one"]
@@ -60,19 +61,6 @@ def byte_factors(divisor: float) -> tuple[float, float] | None:
 
 _WIDTHS: Final = {"float": (32, 23, 127, 60), "double": (64, 52, 1023, 400)}
 """Bits, bits of the mantissa, bias, and how far from 1, in powers of two, numbers may be."""
-
-
-class Text(Protocol):
-    """Appends instructions (`emit_scopes.Instructions`)."""
-
-    lanes: int
-
-    @property
-    def module(self) -> Any: ...
-    def put(self, text: str) -> str: ...
-    def type(self, scalar: str) -> str: ...
-    def splat(self, text: str, scalar: str) -> str: ...
-    def suffix(self, scalar: str) -> str: ...
 
 
 def divide_by_one(text: Text, outer: Text, t: str, x: str, y: str, many: str) -> str:

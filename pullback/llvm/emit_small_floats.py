@@ -8,24 +8,16 @@ for a shift and another bias; its subnormal numbers are integers times a power o
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import ml_dtypes
 import numpy as np
 
+from pullback.llvm.emit_text import Text
 from pullback.llvm.emit_types import float_text
 from pullback.records import record
 
 __all__ = ["pack", "round_small", "unpack"]
-
-
-class Text(Protocol):
-    """Appends instructions (`emit_scopes.Instructions`)."""
-
-    def put(self, text: str) -> str: ...
-    def type(self, scalar: str) -> str: ...
-    def splat(self, text: str, scalar: str) -> str: ...
-    def intrinsic(self, name: str, scalar: str, *args: str, extra: str = "") -> str: ...
 
 
 @record()
