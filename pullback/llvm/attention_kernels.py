@@ -350,9 +350,7 @@ def module_text(symbol: str, bits: int) -> tuple[str, list[str]]:
 def _module(symbol: str, find: Callable[[str], int]) -> jit.LoadedModule:
     bits = jit.vector_bits()
     made = jit.stored_object(lambda: module_text(symbol, bits), name=symbol, variant=bits)
-    ours = pool.symbols()
-    symbols = {need: ours.get(need) or find(need) for need in made.symbols}
-    return jit.load(made.code, symbols, exports=[symbol])
+    return pool.load_kernels(made, [symbol], find)
 
 
 def address(symbol: str, find: Callable[[str], int]) -> int:

@@ -342,10 +342,7 @@ def _module(name: str, find: Callable[[str], int]) -> jit.LoadedModule:
     made = jit.stored_object(
         lambda: module_text(f"pb_fft_{name}", bits), name=f"fft_{name}", variant=(bits, CACHE_LINE)
     )
-    symbols = {
-        need: pool.address() if need == "pb_parallel_for" else find(need) for need in made.symbols
-    }
-    return jit.load(made.code, symbols, exports=[f"{kernel}_{name}" for kernel in _NAMES])
+    return pool.load_kernels(made, [f"{kernel}_{name}" for kernel in _NAMES], find)
 
 
 def address(symbol: str, find: Callable[[str], int]) -> int:

@@ -201,9 +201,7 @@ def _module(name: str, find: Find) -> jit.LoadedModule:
     made = jit.stored_object(
         lambda: module_text(f"pb_gemm_{name}", bits), name=f"gemm_{name}", variant=bits
     )
-    ours = pool.symbols()
-    symbols = {need: ours.get(need) or find(need) for need in made.symbols}
-    return jit.load(made.code, symbols, exports=[f"pb_gemm_{name}"])
+    return pool.load_kernels(made, [f"pb_gemm_{name}"], find)
 
 
 def address(symbol: str, find: Find) -> int:

@@ -28,7 +28,7 @@ import os
 import platform
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -390,6 +390,17 @@ def symbols() -> dict[str, int]:
     """The pool's symbols, for `jit.load`."""
     module = _pool().module
     return {name: module.address(name) for name in SYMBOLS}
+
+
+def load_kernels(
+    made: jit.StoredObject, exports: Iterable[str], find: Callable[[str], int]
+) -> jit.LoadedModule:
+    """A module of kernels in memory; `find` gives addresses of symbols that are not the pool's."""
+    symbols = {
+        name: _pool().module.address(name) if name in SYMBOLS else find(name)
+        for name in made.symbols
+    }
+    return jit.load(made.code, symbols, exports=exports)
 
 
 def started_workers() -> int:

@@ -340,9 +340,7 @@ def _module_text(name: str) -> tuple[str, list[str]]:
 @cache
 def _module(name: str, find: Callable[[str], int]) -> jit.LoadedModule:
     made = jit.stored_object(lambda: _module_text(name), name=f"quick_{name}")
-    ours = pool.symbols()
-    symbols = {need: ours.get(need) or find(need) for need in made.symbols}
-    return jit.load(made.code, symbols, exports=[f"pb_quick_{name}"])
+    return pool.load_kernels(made, [f"pb_quick_{name}"], find)
 
 
 def address(symbol: str, find: Callable[[str], int]) -> int:

@@ -288,10 +288,7 @@ def _module_text(name: str) -> tuple[str, list[str]]:
 @cache
 def _module(name: str, find: Callable[[str], int]) -> jit.LoadedModule:
     made = jit.stored_object(lambda: _module_text(name), name=f"tiles_{name}")
-    symbols = {
-        need: pool.address() if need == "pb_parallel_for" else find(need) for need in made.symbols
-    }
-    return jit.load(made.code, symbols, exports=[f"pb_tiles_{name}"])
+    return pool.load_kernels(made, [f"pb_tiles_{name}"], find)
 
 
 def address(symbol: str, find: Callable[[str], int]) -> int:

@@ -12,6 +12,7 @@ import pytest
 import pullback as pb
 from pullback import lax
 from pullback.llvm import library, top_kernels
+from pullback.ops import sorting
 
 DTYPES = [
     "float32", "float64", "int32", "int64", "uint32", "uint64",
@@ -79,3 +80,8 @@ def test_code_does_not_grow_with_the_shape() -> None:
         return int(compiled.memory_analysis().generated_code_size_in_bytes)
 
     assert size(64, 16_384, k=32) == size(3, 500, k=100) < 4096
+
+
+def test_programs_give_the_kernel_the_room_that_it_wants() -> None:
+    """The layers keep the two apart, so that the numbers are written twice."""
+    assert (sorting._TOP_BLOCK, sorting._TOP_WIDEST) == (top_kernels.BLOCK, top_kernels.WIDEST)
