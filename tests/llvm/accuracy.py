@@ -20,6 +20,7 @@ from mpmath import mp, mpf
 from tqdm import tqdm
 
 import pullback
+from tests.llvm.math_harness import error_in_ulps
 from tests.llvm.test_math import REFERENCES, samples, wide
 
 Array = np.ndarray[Any, Any]
@@ -98,21 +99,6 @@ def sweep(dtype: str, operands: int, dense: bool = True) -> list[Array]:
     return found
 
 
-def ulps(got: Array, exact: Array) -> Array:
-    """Distance in units of the last place of the exact value; infinite where the kind differs."""
-    info = ml_dtypes.finfo(got.dtype)
-    lowest, bits = int(np.log2(float(info.tiny))), info.nmant
-    rounded = exact.astype(got.dtype)
-    found, right = got.astype(Wide), exact.astype(Wide)
-    same = (np.isnan(got) & np.isnan(exact)) | (got == rounded)
-    comparable = np.isfinite(got) & np.isfinite(exact)
-    size = np.where(comparable, np.abs(right), 1)
-    unit = np.ldexp(Wide(1), np.maximum(np.frexp(size)[1] - 1, lowest) - bits)
-    distance = np.full(got.shape, np.inf, Wide)
-    np.divide(np.abs(found - right), unit, out=distance, where=comparable)
-    return np.where(same, np.minimum(distance, 0.5), distance)
-
-
 @np.errstate(all="ignore")
 def measure(function: Function, dtype: str, dense: bool = True) -> tuple[float, list[Any]]:
     """The largest error found, and where."""
@@ -126,11 +112,11 @@ def measure(function: Function, dtype: str, dense: bool = True) -> tuple[float, 
         else:
             wider = Wide if dtype == "float64" else np.float64
             exact = function.wider(*(x.astype(wider) for x in inputs))
-    errors = ulps(got, exact)
+    errors = error_in_ulps(got, exact)
     worst = np.argsort(errors)[-50:]
     if np.isfinite(errors[worst[-1]]) and function.long_double:
         chosen = [x[worst] for x in inputs]
-        errors[worst] = ulps(got[worst], _by_mpmath(function, chosen))
+        errors[worst] = error_in_ulps(got[worst], _by_mpmath(function, chosen))
     place = int(np.argmax(errors))
     return float(errors[place]), [x[place] for x in inputs]
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from pullback.llvm import jit, math
@@ -89,3 +90,19 @@ def nanoseconds(name: str, dtype: str, width: int, *arrays: np.ndarray) -> float
         run(*pointers, out.ctypes.data, out.size)
         times.append(time.perf_counter() - start)
     return min(times) / out.size * 1e9
+
+
+@np.errstate(all="ignore")
+def error_in_ulps(got: Any, exact: Any) -> Any:
+    """Distance in units of the last place of the exact value; infinite where the kind differs."""
+    info = ml_dtypes.finfo(got.dtype)
+    lowest, bits = int(np.log2(float(info.tiny))), info.nmant
+    rounded = exact.astype(got.dtype)
+    found, right = got.astype(np.longdouble), exact.astype(np.longdouble)
+    same = (np.isnan(got) & np.isnan(exact)) | (got == rounded)
+    comparable = np.isfinite(got) & np.isfinite(exact)
+    size = np.where(comparable, np.abs(right), 1)
+    unit = np.ldexp(np.longdouble(1), np.maximum(np.frexp(size)[1] - 1, lowest) - bits)
+    distance = np.full(got.shape, np.inf, np.longdouble)
+    np.divide(np.abs(found - right), unit, out=distance, where=comparable)
+    return np.where(same, np.minimum(distance, 0.5), distance)

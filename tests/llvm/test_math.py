@@ -15,7 +15,7 @@ from mpmath import mp, mpf
 
 from pullback.llvm import jit, math
 from pullback.llvm.math.coefficients import POLYNOMIALS
-from tests.llvm.math_harness import compiled, module_text
+from tests.llvm.math_harness import compiled, error_in_ulps, module_text
 
 Array = np.ndarray[Any, Any]
 WIDE = np.longdouble
@@ -94,20 +94,6 @@ SPECIAL = {
 
 def arguments(name: str, dtype: str, count: int) -> list[Array]:
     return [samples(dtype, count, seed) for seed in range(math.arity(name))]
-
-
-def error_in_ulps(got: Array, exact: Array) -> Array:
-    """Distance in units of the last place of the exact value; infinite where the kind differs."""
-    info = np.finfo(got.dtype)
-    rounded = exact.astype(got.dtype)
-    same = (np.isnan(got) & np.isnan(rounded)) | (got == rounded)
-    comparable = np.isfinite(got) & np.isfinite(exact)
-    size = np.where(comparable, np.abs(exact), 1)
-    exponent = np.maximum(np.frexp(size)[1] - 1, info.minexp)
-    unit = np.ldexp(WIDE(1), exponent - info.nmant)
-    difference = np.where(comparable, got, 0).astype(WIDE) - np.where(comparable, exact, 0)
-    distance = np.where(comparable, np.abs(difference) / unit, np.inf)
-    return np.asarray(np.where(same, np.minimum(distance, 0.5), distance))
 
 
 def assert_accurate(name: str, inputs: list[Array], got: Array, exact: Array) -> None:
