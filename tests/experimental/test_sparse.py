@@ -1,11 +1,14 @@
 """Sparse arrays in every layout against the same operations on dense arrays."""
 
 import itertools
+import operator
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 import scipy.sparse
+from jax.experimental import sparse as oracle_sparse
 
 import pullback as pb
 import pullback.numpy as jnp
@@ -349,6 +352,27 @@ def test_random_arrays() -> None:
     assert np.count_nonzero(mat.todense()) == 200
     batch = sparse.random_bcoo(key, (2, 6, 3), nse=4, n_batch=1, n_dense=1)
     assert (batch.n_batch, batch.n_dense, batch.nse) == (1, 1, 4)
+
+
+@pytest.mark.parametrize("unique", [True, False])
+def test_random_places_are_those_of_jax(unique: bool) -> None:
+    for shape, n_batch in (((4, 4), 0), ((3, 4, 4), 1)):
+        kwds = {"nse": 5, "n_batch": n_batch, "unique_indices": unique, "dtype": "float32"}
+        found = sparse.random_bcoo(pb.random.key(3), shape, **kwds)
+        want = oracle_sparse.random_bcoo(jax.random.key(3), shape, **kwds)
+        np.testing.assert_array_equal(found.indices, want.indices)
+        np.testing.assert_array_equal(found.data, want.data)
+
+
+@pytest.mark.parametrize("act", [operator.eq, operator.ne, operator.lt, operator.ge], ids=str)
+def test_comparisons_would_be_dense(act: Any) -> None:
+    mat = sparse.BCOO.fromdense(jnp.eye(2))
+    for other in (mat, 1.0, jnp.eye(2)):
+        with pytest.raises(NotImplementedError, match=r"dense output: BCOO of shape \(2, 2\)"):
+            act(mat, other)
+    for quotient in (operator.truediv, operator.pow):
+        with pytest.raises(NotImplementedError, match="dense output"):
+            quotient(2.0, mat)
 
 
 def test_convolution_of_sparse_signals() -> None:

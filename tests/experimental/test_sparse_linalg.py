@@ -43,6 +43,13 @@ def test_solutions_and_their_derivatives() -> None:
         linalg.spsolve(mat.data, mat.indices, mat.indptr, jnp.ones(3))
 
 
+def test_columns_outside_a_square_matrix_are_refused() -> None:
+    """SuperLU would write to memory that is not its own."""
+    wide = sparse.BCSR.fromdense(jnp.array([[0.0, 1.0, 2.0], [3.0, 0.0, 4.0]]))
+    with pytest.raises(Exception, match="indices must be < 2"):
+        linalg.spsolve(wide.data, wide.indices, wide.indptr, jnp.ones(2)).block_until_ready()
+
+
 @pytest.mark.parametrize("form", ["matrix", "function", "sparse"])
 def test_largest_eigenvalues(form: str) -> None:
     with pb.enable_x64(True):

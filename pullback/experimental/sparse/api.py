@@ -91,8 +91,8 @@ def random_bcoo(
     if nse < 0 or nse > room >= 1:
         raise ValueError(f"got {nse=}, expected to be between 0 and {room}")
     count = math.ceil(room * nse) if 0 < nse < 1 else operator.index(int(nse))
-    data_key, index_key = random.split(key)
     lead = shape[:n_batch]
+    keys = random.split(key, 1 + math.prod(lead))
     wide = jnp.int32 if indices_dtype is None else indices_dtype
 
     def places(key: Any) -> Any:
@@ -102,9 +102,8 @@ def random_bcoo(
         flat = jnp.sort(flat) if sorted_indices else flat
         return jnp.stack(jnp.unravel_index(flat, sparse), axis=-1).astype(wide)
 
-    keys = random.split(index_key, math.prod(lead))
-    indices = vmap(places)(keys).reshape(*lead, count, len(sparse))
-    data = generator(data_key, shape=(*lead, count, *shape[stop:]), dtype=dtype, **kwds)
+    indices = vmap(places)(keys[1:]).reshape(*lead, count, len(sparse))
+    data = generator(keys[0], shape=(*lead, count, *shape[stop:]), dtype=dtype, **kwds)
     return BCOO(
         (data, indices),
         shape=shape,

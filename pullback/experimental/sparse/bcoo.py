@@ -35,6 +35,19 @@ OPERATORS: Final[dict[str, Callable[..., Any]]] = {}
 """Operators by name, which the modules that compute them fill in."""
 
 
+def _would_be_dense(name: str) -> Callable[..., Any]:
+    """An operator whose result holds something at every place."""
+
+    def refused(self: Any, other: Any) -> Any:
+        raise NotImplementedError(
+            f"sparse rule for {name} is not implemented because it would result in dense output: "
+            f"{type(self).__name__} of shape {self.shape} and {type(other).__name__}; "
+            "todense() makes a dense array of the operand"
+        )
+
+    return refused
+
+
 @register_pytree_node_class
 class BCOO(BatchedSparse):
     """A sparse array by coordinates; `args` are data and indices.
@@ -236,6 +249,16 @@ class BCOO(BatchedSparse):
 
     def __pow__(self, other: Any) -> Any:
         return OPERATORS["pow"](self, other)
+
+    __hash__ = None  # type: ignore[assignment]
+    __eq__ = _would_be_dense("eq")
+    __ne__ = _would_be_dense("ne")
+    __lt__ = _would_be_dense("lt")
+    __le__ = _would_be_dense("le")
+    __gt__ = _would_be_dense("gt")
+    __ge__ = _would_be_dense("ge")
+    __rtruediv__ = _would_be_dense("div")
+    __rpow__ = _would_be_dense("pow")
 
 
 # --------------------------------------------------------------------------- shapes

@@ -28,6 +28,7 @@ def _on_host(transposed: bool, reorder: int) -> Callable[..., Any]:
         n = b.shape[0]
         parts = tuple(np.asarray(x) for x in (data, indices, indptr))
         matrix = _sp.csr_matrix(parts, shape=(n, n))
+        matrix.check_format()
         matrix = matrix.T if transposed else matrix
         found = _splinalg.spsolve(matrix.tocsc(), np.asarray(b), permc_spec=order)
         return np.asarray(found, b.dtype).reshape(b.shape)
