@@ -8,7 +8,8 @@ leaves it (`passes/invariants.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -24,7 +25,7 @@ from pullback.core.jaxpr import (
     Var,
     join_effects,
 )
-from pullback.core.primitive import FIRST_ORDER
+from pullback.core.primitive import FIRST_ORDER, Primitive
 from pullback.core.refs import has_ref_effects
 from pullback.ops import scatter, slicing, structural
 from pullback.passes.invariants import move_out
@@ -90,7 +91,11 @@ def simplify(closed: ClosedJaxpr) -> ClosedJaxpr:
         effects=join_effects(walk.eqns),
     )
     pruned, _ = dce_jaxpr(jaxpr, [True] * len(outvars), keep_invars=True)
-    used = {v for eqn in pruned.eqns for v in eqn.invars} | set(pruned.outvars)
+    if not consts.values:
+        return ClosedJaxpr(pruned)
+    used = set(pruned.outvars)
+    for eqn in pruned.eqns:
+        used.update(eqn.invars)
     kept = {v: c for v, c in consts.values.items() if v in used}
     return ClosedJaxpr(pruned.replace(constvars=list(kept)), list(kept.values()))
 
@@ -130,12 +135,15 @@ class _Walk:
 
     def equation(self, eqn: JaxprEqn, inputs: list[Atom]) -> list[Atom]:
         """The results of one equation on new operands."""
-        called = _called(eqn, inputs)
-        if called is not None:
-            return self.call(*called)
-        replaced = _rewrite(self, eqn, inputs)
-        if replaced is not None:
-            return [replaced]
+        primitive = eqn.primitive
+        if not _is_plain(primitive):
+            called = _called(eqn, inputs)
+            if called is not None:
+                return self.call(*called)
+            rule = _RULES.get(primitive.name)
+            replaced = None if rule is None else rule(self, eqn, inputs)
+            if replaced is not None:
+                return [replaced]
         folded = _fold(eqn, inputs)
         if folded is not None:
             return [folded]
@@ -153,24 +161,35 @@ class _Walk:
         """A constant of the program."""
         return self.consts.atom(value, aval)
 
-    def shared(self, eqn: JaxprEqn, inputs: Sequence[Atom]) -> list[Atom]:
+    def shared(self, eqn: JaxprEqn, inputs: list[Atom]) -> list[Atom]:
         """The results of an equal equation made before, or of a new one."""
         key = None if eqn.effects else _identity(eqn, inputs)
-        if key is not None and key in self.known:
-            return self.known[key]
-        params = eqn.params
-        if eqn.primitive.partial_eval is not FIRST_ORDER:
+        if key is not None:
+            found = self.known.get(key)
+            if found is not None:
+                return found
+        primitive, params = eqn.primitive, eqn.params
+        if primitive.partial_eval is not FIRST_ORDER:
             params = {name: _inner(value) for name, value in params.items()}
-            params |= _IRRELEVANT.get(eqn.primitive.name, {})
+            params |= _IRRELEVANT.get(primitive.name, {})
             eqn, inputs = move_out(eqn.replace(params=params), inputs, self)
             params = eqn.params
-        outs: list[Atom] = [Var(v.aval) for v in eqn.outvars]
-        new = eqn.replace(invars=list(inputs), outvars=list(outs), params=params)
+        fresh = [Var(v.aval) for v in eqn.outvars]
+        new = JaxprEqn(inputs, fresh, primitive, params, eqn.effects, eqn.source_info)
         self.eqns.append(new)
-        self.made.update((v, new) for v in outs)
+        for v in fresh:
+            self.made[v] = new
+        outs: list[Atom] = [*fresh]
         if key is not None:
             self.known[key] = outs
         return outs
+
+
+@functools.cache
+def _is_plain(primitive: Primitive) -> bool:
+    """Whether an equation of this primitive is neither a call nor anything that may be dropped."""
+    special = ("remat2", "custom_linear_solve", *_CALLS, *_RULES)
+    return primitive.name not in special and primitive not in expansions
 
 
 _IRRELEVANT: Final[dict[str, dict[str, Any]]] = {"remat2": {"policy": None}}
@@ -190,21 +209,24 @@ def _inner(value: Any) -> Any:
 
 def _identity(eqn: JaxprEqn, inputs: Sequence[Atom]) -> Any:
     """Equal for equations with equal results; None where that cannot be told."""
+    params = eqn.params
+    atoms = tuple([_literal_identity(v) if type(v) is Literal else v for v in inputs])
+    key = (
+        (eqn.primitive, tuple(sorted(params.items())), atoms) if params else (eqn.primitive, atoms)
+    )
     try:
-        params = tuple(sorted(eqn.params.items()))
-        key = (eqn.primitive, params, tuple(_atom_identities(inputs)))
         hash(key)
     except TypeError:
         return None
     return key
 
 
-def _atom_identities(atoms: Sequence[Atom]) -> Iterator[Any]:
-    for atom in atoms:
-        if type(atom) is Literal:
-            yield _literal_array(atom).tobytes(), atom.aval
-        else:
-            yield atom
+def _literal_identity(atom: Literal) -> Any:
+    """Equal for literals of one type and the same bits."""
+    value = atom.val
+    if type(value) is float and value:  # the two zeros are equal as numbers
+        return value, atom.aval
+    return _literal_array(atom).tobytes(), atom.aval
 
 
 def _literal_array(atom: Literal) -> np.ndarray[Any, Any]:
@@ -213,12 +235,15 @@ def _literal_array(atom: Literal) -> np.ndarray[Any, Any]:
 
 def _fold(eqn: JaxprEqn, inputs: Sequence[Atom]) -> Literal | None:
     """The value of an equation of scalars that are all known."""
+    for v in inputs:
+        if type(v) is not Literal:
+            return None
     if eqn.primitive.multiple_results or eqn.effects or not inputs:
         return None
     aval = eqn.outvars[0].aval
     if aval.shape != () or eqn.primitive.partial_eval is not FIRST_ORDER:
         return None
-    if isinstance(aval.dtype, KeyDtype) or not all(type(v) is Literal for v in inputs):
+    if isinstance(aval.dtype, KeyDtype):
         return None
     arrays = [_literal_array(v) for v in inputs if type(v) is Literal]
     with np.errstate(all="ignore"):
@@ -227,11 +252,6 @@ def _fold(eqn: JaxprEqn, inputs: Sequence[Atom]) -> Literal | None:
 
 
 # ------------------------------------------------------------------ operations that change nothing
-
-
-def _rewrite(walk: _Walk, eqn: JaxprEqn, inputs: Sequence[Atom]) -> Atom | None:
-    rule = _RULES.get(eqn.primitive.name)
-    return None if rule is None else rule(walk, eqn, inputs)
 
 
 def _same_type(eqn: JaxprEqn, x: Atom) -> bool:

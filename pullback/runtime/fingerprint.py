@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import hashlib
 from collections.abc import Sequence
 from typing import Any
@@ -45,6 +46,12 @@ def _aval(aval: Any) -> str:
     return found
 
 
+def _number(value: Any) -> str:
+    """The bits of a number; the text of a NaN would not tell its sign."""
+    plain = type(value) in _PLAIN and value == value
+    return repr(value) if plain else np.asarray(value).tobytes().hex()
+
+
 def _write_jaxpr(jaxpr: Jaxpr, parts: list[str]) -> None:
     numbers: dict[Any, str] = {}
 
@@ -56,7 +63,7 @@ def _write_jaxpr(jaxpr: Jaxpr, parts: list[str]) -> None:
     def use(atoms: Sequence[Any]) -> None:
         for v in atoms:
             if type(v) is Literal:
-                parts.append(f"={np.asarray(v.val).tobytes().hex()}:{_aval(v.aval)}")
+                parts.append(f"={_number(v.val)}:{_aval(v.aval)}")
             else:
                 parts.append(numbers[v])
 
@@ -75,6 +82,11 @@ def _write_jaxpr(jaxpr: Jaxpr, parts: list[str]) -> None:
     use(jaxpr.outvars)
 
 
+@functools.lru_cache(_AVALS_LIMIT)
+def _dtype(dtype: Any) -> str:
+    return f"dtype:{dtype.name}"
+
+
 _PLAIN = frozenset((type(None), bool, int, float, complex, str, bytes))
 
 
@@ -89,9 +101,9 @@ def _write_value(value: Any, parts: list[str]) -> None:
     elif isinstance(value, enum.Enum):
         parts.append(f"{kind.__name__}.{value.name}")
     elif isinstance(value, (np.dtype, KeyDtype)):
-        parts.append(f"dtype:{value.name}")
+        parts.append(_dtype(value))
     elif isinstance(value, type) and issubclass(value, np.generic):
-        parts.append(f"dtype:{np.dtype(value).name}")
+        parts.append(_dtype(np.dtype(value)))
     elif isinstance(value, np.generic):
         parts.append(f"{value.dtype.name}:{value.tobytes().hex()}")
     elif isinstance(value, np.ndarray):

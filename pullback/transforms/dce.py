@@ -20,21 +20,24 @@ def dce_jaxpr(
     The arguments that it does not need are dropped, unless `keep_invars`.
     """
     outvars = [v for v, used in zip(jaxpr.outvars, used_outputs, strict=True) if used]
-    live = {v for v in outvars if type(v) is not Literal}
+    live = set(outvars)
     eqns: list[JaxprEqn] = []
     for eqn in reversed(jaxpr.eqns):
-        used = [v in live for v in eqn.outvars]
+        outvars_of = eqn.outvars
+        if len(outvars_of) == 1:
+            if outvars_of[0] in live:
+                eqns.append(eqn)
+                live.update(eqn.invars)
+                continue
+            if not eqn.effects:
+                continue
+        used = [v in live for v in outvars_of]
         if not any(used) and not _must_run(eqn):
             continue
         used_inputs, kept = _dce_eqn(eqn, used)
-        if kept is None:
-            continue
-        eqns.append(kept)
-        live.update(
-            v
-            for v, needed in zip(eqn.invars, used_inputs, strict=True)
-            if needed and type(v) is not Literal
-        )
+        if kept is not None:
+            eqns.append(kept)
+            live.update(v for v, needed in zip(eqn.invars, used_inputs, strict=True) if needed)
     eqns.reverse()
     used_invars = [keep_invars or v in live for v in jaxpr.invars]
     invars = [v for v, used in zip(jaxpr.invars, used_invars, strict=True) if used]

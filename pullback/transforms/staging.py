@@ -25,8 +25,8 @@ from pullback.core.jaxpr import (
     join_effects,
     no_effects,
 )
-from pullback.core.primitive import Primitive
-from pullback.core.source import Description, current_source, fresh_names
+from pullback.core.primitive import FIRST_ORDER, PURE, Primitive
+from pullback.core.source import Description, SourceInfo, current_source, fresh_names
 from pullback.core.trace import (
     Trace,
     Tracer,
@@ -177,24 +177,32 @@ class StagingTrace(Recorder):
 
     def process(self, primitive: Any, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """Write an equation; the results are tracers."""
-        atoms = [self.atom(x) for x in args]
-        out = abstract_results(primitive, [a.aval for a in atoms], params)
-        avals = out if primitive.multiple_results else [out]
+        atoms = [
+            x._var if type(x) is StagedTracer and x._trace is self else self.atom(x) for x in args
+        ]
+        avals = tuple([v.aval for v in atoms])
+        if primitive.effects is PURE:
+            first_order = primitive.partial_eval is FIRST_ORDER
+            out = (result_types if first_order else abstract_results)(primitive, avals, params)
+            effects = no_effects
+        else:
+            out = abstract_results(primitive, avals, params)
+            effects = refs.located(primitive.name, params, atoms, primitive.effects(**params))
         source = current_source()
-        tracers = [StagedTracer(self, aval, Var(aval)) for aval in avals]
-        for tracer in tracers:
-            tracer._source = source
-        self.eqns.append(
-            JaxprEqn(
-                atoms,
-                [t._var for t in tracers],
-                primitive,
-                params,
-                refs.located(primitive.name, params, atoms, primitive.effects(**params)),
-                source,
-            )
-        )
-        return tracers if primitive.multiple_results else tracers[0]
+        if primitive.multiple_results:
+            tracers = [self.result(aval, source) for aval in out]
+            outvars = [t._var for t in tracers]
+            self.eqns.append(JaxprEqn(atoms, outvars, primitive, params, effects, source))
+            return tracers
+        tracer = self.result(out, source)
+        self.eqns.append(JaxprEqn(atoms, [tracer._var], primitive, params, effects, source))
+        return tracer
+
+    def result(self, aval: Any, source: SourceInfo) -> StagedTracer:
+        """A tracer for the result of an equation."""
+        tracer = StagedTracer(self, aval, Var(aval))
+        tracer._source = source
+        return tracer
 
 
 def stage(
