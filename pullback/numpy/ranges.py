@@ -139,10 +139,7 @@ def linspace(
     if num < 0:
         raise ValueError(f"Number of samples, {num}, must be non-negative.")
     check_arraylike("linspace", start, stop)
-    if dtype is None:
-        dtype = dtypes.to_inexact_dtype(dtypes.result_type(start, stop))
-    dtype = dtypes.check_user_dtype(dtype, "linspace")
-    work = dtypes.to_inexact_dtype(dtypes.promote_types(dtypes.result_type(start, stop), dtype))
+    dtype, work = _space_types("linspace", start, stop, dtype)
     start, stop = (convert_with_weak_type(x, work, False) for x in (start, stop))
     start, stop = _same_shape(*promote_shapes("linspace", start, stop))
     out, delta = _spaced(start, stop, num, endpoint)
@@ -151,6 +148,16 @@ def linspace(
         out = lax.floor(out)
     out = convert_with_weak_type(out, dtype, False)
     return (out, delta) if retstep else out
+
+
+def _space_types(name: str, start: Any, stop: Any, dtype: Any) -> tuple[Any, Any]:
+    """The type of the result, and the inexact one that its numbers are computed in."""
+    bounds = dtypes.result_type(start, stop)
+    if dtype is None:
+        inexact = dtypes.to_inexact_dtype(bounds)
+        return inexact, inexact
+    dtype = dtypes.check_user_dtype(dtype, name)
+    return dtype, dtypes.to_inexact_dtype(dtypes.promote_types(bounds, dtype))
 
 
 def _same_shape(a: Any, b: Any) -> tuple[Any, Any]:
@@ -202,10 +209,8 @@ def logspace(
     """
     num = operator.index(concrete_or_error(None, num, "It is `num` of jnp.logspace."))
     check_arraylike("logspace", start, stop)
-    if dtype is None:
-        dtype = dtypes.to_inexact_dtype(dtypes.result_type(start, stop))
-    dtype = dtypes.check_user_dtype(dtype, "logspace")
-    work = dtypes.to_inexact_dtype(dtypes.promote_types(dtypes.result_type(start, stop), dtype))
+    dtype, work = _space_types("logspace", start, stop, dtype)
+    start, stop = (convert_with_weak_type(x, work, False) for x in (start, stop))
     exponents = linspace(start, stop, num, endpoint, dtype=work, axis=axis)
     base = convert_with_weak_type(base, work, False)
     base, exponents = promote_shapes("logspace", base, exponents)
@@ -223,10 +228,7 @@ def geomspace(
     """
     num = operator.index(concrete_or_error(None, num, "It is `num` of jnp.geomspace."))
     check_arraylike("geomspace", start, stop)
-    if dtype is None:
-        dtype = dtypes.to_inexact_dtype(dtypes.result_type(start, stop))
-    dtype = dtypes.check_user_dtype(dtype, "geomspace")
-    work = dtypes.to_inexact_dtype(dtypes.promote_types(dtypes.result_type(start, stop), dtype))
+    dtype, work = _space_types("geomspace", start, stop, dtype)
     start, stop = (convert_with_weak_type(x, work, False) for x in (start, stop))
     start, stop = _same_shape(*promote_shapes("geomspace", start, stop))
     if dtypes.kind_of(work) == "c":

@@ -230,10 +230,10 @@ def _spectra(
     settings = (window, nperseg, step, nfft, trend, onesided)
     found = _transformed(x, *settings)
     if mode == "stft":
-        found = found * jnp.sqrt(scale).astype(real)
+        found = found * jnp.sqrt(scale).astype(found.dtype)
     else:
         other = found if y is None else _transformed(y, *settings)
-        found = found.conj() * other * jnp.asarray(scale).astype(real)
+        found = found.conj() * other * jnp.asarray(scale).astype(found.dtype)
         found = _folded(found, nfft) if onesided else found
     times = np.arange(nperseg / 2, x.shape[-1] - nperseg / 2 + 1, step) / fs
     if boundary is not None:
@@ -271,7 +271,7 @@ def _folded(found: Any, nfft: int) -> Any:
     twice[0] = 1.0
     if nfft % 2 == 0:
         twice[-1] = 1.0
-    return found * jnp.asarray(twice.astype(dtypes.to_real_dtype(found.dtype)))
+    return found * jnp.asarray(twice.astype(found.dtype))
 
 
 # --------------------------------------------------------------------------- public functions

@@ -1,0 +1,240 @@
+"""Under strict promotion functions convert nothing by themselves, and give what they give else."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pullback as pb
+import pullback.numpy as jnp
+import pullback.scipy
+import pullback.scipy.integrate
+import pullback.scipy.interpolate
+import pullback.scipy.ndimage
+import pullback.scipy.optimize
+import pullback.scipy.signal
+import pullback.scipy.spatial.transform
+from pullback.errors import TypePromotionError
+
+ALLOWED = [
+    "jnp.linspace(0, 1, 3)",
+    "jnp.var(jnp.ones(3))",
+    "jnp.sin(1)",
+    "jax.nn.softmax(jnp.ones(2))",
+    "jnp.power(jnp.ones(2), 2)",
+    "jnp.ones(2) ** 2",
+    "jnp.std(jnp.arange(3))",
+    "jnp.cov(jnp.ones((2, 3)))",
+    "jnp.corrcoef(jnp.arange(6.).reshape((2, 3)))",
+    "jnp.median(jnp.arange(3.))",
+    "jnp.percentile(jnp.arange(3.), 50)",
+    "jnp.quantile(jnp.arange(3.), .5)",
+    "jnp.interp(0.5, jnp.arange(3.), jnp.arange(3.))",
+    "jnp.clip(jnp.arange(3.), 0, 1)",
+    "jnp.where(jnp.ones(2) > 0, jnp.ones(2), 0)",
+    "jnp.nanmean(jnp.ones(3))",
+    "jnp.nanvar(jnp.ones(3))",
+    "jnp.polyfit(jnp.arange(3.), jnp.arange(3.), 1)",
+    "jnp.polyval(jnp.arange(3.), 2)",
+    "jnp.histogram(jnp.arange(3.))",
+    "jnp.gradient(jnp.arange(3.))",
+    "jnp.trapezoid(jnp.arange(3.))",
+    "jnp.linalg.norm(jnp.arange(3.))",
+    "jnp.linalg.norm(jnp.arange(3))",
+    "jnp.linalg.det(jnp.eye(3))",
+    "jnp.linalg.solve(jnp.eye(3), jnp.ones(3))",
+    "jnp.linalg.pinv(jnp.eye(3))",
+    "jnp.linalg.matrix_rank(jnp.eye(3))",
+    "jnp.linalg.lstsq(jnp.eye(3), jnp.ones(3))",
+    "jnp.linalg.matrix_power(jnp.eye(3), 3)",
+    "jnp.linalg.cond(jnp.eye(3))",
+    "jnp.linalg.eigh(jnp.eye(2))",
+    "jnp.linalg.svd(jnp.eye(2))",
+    "jnp.linalg.slogdet(jnp.eye(2))",
+    "jnp.fft.fft(jnp.ones(3))",
+    "jnp.fft.fftfreq(3)",
+    "jnp.sinc(jnp.ones(3))",
+    "jnp.i0(jnp.ones(3))",
+    "jnp.unwrap(jnp.arange(3.))",
+    "jnp.angle(jnp.ones(3))",
+    "jnp.hypot(jnp.ones(3), 1)",
+    "jnp.logaddexp(jnp.ones(3), 0)",
+    "jnp.heaviside(jnp.ones(3), 0.5)",
+    "jnp.ldexp(jnp.ones(3), 1)",
+    "jnp.nan_to_num(jnp.ones(3))",
+    "jnp.round(jnp.ones(3), 2)",
+    "jnp.cumsum(jnp.ones(3, bool))",
+    "jnp.digitize(jnp.ones(3), jnp.arange(3.))",
+    "jnp.convolve(jnp.ones(3), jnp.ones(2))",
+    "jnp.vander(jnp.arange(3.))",
+    "jnp.kron(jnp.eye(2), jnp.ones((2, 2)))",
+    "jnp.tri(3)",
+    "jnp.logspace(0, 1, 3)",
+    "jnp.geomspace(1, 10, 3)",
+    "jnp.arange(0, 1, .3)",
+    "jnp.full((2,), 1.)",
+    "jnp.full_like(jnp.ones(2), 1)",
+    "jnp.float_power(jnp.ones(2), 2)",
+    "jnp.divmod(jnp.ones(2), 2)",
+    "jnp.mod(jnp.arange(3), 2)",
+    "jnp.isclose(jnp.ones(2), 1)",
+    "jnp.allclose(jnp.ones(2), jnp.ones(2))",
+    "jnp.einsum('i,i', jnp.ones(2), jnp.ones(2))",
+    "jnp.bincount(jnp.arange(3), weights=jnp.ones(3))",
+    "jnp.unique(jnp.arange(3))",
+    "jnp.take(jnp.ones(3), jnp.array([0]))",
+    "jnp.roll(jnp.ones(3), 1)",
+    "jnp.pad(jnp.ones(3), 1, constant_values=1)",
+    "jnp.insert(jnp.ones(3), 1, 2)",
+    "jnp.append(jnp.ones(3), 1)",
+    "jnp.select([jnp.ones(2) > 0], [jnp.ones(2)], 0)",
+    "jnp.piecewise(jnp.ones(2), [jnp.ones(2) > 0], [1, 2])",
+    "jnp.apply_along_axis(jnp.sum, 0, jnp.ones((2, 2)))",
+    "jax.nn.gelu(jnp.ones(2))",
+    "jax.nn.relu(jnp.ones(2))",
+    "jax.nn.silu(jnp.ones(2))",
+    "jax.nn.elu(jnp.ones(2))",
+    "jax.nn.selu(jnp.ones(2))",
+    "jax.nn.celu(jnp.ones(2))",
+    "jax.nn.softplus(jnp.ones(2))",
+    "jax.nn.sigmoid(jnp.ones(2))",
+    "jax.nn.log_softmax(jnp.ones(2))",
+    "jax.nn.leaky_relu(jnp.ones(2))",
+    "jax.nn.hard_tanh(jnp.ones(2))",
+    "jax.nn.hard_sigmoid(jnp.ones(2))",
+    "jax.nn.hard_swish(jnp.ones(2))",
+    "jax.nn.mish(jnp.ones(2))",
+    "jax.nn.glu(jnp.ones(2))",
+    "jax.nn.standardize(jnp.ones(2))",
+    "jax.nn.logsumexp(jnp.ones(2))",
+    "jax.nn.relu6(jnp.ones(2))",
+    "jax.nn.squareplus(jnp.ones(2))",
+    "jax.nn.soft_sign(jnp.ones(2))",
+    "jax.nn.log_sigmoid(jnp.ones(2))",
+    "jax.nn.one_hot(jnp.arange(2), 3)",
+    "random.normal(random.key(0), (2,))",
+    "random.uniform(random.key(0), (2,))",
+    "random.bits(random.key(0), (2,))",
+    "random.exponential(random.key(0), (2,))",
+    "random.gumbel(random.key(0), (2,))",
+    "random.laplace(random.key(0), (2,))",
+    "random.logistic(random.key(0), (2,))",
+    "random.cauchy(random.key(0), (2,))",
+    "random.rademacher(random.key(0), (2,))",
+    "random.maxwell(random.key(0), (2,))",
+    "random.bernoulli(random.key(0), 0.5, (2,))",
+    "random.beta(random.key(0), 1., 2., (2,))",
+    "random.gamma(random.key(0), 1., (2,))",
+    "random.poisson(random.key(0), 3., (2,))",
+    "random.dirichlet(random.key(0), jnp.ones(2))",
+    "random.t(random.key(0), 3., (2,))",
+    "random.truncated_normal(random.key(0), -1., 1., (2,))",
+    "random.multivariate_normal(random.key(0), jnp.zeros(2), jnp.eye(2))",
+    "random.choice(random.key(0), 5, (2,))",
+    "random.choice(random.key(0), jnp.arange(5.), (2,), p=jnp.ones(5) / 5)",
+    "random.randint(random.key(0), (2,), 0, 5)",
+    "random.binomial(random.key(0), 3., .5, (2,))",
+    "random.geometric(random.key(0), .5, (2,))",
+    "random.ball(random.key(0), 3, shape=(2,))",
+    "random.orthogonal(random.key(0), 3)",
+    "random.weibull_min(random.key(0), 1., 2., (2,))",
+    "random.chisquare(random.key(0), 2., (2,))",
+    "random.triangular(random.key(0), 0., 1., 2., (2,))",
+    "random.lognormal(random.key(0), 1., (2,))",
+    "random.pareto(random.key(0), 1., (2,))",
+    "random.f(random.key(0), 1., 2., (2,))",
+    "random.wald(random.key(0), 1., (2,))",
+    "random.loggamma(random.key(0), 1., (2,))",
+    "random.double_sided_maxwell(random.key(0), 0., 1., (2,))",
+    "random.generalized_normal(random.key(0), 2., (2,))",
+    "jsp.stats.norm.logpdf(jnp.ones(2))",
+    "jsp.special.exp1(jnp.ones(2))",
+    "jsp.special.expi(jnp.ones(2))",
+    "jsp.special.expn(2, jnp.ones(2))",
+    "jsp.special.spence(jnp.ones(2))",
+    "jsp.special.hyp1f1(1.0, 2.0, jnp.ones(2))",
+    "jsp.special.bernoulli(3)",
+    "jsp.linalg.expm(jnp.eye(2))",
+    "jsp.linalg.cho_solve(jsp.linalg.cho_factor(jnp.eye(2)), jnp.ones(2))",
+    "jsp.linalg.lu(jnp.eye(2))",
+    "jsp.linalg.solve_triangular(jnp.eye(2), jnp.ones(2))",
+    "jsp.linalg.toeplitz(jnp.ones(2))",
+    "jsp.linalg.block_diag(jnp.eye(2), 1.0)",
+    "jsp.signal.convolve(jnp.ones(3), jnp.ones(2))",
+    "jsp.signal.detrend(jnp.arange(4.0))",
+    "jsp.signal.stft(jnp.ones(16), nperseg=8)",
+    "jsp.signal.welch(jnp.ones(16), nperseg=8)",
+    "jsp.ndimage.map_coordinates(jnp.eye(3), [jnp.ones(2), jnp.ones(2)], 1)",
+    "jax.image.resize(jnp.eye(3), (2, 2), 'linear')",
+    "jsp.integrate.trapezoid(jnp.ones(3))",
+    "jsp.interpolate.RegularGridInterpolator((jnp.arange(3.),), jnp.ones(3))(jnp.ones((1, 1)))",
+    "jsp.optimize.minimize(lambda x: jnp.sum(x ** 2), jnp.ones(2), method='BFGS').x",
+    "jsp.cluster.vq.vq(jnp.eye(3), jnp.eye(3))",
+    "jsp.spatial.transform.Rotation.from_euler('x', 0.5).as_quat()",
+    "jsp.sparse.linalg.cg(lambda x: x, jnp.ones(2))",
+    "jax.grad(lambda x: jnp.sum(jax.nn.softmax(x) ** 2))(jnp.ones(2))",
+    "jax.hessian(lambda x: jnp.sum(x ** 3))(jnp.ones(2))",
+    "lax.fori_loop(0, 3, lambda i, x: x * 2, jnp.ones(2))",
+    "jnp.zeros(3).at[0].add(1.)",
+    "jnp.arange(3)[jnp.array(1)]",
+    "lax.dynamic_slice(jnp.arange(3), (1,), (1,))",
+    "jnp.cross(jnp.ones(3), jnp.arange(3.))",
+    "jnp.maximum(jnp.ones(3), 0)",
+    "jnp.sum(jnp.ones(3), where=jnp.ones(3) > 0, initial=1)",
+    "jnp.max(jnp.ones(3), initial=1)",
+    "jnp.equal(jnp.ones(3), 1)",
+    "jnp.arange(3) & 1",
+    "jnp.arange(3) << 1",
+    "jnp.uint8(1) + 1",
+    "np.float64(1) * jnp.ones(2)",
+    "jnp.hstack([jnp.ones(2), 1.])",
+]
+"""What runs in JAX."""
+
+REFUSED = [
+    "jnp.ones(2) ** jnp.arange(2)",
+    "jnp.clip(jnp.arange(3), 0.5, 1)",
+    "jnp.average(jnp.ones(3), weights=jnp.arange(3))",
+    "jnp.searchsorted(jnp.arange(3.), jnp.arange(3))",
+    "jnp.array_equal(jnp.ones(2), jnp.ones(2, int))",
+    "jnp.dot(jnp.ones(2), jnp.ones(2, int))",
+    "jnp.zeros(3, int).at[0].add(1.5)",
+    "jnp.matmul(jnp.ones((2, 2)), jnp.ones((2, 2), jnp.bfloat16))",
+    "jnp.outer(jnp.ones(2), jnp.arange(2))",
+    "jnp.vdot(jnp.ones(3), jnp.arange(3))",
+    "jnp.ones(3) == jnp.arange(3)",
+    "jnp.uint8(1) + np.int32(1)",
+    "jnp.stack([jnp.ones(2), jnp.zeros(2, int)])",
+    "jnp.array([1, 2.5, True])",
+    "jnp.array([jnp.float32(1), jnp.int32(1)])",
+    "jnp.block([[jnp.ones((1, 1)), jnp.zeros((1, 1), int)]])",
+]
+"""What JAX refuses."""
+
+NAMES: dict[str, Any] = {
+    "jax": pb,
+    "jnp": jnp,
+    "jsp": pb.scipy,
+    "lax": pb.lax,
+    "np": np,
+    "random": pb.random,
+}
+
+
+def evaluate(text: str, promotion: str) -> list[Any]:
+    with pb.numpy_dtype_promotion(promotion):
+        return pb.tree.leaves(eval(text, NAMES))
+
+
+@pytest.mark.parametrize("text", ALLOWED)
+def test_results_do_not_depend_on_the_mode(text: str) -> None:
+    found, want = evaluate(text, "strict"), evaluate(text, "standard")
+    for a, b in zip(found, want, strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert np.asarray(a).dtype == np.asarray(b).dtype
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_different_types_are_refused(text: str) -> None:
+    with pytest.raises(TypePromotionError, match="no available implicit dtype promotion path"):
+        evaluate(text, "strict")
