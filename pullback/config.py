@@ -20,6 +20,36 @@ from pullback.accepted_flags import ACCEPTED
 
 ACTIVE: Final[list[Any]] = []
 """Not empty while a thread traces or overrides a setting; native calls look at its size."""
+_LOOKED_AT: Final = "looked at"
+
+
+LOOKERS: Final[list[Any]] = []
+"""Those for whom `look_at_calls` keeps `ACTIVE` from being empty."""
+watchers_of_calls: Final[list[Callable[[], None]]] = []
+"""Called when `look_at_calls` begins or ends for somebody."""
+
+
+def look_at_calls(who: object, wanted: bool) -> None:
+    """Keep `ACTIVE` from being empty as long as `who` wants to see calls, by its identity.
+
+    Those who trace or override a setting take the last entry away, so that these stand in front.
+    """
+    there = any(x is who for x in LOOKERS)
+    if wanted == there:
+        return
+    if wanted:
+        LOOKERS.append(who)
+        ACTIVE.insert(0, _LOOKED_AT)
+    else:
+        LOOKERS[:] = [x for x in LOOKERS if x is not who]
+        ACTIVE.remove(_LOOKED_AT)
+    for watcher in watchers_of_calls:
+        watcher()
+
+
+def is_plain() -> bool:
+    """Whether nobody traces or overrides a setting, in any thread."""
+    return len(ACTIVE) == len(LOOKERS)
 
 
 class _Overrides(threading.local):

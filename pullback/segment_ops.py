@@ -17,7 +17,7 @@ import numpy as np
 import pullback.numpy as jnp
 from pullback.core import dtypes
 from pullback.core.trace import concrete_or_error
-from pullback.numpy.creation import check_placement
+from pullback.numpy.creation import placed
 
 __all__ = ["segment_max", "segment_min", "segment_prod", "segment_sum"]
 
@@ -35,7 +35,6 @@ def _segment_reduce(
     mode: Any,
     out_sharding: Any,
 ) -> Any:
-    check_placement(name, None, out_sharding)
     data, ids = jnp.asarray(data), jnp.asarray(segment_ids)
     if dtypes.kind_of(ids.dtype) not in "iu":
         raise TypeError(f"{name} needs integer segment_ids, got dtype {ids.dtype}")
@@ -44,13 +43,14 @@ def _segment_reduce(
     count = _number_of_segments(name, ids, num_segments)
     start = jnp.full((count, *data.shape[ids.ndim :]), identity, data.dtype)
     update = getattr(start.at[ids], method)
-    return update(
+    out = update(
         data,
         indices_are_sorted=sorted_ids,
         unique_indices=unique,
         mode=mode,
         wrap_negative_indices=False,
     )
+    return out if out_sharding is None else placed(out, None, out_sharding)
 
 
 def _number_of_segments(name: str, ids: Any, num_segments: int | None) -> int:

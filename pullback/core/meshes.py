@@ -16,6 +16,7 @@ from typing import Any, Final, final
 
 import numpy as np
 
+from pullback import config
 from pullback.core.devices import Device
 from pullback.core.devices import devices as all_devices
 
@@ -30,6 +31,7 @@ __all__ = [
     "get_abstract_mesh",
     "get_mesh",
     "make_mesh",
+    "mesh_that_is_set",
     "set_mesh",
     "use_abstract_mesh",
 ]
@@ -122,6 +124,8 @@ def _canonical(partition: Any) -> Any:
 class _MeshContext(threading.local):
     def __init__(self) -> None:
         self.stack: list[Any] = []
+        self.set: list[Any] = []
+        """Those that `set_mesh` has put there, None for an empty one."""
 
 
 _context = _MeshContext()
@@ -222,11 +226,14 @@ class AbstractDevice:
     num_cores: int | None
     platform: str
 
-    def __repr__(self) -> str:
+    def text(self) -> str:
+        """What is known, as meshes show it."""
         return (
-            f"AbstractDevice(device_kind={self.device_kind}, num_cores={self.num_cores}, "
-            f"platform={self.platform})"
+            f"device_kind={self.device_kind}, num_cores={self.num_cores}, platform={self.platform}"
         )
+
+    def __repr__(self) -> str:
+        return f"AbstractDevice({self.text()})"
 
 
 @final
@@ -297,7 +304,9 @@ class AbstractMesh(_MeshShape):
         return hash(self.shape_tuple)
 
     def __repr__(self) -> str:
-        return f"AbstractMesh({'()' if self.empty else ''}{self._text()})"
+        device = self.abstract_device
+        where = "" if device is None else f", {device.text()}"
+        return f"AbstractMesh({'()' if self.empty else ''}{self._text()}{where})"
 
 
 @final
@@ -347,7 +356,11 @@ class Mesh(_MeshShape):
     @property
     def abstract_mesh(self) -> AbstractMesh:
         """The same without devices."""
-        return AbstractMesh(self.axis_sizes, self.axis_names, self.axis_types)
+        first = self.devices.flat[0]
+        found = AbstractDevice(first.device_kind, None, first.platform)
+        return AbstractMesh(
+            self.axis_sizes, self.axis_names, self.axis_types, abstract_device=found
+        )
 
     def __enter__(self) -> Mesh:
         _context.stack.append(self)
@@ -383,6 +396,11 @@ def current_mesh() -> Mesh | None:
     return found if isinstance(found, Mesh) else None
 
 
+def mesh_that_is_set() -> Mesh | None:
+    """The mesh of the innermost `set_mesh`, which results belong to, or None."""
+    return _context.set[-1] if _context.set else None
+
+
 def get_mesh() -> Any:
     """The mesh in force; an empty one outside of all contexts."""
     return current_mesh() or _EMPTY
@@ -407,12 +425,17 @@ class set_mesh(contextlib.ContextDecorator):
             raise ValueError(f"set_mesh: expected a Mesh, got {mesh!r}")
         self.mesh = mesh
         _context.stack.append(mesh)
+        _context.set.append(mesh)
+        if mesh is not None:
+            config.look_at_calls(self, True)
 
     def __enter__(self) -> Mesh | None:
         return self.mesh
 
     def __exit__(self, *exc: object) -> None:
         _context.stack.pop()
+        _context.set.pop()
+        config.look_at_calls(self, False)
 
 
 class use_abstract_mesh(contextlib.ContextDecorator):

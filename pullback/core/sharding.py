@@ -249,14 +249,16 @@ def check_fits(sharding: Sharding, shape: tuple[int, ...], what: str) -> None:
         return
     if len(sharding.spec) > len(shape):
         raise ValueError(
-            f"{what}: {sharding.spec} is for arrays of at least {len(sharding.spec)} axes, but the "
-            f"array has shape {shape}"
+            f"{what} is incompatible with its sharding annotation {sharding}: Sharding {sharding} "
+            f"is only valid for values of rank at least {len(sharding.spec)}, but was applied to a "
+            f"value of rank {len(shape)}."
         )
     for axis, parts in enumerate(sharding.parts(len(shape))):
         if shape[axis] % parts:
             raise ValueError(
-                f"{what}: axis {axis} of an array of shape {shape} cannot be split into {parts} "
-                f"equal parts, as {sharding.spec} says"
+                f"{what} was given the sharding of {sharding}, which implies that the global size "
+                f"of its dimension {axis} should be divisible by {parts}, but it is equal to "
+                f"{shape[axis]} (full shape: {shape})"
             )
 
 

@@ -9,7 +9,9 @@ import numpy as np
 
 from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, register_aval
+from pullback.core.meshes import PartitionSpec, get_abstract_mesh
 from pullback.core.refs import AbstractRef
+from pullback.core.sharding import NamedSharding, Sharding, check_fits
 
 __all__ = ["ShapeDtypeStruct"]
 
@@ -22,7 +24,7 @@ class ShapeDtypeStruct:
     ShapeDtypeStruct(shape=(2, 3), dtype=float32)
     """
 
-    __slots__ = ("dtype", "is_ref", "manual_axis_type", "shape", "sharding", "weak_type")
+    __slots__ = ("dtype", "is_ref", "manual_axis_type", "_sharding", "shape", "weak_type")
 
     def __init__(
         self,
@@ -38,10 +40,26 @@ class ShapeDtypeStruct:
             raise ValueError("ShapeDtypeStruct: dtype must be specified.")
         self.shape = tuple(shape)
         self.dtype = dtype if isinstance(dtype, dtypes.KeyDtype) else np.dtype(dtype)
-        self.sharding = sharding
+        self._sharding = sharding
+        if isinstance(sharding, Sharding):
+            check_fits(sharding, self.shape, "ShapeDtypeStruct")
         self.weak_type = weak_type
         self.manual_axis_type = manual_axis_type
         self.is_ref = is_ref
+
+    @property
+    def sharding(self) -> Any:
+        """How arrays of this type are to be spread; a PartitionSpec is for the mesh that is set."""
+        given = self._sharding
+        if not isinstance(given, PartitionSpec):
+            return given
+        mesh = get_abstract_mesh()
+        if mesh.empty:
+            raise TypeError(
+                "When specifying PartitionSpec to `ShapeDtypeStruct`, the context mesh cannot "
+                f"be empty. Please use `jax.set_mesh` to set the mesh context. Got {given}"
+            )
+        return NamedSharding(mesh, given)
 
     @property
     def size(self) -> int:
@@ -60,7 +78,8 @@ class ShapeDtypeStruct:
 
     def __repr__(self) -> str:
         weak = ", weak_type=True" if self.weak_type else ""
-        return f"ShapeDtypeStruct(shape={self.shape}, dtype={self.dtype.name}{weak})"
+        where = "" if self.sharding is None else f", sharding={self.sharding}"
+        return f"ShapeDtypeStruct(shape={self.shape}, dtype={self.dtype.name}{where}{weak})"
 
     def update(self, **changes: Any) -> ShapeDtypeStruct:
         """The struct with some of its parameters replaced.
@@ -68,10 +87,11 @@ class ShapeDtypeStruct:
         >>> ShapeDtypeStruct((2,), "float32").update(shape=(3,))
         ShapeDtypeStruct(shape=(3,), dtype=float32)
         """
-        return ShapeDtypeStruct(**{n: getattr(self, n) for n in self.__slots__} | changes)
+        now = {n.lstrip("_"): getattr(self, n) for n in self.__slots__}
+        return ShapeDtypeStruct(**now | changes)
 
     def _key(self) -> Any:
-        return self.shape, self.dtype, self.weak_type
+        return self.shape, self.dtype, self.weak_type, self._sharding
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ShapeDtypeStruct) and self._key() == other._key()

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from pullback import lax
+from pullback import config, lax
 from pullback.core import dtypes
 from pullback.core.array import Array
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.trace import Tracer
-from pullback.errors import UnsupportedError
 from pullback.numpy.arrays import (
     array_of,
     broadcast_to_shape,
@@ -26,7 +25,7 @@ from pullback.numpy.promotion import (
     static_shape,
 )
 from pullback.numpy.scalar_types import constructor_hook
-from pullback.runtime import placement
+from pullback.runtime import placement, spread
 
 __all__ = [
     "array",
@@ -46,10 +45,11 @@ __all__ = [
 ]
 
 
-def check_placement(name: str, device: Any = None, out_sharding: Any = None) -> None:
-    """All arrays live on the one CPU device, so a device is accepted and a mesh is not."""
-    if out_sharding is not None:
-        raise UnsupportedError(f"jnp.{name}: out_sharding needs a mesh of devices")
+def placed(x: Any, device: Any = None, out_sharding: Any = None) -> Any:
+    """A new array where it was asked for, a device or a sharding, or on the mesh that is set."""
+    if device is not None or out_sharding is not None:
+        return placement.device_put(x, device if out_sharding is None else out_sharding)
+    return spread.of_mesh_that_is_set(x) if config.LOOKERS else x
 
 
 # --------------------------------------------------------------------------- from values
@@ -79,7 +79,6 @@ def array(
     """
     if args:
         copy, order, ndmin = _positional(args, (copy, order, ndmin))
-    check_placement("array", device, out_sharding)
     if order not in (None, "C", "K"):
         raise NotImplementedError(f"Only implemented for order='C' or 'K', got {order!r}")
     wanted = None if dtype is None else dtypes.check_user_dtype(dtype, "array")
@@ -88,7 +87,11 @@ def array(
         result = _copied(result)
     if ndmin > result.ndim:
         result = lax.expand_dims(result, tuple(range(ndmin - result.ndim)))
-    return result
+    return (
+        result
+        if result is object and device is out_sharding is None
+        else placed(result, device, out_sharding)
+    )
 
 
 def _positional(args: tuple[Any, ...], defaults: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -274,7 +277,8 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = False, device: Any = None) -> 
             stacklevel=dtypes.user_stacklevel(),
         )
     result = convert_with_weak_type(x, dtype, False)
-    return _copied(result) if copy and result is x else result
+    result = _copied(result) if copy and result is x else result
+    return result if device is None else placed(result, device)
 
 
 def frombuffer(buffer: Any, dtype: Any = float, count: int = -1, offset: int = 0) -> Any:
@@ -314,16 +318,15 @@ def full(
     Array([[7., 7.],
            [7., 7.]], dtype=float32, weak_type=True)
     """
-    check_placement("full", device, out_sharding)
     check_arraylike("full", fill_value)
     shape = static_shape(shape)
     if dtype is not None:
         dtype = dtypes.check_user_dtype(dtype, "full")
     if shape_of(fill_value) == ():
-        return lax.full(shape, fill_value, dtype)
+        return placed(lax.full(shape, fill_value, dtype), device, out_sharding)
     if broadcast_shapes(shape_of(fill_value), shape) != shape:
         raise ValueError(f"full: a value of shape {shape_of(fill_value)} for an array of {shape}")
-    return broadcast_to_shape(asarray(fill_value, dtype), shape)
+    return placed(broadcast_to_shape(asarray(fill_value, dtype), shape), device, out_sharding)
 
 
 def _filled(name: str, shape: Any, value: Any, dtype: Any) -> Any:
@@ -338,8 +341,7 @@ def zeros(shape: Any, dtype: Any = None, *, device: Any = None, out_sharding: An
     Array([[0., 0., 0.],
            [0., 0., 0.]], dtype=float32)
     """
-    check_placement("zeros", device, out_sharding)
-    return _filled("zeros", shape, 0, dtype)
+    return placed(_filled("zeros", shape, 0, dtype), device, out_sharding)
 
 
 def ones(shape: Any, dtype: Any = None, *, device: Any = None, out_sharding: Any = None) -> Any:
@@ -349,8 +351,7 @@ def ones(shape: Any, dtype: Any = None, *, device: Any = None, out_sharding: Any
     >>> jnp.ones(3, dtype=int)
     Array([1, 1, 1], dtype=int32)
     """
-    check_placement("ones", device, out_sharding)
-    return _filled("ones", shape, 1, dtype)
+    return placed(_filled("ones", shape, 1, dtype), device, out_sharding)
 
 
 def empty(shape: Any, dtype: Any = None, *, device: Any = None, out_sharding: Any = None) -> Any:
@@ -360,8 +361,14 @@ def empty(shape: Any, dtype: Any = None, *, device: Any = None, out_sharding: An
     >>> jnp.empty(2)
     Array([0., 0.], dtype=float32)
     """
-    check_placement("empty", device, out_sharding)
-    return _filled("empty", shape, 0, dtype)
+    return placed(_filled("empty", shape, 0, dtype), device, out_sharding)
+
+
+def _placed_like(a: Any, x: Any, device: Any = None, out_sharding: Any = None) -> Any:
+    """A new array where it was asked for, or with the NamedSharding of another."""
+    if device is None and out_sharding is None and config.LOOKERS:
+        device = spread.sharding_of(a)
+    return placed(x, device, out_sharding)
 
 
 def _like(name: str, a: Any, value: Any, dtype: Any, shape: Any) -> Any:
@@ -397,12 +404,13 @@ def full_like(
     >>> jnp.full_like(jnp.arange(3), 5)
     Array([5, 5, 5], dtype=int32)
     """
-    check_placement("full_like", device, out_sharding)
     check_arraylike("full_like", fill_value)
     if shape_of(fill_value) != ():
         shape = shape_of(a) if shape is None else static_shape(shape)
-        return full(shape, fill_value, dtypes.dtype_of(a) if dtype is None else dtype)
-    return _like("full_like", a, fill_value, dtype, shape)
+        filled = full(shape, fill_value, dtypes.dtype_of(a) if dtype is None else dtype)
+    else:
+        filled = _like("full_like", a, fill_value, dtype, shape)
+    return _placed_like(a, filled, device, out_sharding)
 
 
 def zeros_like(
@@ -414,8 +422,7 @@ def zeros_like(
     >>> jnp.zeros_like(jnp.arange(3))
     Array([0, 0, 0], dtype=int32)
     """
-    check_placement("zeros_like", device, out_sharding)
-    return _like("zeros_like", a, 0, dtype, shape)
+    return _placed_like(a, _like("zeros_like", a, 0, dtype, shape), device, out_sharding)
 
 
 def ones_like(
@@ -427,8 +434,7 @@ def ones_like(
     >>> jnp.ones_like(jnp.zeros(2))
     Array([1., 1.], dtype=float32)
     """
-    check_placement("ones_like", device, out_sharding)
-    return _like("ones_like", a, 1, dtype, shape)
+    return _placed_like(a, _like("ones_like", a, 1, dtype, shape), device, out_sharding)
 
 
 def empty_like(prototype: Any, dtype: Any = None, shape: Any = None, *, device: Any = None) -> Any:
@@ -438,4 +444,4 @@ def empty_like(prototype: Any, dtype: Any = None, shape: Any = None, *, device: 
     >>> jnp.empty_like(jnp.ones(2))
     Array([0., 0.], dtype=float32)
     """
-    return _like("empty_like", prototype, 0, dtype, shape)
+    return _placed_like(prototype, _like("empty_like", prototype, 0, dtype, shape), device)

@@ -9,6 +9,7 @@ import numpy as np
 from pullback.core import dtypes
 from pullback.numpy import shaping
 from pullback.numpy.arrays import array_of
+from pullback.numpy.creation import placed
 from pullback.numpy.promotion import canonical_axes, ensure_arraylike
 from pullback.numpy.transforms import (
     fft,
@@ -64,7 +65,7 @@ def fftfreq(n: int, d: Any = 1.0, *, dtype: Any = None, device: Any = None) -> A
     if not isinstance(n, (int, np.integer)):
         raise ValueError(f"The n argument of jnp.fft.fftfreq must be an integer, got {n}.")
     k = np.arange(n)
-    return _frequencies(np.where(k < (n + 1) // 2, k, k - n), n, d, dtype)
+    return placed(_frequencies(np.where(k < (n + 1) // 2, k, k - n), n, d, dtype), device)
 
 
 def rfftfreq(n: int, d: Any = 1.0, *, dtype: Any = None, device: Any = None) -> Any:
@@ -76,7 +77,7 @@ def rfftfreq(n: int, d: Any = 1.0, *, dtype: Any = None, device: Any = None) -> 
     """
     if not isinstance(n, (int, np.integer)):
         raise ValueError(f"The n argument of jnp.fft.rfftfreq must be an integer, got {n}.")
-    return _frequencies(np.arange(n // 2 + 1), n, d, dtype)
+    return placed(_frequencies(np.arange(n // 2 + 1), n, d, dtype), device)
 
 
 def fftshift(x: Any, axes: Any = None) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pullback import lax
+from pullback import config, lax
 from pullback.core import dtypes
 from pullback.core.source import outside_as_chosen
 from pullback.core.trace import EVAL, current_trace
@@ -215,7 +215,7 @@ def _eager_set(x: Any, values: Any, plan: Plan) -> Any:
     """The update of concrete arrays, by NumPy; None where an index is out of bounds or traced."""
     if type(x) is not ArrayImpl or type(values) is not ArrayImpl or current_trace() is not EVAL:
         return None
-    if not (is_here(x) and is_here(values)):
+    if not (is_here(x) and is_here(values)) or config.LOOKERS:
         return None
     where = numpy_index(plan, clamp=False)
     if where is None:

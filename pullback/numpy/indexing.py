@@ -279,7 +279,7 @@ _CLAMPING: Final = (None, "clip", "promise_in_bounds")
 def getitem(x: Any, index: Any) -> Any:
     """`x[index]`."""
     try:
-        if type(x) is ArrayImpl and is_here(x) and current_trace() is EVAL and not _is_followed(x):
+        if type(x) is ArrayImpl and is_here(x) and current_trace() is EVAL and not _is_watched(x):
             found = _eager_basic(x, index)
             if found is not None:
                 return found
@@ -292,8 +292,10 @@ def getitem(x: Any, index: Any) -> Any:
         raise
 
 
-def _is_followed(x: ArrayImpl) -> bool:
-    """Whether these are keys whose use is watched, which operations alone do."""
+def _is_watched(x: ArrayImpl) -> bool:
+    """Whether these are keys whose use is followed, or shardings are, which operations alone do."""
+    if config.LOOKERS:
+        return True
     return type(x.aval.dtype) is dtypes.KeyDtype and bool(config.debug_key_reuse())
 
 

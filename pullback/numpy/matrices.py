@@ -13,7 +13,7 @@ from pullback.core import dtypes
 from pullback.core.dimensions import is_symbolic
 from pullback.core.trace import concrete_or_error
 from pullback.numpy.arrays import array_of, as_array, convert_with_weak_type
-from pullback.numpy.creation import zeros
+from pullback.numpy.creation import placed, zeros
 from pullback.numpy.promotion import canonical_axis, check_no_out, ensure_arraylike, shape_of
 from pullback.runtime.composites import compiled_when_eager
 
@@ -69,7 +69,7 @@ def eye(N: Any, M: Any = None, k: Any = 0, dtype: Any = None, *, device: Any = N
         raise ValueError(f"negative dimensions are not allowed, got {n} and {m}")
     if shape_of(k) != ():
         raise ValueError(f"jnp.eye: k must be a scalar, got shape {shape_of(k)}")
-    return lax.convert_element_type(_offset_mask(n, m, k, lax.eq), dtype)
+    return placed(lax.convert_element_type(_offset_mask(n, m, k, lax.eq), dtype), device)
 
 
 def identity(n: Any, dtype: Any = None) -> Any:

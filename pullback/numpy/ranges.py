@@ -17,7 +17,7 @@ from pullback.numpy.arrays import (
     broadcast_to_shape,
     convert_with_weak_type,
 )
-from pullback.numpy.creation import check_placement
+from pullback.numpy.creation import placed
 from pullback.numpy.promotion import (
     canonical_axis,
     check_arraylike,
@@ -54,7 +54,10 @@ def arange(
     >>> jnp.arange(3), jnp.arange(1, 2, 0.5)
     (Array([0, 1, 2], dtype=int32), Array([1. , 1.5], dtype=float32))
     """
-    check_placement("arange", device, out_sharding)
+    return placed(_range(start, stop, step, dtype), device, out_sharding)
+
+
+def _range(start: Any, stop: Any, step: Any, dtype: Any) -> Any:
     if dtype is not None:
         dtype = dtypes.check_user_dtype(dtype, "arange")
     if start is None and stop is None:
@@ -147,6 +150,7 @@ def linspace(
     if dtypes.kind_of(dtype) in "iu" and dtypes.kind_of(work) == "f":
         out = lax.floor(out)
     out = convert_with_weak_type(out, dtype, False)
+    out = out if device is None else placed(out, device)
     return (out, delta) if retstep else out
 
 

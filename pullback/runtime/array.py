@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import operator
+import sys
 import weakref
 from typing import Any, Final
 
 import numpy as np
 
+from pullback import config
 from pullback.core import avals, dlpack, dtypes
 from pullback.core.array import Array
 from pullback.core.avals import ShapedArray
 from pullback.core.devices import CPU, Device, default_device
 from pullback.core.dtypes import KeyDtype
 from pullback.core.layout import Format, contiguous
-from pullback.core.sharding import Sharding, SingleDeviceSharding
+from pullback.core.sharding import NamedSharding, Sharding, SingleDeviceSharding
 from pullback.core.trace import AMBIGUOUS, EMPTY, NO_SCALAR
 from pullback.runtime import residence
 from pullback.runtime.residence import living
 
 __all__ = [
     "PLACED",
+    "SPREAD",
     "ArrayImpl",
     "Shard",
+    "asked_sharding",
     "device_of",
     "from_numpy",
     "is_committed",
@@ -206,9 +210,9 @@ class ArrayImpl(Array):
     @property
     def sharding(self) -> Sharding:
         """How it is spread over devices: as `device_put` was told, or on one device."""
-        found = PLACED.get(id(self))
-        if found is not None and found[0]() is self:
-            return found[1]
+        found = asked_sharding(self)
+        if found is not None:
+            return found
         device = device_of(self)
         return _ON_CPU if device is CPU else SingleDeviceSharding(device)
 
@@ -219,9 +223,8 @@ class ArrayImpl(Array):
 
     @property
     def device(self) -> Any:
-        """The device, or the sharding if it was given one of several axes."""
-        sharding = self.sharding
-        return device_of(self) if isinstance(sharding, SingleDeviceSharding) else sharding
+        """The device that holds it."""
+        return device_of(self)
 
     def devices(self) -> set[Device]:
         """The devices that hold a part of it."""
@@ -309,6 +312,8 @@ _buffer_of: Final[Any] = ArrayImpl.__dict__["_data"].__get__
 _ON_CPU: Final = SingleDeviceSharding(CPU)
 PLACED: Final[dict[int, tuple[Any, Sharding]]] = {}
 """Shardings that were asked for, by the identity of the array: few arrays have one."""
+SPREAD: Final[set[int]] = set()
+"""Which of them are NamedShardings: while there is one, calls take the route through Python."""
 
 
 def _has_elements(x: ArrayImpl) -> bool:
@@ -359,10 +364,33 @@ def move(buffer: Any, aval: ShapedArray, sharding: Sharding) -> ArrayImpl:
     return made if isinstance(sharding, SingleDeviceSharding) else _with_sharding(made, sharding)
 
 
+def asked_sharding(x: ArrayImpl) -> Sharding | None:
+    """The sharding that was asked for an array, or that it got from others; usually None."""
+    found = PLACED.get(id(x))
+    return found[1] if found is not None and found[0]() is x else None
+
+
 def _with_sharding(x: ArrayImpl, sharding: Sharding) -> ArrayImpl:
     key = id(x)
-    PLACED[key] = weakref.ref(x, lambda _: PLACED.pop(key, None)), sharding
+    ended = sys.is_finalizing
+
+    def died(_: Any) -> None:
+        if not ended():
+            _forget_sharding(key)
+
+    PLACED[key] = weakref.ref(x, died), sharding
+    if isinstance(sharding, NamedSharding):
+        SPREAD.add(key)
+        config.look_at_calls(PLACED, True)
     return x
+
+
+def _forget_sharding(key: int) -> None:
+    PLACED.pop(key, None)
+    if key in SPREAD:
+        SPREAD.discard(key)
+        if not SPREAD:
+            config.look_at_calls(PLACED, False)
 
 
 def _unpickle(data: np.ndarray[Any, Any], aval: ShapedArray) -> ArrayImpl:

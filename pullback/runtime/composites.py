@@ -64,7 +64,7 @@ def compiled_when_eager(*static: str) -> Callable[[Callable[P, R]], Callable[P, 
         @functools.wraps(fun)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             try:
-                if config.ACTIVE:
+                if config.ACTIVE and not config.is_plain():
                     return fun(*args, **kwargs)
                 try:
                     try:

@@ -24,7 +24,7 @@ from pullback.core.avals import aval_of
 from pullback.core.devices import CPU
 from pullback.core.jaxpr import DebugInfo, eval_jaxpr
 from pullback.core.refs import check_aliases, is_concrete_ref, unwrapped
-from pullback.core.sharding import SingleDeviceSharding
+from pullback.core.sharding import SingleDeviceSharding, check_fits
 from pullback.core.source import Description, describe_function
 from pullback.core.structs import ShapeDtypeStruct
 from pullback.core.trace import EVAL, Tracer, current_trace
@@ -48,13 +48,14 @@ from pullback.runtime import (
     key_reuse,
     nan_checks,
     programs,
+    spread,
     stages,
 )
 from pullback.runtime.array import ArrayImpl, is_here, place
 from pullback.runtime.compile import Executable
 from pullback.runtime.dispatch import to_array, to_host
 from pullback.runtime.explain import log_new_program, warn_of_constants
-from pullback.runtime.placement import places_of
+from pullback.runtime.placement import constrained, places_of
 from pullback.runtime.stages import is_simple
 from pullback.runtime.statics import hashable, with_static
 from pullback.runtime.structures import MISSED, Entries, FlatCalls
@@ -167,6 +168,9 @@ class JitFunction(FastCallable):
             keep_unused=self._options.keep_unused,
             inline=self._options.inline,
         )
+        if self._out_shardings is not None:
+            asked = self._asked_shardings(call, traced)[1]
+            outs = [constrained(x, s) for x, s in zip(outs, asked, strict=True)]
         return traced.out_tree.unflatten(outs)
 
     def _evaluate(self, call: _Call) -> Any:
@@ -189,17 +193,17 @@ class JitFunction(FastCallable):
             key_reuse.check_program(traced.closed, arrays)
         device, committed = self._options.device or CPU, self._options.device is not None
         if not committed and accelerator.is_possible():
-            outs = device_calls.again(traced, arrays)
-            if outs is not None:
-                return traced.out_tree.unflatten(outs)
+            again = device_calls.again(traced, arrays)
+            if again is not None:
+                return traced.out_tree.unflatten(again)
             device, committed = accelerator.place_of(arrays, call.path_of)
         if device is not CPU:
             options = self._options.compiler_options
-            outs = device_calls.run(traced, call.leaves, arrays, device, committed, options)
-            return traced.out_tree.unflatten(outs)
+            away = device_calls.run(traced, call.leaves, arrays, device, committed, options)
+            return traced.out_tree.unflatten(away)
         arrays = [x if is_here(x) else to_host(x) for x in arrays]
         executable = traced.compiled()
-        if not _is_watched():
+        if not _is_watched() and not self._is_spread(traced):
             entry = self._add_entry(call, traced, executable)
             if entry is not None and entry.native:
                 with monitoring.timed(monitoring.EXECUTE, fun_name=traced.name):
@@ -207,14 +211,39 @@ class JitFunction(FastCallable):
                 if found is not MISSED:
                     return found
         with monitoring.timed(monitoring.EXECUTE, fun_name=traced.name):
-            outs = (traced.checked if index_checks.wanted() else executable)(arrays)
+            deleted = _deleted(traced, executable, call.leaves)
+            outs: Any = MISSED
+            if deleted and config.LOOKERS and not nan_checks.wanted():
+                outs = _donating(traced, executable, deleted)(*arrays)
+            if outs is MISSED:
+                outs = (traced.checked if index_checks.wanted() else executable)(arrays)
         if nan_checks.wanted():
             nan_checks.check_program(traced.closed, traced.name, arrays, outs)
-        for i in _deleted(traced, executable, call.leaves):
+        for i in deleted:
             call.leaves[i].delete()
         if committed and accelerator.is_default():
             outs = [place(x, SingleDeviceSharding(CPU)) for x in outs]
+        if spread.wanted() or self._is_spread(traced):
+            outs = spread.settled(outs, self._shardings(call, traced)[1])
         return traced.out_tree.unflatten(outs)
+
+    def _is_spread(self, traced: Program) -> bool:
+        """Whether results have shardings whatever the arguments are."""
+        return (
+            self._in_shardings is not None
+            or self._out_shardings is not None
+            or spread.flow_of(traced.closed).mesh is not None
+        )
+
+    def _shardings(self, call: _Call, traced: Program) -> tuple[list[Any], list[Any]]:
+        """The shardings of arguments and results; None for those that are nowhere in particular."""
+        arguments = [spread.sharding_of(x) for x in call.leaves]
+        asked = self._asked_shardings(call, traced)
+        flow = spread.flow_of(traced.closed)
+        if self._options.keep_unused:
+            flow = flow.with_all(len(arguments))
+        ndims = [a.ndim for a in traced.closed.in_avals], [a.ndim for a in traced.closed.out_avals]
+        return spread.shardings_of_program(flow, arguments, ndims, asked)
 
     def _add_entry(self, call: _Call, traced: Program, executable: Executable) -> Entry | None:
         """Let the native path take calls with these types; None where it cannot."""
@@ -321,6 +350,7 @@ class JitFunction(FastCallable):
         """
         call = self._take_apart(args, kwargs)
         traced = self._trace(call, shaped)
+        places = self._shardings(call, traced)
         positions = tuple(i for i, _ in call.static if isinstance(i, int))
         signature = stages.Signature(
             traced.name,
@@ -330,6 +360,7 @@ class JitFunction(FastCallable):
             positions,
             traced.donated,
             *self._asked_shardings(call, traced),
+            places=places if any(map(any, places)) else ((), ()),
         )
         compiler = stages.Compiler(traced.loaded, traced.on_device, self._options.device)
         return stages.Traced(signature, compiler)
@@ -344,8 +375,17 @@ class JitFunction(FastCallable):
         statics = [i for i, _ in call.static]
         dynamic = tuple(x for i, x in enumerate(args) if i not in statics)
         results = traced.out_tree.unflatten([0] * len(traced.closed.out_avals))
-        _, _, of_args = places_of(dynamic, where[0], f"jit of {traced.name}: in_shardings")
-        _, _, of_results = places_of(results, where[1], f"jit of {traced.name}: out_shardings")
+        if where[0] is not None and call.kwargs:
+            raise ValueError("pjit does not support kwargs when in_shardings is specified.")
+        _, _, of_args = places_of(dynamic, where[0], "jit: in_shardings")
+        _, _, of_results = places_of(results, where[1], "jit: out_shardings")
+        for i, (sharding, aval) in enumerate(zip(of_args, traced.closed.in_avals, strict=False)):
+            if sharding is not None:
+                what = f"One of pjit arguments with pytree key path {call.path_of(i)}"
+                check_fits(sharding, aval.shape, what)
+        for sharding, aval in zip(of_results, traced.closed.out_avals, strict=True):
+            if sharding is not None:
+                check_fits(sharding, aval.shape, "One of pjit outputs")
         asked = [x or y for x, y in zip_longest(types, of_args)]
         return tuple(asked), tuple(of_results)
 
@@ -452,6 +492,23 @@ def _deleted(traced: Program, executable: Executable, leaves: Sequence[Any]) -> 
         for i, donated in enumerate(traced.donated)
         if donated and id(leaves[i]) not in returned and type(leaves[i]) is ArrayImpl
     ]
+
+
+def _donating(traced: Program, executable: Executable, deleted: Sequence[int]) -> Any:
+    """What runs a program, and lets results take the memory of arguments that are given away."""
+    if index_checks.wanted() or any(o.origin is Out.INPUT for o in executable.outputs):
+        return lambda *_: MISSED
+    found = traced.donating
+    if found is None or found[0] is not executable or found[1] != tuple(deleted):
+        spec = executable.entry_spec(
+            args=[("leaf",)] * len(executable.in_avals),
+            leaves=[array_leaf(a) for a in executable.in_avals],
+            tree=("list", [("leaf",)] * len(executable.outputs)),
+            active=[],
+            deleted=deleted,
+        )
+        found = traced.donating = executable, tuple(deleted), Entries(make_entry(spec))
+    return found[2]
 
 
 def _returns_no_array(executable: Executable, leaves: Sequence[Any]) -> bool:
@@ -602,6 +659,11 @@ def jit(
             "static_argnames and donate_argnames cannot intersect. Arguments "
             f"{', '.join(both)} of {describe_function(fun)} appear in both"
         )
+    for name, given in (("in_shardings", in_shardings), ("out_shardings", out_shardings)):
+        if given is not None and (device is not None or backend is not None):
+            raise ValueError(
+                f"If backend or device is specified on jit, then {name} should not be specified."
+            )
     where = device_calls.chosen_device(device, backend)
     chosen = tuple(sorted(dict(compiler_options or {}).items()))
     made = JitFunction(

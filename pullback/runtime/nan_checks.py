@@ -21,7 +21,7 @@ from pullback.core.jaxpr import ClosedJaxpr, eval_jaxpr
 from pullback.core.primitive import FIRST_ORDER, Primitive
 from pullback.core.source import current_source
 from pullback.core.trace import EVAL, eager
-from pullback.runtime import index_checks, key_reuse
+from pullback.runtime import index_checks, key_reuse, spread
 from pullback.runtime.array import ArrayImpl
 from pullback.runtime.dispatch import evaluate, to_array
 
@@ -106,9 +106,11 @@ _WATCHED: Final = (
 def _choose_evaluator() -> None:
     overridden = any(x is setting for x in config.ACTIVE for setting in _WATCHED)
     checked = overridden or any(setting() for setting in _WATCHED)
-    EVAL.evaluator = _evaluate_checked if checked else evaluate
+    chosen = _evaluate_checked if checked else evaluate
+    EVAL.evaluator = spread.following(chosen) if config.LOOKERS else chosen
 
 
 for _setting in _WATCHED:
     _setting.watchers.append(_choose_evaluator)
+config.watchers_of_calls.append(_choose_evaluator)
 _choose_evaluator()

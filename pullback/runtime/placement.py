@@ -34,6 +34,7 @@ from pullback.runtime.residence import REMOTE
 from pullback.transforms.arguments import check_operand
 
 __all__ = [
+    "constrained",
     "device_put",
     "device_put_replicated",
     "device_put_sharded",
@@ -58,9 +59,17 @@ def _sharding_of(where: Any, name: str) -> Sharding | None:
     if isinstance(where, PartitionSpec):
         mesh = current_mesh()
         if mesh is None:
+            if name == "device_put":
+                raise ValueError(
+                    "Please set a mesh via `jax.set_mesh` if a PartitionSpec is passed to "
+                    f"device_put; it is {where}"
+                )
+            function, _, parameter = name.partition(": ")
             raise RuntimeError(
-                f"{name}: a PartitionSpec needs a mesh; enter one (`with mesh:`), or pass "
-                "NamedSharding(mesh, spec)"
+                f"{function} requires a non-empty mesh in context if you are passing "
+                f"`PartitionSpec`s to {parameter or 'shardings'}. You can define a context mesh "
+                "via `jax.set_mesh(mesh)`. Alternatively, provide `Sharding`s to "
+                f"{parameter or 'shardings'} and then the mesh context manager is not required."
             )
         return NamedSharding(mesh, where)
     if isinstance(where, Sharding):
@@ -72,24 +81,36 @@ def _sharding_of(where: Any, name: str) -> Sharding | None:
 def places_of(x: Any, where: Any, name: str) -> tuple[list[Any], Any, list[Any]]:
     """Leaves of `x`, their structure, and the place of each; `where` may be a prefix."""
     leaves, structure = tree.flatten(x)
+    if name.startswith("jit: "):
+        _check_leaves(where, name[5:])
     if _is_place(where) or isinstance(where, str):
         return leaves, structure, [_sharding_of(where, name)] * len(leaves)
     spread = tree.flatten_axes(name, structure, where)
     return leaves, structure, [_sharding_of(w, name) for w in spread]
 
 
+def _check_leaves(shardings: Any, name: str) -> None:
+    for leaf in tree.leaves(shardings, is_leaf=lambda s: s is None):
+        if not _is_place(leaf):
+            raise TypeError(
+                f"{name} leaf specifications are expected to be PartitionSpec instances or None, "
+                f"but got {leaf}"
+            )
+
+
 def _put(x: Any, sharding: Sharding | None, name: str) -> Any:
     check_operand(x, name)
     if sharding is not None:
-        check_fits(sharding, aval_of(x).shape, name)
+        what = f"One of {name} {'args' if name == 'device_put' else 'arguments'}"
+        check_fits(sharding, aval_of(x).shape, what)
     if isinstance(x, Tracer):
-        return _constrained(x, sharding)
+        return constrained(x, sharding)
     return _placed(to_array(x), sharding, name)
 
 
-def _constrained(x: Tracer, sharding: Sharding | None) -> Any:
-    """A value of a program; how it is spread matters to programs for a topology."""
-    if sharding is None or all(d.is_attached for d in sharding.device_set):
+def constrained(x: Any, sharding: Sharding | None) -> Any:
+    """A value of a program; how it is spread matters to results, and to a topology's programs."""
+    if not isinstance(sharding, NamedSharding):
         return x
     return markers.sharding_constraint.bind(
         x, sharding=sharding, layout=None, context_mesh=None, unconstrained_dims=frozenset()

@@ -13,8 +13,9 @@ from typing import Any, Final, final
 from pullback import tree
 from pullback.core.avals import aval_of
 from pullback.core.meshes import AbstractMesh, Mesh, PartitionSpec, current_mesh
-from pullback.core.sharding import check_names
+from pullback.core.sharding import NamedSharding, check_names
 from pullback.core.source import describe_function
+from pullback.runtime.placement import device_put
 from pullback.transforms.arguments import check_callable
 from pullback.transforms.mapping import vmap
 
@@ -77,8 +78,12 @@ def shard_map(
         if in_specs is not Infer:
             _check_specs(f, found, in_specs, args, "in_specs")
         out = _under_names(f, names)(*args)
-        _check_specs(f, found, out_specs, out, "out_specs")
-        return out
+        specs = _check_specs(f, found, out_specs, out, "out_specs")
+        if found.size != 1 or not found.devices.flat[0].is_attached:
+            return out
+        leaves, structure = tree.flatten(out)
+        places = [None if s is None else NamedSharding(found, s) for s in specs]
+        return structure.unflatten(list(map(device_put, leaves, places)))
 
     return mapped
 
@@ -141,7 +146,8 @@ def _under_names(f: Callable[..., Any], names: Sequence[Hashable]) -> Callable[.
     return whole
 
 
-def _check_specs(f: Any, mesh: Mesh, specs: Any, values: Any, what: str) -> None:
+def _check_specs(f: Any, mesh: Mesh, specs: Any, values: Any, what: str) -> list[Any]:
+    """The spec of each leaf, which fits."""
     structure = tree.structure(values)
     spread = tree.flatten_axes(f"shard_map of {describe_function(f)}: {what}", structure, specs)
     for spec, x in zip(spread, tree.leaves(values), strict=True):
@@ -156,3 +162,4 @@ def _check_specs(f: Any, mesh: Mesh, specs: Any, values: Any, what: str) -> None
                 f"shard_map of {describe_function(f)}: {what} has {spec} of length {len(spec)} for "
                 f"an array of shape {shape}"
             )
+    return list(spread)

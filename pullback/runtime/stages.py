@@ -29,6 +29,7 @@ from pullback.llvm.entry import FastCallable, array_leaf, make_entry
 from pullback.passes import attention
 from pullback.passes.costs import cost_analysis, nbytes
 from pullback.passes.host_calls import number_callbacks
+from pullback.runtime import spread
 from pullback.runtime.accelerator import DeviceProgram, place_of
 from pullback.runtime.array import ArrayImpl, make_array
 from pullback.runtime.compile import Executable, flushes, program_jaxpr
@@ -94,6 +95,8 @@ class Signature:
     """What users asked for each leaf of the arguments, or None, if they asked for any."""
     out_shardings: tuple[Any, ...] = ()
     """The same of the results."""
+    places: tuple[Any, Any] = ((), ())
+    """The shardings that arguments and results have on one device, or None; empty if none has."""
 
     @property
     def avals(self) -> list[ShapedArray]:
@@ -149,7 +152,11 @@ class Stage:
     def out_info(self) -> Any:
         """Shapes and dtypes of the result."""
         avals = self._signature.closed.out_avals
-        structs = [ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak_type) for a in avals]
+        places = self._signature.out_shardings or [None] * len(avals)
+        structs = [
+            ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak_type, sharding=s)
+            for a, s in zip(avals, places, strict=True)
+        ]
         return self._signature.out_tree.unflatten(structs)
 
     @property
@@ -306,7 +313,7 @@ class Compiled(Stage, FastCallable):
         s = self._signature
         args, kwargs = tree.structure(s.arguments([0] * len(s.avals))).as_spec()[1]
         nodes = (args, kwargs, s.out_tree.as_spec())
-        if s.donated or not all(map(is_simple, nodes)):
+        if s.donated or any(s.places[1]) or not all(map(is_simple, nodes)):
             return
         spec = program.entry_spec(
             args=list(args[1]),
@@ -327,7 +334,7 @@ class Compiled(Stage, FastCallable):
         for x, donated in zip(leaves, s.donated, strict=False):
             if donated and not any(x is out for out in outs):
                 x.delete()
-        return s.out_tree.unflatten(outs)
+        return s.out_tree.unflatten(spread.settled(outs, s.places[1]) if s.places[1] else outs)
 
     def _run_on_device(self, program: DeviceProgram, leaves: Sequence[Any]) -> list[ArrayImpl]:
         arrays = [to_array(x) for x in leaves]
@@ -408,7 +415,9 @@ class Compiled(Stage, FastCallable):
     @property
     def input_shardings(self) -> Any:
         """Where arguments belong: on the device that it was compiled for."""
-        return self._signature.arguments([self._sharding] * len(self._signature.avals))
+        s = self._signature
+        places = s.places[0] or [None] * len(s.avals)
+        return s.arguments([p or self._sharding for p in places])
 
     @property
     def _sharding(self) -> SingleDeviceSharding:
@@ -417,7 +426,9 @@ class Compiled(Stage, FastCallable):
     @property
     def output_shardings(self) -> Any:
         """Where results are: on the device that it was compiled for."""
-        return self.out_tree.unflatten([self._sharding] * len(self._signature.closed.out_avals))
+        s = self._signature
+        places = s.places[1] or [None] * len(s.closed.out_avals)
+        return self.out_tree.unflatten([p or self._sharding for p in places])
 
     @property
     def input_formats(self) -> Any:

@@ -31,6 +31,8 @@ class Program:
     executable: Executable | None = None
     entries: list[tuple[Any, Any]] = field(default_factory=list)
     """Weak references to functions and the native entries of this program in them."""
+    donating: tuple[Executable, tuple[int, ...], Any] | None = None
+    """What calls the machine code where calls come through Python and give these arguments away."""
     device_programs: dict[Any, accelerator.DeviceProgram] = field(default_factory=dict)
     """Programs for plugins' devices, by the device and the options of the compiler."""
     last_on_device: accelerator.DeviceProgram | None = None
@@ -61,7 +63,7 @@ class Program:
 
     def forget(self) -> None:
         """Leave the machine code, and the dictionary of the function."""
-        self.executable = None
+        self.executable = self.donating = None
         if self.home is not None:
             where, key = self.home
             kept = where()
