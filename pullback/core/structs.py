@@ -24,7 +24,7 @@ class ShapeDtypeStruct:
     ShapeDtypeStruct(shape=(2, 3), dtype=float32)
     """
 
-    __slots__ = ("dtype", "is_ref", "manual_axis_type", "_sharding", "shape", "weak_type")
+    __slots__ = ("_sharding", "dtype", "is_ref", "manual_axis_type", "shape", "weak_type")
 
     def __init__(
         self,
