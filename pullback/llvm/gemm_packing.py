@@ -135,14 +135,16 @@ class Packing:
         f.ret()
 
     def write_pack(self) -> None:
-        """`pack(dst, src, row_b, col_b, k, columns)`: a panel, its width rounded up to vectors."""
+        """`pack(dst, step, src, row_b, col_b, k, columns)`: a panel, its rows `step` bytes apart.
+
+        Its width is rounded up to whole vectors.
+        """
         s = self.shape
-        f = self.m.function("pack", "void", "ptr", "ptr", "i64", "i64", "i64", "i64")
-        dst, src, row_b, col_b, k, columns = f.parameters
+        f = self.m.function("pack", "void", "ptr", "i64", "ptr", *["i64"] * 4)
+        dst, step, src, row_b, col_b, k, columns = f.parameters
         whole = f.op("udiv", columns, s.lanes)
         rest = f.op("urem", columns, s.lanes)
         vectors = f.op("udiv", f.op("add", columns, s.lanes - 1), s.lanes)
-        step = f.op("mul", vectors, s.lanes * s.size)
         by_column, done = f.new_label(), f.new_label()
         f.goto_if(f.compare("ne", col_b, 1), by_column)
         with f.loop(k) as i:

@@ -250,7 +250,9 @@ class Tiles(Vectors):
             with f.when(f.is_null(v["by_n"])):
                 source = self.at(f, v["block"], column, v["col_b"])
                 strides = v["row_b"], v["col_b"]
-                f.call("void", "pack", place, source, *strides, v["deep"], columns)
+                vectors = f.op("udiv", f.op("add", columns, s.lanes - 1), s.lanes)
+                step = f.op("mul", vectors, s.lanes * s.size)
+                f.call("void", "pack", place, step, source, *strides, v["deep"], columns)
             with f.when(f.compare("ne", v["by_n"], NULL)):
                 rows_at, columns_at = f.item(v["by_k"], v["first"], 4), f.item(v["by_n"], column, 4)
                 f.call("void", "gather", place, v["b"], rows_at, columns_at, v["deep"], columns)

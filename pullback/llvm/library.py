@@ -4,6 +4,7 @@ The linker asks here for whatever generated code calls and does not define.  Not
 or opened before it is asked for.
 
 - `pb_gemm_f32`, `pb_conv_f32` ...: our own matrix kernels (`llvm.gemm`).
+- `pb_direct_f32` ...: convolutions with features last (`llvm.direct_kernels`).
 - `pb_fft_f32` ...: Fourier transforms of many neighbours (`llvm.fft_kernels`).
 - `pb_sort_rows_f32`, `pb_radix_u32` ...: sorting of plain numbers (`llvm.sort_kernels`).
 - `pb_top_f32` ...: the largest numbers of rows (`llvm.top_kernels`).
@@ -32,6 +33,7 @@ from typing import Any, Final
 
 from pullback.llvm import (
     attention_kernels,
+    direct_kernels,
     fft_kernels,
     gemm,
     interrupts,
@@ -96,7 +98,7 @@ def optional_kernels() -> frozenset[str]:
 def _kernel(name: str) -> int:
     if not name.startswith(_PREFIX):
         return 0
-    families = (gemm, attention_kernels, fft_kernels, sort_kernels, top_kernels)
+    families = (gemm, direct_kernels, attention_kernels, fft_kernels, sort_kernels, top_kernels)
     for module in (*families, quick_kernels, tile_kernels):
         found: int = module.address(name, address)
         if found:
@@ -111,6 +113,7 @@ def kernel_text(symbol: str, bits: int) -> tuple[str, list[str]] | None:
     """
     for kernels, text in (
         (gemm.KERNELS, gemm.module_text),
+        (direct_kernels.KERNELS, direct_kernels.module_text),
         (attention_kernels.KERNELS, attention_kernels.module_text),
         (fft_kernels.KERNELS, fft_kernels.module_text),
         (sort_kernels.KERNELS, sort_kernels.module_text),
@@ -138,7 +141,7 @@ def prepare() -> int:
     Each is compiled anyway when a program first needs it; this is for installers and images.
     """
     optional = sorted(optional_kernels())
-    products = (*gemm.KERNELS, *attention_kernels.KERNELS)
+    products = (*gemm.KERNELS, *direct_kernels.KERNELS, *attention_kernels.KERNELS)
     ours = (products, fft_kernels.KERNELS, sort_kernels.KERNELS, top_kernels.KERNELS)
     families = (*ours, optional)
     errors: list[BaseException] = []

@@ -32,7 +32,7 @@ from pullback.ops import (
     kinds,
     structural,
 )
-from pullback.ops.convolution_lowering import dilated, output_space, pick, place
+from pullback.ops.convolution_geometry import dilated, output_space, pick, place
 
 __all__ = ["ConvDimensionNumbers", "conv_general_dilated", "output_space"]
 

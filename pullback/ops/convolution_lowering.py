@@ -15,143 +15,16 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
 from pullback.core import dtypes
-from pullback.ops import contractions
+from pullback.ops import contractions, convolution_direct
 from pullback.ops.contractions import Matrix
+from pullback.ops.convolution_geometry import Geometry, Phase, output_space, phases_of, pick, place
 
-__all__ = ["dilated", "lower", "output_space", "pick", "place"]
-
-
-# --------------------------------------------------------------------------- shapes
-
-
-def dilated(size: int, dilation: int) -> int:
-    """The length of an axis with `dilation - 1` zeros between its elements."""
-    return (size - 1) * dilation + 1 if size else 0
-
-
-def output_space(
-    space: Sequence[int],
-    window: Sequence[int],
-    strides: Sequence[int],
-    padding: Sequence[tuple[int, int]],
-    lhs_dilation: Sequence[int],
-    rhs_dilation: Sequence[int],
-) -> tuple[int, ...]:
-    """Lengths of the spatial axes of the result.
-
-    >>> output_space([8], [3], [2], [(1, 1)], [1], [1])
-    (4,)
-    """
-    sizes = []
-    for n, k, stride, (low, high), ld, rd in zip(
-        space, window, strides, padding, lhs_dilation, rhs_dilation, strict=True
-    ):
-        room = dilated(n, ld) + low + high - dilated(k, rd)
-        sizes.append(max(room // stride + 1, 0))
-    return tuple(sizes)
-
-
-def pick(shape: Sequence[int], spec: Sequence[int]) -> tuple[int, ...]:
-    """The sizes by role."""
-    return tuple(shape[k] for k in spec)
-
-
-def place(spec: Sequence[int], sizes: Sequence[Any]) -> tuple[Any, ...]:
-    """What belongs to the roles, put where the axes of `spec` are."""
-    values: list[Any] = [0] * len(spec)
-    for axis, value in zip(spec, sizes, strict=True):
-        values[axis] = value
-    return tuple(values)
-
-
-# --------------------------------------------------------------------------- geometry
-
-
-@dataclass(frozen=True)
-class _Phase:
-    """Some positions along one axis of the result, and the kernel elements that they meet.
-
-    Position `first + every j` meets kernel element `tap + skip u` at the operand's element
-    `origin + cell_step j + tap_step u`.
-    """
-
-    first: int
-    every: int
-    cells: int
-    tap: int
-    skip: int
-    taps: int
-    origin: int
-    cell_step: int
-    tap_step: int
-
-    @property
-    def last(self) -> int:
-        """The last element of the operand that is met."""
-        return self.origin + self.cell_step * (self.cells - 1) + self.tap_step * (self.taps - 1)
-
-
-def _phases(out: int, window: int, stride: int, low: int, ld: int, rd: int) -> list[_Phase]:
-    every, skip = ld // math.gcd(stride, ld), ld // math.gcd(rd, ld)
-    result = []
-    for first in range(min(every, out)):
-        met = [t for t in range(window) if (first * stride + t * rd - low) % ld == 0]
-        tap = met[0] if met else 0
-        origin = (first * stride + tap * rd - low) // ld
-        cells = -(-(out - first) // every)
-        steps = (every * stride // ld, skip * rd // ld)
-        result.append(_Phase(first, every, cells, tap, skip, len(met), origin, *steps))
-    return result
-
-
-@dataclass(frozen=True)
-class _Geometry:
-    """One phase of a convolution, by roles; `x_spec` and `w_spec` say where the roles are."""
-
-    x_spec: tuple[int, ...]
-    w_spec: tuple[int, ...]
-    groups: int
-    by_batch: bool
-    batch: int
-    outs: int
-    ins: int
-    phases: tuple[_Phase, ...]
-
-    @property
-    def space(self) -> tuple[int, ...]:
-        """Positions of the result."""
-        return tuple(p.cells for p in self.phases)
-
-    @property
-    def taps(self) -> tuple[int, ...]:
-        """The input features, then the kernel elements that are met."""
-        return (self.ins, *(p.taps for p in self.phases))
-
-    @property
-    def depth(self) -> int:
-        """How many products are summed."""
-        return math.prod(self.taps)
-
-    def element(self, group: Any, n: Any, tap: Sequence[Any], cell: Sequence[Any]) -> list[Any]:
-        """Where the operand is met: its index, by roles put in place."""
-        first = group * self.batch + n if self.by_batch else n
-        second = tap[0] if self.by_batch else group * self.ins + tap[0]
-        inside = [
-            j * p.cell_step + u * p.tap_step + p.origin
-            for p, j, u in zip(self.phases, cell, tap[1:], strict=True)
-        ]
-        return list(place(self.x_spec, (first, second, *inside)))
-
-    def kernel(self, out: Any, tap: Sequence[Any]) -> list[Any]:
-        """Where the kernel is met."""
-        inside = [u * p.skip + p.tap for p, u in zip(self.phases, tap[1:], strict=True)]
-        return list(place(self.w_spec, (out, tap[0], *inside)))
+__all__ = ["lower"]
 
 
 # --------------------------------------------------------------------------- padding
@@ -186,8 +59,8 @@ def _padded(b: Any, x: Any, axes: Sequence[int], amounts: Sequence[tuple[int, in
 
 
 def _with_room(
-    b: Any, x: Any, axes: Sequence[int], per_axis: list[list[_Phase]]
-) -> tuple[Any, list[list[_Phase]]]:
+    b: Any, x: Any, axes: Sequence[int], per_axis: list[list[Phase]]
+) -> tuple[Any, list[list[Phase]]]:
     """The operand with room for whatever the phases meet outside of it, and the phases in there."""
     amounts, moved = [], []
     for axis, phases in zip(axes, per_axis, strict=True):
@@ -199,9 +72,9 @@ def _with_room(
     return _padded(b, x, axes, amounts), moved
 
 
-def _shifted(phase: _Phase, by: int) -> _Phase:
+def _shifted(phase: Phase, by: int) -> Phase:
     fields = {**vars(phase), "origin": phase.origin + by}
-    return _Phase(**fields)
+    return Phase(**fields)
 
 
 # --------------------------------------------------------------------------- one phase
@@ -218,7 +91,7 @@ _INT32: Final = 1 << 31
 _GATHERING: Final = {dtypes.float32: "f32", dtypes.float64: "f64"}
 
 
-def _kernel_matrix(b: Any, w: Any, g: _Geometry, whole: bool) -> tuple[Matrix, list[int]]:
+def _kernel_matrix(b: Any, w: Any, g: Geometry, whole: bool) -> tuple[Matrix, list[int]]:
     """The kernel as `[group, out feature, kernel element]`, and the order of those elements.
 
     That order is the one in which the kernel is stored, so that it need not be copied.
@@ -259,7 +132,7 @@ class _Tables:
     def __init__(
         self,
         x: Any,
-        g: _Geometry,
+        g: Geometry,
         order: Sequence[int],
         *,
         by_image: bool = False,
@@ -281,7 +154,7 @@ class _Tables:
 
 
 def _gathered(
-    b: Any, x: Any, w: Any, g: _Geometry, order: Sequence[int], by_image: bool, dtype: Any
+    b: Any, x: Any, w: Any, g: Geometry, order: Sequence[int], by_image: bool, dtype: Any
 ) -> tuple[Any, str]:
     """The result of a phase by the kernel that gathers windows as it packs them."""
     tables = _Tables(x, g, order, by_image=by_image)
@@ -318,7 +191,7 @@ def _regular_blocks(offsets: Any) -> tuple[int, int]:
 
 
 def _gathered_rows(
-    b: Any, x: Any, w: Any, g: _Geometry, order: Sequence[int], out_spec: Sequence[int], dtype: Any
+    b: Any, x: Any, w: Any, g: Geometry, order: Sequence[int], out_spec: Sequence[int], dtype: Any
 ) -> tuple[Any, str]:
     """The same with features last."""
     space_first = _letters(out_spec) == "sno"
@@ -336,7 +209,7 @@ def _gathered_rows(
 
 
 def _multiplied(
-    b: Any, x: Any, w: Any, g: _Geometry, order: Sequence[int], dtype: Any
+    b: Any, x: Any, w: Any, g: Geometry, order: Sequence[int], dtype: Any
 ) -> tuple[Any, str]:
     """The result of a phase by a matrix of windows."""
     n, sizes = g.batch * math.prod(g.space), [g.taps[k] for k in order]
@@ -354,7 +227,7 @@ def _multiplied(
     return b.reshape(out, (g.groups, g.outs, g.batch, *g.space)), "gons"
 
 
-def _met(b: Any, x: Any, g: _Geometry, tap: Sequence[Any], index: Sequence[Any]) -> Any:
+def _met(b: Any, x: Any, g: Geometry, tap: Sequence[Any], index: Sequence[Any]) -> Any:
     """The operand's element at `index`, which kernel element `tap` meets; zero outside."""
     inside, index = None, list(index)
     for axis, p, u in zip(g.x_spec[2:], g.phases, tap[1:], strict=True):
@@ -368,7 +241,7 @@ def _met(b: Any, x: Any, g: _Geometry, tap: Sequence[Any], index: Sequence[Any])
     return found if inside is None else b.s.select(inside, found, b.s.const(0, x.dtype))
 
 
-def _sizes(g: _Geometry, out_spec: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _sizes(g: Geometry, out_spec: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The shape of the result, and that with two axes of features: group, feature of the group."""
     sizes, feature = place(out_spec, (g.batch, g.groups * g.outs, *g.space)), out_spec[1]
     return sizes, (*sizes[:feature], g.groups, g.outs, *sizes[feature + 1 :])
@@ -381,7 +254,7 @@ def _roles(out_spec: Sequence[int], idx: Sequence[Any]) -> tuple[Any, Any, Any, 
     return idx[feature], idx[feature + 1], n, cell
 
 
-def _unrolled(b: Any, x: Any, w: Any, g: _Geometry, out_spec: Sequence[int]) -> Any:
+def _unrolled(b: Any, x: Any, w: Any, g: Geometry, out_spec: Sequence[int]) -> Any:
     """The only phase as one expression an element; it needs no room around the operand.
 
     Its nest is cut where an element of the kernel begins or ceases to meet the operand.
@@ -400,7 +273,7 @@ def _unrolled(b: Any, x: Any, w: Any, g: _Geometry, out_spec: Sequence[int]) -> 
     return b.reshape(b.view(shape, element), sizes)
 
 
-def _looped(b: Any, x: Any, w: Any, g: _Geometry, out_spec: Sequence[int]) -> tuple[Any, str]:
+def _looped(b: Any, x: Any, w: Any, g: Geometry, out_spec: Sequence[int]) -> tuple[Any, str]:
     """The result of a phase as a sum over lazy products, in the layout of `out_spec`."""
     (sizes, shape), rank = _sizes(g, out_spec), len(out_spec) + 1
 
@@ -422,7 +295,7 @@ def _few_products(depth: int, outs: int) -> bool:
 
 
 def _one_phase(
-    b: Any, x: Any, w: Any, g: _Geometry, out_spec: Sequence[int], whole: bool, dtype: Any
+    b: Any, x: Any, w: Any, g: Geometry, out_spec: Sequence[int], whole: bool, dtype: Any
 ) -> tuple[Any, str]:
     """The result of a phase, and its axes in order: g(roup), n, o(ut feature), s(pace).
 
@@ -454,7 +327,7 @@ def _letters(out_spec: Sequence[int]) -> str:
 
 
 def _part(
-    out: Any, letters: str, out_spec: Sequence[int], g: _Geometry, place_in: Sequence[Any]
+    out: Any, letters: str, out_spec: Sequence[int], g: Geometry, place_in: Sequence[Any]
 ) -> Any:
     """One element of the result of a phase; `place_in` it by roles."""
     n, feature, *cell = place_in
@@ -464,7 +337,7 @@ def _part(
     return out.at([value for letter in letters for value in parts[letter]])
 
 
-def _arranged(b: Any, out: Any, letters: str, out_spec: Sequence[int], g: _Geometry) -> Any:
+def _arranged(b: Any, out: Any, letters: str, out_spec: Sequence[int], g: Geometry) -> Any:
     """The result of the only phase, in the layout of `out_spec`."""
     shape = place(out_spec, (g.batch, g.groups * g.outs, *g.space))
     if not letters or (g.groups == 1 and letters.replace("g", "") == _letters(out_spec)):
@@ -477,7 +350,7 @@ def _arranged(b: Any, out: Any, letters: str, out_spec: Sequence[int], g: _Geome
 
 
 def _store_phase(
-    b: Any, result: Any, out: Any, letters: str, out_spec: Sequence[int], g: _Geometry
+    b: Any, result: Any, out: Any, letters: str, out_spec: Sequence[int], g: Geometry
 ) -> None:
     """Write the result of a phase to the positions that it covers; `out` None stands for zeros."""
     shape = place(out_spec, (g.batch, g.groups * g.outs, *g.space))
@@ -492,7 +365,7 @@ def _store_phase(
         b.store(result, list(place(out_spec, (n, feature, *spots))), value)
 
 
-def _combinations(per_axis: list[list[_Phase]]) -> Iterator[tuple[_Phase, ...]]:
+def _combinations(per_axis: list[list[Phase]]) -> Iterator[tuple[Phase, ...]]:
     return itertools.product(*per_axis)
 
 
@@ -523,16 +396,29 @@ def lower(
     if 0 in (*shape, *x, *w):
         return b.full(shape, 0, dtype)
     rules = zip(space, w[2:], window_strides, padding, lhs_dilation, rhs_dilation, strict=True)
-    per_axis = [_phases(o, k, s, low, ld, rd) for o, k, s, (low, _), ld, rd in rules]
+    per_axis = [phases_of(o, k, s, low, ld, rd) for o, k, s, (low, _), ld, rd in rules]
     lhs, rhs = (contractions.converted(b, v, inner) for v in (lhs, rhs))
     outs = w[0] // groups
     shared = (x_spec, w_spec, groups, batch_group_count > 1, batch, outs, w[1])
-    only = _Geometry(*shared, tuple(phases[0] for phases in per_axis))
+    only = Geometry(*shared, tuple(phases[0] for phases in per_axis))
     one = all(len(phases) == 1 for phases in per_axis) and only.taps == w[1:]
     if one and _few_products(only.depth, outs):
         return contractions.converted(b, _unrolled(b, lhs, rhs, only, out_spec), dtype)
+    choices = [Geometry(*shared, phases) for phases in _combinations(per_axis)]
+    if all(convolution_direct.fits(lhs, g, out_spec, inner) for g in choices if g.depth):
+        result = b.buffer(shape, inner)
+        for g in choices:
+            if g.depth:
+                convolution_direct.direct(b, lhs, rhs, g, result, out_spec, g.taps == w[1:])
+            else:
+                _store_phase(b, result, None, "", out_spec, g)
+        return contractions.converted(b, result, dtype)
+    if one and convolution_direct.gradient_fits(lhs, only, out_spec, inner):
+        result = b.buffer(shape, inner)
+        convolution_direct.gradient(b, lhs, rhs, only, result, out_spec)
+        return contractions.converted(b, result, dtype)
     lhs, per_axis = _with_room(b, lhs, x_spec[2:], per_axis)
-    choices = [_Geometry(*shared, phases) for phases in _combinations(per_axis)]
+    choices = [Geometry(*shared, phases) for phases in _combinations(per_axis)]
     if len(choices) == 1 and choices[0].taps == w[1:]:
         out, letters = _one_phase(b, lhs, rhs, choices[0], out_spec, True, inner)
         return contractions.converted(b, _arranged(b, out, letters, out_spec, choices[0]), dtype)

@@ -1,0 +1,184 @@
+"""Convolutions with features last, and their gradients, against loops in NumPy."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pullback as pb
+from pullback import lax
+from pullback.llvm import direct_kernels, jit, library
+from pullback.ops import convolution_direct
+from pullback.ops.convolution_geometry import Geometry, output_space, phases_of
+
+LAST = ("NHWC", "HWIO", "NHWC")
+Pairs = tuple[tuple[int, int], tuple[int, int]]
+
+# (shape of the operand, shape of the kernel, strides, padding, dilations of both, groups)
+CASES: list[tuple[Any, ...]] = [
+    ((2, 9, 11, 16), (3, 3, 16, 32), (1, 1), ((1, 1), (1, 1)), (1, 1), (1, 1), 1),
+    ((2, 9, 11, 17), (3, 3, 17, 37), (1, 1), ((1, 1), (1, 1)), (1, 1), (1, 1), 1),
+    ((3, 9, 11, 24), (3, 3, 24, 140), (1, 1), ((1, 1), (1, 1)), (1, 1), (1, 1), 1),
+    ((2, 13, 12, 10), (5, 3, 10, 70), (2, 2), ((1, 1), (1, 1)), (1, 1), (1, 1), 1),
+    ((2, 13, 12, 10), (5, 3, 10, 70), (2, 3), ((0, 2), (3, -1)), (1, 1), (2, 1), 1),
+    ((2, 13, 12, 24), (3, 3, 12, 18), (1, 1), ((1, 1), (1, 1)), (1, 1), (1, 1), 2),
+    ((2, 7, 6, 24), (4, 4, 24, 18), (1, 1), ((2, 2), (2, 1)), (2, 2), (1, 1), 1),
+    ((2, 7, 6, 24), (1, 1, 24, 18), (1, 1), ((0, 0), (0, 0)), (2, 2), (1, 1), 1),
+    ((2, 13, 12, 3), (7, 7, 3, 20), (2, 2), ((3, 3), (3, 3)), (1, 1), (1, 1), 1),
+    ((2, 13, 12, 20), (1, 1, 20, 24), (2, 2), ((0, 0), (0, 0)), (1, 1), (1, 1), 1),
+    ((2, 8, 8, 20), (1, 1, 20, 24), (1, 1), ((2, 0), (0, 9)), (1, 1), (1, 1), 1),
+    ((1, 7, 7, 130), (3, 3, 130, 90), (1, 1), ((1, 1), (1, 1)), (1, 1), (1, 1), 1),
+    ((4, 33, 28, 8), (3, 3, 8, 9), (1, 1), ((1, 1), (1, 1)), (1, 1), (1, 1), 1),
+]
+
+
+def _spread(x: Any, padding: Pairs, dilation: Sequence[int]) -> Any:
+    """The operand with zeros between and around its elements, or without some of its edges."""
+    for axis, (pair, step) in enumerate(zip(padding, dilation, strict=True), 1):
+        low, high = pair
+        size = (x.shape[axis] - 1) * step + 1
+        shape = list(x.shape)
+        shape[axis] = size + max(low, 0) + max(high, 0)
+        wide = np.moveaxis(np.zeros(shape), axis, 0)
+        first = max(low, 0)
+        wide[first : first + size : step] = np.moveaxis(x, axis, 0)
+        x = np.moveaxis(wide[max(-low, 0) : len(wide) + min(high, 0)], 0, axis)
+    return x
+
+
+def _expected(
+    x: Any, w: Any, strides: Any, padding: Any, lhs: Any, rhs: Any, groups: int
+) -> np.ndarray:
+    """A loop over the elements of the window."""
+    x, w = _spread(x.astype(float), padding, lhs), w.astype(float)
+    ins, outs = w.shape[2], w.shape[3] // groups
+    room = [x.shape[k + 1] - (w.shape[k] - 1) * rhs[k] - 1 for k in range(2)]
+    height, width = (r // s + 1 for r, s in zip(room, strides, strict=True))
+    out = np.zeros((x.shape[0], height, width, w.shape[3]))
+    for i, j, g in itertools.product(*map(range, w.shape[:2]), range(groups)):
+        rows = slice(i * rhs[0], i * rhs[0] + (height - 1) * strides[0] + 1, strides[0])
+        columns = slice(j * rhs[1], j * rhs[1] + (width - 1) * strides[1] + 1, strides[1])
+        met = x[:, rows, columns, g * ins : (g + 1) * ins]
+        out[..., g * outs : (g + 1) * outs] += met @ w[i, j, :, g * outs : (g + 1) * outs]
+    return out
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", CASES)
+def test_results_and_gradients(case: Any, dtype: str) -> None:
+    """Small integers, so that sums are exact; gradients by what they say of directions."""
+    shape, kernel, strides, padding, lhs, rhs, groups = case
+    rng = np.random.default_rng(1)
+    x, w = (rng.integers(-3, 4, s).astype(dtype) for s in (shape, kernel))
+
+    def convolution(x: Any, w: Any) -> Any:
+        return lax.conv_general_dilated(
+            x, w, strides, padding, lhs, rhs, LAST, feature_group_count=groups
+        )
+
+    expected = _expected(x, w, *case[2:])
+    ct = rng.integers(-3, 4, expected.shape).astype(dtype)
+
+    def gradients(x: Any, w: Any, ct: Any) -> Any:
+        out, back = pb.vjp(convolution, x, w)
+        return out, back(ct)
+
+    with pb.enable_x64():
+        found, (x_bar, w_bar) = pb.jit(gradients)(x, w, ct)
+    assert np.array_equal(np.asarray(found), expected)
+    for _ in range(3):
+        dx, dw = (rng.integers(-3, 4, s) for s in (shape, kernel))
+        assert np.sum(np.asarray(x_bar) * dx) == np.sum(_expected(dx, w, *case[2:]) * ct)
+        assert np.sum(np.asarray(w_bar) * dw) == np.sum(_expected(x, dw, *case[2:]) * ct)
+
+
+def test_nothing_is_copied() -> None:
+    def convolution(x: Any, w: Any) -> Any:
+        return lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=LAST)
+
+    x, w = np.ones((2, 16, 16, 64), np.float32), np.ones((3, 3, 64, 64), np.float32)
+    compiled = pb.jit(convolution).lower(x, w).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes <= 1
+
+
+def test_infinities_in_the_kernel_meet_the_zeros_around_the_operand() -> None:
+    x, w = np.ones((1, 4, 4, 16), np.float32), np.ones((3, 3, 16, 16), np.float32)
+    w[0, 0] = np.inf
+    found = pb.jit(lambda x, w: lax.conv_general_dilated(x, w, (1, 1), "SAME", None, None, LAST))
+    values = np.asarray(found(x, w))
+    assert np.isnan(values[:, 0]).all()
+    assert np.isnan(values[:, :, 0]).all()
+    assert np.isinf(values[:, 1:, 1:]).all()
+
+
+# --------------------------------------------------------------------------- every width of vectors
+
+
+class _Caller:
+    """Stands for the builder: what lowering tells a kernel goes to that kernel at once."""
+
+    def __init__(self, module: jit.LoadedModule) -> None:
+        self.module = module
+
+    def materialize(self, x: Any) -> Any:
+        return x
+
+    def constant(self, x: Any) -> Any:
+        return x
+
+    def buffer(self, shape: Any, dtype: Any) -> Any:
+        return np.full(shape, np.nan, dtype)
+
+    def call(self, symbol: str, *arrays: Any) -> None:
+        types = [ctypes.c_void_p] * len(arrays)
+        function = ctypes.CFUNCTYPE(None, *types)(self.module.address(symbol))
+        function(*(a.ctypes.data for a in arrays))
+
+
+def _geometry(
+    x: Sequence[int], w: Sequence[int], specs: Any, padding: Pairs, rhs_dilation: Sequence[int]
+) -> tuple[Geometry, tuple[int, ...]]:
+    """A convolution with one phase, and its spatial lengths; shapes are by role."""
+    space = output_space(x[2:], w[2:], (1, 1), padding, (1, 1), rhs_dilation)
+    rules = zip(space, w[2:], padding, rhs_dilation, strict=True)
+    phases = tuple(phases_of(n, k, 1, low, 1, rd)[0] for n, k, (low, _), rd in rules)
+    return Geometry(*specs, 1, False, x[0], w[0], w[1], phases), space
+
+
+@pytest.mark.parametrize("bits", [128, 256, None])
+@pytest.mark.parametrize("name", ["f32", "f64"])
+@pytest.mark.parametrize("outs", [8, 24, 37, 150])
+def test_vectors_of_every_width(
+    outs: int, name: str, bits: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if bits is not None:
+        monkeypatch.setattr(jit, "vector_bits", lambda: bits)
+    caller = _Caller(direct_kernels._module.__wrapped__(name, library.address))
+    rng, dtype, pads = (
+        np.random.default_rng(2),
+        np.dtype(f"f{int(name[1:]) // 8}"),
+        ((1, 1), (1, 1)),
+    )
+    x = rng.integers(-3, 4, (2, 9, 7, 19)).astype(dtype)
+    w = rng.integers(-3, 4, (3, 3, 19, outs)).astype(dtype)
+    specs = (0, 3, 1, 2), (3, 2, 0, 1)
+    g, space = _geometry((2, 19, 9, 7), (outs, 19, 3, 3), specs, pads, (1, 1))
+    assert convolution_direct.fits(x, g, (0, 3, 1, 2), dtype)
+    out = caller.buffer((2, *space, outs), dtype)
+    convolution_direct.direct(caller, x, w, g, out, (0, 3, 1, 2), True)
+    assert np.array_equal(out, _expected(x, w, (1, 1), pads, (1, 1), (1, 1), 1))
+    ct = rng.integers(-3, 4, out.shape).astype(dtype)
+    specs = (3, 0, 1, 2), (3, 0, 1, 2)
+    g, space = _geometry((19, 2, 9, 7), (outs, 2, 9, 7), specs, pads, (1, 1))
+    assert convolution_direct.gradient_fits(x, g, (2, 3, 0, 1), dtype)
+    gradient = caller.buffer((*space, 19, outs), dtype)
+    convolution_direct.gradient(caller, x, ct, g, gradient, (2, 3, 0, 1))
+    wide = np.pad(x, ((0, 0), *pads, (0, 0)))
+    for i, j in itertools.product(range(3), range(3)):
+        met = wide[:, i : i + 9, j : j + 7].reshape(-1, 19)
+        assert np.array_equal(gradient[i, j], met.T @ ct.reshape(-1, outs))
