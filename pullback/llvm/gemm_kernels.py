@@ -1,6 +1,10 @@
 """Our matrix kernels for real numbers, as LLVM text: products cut into tiles for the threads.
 
-Tiles (`llvm.gemm_tiles`) may depend on the number of threads, and do: each costs packing.
+Tiles (`llvm.gemm_tiles`) may depend on the number of threads, and do: each costs packing.  A large
+product has one tile a thread if these are even.  Each thread packs all that it multiplies by: what
+another core has packed comes no faster than memory does, and a product whose operands are in the
+caches of all cores would lose them.  Nor does it pay to ask early for what is packed next: packing
+runs at the rate of the last cache, and what asks takes the places of multiplications.
 """
 
 from __future__ import annotations
@@ -9,19 +13,22 @@ from typing import Final
 
 from pullback.llvm.entry_ir import NULL, Function, Module, Value, i64
 from pullback.llvm.gemm_packing import DEPTH, Shape
-from pullback.llvm.gemm_tiles import Tiles
+from pullback.llvm.gemm_tiles import FEW_PANELS, Tiles
 from pullback.llvm.scratch import Scratch
 
 __all__ = ["kernel_module"]
 
-TILES: Final = 2
-MORE_TILES: Final = 3
-LARGE: Final = 400_000
-"""Tiles a thread that keep several threads busy, and more of them for so large a result."""
+FEW_TILES: Final = 1
+MORE_TILES: Final = 2
+LARGE: Final = 8_000_000
+"""Tiles a thread, at least: one of so many multiplications, and more of products that end before a
+thread that comes late has begun.  What one more tile costs is packing, a twentieth of the time."""
 IDLE: Final = 8
 """One in so many threads, or fewer, may have nothing to do while the last tiles are computed."""
-TALL: Final = 48
+TALL: Final = 64
 """Slivers of a tile, at most."""
+TALL_IN_PLACE: Final = 48
+"""Slivers of a tile whose left operand is not packed: each panel reads it from the second cache."""
 PARALLEL_WORK: Final = 400_000
 """Multiplications from which waking up the pool pays."""
 
@@ -53,13 +60,17 @@ class _Writer(Tiles):
         )  # fmt: skip
         v = {name: f.load("i64", env, 24 + 8 * i) for i, name in enumerate(names)}
         by_k, by_n, by_m = (f.load("ptr", env, 24 + 8 * (len(names) + i)) for i in range(3))
+        # One row is a matter of the product: a tile of one row, at the end of many, is like others.
+        kernel = f.select(
+            f.compare("eq", v["m"], 1), Value("ptr", "@tile"), Value("ptr", "@blocked")
+        )
         with self.scratch.held(f) as scratch, f.loop(f.op("sub", end, begin)) as t:
             task = f.op("add", t, begin)
             column, rest = f.op("urem", task, v["jt"]), f.op("udiv", task, v["jt"])
             row, lane = f.op("urem", rest, v["it"]), f.op("udiv", rest, v["it"])
             i, j = f.op("mul", row, v["mt"]), f.op("mul", column, v["nt"])
             f.call(
-                "void", "tile",
+                "void", kernel,
                 self.at(f, self.at(f, a, lane, v["la"]), i, v["ra"]),
                 self.at(f, self.at(f, b, lane, v["lb"]), j, v["cb"]),
                 self.item(f, self.at(f, self.at(f, c, lane, v["lc"]), i, v["rc"]), j),
@@ -141,11 +152,11 @@ class _Writer(Tiles):
         alone = f.op(
             "or", f.compare("slt", total, PARALLEL_WORK), f.compare("slt", threads, 2)
         )  # fmt: skip
-        tall = f.variable("i64", i64(TALL * self.shape.rows))
+        tall = f.variable("i64", self.tallest(f, n))
         wide = f.variable("i64", i64(self.shape.tile_columns))
         with f.when(f.compare("eq", alone, 0)):
             for slot, size in zip(
-                (tall, wide), self.tile_sizes(f, lanes, m, n, threads), strict=True
+                (tall, wide), self.tile_sizes(f, lanes, m, n, k, threads), strict=True
             ):
                 f.store(size, slot)
         mt, nt = f.load("i64", tall), f.load("i64", wide)
@@ -166,21 +177,22 @@ class _Writer(Tiles):
         f.label(done)
 
     def tile_sizes(
-        self, f: Function, lanes: Value, m: Value, n: Value, threads: Value
+        self, f: Function, lanes: Value, m: Value, n: Value, k: Value, threads: Value
     ) -> tuple[Value, Value]:
         """Rows and columns of a tile: those that need the least packing and keep threads busy.
 
         The right operand is packed once for each row of tiles, the left one for each column.
         """
         s = self.shape
-        heights = [k * s.rows for k in (4, 8, 16, 24, 32, TALL)]
+        heights = [slivers * s.rows for slivers in (4, 8, 16, 24, 32, TALL_IN_PLACE, TALL)]
         widths = [2 * s.width, 4 * s.width, s.tile_columns]
         tiles = [(height, width) for height in heights for width in widths]
         tiles.sort(key=lambda tile: -1 / tile[0] - 1 / tile[1])
-        area = f.op("mul", lanes, f.op("mul", m, n))
-        each = f.select(f.compare("slt", area, LARGE), i64(TILES), i64(MORE_TILES))
+        work = f.op("mul", f.op("mul", lanes, k), f.op("mul", m, n))
+        each = f.select(f.compare("slt", work, LARGE), i64(MORE_TILES), i64(FEW_TILES))
         wanted = f.op("mul", threads, each)
         mt, nt = i64(tiles[0][0]), i64(tiles[0][1])
+        tallest = self.tallest(f, n)
         for height, width in tiles[1:]:
             count = f.op("mul", self.parts(f, m, i64(height)), self.parts(f, n, i64(width)))
             count = f.op("mul", count, lanes)
@@ -188,9 +200,17 @@ class _Writer(Tiles):
             spare = f.op("mul", f.op("sub", rounds, count), IDLE)
             even = f.compare("sle", spare, rounds)
             enough = f.op("and", even, f.compare("sge", count, wanted))
+            if height > TALL_IN_PLACE * s.rows:
+                enough = f.op("and", enough, f.compare("sge", tallest, height))
             mt, nt = f.select(enough, i64(height), mt), f.select(enough, i64(width), nt)
         mt, nt = self.evened(f, m, mt, s.rows), self.evened(f, n, nt, s.width)
         return mt, f.select(f.compare("eq", m, 1), i64(s.tile_columns), nt)
+
+    def tallest(self, f: Function, n: Value) -> Value:
+        """Rows of a tile, at most."""
+        s = self.shape
+        in_place = f.compare("sle", n, (FEW_PANELS - 1) * s.width)
+        return f.select(in_place, i64(TALL_IN_PLACE * s.rows), i64(TALL * s.rows))
 
     def parts(self, f: Function, size: Value, part: Value) -> Value:
         return f.op("udiv", f.op("add", size, f.op("sub", part, 1)), part)

@@ -42,8 +42,12 @@ class Shape:
 
     @property
     def tile_columns(self) -> int:
-        """Columns of a large tile, whose packed block stays in the second cache."""
-        return self.width * (2304 // self.size // self.width)
+        """Columns of a large tile, whose packed block stays in the second cache.
+
+        That is larger where vectors have 512 bits.
+        """
+        row_bytes = 4608 if self.lanes * self.size == 64 else 2304
+        return self.width * (row_bytes // self.size // self.width)
 
 
 def shape_of(name: str, vector_bits: int) -> Shape:

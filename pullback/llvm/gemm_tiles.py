@@ -17,7 +17,7 @@ from pullback.llvm.entry_ir import FALSE, NULL, Function, Value, i64
 from pullback.llvm.gemm_packing import DEPTH, Shape
 from pullback.llvm.gemm_vectors import Vectors
 
-__all__ = ["Tiles"]
+__all__ = ["FEW_PANELS", "Tiles"]
 
 FEW_PANELS: Final = 4
 """Fewer are not worth packing the left operand for."""

@@ -25,8 +25,8 @@ def _kernels() -> tuple[bytes, list[str]]:
     return jit.compile_object(module.text(), name="tiles"), module.undefined
 
 
-def _tasks(threads: int, lanes: int, m: int, n: int, k: int) -> int:
-    """How many tasks a product has; the product is checked on the way."""
+def _product(threads: int, lanes: int, m: int, n: int, k: int) -> tuple[Any, int]:
+    """A product, and how many tasks it has; it is checked on the way."""
     counts = [0]
 
     def run(task: int, env: int, length: int, _: int) -> None:
@@ -52,7 +52,18 @@ def _tasks(threads: int, lanes: int, m: int, n: int, k: int) -> int:
         lanes, m * k, k * n, m * n, m, n, k, k, 1, n, 1, n,
     )  # fmt: skip
     np.testing.assert_allclose(out, a @ b, rtol=1e-3, atol=1e-3)
-    return max(counts)
+    return out, max(counts)
+
+
+def _tasks(threads: int, lanes: int, m: int, n: int, k: int) -> int:
+    return _product(threads, lanes, m, n, k)[1]
+
+
+@pytest.mark.parametrize(("m", "n"), [(97, 40), (97, 100), (129, 64), (225, 64), (1, 3000)])
+def test_bits_do_not_depend_on_the_tiles(m: int, n: int) -> None:
+    alone, *others = (_product(threads, 1, m, n, 600)[0] for threads in (1, 2, 3, 4, 8))
+    for other in others:
+        assert other.tobytes() == alone.tobytes()
 
 
 @pytest.mark.parametrize("threads", [2, 4])
@@ -63,11 +74,13 @@ def _tasks(threads: int, lanes: int, m: int, n: int, k: int) -> int:
         (1, 512, 512, 64),
         (1, 700, 48, 100),
         (1, 40, 2000, 100),
+        (1, 128, 128, 128),
         (64, 64, 64, 64),
     ],
 )
 def test_all_threads_have_tiles(threads: int, lanes: int, m: int, n: int, k: int) -> None:
-    assert _tasks(threads, lanes, m, n, k) >= 2 * threads
+    few = lanes * m * n * k >= gemm_kernels.LARGE
+    assert _tasks(threads, lanes, m, n, k) >= (1 if few else 2) * threads
 
 
 def test_one_thread_packs_as_little_as_it_can() -> None:
