@@ -17,7 +17,8 @@ from __future__ import annotations
 import platform
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import numpy as np
@@ -29,6 +30,14 @@ from pullback.llvm.emit_sections import cut
 from pullback.llvm.emit_shapes import shape_of
 from pullback.llvm.emit_statements import StatementWriter, turns
 from pullback.llvm.emit_types import register_type
+from pullback.llvm.emit_work import (
+    ASLEEP,
+    AWAKE,
+    UNKNOWN_TURNS,
+    block_work,
+    keeps_awake,
+    work_of,
+)
 from pullback.llvm.interrupts import POLL_WORK_NS
 from pullback.llvm.jit import DATA_ALIGNMENT
 from pullback.loops.expr import Axis, Expr, Local, Read
@@ -36,10 +45,8 @@ from pullback.loops.ir import (
     Block,
     Buffer,
     Call,
-    Copy,
     Declare,
     Fold,
-    If,
     Let,
     Loop,
     Poll,
@@ -58,14 +65,10 @@ from pullback.records import record, replaced
 
 __all__ = ["EmittedModule", "emit_module"]
 
-PARALLEL_NS: Final = 40_000.0
-"""Work below this is not worth waking threads."""
-CHUNK_NS: Final = 10_000.0
 INLINE_NS: Final = 300.0
 """Nests inside a loop that do less than this are written in line."""
 STACK_BYTES: Final = 512
 STACK_TOTAL: Final = 1 << 15
-UNKNOWN_TURNS: Final = 16
 INLINED_USES: Final = 12
 WHILE_NS: Final = 1e6
 """A loop of unknown length is taken to be long: other Python threads run meanwhile."""
@@ -256,30 +259,6 @@ _MATH: Final = re.compile(r" call \S+(?: x \S+)? @(pb_[\w]+)\(")
 _DEFINE: Final = re.compile(r"^define [^@]*@([\w.]+)\(", re.MULTILINE)
 
 
-# --------------------------------------------------------------------------- cost
-
-
-def block_work(block: Block) -> float:
-    """Estimated nanoseconds of some statements."""
-    return sum(_work(s) for s in block)
-
-
-def _work(stmt: Stmt) -> float:
-    if isinstance(stmt, Loop):
-        count = turns(stmt)
-        each = stmt.work or block_work(stmt.body)
-        return each * (UNKNOWN_TURNS if count is None else count)
-    if isinstance(stmt, If):
-        return max(block_work(stmt.then), block_work(stmt.otherwise))
-    if isinstance(stmt, While):
-        return UNKNOWN_TURNS * (block_work(stmt.before) + block_work(stmt.body))
-    if isinstance(stmt, Call):
-        return stmt.work
-    if isinstance(stmt, Copy):
-        return stmt.count * stmt.target.buffer.dtype.itemsize / 10
-    return 0.3 * sum(1 for _ in subexpressions(list(expressions(stmt))))
-
-
 # --------------------------------------------------------------------------- the program
 
 
@@ -298,6 +277,7 @@ class _Main(StatementWriter):
         self.program = program
         self.body = body
         self.depth = 0
+        self.awake = False
         self.places: dict[str, str] = {}
         self.shapes = shapes
         self.env_slots = 0
@@ -381,18 +361,24 @@ class _Main(StatementWriter):
         if self.lanes == 1 and _is_kernel(stmt, self.depth):
             self._kernel_call(stmt)
             return
-        if self.lanes == 1 and _work(stmt) > LONG_NS:
+        if self.lanes == 1 and work_of(stmt) > LONG_NS:
             stmt = replaced(stmt, body=(*stmt.body, _poll(stmt.body)))
-        self.depth += 1
-        super().loop(stmt)
-        self.depth -= 1
+        with self._inside(stmt.body):
+            super().loop(stmt)
 
     def while_(self, stmt: While) -> None:
         """The body of a loop of unknown length."""
-        self.depth += 1
         body = (*stmt.body, _poll((*stmt.before, *stmt.body)))
-        super().while_(replaced(stmt, body=body))
-        self.depth -= 1
+        with self._inside(body):
+            super().while_(replaced(stmt, body=body))
+
+    @contextmanager
+    def _inside(self, body: Block) -> Iterator[None]:
+        """While the body of a loop is written."""
+        before = self.awake
+        self.depth, self.awake = self.depth + 1, keeps_awake(body)
+        yield
+        self.depth, self.awake = self.depth - 1, before
 
     def _kernel_call(self, stmt: Loop) -> None:
         name, buffers, outside = self._kernel(stmt)
@@ -400,10 +386,11 @@ class _Main(StatementWriter):
         self._fill_env(buffers, outside)
         count = turns(stmt)
         end = self.index(stmt.extent).name if count is None else str(count)
-        total = _work(stmt)
-        if stmt.parallel and total >= PARALLEL_NS and count != 1:
+        total = work_of(stmt)
+        share = AWAKE if self.awake else ASLEEP
+        if stmt.parallel and total >= share.least and count != 1:
             each = max(total / (count or UNKNOWN_TURNS), 0.01)
-            grain = max(1, int(CHUNK_NS / each))
+            grain = max(1, int(share.chunk / each))
             self.module.external(
                 "pb_parallel_for", "declare void @pb_parallel_for(ptr, ptr, i64, i64)"
             )
@@ -476,7 +463,7 @@ def _poll(turn: Block) -> Poll:
 def _is_kernel(stmt: Loop, depth: int) -> bool:
     if stmt.width == 1 and not stmt.parallel:
         return False
-    return _work(stmt) > (INLINE_NS if depth else 20.0) and not _needs_program(stmt)
+    return work_of(stmt) > (INLINE_NS if depth else 20.0) and not _needs_program(stmt)
 
 
 def _needs_program(stmt: Loop) -> bool:

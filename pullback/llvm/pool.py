@@ -12,6 +12,11 @@ thread's is under way, runs serially in its own thread.  Workers start at the fi
 wants them, look out for more work for some microseconds, and then sleep.  A worker that wakes up
 late misses the region: nobody waits for threads that have claimed nothing.
 
+The lock is for those who sleep and those who wake them.  A worker that is awake enters a region by
+one atomic step on TICKETS (places that are free, times 2^32, plus workers inside), so that regions
+that follow each other closely, as the parts of a loop's step, cost a microsecond, and no call of
+the system.
+
     void pb_copy(ptr target, ptr source, i64 nbytes)
 
 is `memmove` by several threads: one alone does not use all that the memory gives.
@@ -34,7 +39,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pullback.llvm import float_mode, jit
-from pullback.llvm.entry_ir import NULL, Function, Module, Value, i32, i64
+from pullback.llvm.entry_ir import FALSE, NULL, TRUE, Function, Module, Value, i32, i64
 
 __all__ = [
     "SYMBOLS",
@@ -54,9 +59,11 @@ SYMBOLS: Final = ("pb_parallel_for", "pb_pool_threads", "pb_copy")
 # The pool's state, one block of memory.  What different threads write lies on different lines.
 MUTEX, WAKE, DONE = 0, 128, 256
 FUNCTION, ENVIRONMENT, LENGTH, CHUNK, MODE = 384, 392, 400, 408, 416
-GENERATION, OPEN, SLEEPERS, STARTED = 448, 456, 464, 472
-RUNNING, BUSY, NEXT, THREADS = 512, 576, 640, 704
+GENERATION, TICKETS, BUSY, NEXT = 448, 512, 576, 640
+THREADS, SLEEPERS, STARTED, WAITING = 704, 712, 720, 728
 STATE_BYTES: Final = 768
+PLACE: Final = 1 << 32
+"""A free place in the region, in the count of tickets."""
 
 CHUNKS_PER_THREAD: Final = 8
 COPY_BYTES: Final = 1 << 16
@@ -80,6 +87,7 @@ class _Pool:
         self.state = self.m.variable("pb_pool", f"[{STATE_BYTES} x i8]")
         self.write_reset()
         self.write_work()
+        self.write_enter()
         self.write_worker()
         self.write_start()
         self.write_parallel_for()
@@ -94,17 +102,21 @@ class _Pool:
     def field(self, f: Function, offset: int) -> Value:
         return f.at(self.state, offset)
 
-    def read(self, f: Function, offset: int, type: str = "i64") -> Value:
+    def read(self, f: Function, offset: int, type: str = "i64", order: str = "acquire") -> Value:
         place = self.field(f, offset)
-        return f.value(type, f"load atomic {type}, {place} acquire, align 8")
+        return f.value(type, f"load atomic {type}, {place} {order}, align 8")
 
-    def write(self, f: Function, value: Value, offset: int) -> None:
-        f.emit(f"store atomic {value}, {self.field(f, offset)} release, align 8")
+    def write(self, f: Function, value: Value, offset: int, order: str = "release") -> None:
+        f.emit(f"store atomic {value}, {self.field(f, offset)} {order}, align 8")
 
     def add(self, f: Function, offset: int, amount: int) -> Value:
-        """Add atomically; the value before."""
+        """Add atomically; the value before.
+
+        In one order with all other additions, and with reads and writes that ask for that: of two
+        threads that each announce something and then look at what the other one does, one sees it.
+        """
         place = self.field(f, offset)
-        return f.value("i64", f"atomicrmw add {place}, i64 {amount} acq_rel, align 8")
+        return f.value("i64", f"atomicrmw add {place}, i64 {amount} seq_cst, align 8")
 
     def lock(self, f: Function) -> None:
         f.call("i32", "pthread_mutex_lock", self.field(f, MUTEX))
@@ -147,11 +159,30 @@ class _Pool:
         f.label(done)
         f.ret()
 
+    def write_enter(self) -> None:
+        """`i1 pb_pool_enter()`: take a place in the region, if one is free."""
+        f = self.m.function("pb_pool_enter", "i1")
+        again, entered = f.new_label(), f.new_label()
+        f.label(again)
+        now = self.read(f, TICKETS)
+        with f.when(f.compare("slt", now, PLACE)):
+            f.ret(FALSE)
+        after, place = f.op("sub", now, PLACE - 1), self.field(f, TICKETS)
+        f.goto_if(self.exchanged(f, place, now, after), entered)
+        f.goto(again)
+        f.label(entered)
+        f.ret(TRUE)
+
+    def exchanged(self, f: Function, place: Value, old: Value, new: Value) -> Value:
+        """Whether a word was `old`, and now is `new`."""
+        exchange = f"cmpxchg {place}, {old}, {new} acq_rel acquire, align 8"
+        return f.value("i1", f"extractvalue {f.value('{ i64, i1 }', exchange)}, 1")
+
     def write_worker(self) -> None:
         """`ptr pb_pool_worker(ptr)`: the life of a worker."""
         f = self.m.function("pb_pool_worker", "ptr", "ptr")
         seen = f.variable("i64", i64(0))
-        wait, awake, sleep, join = (f.new_label() for _ in range(4))
+        wait, awake, sleep, woken = (f.new_label() for _ in range(4))
 
         def changed() -> Value:
             return f.compare("ne", self.read(f, GENERATION), f.load("i64", seen))
@@ -161,31 +192,25 @@ class _Pool:
         self.lock(f)
         self.add(f, SLEEPERS, 1)
         f.label(sleep)
-        with f.when(f.compare("eq", self.read(f, GENERATION), f.load("i64", seen))):
-            f.call("i32", "pthread_cond_wait", self.field(f, WAKE), self.field(f, MUTEX))
-            f.goto(sleep)
+        generation = self.read(f, GENERATION, order="seq_cst")
+        f.goto_if(f.compare("ne", generation, f.load("i64", seen)), woken)
+        f.call("i32", "pthread_cond_wait", self.field(f, WAKE), self.field(f, MUTEX))
+        f.goto(sleep)
+        f.label(woken)
         self.add(f, SLEEPERS, -1)
-        f.goto(join)
+        self.unlock(f)
         f.label(awake)
-        self.lock(f)
-        f.label(join)
         f.store(self.read(f, GENERATION), seen)
-        with f.when(f.compare("sle", self.read(f, OPEN), 0)):
-            self.unlock(f)
-            f.goto(wait)
-        self.add(f, OPEN, -1)
-        self.add(f, RUNNING, 1)
+        f.goto_unless(f.call("i1", "pb_pool_enter"), wait)
         job = [self.read(f, offset, "ptr") for offset in (FUNCTION, ENVIRONMENT)]
         job += [self.read(f, offset) for offset in (LENGTH, CHUNK)]
-        mode = self.read(f, MODE)
-        self.unlock(f)
-        float_mode.write(f, mode, self.machine)
+        float_mode.write(f, self.read(f, MODE), self.machine)
         f.call("void", "pb_pool_work", *job)
-        self.lock(f)
-        before = self.add(f, RUNNING, -1)
-        with f.when(f.compare("eq", before, 1)):
+        self.add(f, TICKETS, -1)
+        with f.when(f.compare("ne", self.read(f, WAITING, order="seq_cst"), 0)):
+            self.lock(f)
             f.call("i32", "pthread_cond_signal", self.field(f, DONE))
-        self.unlock(f)
+            self.unlock(f)
         f.goto(wait)
 
     def write_start(self) -> None:
@@ -228,9 +253,7 @@ class _Pool:
         chunk = self.chunk(f, length, least, threads)
         chunks = self.divide_up(f, length, chunk)
         f.goto_if(f.compare("sle", chunks, 1), serial)
-        place = self.field(f, BUSY)
-        claimed = f.value("{ i64, i1 }", f"cmpxchg {place}, i64 0, i64 1 acq_rel acquire, align 8")
-        f.goto_unless(f.value("i1", f"extractvalue {claimed}, 1"), serial)
+        f.goto_unless(self.exchanged(f, self.field(f, BUSY), i64(0), i64(1)), serial)
         self.region(f, chunk, chunks, threads)
         f.ret()
         f.label(serial)
@@ -280,15 +303,17 @@ class _Pool:
         helpers = f.select(f.compare("slt", others, spare), others, spare)
         with f.when(f.compare("slt", self.read(f, STARTED), helpers)):
             f.call("void", "pb_pool_start", helpers)
-        self.lock(f)
         for value, offset in ((function, FUNCTION), (environment, ENVIRONMENT)):
             self.write(f, value, offset)
         self.write(f, float_mode.read(f, self.machine), MODE)
-        for value, offset in ((length, LENGTH), (chunk, CHUNK), (i64(0), NEXT), (helpers, OPEN)):
+        for value, offset in ((length, LENGTH), (chunk, CHUNK), (i64(0), NEXT)):
             self.write(f, value, offset)
+        self.write(f, f.op("mul", helpers, PLACE), TICKETS)
         self.add(f, GENERATION, 1)
-        self.wake(f, helpers)
-        self.unlock(f)
+        with f.when(f.compare("sgt", self.read(f, SLEEPERS, order="seq_cst"), 0)):
+            self.lock(f)
+            self.wake(f, helpers)
+            self.unlock(f)
         f.call("void", "pb_pool_work", function, environment, length, chunk)
         self.join(f)
 
@@ -304,17 +329,24 @@ class _Pool:
 
     def join(self, f: Function) -> None:
         """Close the region to late workers, and wait for those that are still at a chunk."""
-        close, check, done = f.new_label(), f.new_label(), f.new_label()
-        self.spin(f, lambda: f.compare("eq", self.read(f, RUNNING), 0), close)
-        f.label(close)
+        check, over, done = f.new_label(), f.new_label(), f.new_label()
+        place = self.field(f, TICKETS)
+        f.value("i64", f"atomicrmw and {place}, i64 {PLACE - 1} seq_cst, align 8")
+
+        def empty() -> Value:
+            return f.compare("eq", self.read(f, TICKETS, order="seq_cst"), 0)
+
+        self.spin(f, empty, done)
         self.lock(f)
-        self.write(f, i64(0), OPEN)
+        self.write(f, i64(1), WAITING, order="seq_cst")
         f.label(check)
-        f.goto_if(f.compare("eq", self.read(f, RUNNING), 0), done)
+        f.goto_if(empty(), over)
         f.call("i32", "pthread_cond_wait", self.field(f, DONE), self.field(f, MUTEX))
         f.goto(check)
-        f.label(done)
+        f.label(over)
+        self.write(f, i64(0), WAITING)
         self.unlock(f)
+        f.label(done)
         self.write(f, i64(0), BUSY)
 
 

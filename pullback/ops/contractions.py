@@ -347,6 +347,9 @@ _KERNELS: Final = {
     dtypes.complex64: "pb_gemm_c64",
     dtypes.complex128: "pb_gemm_c128",
 }
+_CALL_NS: Final = 300.0
+_NS: Final = 0.004
+"""Nanoseconds of a multiplication and an addition, by the bytes of an element, at least."""
 _INLINE_WORK: Final = 512
 """Multiplications a lane below which loops in place beat a call of the kernel."""
 _INLINE_DEPTH: Final = 4
@@ -376,7 +379,9 @@ def gemm(b: Any, lhs: Matrix, rhs: Matrix, lanes: int, m: int, n: int, k: int, d
         m, n, k,
         lhs.row, lhs.column, rhs.row, rhs.column, n,
     )  # fmt: skip
-    b.call(_KERNELS[dtype], lhs.buffer, rhs.buffer, out, *map(np.int64, numbers))
+    work = lanes * m * n * k * _NS * dtypes.physical(dtype).itemsize
+    operands = (lhs.buffer, rhs.buffer, out)
+    b.call(_KERNELS[dtype], *operands, *map(np.int64, numbers), work=_CALL_NS + work)
     return out
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, subjaxprs
 from pullback.passes.costs import FREE, nbytes
 
-__all__ = ["move_out"]
+__all__ = ["CHEAP", "move_out"]
 
 Atom = Var | Literal
 
@@ -34,7 +34,8 @@ abs add add_any and ceil clamp complex conj eq floor ge gt imag is_finite le lt 
 not or real reduce_precision round shift_left shift_right_arithmetic shift_right_logical sign
 square stack stop_gradient sub unstack xor
 """
-_CHEAP: Final = FREE | frozenset(_ARITHMETIC.split())
+CHEAP: Final = FREE | frozenset(_ARITHMETIC.split())
+"""Operations that cost less than a place for their result."""
 _STORES: Final = frozenset(
     ("conv_general_dilated", "dot_general", "fft", "sort", "triangular_solve")
 )
@@ -142,7 +143,7 @@ class _Choice:
         eqn = self.eqns[number]
         self.made.update((v, number) for v in eqn.outvars)
         size = max((v.aval.size for v in eqn.outvars), default=0)
-        if eqn.primitive.name not in _CHEAP or any(
+        if eqn.primitive.name not in CHEAP or any(
             v in self.worth and 2 * v.aval.size >= size for v in operands
         ):
             self.worth.update(eqn.outvars)

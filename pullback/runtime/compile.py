@@ -47,8 +47,9 @@ from pullback.llvm.entry import (
     make_entry,
 )
 from pullback.llvm.entry_spec import Out
-from pullback.passes import attention, simplify
+from pullback.passes import simplify
 from pullback.passes.host_calls import number_callbacks
+from pullback.passes.regroup import regroup
 from pullback.runtime import cache
 from pullback.runtime.array import ArrayImpl, from_numpy
 from pullback.runtime.fingerprint import Uncacheable, fingerprint
@@ -333,7 +334,7 @@ def _generate(closed: ClosedJaxpr, name: str, candidates: Candidates) -> Code:
     """Machine code for a simplified jaxpr."""
     with monitoring.timed(monitoring.LOWER, fun_name=name):
         bits, kernels = native.vector_bits(), library.optional_kernels()
-        fused = attention.fuse_attention(closed)
+        fused = regroup(closed)
         program = _program.lower_program(fused, vector_bits=bits, kernels=kernels, name=name)
         donations = _donation.reuse_arguments(program, candidates) if candidates else []
         if native.dump_directory():

@@ -30,8 +30,9 @@ from pullback.errors import UnsupportedError
 from pullback.lazy import LazyModule
 from pullback.llvm import embedding, library
 from pullback.llvm.entry_spec import Out
-from pullback.passes import attention, simplify
+from pullback.passes import simplify
 from pullback.passes.host_calls import number_callbacks
+from pullback.passes.regroup import regroup
 from pullback.runtime.compile import flushes, known_outputs, needed_part, physical_array
 from pullback.runtime.stages import Signature, argument_paths
 from pullback.version import __version__
@@ -109,7 +110,7 @@ def embed(s: Signature, target: embedding.Target, name: str = "") -> Embedded:
     name = identifier(name or s.name)
     parts = _parts(s)
     inputs, outputs = _arrays(s)
-    closed = attention.fuse_attention(parts.closed)
+    closed = regroup(parts.closed)
     lowered = _program.lower_program(
         closed, vector_bits=target.bits, kernels=frozenset(), name=s.name
     )

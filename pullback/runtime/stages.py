@@ -26,9 +26,9 @@ from pullback.lazy import LazyModule
 from pullback.llvm import jit as native
 from pullback.llvm import library
 from pullback.llvm.entry import FastCallable, array_leaf, make_entry
-from pullback.passes import attention
 from pullback.passes.costs import cost_analysis, nbytes
 from pullback.passes.host_calls import number_callbacks
+from pullback.passes.regroup import regroup
 from pullback.runtime import spread
 from pullback.runtime.accelerator import DeviceProgram, place_of
 from pullback.runtime.array import ArrayImpl, make_array
@@ -480,7 +480,7 @@ def is_simple(node: Any) -> bool:
 
 def _lowered(closed: ClosedJaxpr, name: str) -> Any:
     bits, kernels = native.vector_bits(), library.optional_kernels()
-    closed = attention.fuse_attention(closed)
+    closed = regroup(closed)
     return _program.lower_program(closed, vector_bits=bits, kernels=kernels, name=name)
 
 
