@@ -19,6 +19,8 @@ __all__ = ["AHEAD", "MOST_ROWS", "RUN", "DirectBlocks"]
 MOST_ROWS: Final = 8
 RUN: Final = 8 * (MOST_ROWS + 1)
 """Bytes of a run in the table: addresses of the rows, and of the right operand."""
+ADDED: Final = 8192
+"""Numbers of a task that adds up parts."""
 AHEAD: Final = 8
 """Rows of the right operand that are asked for before the one that is multiplied."""
 _HEIGHTS: Final = {64: (8, 8, 8, 6), 32: (8, 6), 16: (8, 6)}
@@ -42,6 +44,8 @@ class DirectBlocks(Packing):
         self.kernels = self.m.variable(name, f"[{self.widest} x ptr]", f"[ {names} ]")
         self.write_move_row()
         self.write_block()
+        self.write_additions()
+        self.write_add_parts()
 
     # ------------------------------------------------------------------------------ sizes
 
@@ -162,6 +166,45 @@ class DirectBlocks(Packing):
         with f.loop(f.op("sub", columns, start)) as j:
             at = f.op("mul", f.op("add", start, j), s.size)
             self.move(f, f.at(source, at), f.at(target, at), s.type, add)
+        f.ret()
+
+    # ------------------------------------------------------------------------------ sums of parts
+
+    def write_add_parts(self) -> None:
+        """`add_parts(out, sums, parts, total)`: sums over several parts, in order."""
+        f = self.m.function("add_parts", "void", "ptr", "ptr", "i64", "i64")
+        env = f.variable("[4 x i64]", Value("[4 x i64]", "zeroinitializer"))
+        for i, value in enumerate(f.parameters):
+            f.store(value, env, 8 * i)
+        with f.when(f.compare("sgt", f.parameters[2], 1)):
+            count = self.parts(f, f.parameters[3], ADDED)
+            f.call("void", "pb_parallel_for", Value("ptr", "@additions"), env, count, i64(1))
+        f.ret()
+
+    def write_additions(self) -> None:
+        """`additions(env, begin, end)`: the tasks of `add_parts`."""
+        s = self.shape
+        f = self.m.function("additions", "void", "ptr", "i64", "i64")
+        env, begin, end = f.parameters
+        out, sums = f.load("ptr", env), f.load("ptr", env, 8)
+        parts, total = f.load("i64", env, 16), f.load("i64", env, 24)
+        first = f.op("mul", begin, ADDED)
+        count = f.op("sub", self.smaller(f, f.op("mul", end, ADDED), total), first)
+        done = f.op("mul", f.op("udiv", count, s.lanes), s.lanes)
+        for kind, start, stop, width in (
+            (s.vector, i64(0), done, s.lanes),
+            (s.type, done, count, 1),
+        ):
+            zero = Value(kind, "zeroinitializer" if width > 1 else "0.0")
+            with f.loop(f.op("udiv", f.op("sub", stop, start), width)) as i:
+                at = f.op("add", first, f.op("add", start, f.op("mul", i, width)))
+                sum_ = f.variable(kind, zero)
+                f.store(zero, sum_)
+                with f.loop(parts) as p:
+                    source = self.item(f, sums, f.op("add", at, f.op("mul", p, total)))
+                    term = f.value(kind, f"load {kind}, {source}, align {s.size}")
+                    f.store(self.plus(f, f.load(kind, sum_), term), sum_)
+                f.emit(f"store {f.load(kind, sum_)}, {self.item(f, out, at)}, align {s.size}")
         f.ret()
 
     def move(self, f: Function, source: Value, target: Value, kind: str, add: Value) -> None:

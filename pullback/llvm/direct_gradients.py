@@ -40,8 +40,6 @@ BATCH: Final = 1 << 19
 """Bytes of a packed panel and what it meets, if rows of an image do not have more."""
 FEATURES: Final = 32
 """Features of the operand that are worth packing the cotangent for."""
-ADDED: Final = 8192
-"""Numbers of a task that adds up parts."""
 
 
 class DirectGradients(DirectBlocks):
@@ -59,7 +57,6 @@ class DirectGradients(DirectBlocks):
         self.write_chunk()
         self.write_part()
         self.write_gradient_tasks()
-        self.write_additions()
         self.write_gradient_entry()
 
     def counts_of(self, vectors: int) -> list[int]:
@@ -253,35 +250,6 @@ class DirectGradients(DirectBlocks):
             f.call("void", "part", env, plan, f.op("add", begin, t), scratch)
         f.ret()
 
-    def write_additions(self) -> None:
-        """`additions(env, begin, end)`: sums over the parts, in order, of some of the result."""
-        s = self.shape
-        f = self.m.function("additions", "void", "ptr", "i64", "i64")
-        env, begin, end = f.parameters
-        v = self.gradient_environment(f, env)
-        v |= self.gradient_header(f, v["plan"])
-        first = f.op("mul", begin, ADDED)
-        count = f.op("sub", self.smaller(f, f.op("mul", end, ADDED), v["total"]), first)
-        vectors = f.op("udiv", count, s.lanes)
-        done = f.op("mul", vectors, s.lanes)
-        rest = f.op("sub", count, done)
-        for kind, start, turns, width in (
-            (s.vector, first, vectors, s.lanes),
-            (s.type, f.op("add", first, done), rest, 1),
-        ):
-            zero = Value(kind, "zeroinitializer" if width > 1 else "0.0")
-            with f.loop(turns) as i:
-                at = f.op("add", start, f.op("mul", i, width))
-                total = f.variable(kind, zero)
-                f.store(zero, total)
-                with f.loop(v["parts"]) as p:
-                    source = self.item(f, v["sums"], f.op("add", at, f.op("mul", p, v["total"])))
-                    term = f.value(kind, f"load {kind}, {source}, align {s.size}")
-                    f.store(self.plus(f, f.load(kind, total), term), total)
-                target = self.item(f, v["out"], at)
-                f.emit(f"store {f.load(kind, total)}, {target}, align {s.size}")
-        f.ret()
-
     # ------------------------------------------------------------------------------ entry
 
     def write_gradient_entry(self) -> None:
@@ -298,9 +266,7 @@ class DirectGradients(DirectBlocks):
         for factor in (v["parts"], *(sizes[name] for name in ("panels", "slices", "strips"))):
             count = f.op("mul", count, factor)
         f.call("void", "pb_parallel_for", Value("ptr", "@gradient_tasks"), env, count, i64(1))
-        with f.when(f.compare("sgt", v["parts"], 1)):
-            count = self.parts(f, v["total"], ADDED)
-            f.call("void", "pb_parallel_for", Value("ptr", "@additions"), env, count, i64(1))
+        f.call("void", "add_parts", *f.parameters[2:4], v["parts"], v["total"])
         f.ret()
 
     def gradient_sizes(self, f: Function, v: dict[str, Value]) -> dict[str, Value]:

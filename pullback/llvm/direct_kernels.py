@@ -25,7 +25,7 @@ from typing import Final
 
 from pullback.llvm import jit, pool
 from pullback.llvm.direct_blocks import MOST_ROWS, RUN
-from pullback.llvm.direct_gradients import DirectGradients
+from pullback.llvm.direct_depthwise import Depthwise
 from pullback.llvm.entry_ir import Function, Value, i64
 from pullback.llvm.gemm_packing import Shape, shape_of
 from pullback.llvm.scratch import Scratch
@@ -46,6 +46,8 @@ _REAL: Final = ("f32", "f64")
 KERNELS: Final = (
     *(f"pb_direct_{name}" for name in _REAL),
     *(f"pb_direct_gradient_{name}" for name in _REAL),
+    *(f"pb_depthwise_{name}" for name in _REAL),
+    *(f"pb_depthwise_gradient_{name}" for name in _REAL),
 )
 _POINTERS: Final = ("x", "w", "out", "plan")
 _SIZES: Final = ("vectors", "height", "panels", "block", "blocks", "chunk", "tile", "tiles", "rows")
@@ -53,7 +55,7 @@ _SIZES: Final = ("vectors", "height", "panels", "block", "blocks", "chunk", "til
 blocks; elements of the window summed at a time; positions of a tile, tiles; all positions."""
 
 
-class _Writer(DirectGradients):
+class _Writer(Depthwise):
     """Writes the convolutions of one element type."""
 
     def __init__(self, shape: Shape) -> None:
@@ -69,6 +71,7 @@ class _Writer(DirectGradients):
         self.write_tasks()
         self.write_entry()
         self.write_gradients()
+        self.write_depthwise()
 
     def header(self, f: Function, plan: Value) -> dict[str, Value]:
         """The numbers of a plan, and its tables."""

@@ -7,20 +7,28 @@ table of the program, one for the outer spatial axes and one for the innermost.
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 
 from pullback.core import dtypes
-from pullback.ops import contractions, convolution_plan
-from pullback.ops.convolution_geometry import Geometry, Phase, pick
+from pullback.ops import convolution_plan
+from pullback.ops.convolution_geometry import Geometry, pick
+from pullback.ops.convolution_tables import (
+    axis,
+    kernel_of,
+    met_along,
+    offsets,
+    plan_of,
+    steps_of,
+    together,
+)
 
-__all__ = ["direct", "fits", "gradient", "gradient_fits"]
+__all__ = ["KERNEL_NAMES", "LONG_ROW", "MOST_SUMS", "direct", "fits", "gradient", "gradient_fits"]
 
-_NAMES: Final = {dtypes.float32: "f32", dtypes.float64: "f64"}
+KERNEL_NAMES: Final = {dtypes.float32: "f32", dtypes.float64: "f64"}
 _FEW: Final = 8
 """Features of an operand or a result that are too few for rows of them to be worth much."""
 
@@ -28,7 +36,7 @@ _FEW: Final = 8
 def fits(x: Any, g: Geometry, out_spec: Sequence[int], dtype: Any) -> bool:
     """Whether the kernels take this convolution, or one of its phases, and do it well."""
     last = len(out_spec) - 1
-    if dtype not in _NAMES or g.x_spec[1] != last or out_spec[1] != last:
+    if dtype not in KERNEL_NAMES or g.x_spec[1] != last or out_spec[1] != last:
         return False
     size, outs = np.dtype(dtype).itemsize, g.groups * g.outs
     small = (
@@ -40,76 +48,17 @@ def fits(x: Any, g: Geometry, out_spec: Sequence[int], dtype: Any) -> bool:
     return small and min(g.ins, g.outs) >= _FEW
 
 
-def _axis(phase: Phase, length: int, step_x: int, step_out: int) -> Any:
-    """For each cell of an axis: its place in the result, then that of each tap, or None."""
-    rows: list[list[int | None]] = []
-    for j in range(phase.cells):
-        met = [phase.origin + phase.cell_step * j + phase.tap_step * u for u in range(phase.taps)]
-        places = [i * step_x if 0 <= i < length else None for i in met]
-        rows.append([(phase.first + phase.every * j) * step_out, *places])
-    return rows
-
-
-def _together(axes: Sequence[Any]) -> Any:
-    """The same for several axes taken as one."""
-    rows: list[list[int | None]] = [[0, 0]]
-    for axis in axes:
-        rows = [
-            [
-                first[0] + second[0],
-                *itertools.starmap(_sum, itertools.product(first[1:], second[1:])),
-            ]
-            for first, second in itertools.product(rows, axis)
-        ]
-    return rows
-
-
-def _sum(a: int | None, b: int | None) -> int | None:
-    return None if a is None or b is None else a + b
-
-
-def _table(rows: Iterable[Iterable[int | None]]) -> list[int]:
-    return [-1 if place is None else place for row in rows for place in row]
-
-
-def _steps(x: Any, spec: Sequence[int]) -> list[int]:
-    """Bytes between neighbours along the axes, by role."""
-    size = np.dtype(x.dtype).itemsize
-    return [size * step for step in pick(contractions.strides_of(x.shape), spec)]
-
-
-def _plan(b: Any, names: Sequence[str], numbers: dict[str, int], *tables: Any) -> Any:
-    words = [numbers[name] for name in names]
-    for table in tables:
-        words += _table(table)
-    return b.constant(np.array(words, np.int64))
-
-
-def _kernel(b: Any, w: Any, g: Geometry, whole: bool) -> Any:
-    """The kernel as `[*window, in feature, out feature]`, only elements that are met."""
-    rank = len(g.phases)
-    if whole and g.w_spec == (rank + 1, rank, *range(rank)):
-        return b.materialize(w)
-    shape = (*g.taps[1:], g.ins, g.groups * g.outs)
-
-    def element(idx: Sequence[Any]) -> Any:
-        *tap, feature, out = idx
-        return w.at(g.kernel(out, (feature, *tap)))
-
-    return b.materialize(b.view(shape, element))
-
-
 def direct(
     b: Any, x: Any, w: Any, g: Geometry, result: Any, out_spec: Sequence[int], whole: bool
 ) -> None:
     """Write a phase of a convolution to the positions of the result that it covers."""
     size = np.dtype(result.dtype).itemsize
-    x_steps, out_steps = _steps(x, g.x_spec), _steps(result, out_spec)
+    x_steps, out_steps = steps_of(x, g.x_spec), steps_of(result, out_spec)
     lengths = pick(x.shape, g.x_spec)[2:]
     axes = [
-        _axis(*about) for about in zip(g.phases, lengths, x_steps[2:], out_steps[2:], strict=True)
+        axis(*about) for about in zip(g.phases, lengths, x_steps[2:], out_steps[2:], strict=True)
     ]
-    outer, inner = _together(axes[:-1]), _together(axes[-1:])
+    outer, inner = together(axes[:-1]), together(axes[-1:])
     columns = g.groups * g.outs
     numbers = {
         "lanes": g.groups,
@@ -120,18 +69,18 @@ def direct(
         "outer_taps": len(outer[0]) - 1, "inner_taps": len(inner[0]) - 1,
         "k": g.ins, "n": g.outs, "row_w": columns, "col_w": 1,
     }  # fmt: skip
-    plan = _plan(b, convolution_plan.HEADER, numbers, outer, inner)
-    symbol = f"pb_direct_{_NAMES[np.dtype(result.dtype)]}"
-    b.call(symbol, b.materialize(x), _kernel(b, w, g, whole), result, plan)
+    plan = plan_of(b, convolution_plan.HEADER, numbers, outer, inner)
+    symbol = f"pb_direct_{KERNEL_NAMES[np.dtype(result.dtype)]}"
+    b.call(symbol, b.materialize(x), kernel_of(b, w, g, whole), result, plan)
 
 
 # --------------------------------------------------------------------------- gradients of kernels
 
-_LONG: Final = 6
+LONG_ROW: Final = 6
 """Cells of a row of the cotangent that are worth a run."""
 _TABLE: Final = 1 << 16
 """Words of a table, at most."""
-_SUMS: Final = 1 << 21
+MOST_SUMS: Final = 1 << 21
 """Bytes of the sums of all parts, at most, where there are several."""
 
 
@@ -141,44 +90,36 @@ def gradient_fits(x: Any, g: Geometry, out_spec: Sequence[int], dtype: Any) -> b
     The features of the operand have the role of its images then, and images that of features.
     """
     last = len(out_spec) - 1
-    if dtype not in _NAMES or not last == g.x_spec[0] == g.w_spec[0] == out_spec[1]:
+    if dtype not in KERNEL_NAMES or not last == g.x_spec[0] == g.w_spec[0] == out_spec[1]:
+        return False
+    if any(p.every > 1 for p in g.phases):
         return False
     inner, others = g.phases[-1].taps, g.phases[:-1]
     words = math.prod(p.cells * (p.taps + 1) for p in others)
     short = inner * convolution_plan.PANEL <= convolution_plan.CHUNK and words <= _TABLE
-    return short and inner >= _LONG and g.batch >= 2 and g.outs >= _FEW
-
-
-def _met_along(phase: Phase, length: int, step_x: int, step_out: int) -> list[list[int]]:
-    """For each element of the window: its place, and the cells at which it meets the operand."""
-    rows = []
-    for j in range(phase.cells):
-        first = phase.origin + phase.cell_step * j
-        met = [u for u in range(phase.taps) if 0 <= first + phase.tap_step * u < length]
-        begin = met[0] if met else 0
-        place = (phase.first + phase.every * j) * step_out
-        rows.append([place, begin, len(met), (first + phase.tap_step * begin) * step_x])
-    return rows
+    return short and inner >= LONG_ROW and g.batch >= 2 and g.outs >= _FEW
 
 
 def _parts(g: Geometry, total: int, runs: int, size: int) -> int:
     """Into how many parts the images are cut; each has sums of its own."""
     panels = -(-g.outs * size // convolution_plan.PANEL)
     wanted = -(-convolution_plan.TASKS // (g.groups * panels))
-    parts = min(wanted, max(1, _SUMS // (total * size)), runs)
+    parts = min(wanted, max(1, MOST_SUMS // (total * size)), runs)
     share = -(-runs // parts)
     return -(-runs // share)
 
 
-def gradient(b: Any, x: Any, cotangent: Any, g: Geometry, result: Any, out_spec: Any) -> None:
+def gradient(
+    b: Any, x: Any, cotangent: Any, g: Geometry, result: Any, out_spec: Any, _whole: bool
+) -> None:
     """Write the gradient of a kernel."""
     size, total = np.dtype(result.dtype).itemsize, math.prod(result.shape)
-    x_steps, g_steps = _steps(x, g.x_spec), _steps(cotangent, g.w_spec)
-    out_steps, lengths = _steps(result, out_spec), pick(x.shape, g.x_spec)[2:]
+    x_steps, g_steps = steps_of(x, g.x_spec), steps_of(cotangent, g.w_spec)
+    out_steps, lengths = steps_of(result, out_spec), pick(x.shape, g.x_spec)[2:]
     about = list(zip(g.phases, lengths, x_steps[2:], out_steps[2:], strict=True))
-    far, near = _together([_axis(*a) for a in about[:-1]]), _met_along(*about[-1])
+    far, near = together([axis(*a) for a in about[:-1]]), met_along(*about[-1])
     places = zip(g.phases[:-1], g_steps[2:-1], strict=True)
-    cells = _offsets([(p.taps, p.skip * step, p.tap * step) for p, step in places])
+    cells = offsets([(p.taps, p.skip * step, p.tap * step) for p, step in places])
     last = g.phases[-1]
     near_g = g_steps[-1] * last.skip
     parts = _parts(g, total, g.ins * len(cells), size)
@@ -194,15 +135,7 @@ def gradient(b: Any, x: Any, cotangent: Any, g: Geometry, result: Any, out_spec:
         "parts": parts, "total": total,
     }  # fmt: skip
     moved = [[place + last.tap * g_steps[-1]] for place in cells]
-    plan = _plan(b, convolution_plan.GRADIENT, numbers, far, moved, near)
+    plan = plan_of(b, convolution_plan.GRADIENT, numbers, far, moved, near)
     sums = b.buffer((parts, total), result.dtype) if parts > 1 else result
-    symbol = f"pb_direct_gradient_{_NAMES[np.dtype(result.dtype)]}"
+    symbol = f"pb_direct_gradient_{KERNEL_NAMES[np.dtype(result.dtype)]}"
     b.call(symbol, b.materialize(x), b.materialize(cotangent), result, sums, plan)
-
-
-def _offsets(axes: Iterable[tuple[int, int, int]]) -> list[int]:
-    """Places of all indices, from lengths, steps and starts of axes."""
-    found = [0]
-    for count, step, start in axes:
-        found = [place + start + step * i for place in found for i in range(count)]
-    return found

@@ -20,7 +20,7 @@ from typing import Any, Final
 import numpy as np
 
 from pullback.core import dtypes
-from pullback.ops import contractions, convolution_direct
+from pullback.ops import contractions, convolution_depthwise, convolution_direct
 from pullback.ops.contractions import Matrix
 from pullback.ops.convolution_geometry import Geometry, Phase, output_space, phases_of, pick, place
 
@@ -369,6 +369,38 @@ def _combinations(per_axis: list[list[Phase]]) -> Iterator[tuple[Phase, ...]]:
     return itertools.product(*per_axis)
 
 
+_BY_ROWS: Final = (
+    (convolution_direct.fits, convolution_direct.direct),
+    (convolution_depthwise.depthwise_fits, convolution_depthwise.depthwise),
+    (convolution_direct.gradient_fits, convolution_direct.gradient),
+    (convolution_depthwise.depthwise_gradient_fits, convolution_depthwise.depthwise_gradient),
+)
+
+
+def _by_rows(
+    b: Any,
+    x: Any,
+    w: Any,
+    shape: Sequence[int],
+    choices: Sequence[Geometry],
+    out_spec: Sequence[int],
+    dtype: Any,
+) -> Any:
+    """The result by kernels that multiply rows of features where they are, or None."""
+    met = [g for g in choices if g.depth]
+    ways = (way for fits, way in _BY_ROWS if all(fits(x, g, out_spec, dtype) for g in met))
+    write = next(ways, None)
+    if write is None or not met:
+        return None
+    result = b.buffer(shape, dtype)
+    for g in choices:
+        if g.depth:
+            write(b, x, w, g, result, out_spec, g.taps[1:] == pick(w.shape, g.w_spec)[2:])
+        else:
+            _store_phase(b, result, None, "", out_spec, g)
+    return result
+
+
 def lower(
     b: Any,
     lhs: Any,
@@ -402,21 +434,12 @@ def lower(
     shared = (x_spec, w_spec, groups, batch_group_count > 1, batch, outs, w[1])
     only = Geometry(*shared, tuple(phases[0] for phases in per_axis))
     one = all(len(phases) == 1 for phases in per_axis) and only.taps == w[1:]
+    choices = [Geometry(*shared, phases) for phases in _combinations(per_axis)]
+    found = _by_rows(b, lhs, rhs, shape, choices, out_spec, inner)
+    if found is not None:
+        return contractions.converted(b, found, dtype)
     if one and _few_products(only.depth, outs):
         return contractions.converted(b, _unrolled(b, lhs, rhs, only, out_spec), dtype)
-    choices = [Geometry(*shared, phases) for phases in _combinations(per_axis)]
-    if all(convolution_direct.fits(lhs, g, out_spec, inner) for g in choices if g.depth):
-        result = b.buffer(shape, inner)
-        for g in choices:
-            if g.depth:
-                convolution_direct.direct(b, lhs, rhs, g, result, out_spec, g.taps == w[1:])
-            else:
-                _store_phase(b, result, None, "", out_spec, g)
-        return contractions.converted(b, result, dtype)
-    if one and convolution_direct.gradient_fits(lhs, only, out_spec, inner):
-        result = b.buffer(shape, inner)
-        convolution_direct.gradient(b, lhs, rhs, only, result, out_spec)
-        return contractions.converted(b, result, dtype)
     lhs, per_axis = _with_room(b, lhs, x_spec[2:], per_axis)
     choices = [Geometry(*shared, phases) for phases in _combinations(per_axis)]
     if len(choices) == 1 and choices[0].taps == w[1:]:

@@ -6,6 +6,7 @@ from typing import Final
 
 __all__ = [
     "CHUNK",
+    "DEPTHWISE",
     "GRADIENT",
     "HEADER",
     "MOST_RUNS",
@@ -34,6 +35,15 @@ GRADIENT: Final = (
 """The same for the gradient of a kernel: `features` of the operand, `n` of the cotangent, whose
 cells `outer` and `inner` are.  Steps are in bytes, but `col_g`, from cell to cell of the cotangent;
 the result has `total` numbers, and as many `parts` are added up."""
+DEPTHWISE: Final = (
+    "images", "image_x", "image_c",
+    "outer", "inner", "outer_taps", "inner_taps",
+    "n", "row_w", "cell_x", "tap_x", "cell_c", "begin", "end",
+    "parts", "total",
+)  # fmt: skip
+"""The same for `n` features that do not meet; all steps are in bytes.  Cells from `begin` to `end`
+of the innermost axis meet the operand with all of the window.  For the gradient of a kernel, `c` is
+the cotangent, `outer` and `inner` are its cells, and `parts` and `total` are as above."""
 ZEROS: Final = 16384
 """Bytes of features that stand in for what is outside of the operand."""
 PANEL: Final = 256

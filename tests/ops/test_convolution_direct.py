@@ -13,7 +13,7 @@ import pytest
 import pullback as pb
 from pullback import lax
 from pullback.llvm import direct_kernels, jit, library
-from pullback.ops import convolution_direct
+from pullback.ops import convolution_depthwise, convolution_direct
 from pullback.ops.convolution_geometry import Geometry, output_space, phases_of
 
 LAST = ("NHWC", "HWIO", "NHWC")
@@ -33,6 +33,12 @@ CASES: list[tuple[Any, ...]] = [
     ((2, 13, 12, 20), (1, 1, 20, 24), (2, 2), ((0, 0), (0, 0)), (1, 1), (1, 1), 1),
     ((2, 8, 8, 20), (1, 1, 20, 24), (1, 1), ((2, 0), (0, 9)), (1, 1), (1, 1), 1),
     ((1, 7, 7, 130), (3, 3, 130, 90), (1, 1), ((1, 1), (1, 1)), (1, 1), (1, 1), 1),
+    ((2, 20, 21, 36), (7, 7, 1, 36), (1, 1), ((3, 3), (3, 3)), (1, 1), (1, 1), 36),
+    ((2, 9, 8, 80), (3, 3, 1, 80), (2, 2), ((1, 1), (1, 1)), (1, 1), (1, 1), 80),
+    ((2, 9, 8, 20), (3, 3, 1, 20), (1, 1), ((1, 4), (3, 0)), (1, 1), (2, 2), 20),
+    ((2, 9, 8, 20), (3, 3, 1, 20), (1, 1), ((-2, 1), (1, -1)), (1, 1), (1, 1), 20),
+    ((2, 9, 8, 20), (3, 2, 1, 20), (1, 1), ((1, 1), (2, 0)), (2, 1), (1, 1), 20),
+    ((1, 3, 3, 130), (5, 5, 1, 130), (1, 1), ((2, 2), (2, 2)), (1, 1), (1, 1), 130),
     ((4, 33, 28, 8), (3, 3, 8, 9), (1, 1), ((1, 1), (1, 1)), (1, 1), (1, 1), 1),
 ]
 
@@ -141,13 +147,21 @@ class _Caller:
 
 
 def _geometry(
-    x: Sequence[int], w: Sequence[int], specs: Any, padding: Pairs, rhs_dilation: Sequence[int]
+    x: Sequence[int],
+    w: Sequence[int],
+    specs: Any,
+    padding: Pairs,
+    rhs_dilation: Sequence[int],
+    *,
+    groups: int = 1,
+    by_batch: bool = False,
 ) -> tuple[Geometry, tuple[int, ...]]:
     """A convolution with one phase, and its spatial lengths; shapes are by role."""
     space = output_space(x[2:], w[2:], (1, 1), padding, (1, 1), rhs_dilation)
     rules = zip(space, w[2:], padding, rhs_dilation, strict=True)
     phases = tuple(phases_of(n, k, 1, low, 1, rd)[0] for n, k, (low, _), rd in rules)
-    return Geometry(*specs, 1, False, x[0], w[0], w[1], phases), space
+    x_spec, w_spec = specs
+    return Geometry(x_spec, w_spec, groups, by_batch, x[0], w[0], w[1], phases), space
 
 
 @pytest.mark.parametrize("bits", [128, 256, None])
@@ -177,8 +191,42 @@ def test_vectors_of_every_width(
     g, space = _geometry((19, 2, 9, 7), (outs, 2, 9, 7), specs, pads, (1, 1))
     assert convolution_direct.gradient_fits(x, g, (2, 3, 0, 1), dtype)
     gradient = caller.buffer((*space, 19, outs), dtype)
-    convolution_direct.gradient(caller, x, ct, g, gradient, (2, 3, 0, 1))
+    convolution_direct.gradient(caller, x, ct, g, gradient, (2, 3, 0, 1), True)
     wide = np.pad(x, ((0, 0), *pads, (0, 0)))
     for i, j in itertools.product(range(3), range(3)):
         met = wide[:, i : i + 9, j : j + 7].reshape(-1, 19)
         assert np.array_equal(gradient[i, j], met.T @ ct.reshape(-1, outs))
+
+
+@pytest.mark.parametrize("bits", [128, 256, None])
+@pytest.mark.parametrize("name", ["f32", "f64"])
+@pytest.mark.parametrize("features", [16, 23, 100])
+def test_features_apart_at_every_width(
+    features: int, name: str, bits: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if bits is not None:
+        monkeypatch.setattr(jit, "vector_bits", lambda: bits)
+    caller = _Caller(direct_kernels._module.__wrapped__(name, library.address))
+    rng, dtype, pads = (
+        np.random.default_rng(2),
+        np.dtype(f"f{int(name[1:]) // 8}"),
+        ((2, 2), (2, 2)),
+    )
+    x = rng.integers(-3, 4, (3, 7, 17, features)).astype(dtype)
+    w = rng.integers(-3, 4, (5, 5, 1, features)).astype(dtype)
+    sizes, specs = ((3, 1, 7, 17), (1, 1, 5, 5)), ((0, 3, 1, 2), (3, 2, 0, 1))
+    g, space = _geometry(*sizes, specs, pads, (1, 1), groups=features)
+    assert convolution_depthwise.depthwise_fits(x, g, (0, 3, 1, 2), dtype)
+    out = caller.buffer((3, *space, features), dtype)
+    convolution_depthwise.depthwise(caller, x, w, g, out, (0, 3, 1, 2), True)
+    assert np.array_equal(out, _expected(x, w, (1, 1), pads, (1, 1), (1, 1), features))
+    ct = rng.integers(-3, 4, out.shape).astype(dtype)
+    sizes, specs = ((1, 3, 7, 17), (1, 3, 7, 17)), ((3, 0, 1, 2), (3, 0, 1, 2))
+    g, space = _geometry(*sizes, specs, pads, (1, 1), groups=features, by_batch=True)
+    assert convolution_depthwise.depthwise_gradient_fits(x, g, (2, 3, 0, 1), dtype)
+    gradient = caller.buffer((*space, 1, features), dtype)
+    convolution_depthwise.depthwise_gradient(caller, x, ct, g, gradient, (2, 3, 0, 1), True)
+    wide = np.pad(x, ((0, 0), *pads, (0, 0)))
+    for i, j in itertools.product(range(5), range(5)):
+        met = wide[:, i : i + 7, j : j + 17]
+        assert np.array_equal(gradient[i, j, 0], np.sum(met * ct, (0, 1, 2)))

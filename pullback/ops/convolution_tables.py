@@ -1,0 +1,97 @@
+"""Plans of convolutions: where kernels with features last find things (`ops.convolution_plan`).
+
+The places where a window meets the operand stand in tables of the program, one for the outer
+spatial axes and one for the innermost.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback.ops import contractions
+from pullback.ops.convolution_geometry import Geometry, Phase, pick
+
+__all__ = ["axis", "kernel_of", "met_along", "offsets", "plan_of", "steps_of", "together"]
+
+
+def axis(phase: Phase, length: int, step_x: int, step_out: int) -> Any:
+    """For each cell of an axis: its place in the result, then that of each tap, or None."""
+    rows: list[list[int | None]] = []
+    for j in range(phase.cells):
+        met = [phase.origin + phase.cell_step * j + phase.tap_step * u for u in range(phase.taps)]
+        places = [i * step_x if 0 <= i < length else None for i in met]
+        rows.append([(phase.first + phase.every * j) * step_out, *places])
+    return rows
+
+
+def together(axes: Sequence[Any]) -> Any:
+    """The same for several axes taken as one."""
+    rows: list[list[int | None]] = [[0, 0]]
+    for axis in axes:
+        rows = [
+            [
+                first[0] + second[0],
+                *itertools.starmap(_sum, itertools.product(first[1:], second[1:])),
+            ]
+            for first, second in itertools.product(rows, axis)
+        ]
+    return rows
+
+
+def _sum(a: int | None, b: int | None) -> int | None:
+    return None if a is None or b is None else a + b
+
+
+def _table(rows: Iterable[Iterable[int | None]]) -> list[int]:
+    return [-1 if place is None else place for row in rows for place in row]
+
+
+def steps_of(x: Any, spec: Sequence[int]) -> list[int]:
+    """Bytes between neighbours along the axes, by role."""
+    size = np.dtype(x.dtype).itemsize
+    return [size * step for step in pick(contractions.strides_of(x.shape), spec)]
+
+
+def plan_of(b: Any, names: Sequence[str], numbers: dict[str, int], *tables: Any) -> Any:
+    words = [numbers[name] for name in names]
+    for table in tables:
+        words += _table(table)
+    return b.constant(np.array(words, np.int64))
+
+
+def kernel_of(b: Any, w: Any, g: Geometry, whole: bool) -> Any:
+    """The kernel as `[*window, in feature, out feature]`, only elements that are met."""
+    rank = len(g.phases)
+    if whole and g.w_spec == (rank + 1, rank, *range(rank)):
+        return b.materialize(w)
+    shape = (*g.taps[1:], g.ins, g.groups * g.outs)
+
+    def element(idx: Sequence[Any]) -> Any:
+        *tap, feature, out = idx
+        return w.at(g.kernel(out, (feature, *tap)))
+
+    return b.materialize(b.view(shape, element))
+
+
+def met_along(phase: Phase, length: int, step_x: int, step_out: int) -> list[list[int]]:
+    """For each element of the window: its place, and the cells at which it meets the operand."""
+    rows = []
+    for j in range(phase.cells):
+        first = phase.origin + phase.cell_step * j
+        met = [u for u in range(phase.taps) if 0 <= first + phase.tap_step * u < length]
+        begin = met[0] if met else 0
+        place = (phase.first + phase.every * j) * step_out
+        rows.append([place, begin, len(met), (first + phase.tap_step * begin) * step_x])
+    return rows
+
+
+def offsets(axes: Iterable[tuple[int, int, int]]) -> list[int]:
+    """Places of all indices, from lengths, steps and starts of axes."""
+    found = [0]
+    for count, step, start in axes:
+        found = [place + start + step * i for place in found for i in range(count)]
+    return found
