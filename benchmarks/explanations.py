@@ -114,10 +114,6 @@ EXPLANATIONS: Final[dict[str, str]] = {
         "the array is read twice, for its largest number and for the quotients, and written once: "
         "three passes at the rate of the triad, where two are counted"
     ),
-    "resize": (
-        "as in JAX, two products with matrices of weights, nearly all of them zero; PyTorch adds "
-        "four neighbours"
-    ),
     "rows_in_a_scan": (
         "zeros are written first, and then every row by the one thread that runs the scan: eight "
         "megabytes, where four are counted"

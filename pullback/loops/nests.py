@@ -54,6 +54,9 @@ class Machine:
 
 machine: Final = Machine()
 
+APART: Final = 16
+"""Elements between neighbours of a vector from which each comes from a cache line of its own."""
+
 
 @record(frozen=False)
 class Member:
@@ -274,9 +277,11 @@ def _cost_along(axis: Axis, nest: Nest, exprs: Sequence[Expr], weight: float) ->
     total = 1.0 + 0.5 * weight
     loads = {(e.buffer, e.offset) for e in subexpressions(exprs) if type(e) is Load}
     total += sum(_access_cost(axis, offset, lanes) for _, offset in loads)  # a complex number once
+    reduced = [nest.axes[k] for k in nest.reduced]
     for member in nest.members:
-        if member.combine is None:
-            total += sum(1.5 * _access_cost(axis, s.offset, lanes) for s in member.stores)
+        if member.combine is None or axis not in reduced:
+            steps = 1 if member.combine is None else max(size_of(reduced), 1)
+            total += sum(1.5 * _access_cost(axis, s.offset, lanes) for s in member.stores) / steps
     return total * -(-extent // lanes) / extent
 
 
@@ -288,7 +293,7 @@ def _access_cost(axis: Axis, offset: Affine, lanes: int) -> float:
         return 1.0 if k else 0.5
     if abs(k) <= 4:
         return 2.0 + 0.1 * lanes
-    return 0.75 * lanes
+    return (1.5 if abs(k) >= APART else 0.75) * lanes
 
 
 def vector_axis(nest: Nest) -> int:

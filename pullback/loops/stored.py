@@ -30,6 +30,8 @@ __all__ = ["RegionLike", "items_to_place", "touched"]
 
 CHEAP: Final = 3.0
 """Computations up to this cost are repeated rather than stored."""
+SLICED: Final = 64.0
+"""Computations up to this cost, of all slices that one reader takes, stand in the reader."""
 DEEP: Final = 48
 EXPENSIVE: Final = 600.0
 HOISTED_RUN: Final = 8
@@ -50,6 +52,19 @@ class _Uses:
 
     readers: set[tuple[int, tuple[Affine, ...]]] = field(default_factory=set)
     repeats: bool = False
+
+    def apart(self) -> bool:
+        """Whether one reader takes rows, or larger slices, that have no element in common.
+
+        Columns would be read across memory, for which storing them first is better.
+        """
+        if len({reader for reader, _ in self.readers}) > 1:
+            return False
+        *places, _ = zip(*(index for _, index in self.readers), strict=True)
+        return any(
+            all(i.is_const for i in along) and len({i.const for i in along}) == len(self.readers)
+            for along in places
+        )
 
 
 def items_to_place(region: RegionLike) -> list[Item]:
@@ -138,7 +153,8 @@ def _total_cost(tensor: LazyTensor, totals: dict[int, tuple[float, int]]) -> tup
 def _worth_storing(tensor: LazyTensor, use: _Uses, cost: float, depth: int) -> bool:
     if cost <= CHEAP or tensor.size == 0:
         return False
-    if len(use.readers) > 1 or use.repeats:
+    readers = len(use.readers)
+    if use.repeats or (readers > 1 and not (cost * readers <= SLICED and use.apart())):
         return True
     return depth > DEEP or cost > EXPENSIVE
 

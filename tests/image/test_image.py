@@ -98,3 +98,70 @@ def test_inside_jit_and_vmap() -> None:
     batch = RNG.normal(size=(3, 6, 4)).astype(np.float32)
     once = pb.jit(pb.vmap(lambda x: image.resize(x, (3, 8), "cubic")))(batch)
     np.testing.assert_allclose(once, image.resize(batch, (3, 3, 8), "cubic"), atol=1e-6)
+
+
+PHOTOGRAPH = RNG.normal(size=(2, 96, 131, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("antialias", [True, False])
+@pytest.mark.parametrize("shape", [(2, 61, 300, 3), (2, 200, 40, 3)])
+def test_large_images_are_those_of_jax(method: str, antialias: bool, shape: Any) -> None:
+    """Few of many pixels weigh anything: they alone are read."""
+    ours = pb.jit(lambda x: image.resize(x, shape, method, antialias))(PHOTOGRAPH)
+    theirs = real_jax.image.resize(PHOTOGRAPH, shape, method, antialias)
+    np.testing.assert_allclose(ours, theirs, atol=5e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("shape", [(2, 61, 300, 3), (2, 200, 40, 3)])
+def test_gradients_of_large_images_are_those_of_jax(method: str, shape: Any) -> None:
+    weights = RNG.normal(size=shape).astype(np.float32)
+    ours = pb.jit(pb.grad(lambda x: jnp.sum(image.resize(x, shape, method) * weights)))(PHOTOGRAPH)
+    loss = lambda x: (real_jax.image.resize(x, shape, method) * weights).sum()  # noqa: E731
+    np.testing.assert_allclose(ours, real_jax.grad(loss)(PHOTOGRAPH), atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1.7, 0.4, -0.8])
+@pytest.mark.parametrize("method", METHODS[1:])
+def test_known_scales_give_what_traced_ones_do(method: str, scale: float) -> None:
+    """Known scales read the pixels that weigh anything; traced ones take all."""
+    x, move = PHOTOGRAPH[0], np.array([30.5], np.float32)
+    scales = np.array([scale], np.float32)
+
+    def moved(x: Any, scales: Any) -> Any:
+        return image.scale_and_translate(x, (96, 90, 3), (1,), scales, move, method)
+
+    known = moved(x, scales)
+    np.testing.assert_allclose(known, pb.jit(moved)(x, scales), atol=2e-4)
+    theirs = real_jax.image.scale_and_translate(x, (96, 90, 3), (1,), scales, move, method)
+    np.testing.assert_allclose(known, theirs, atol=2e-4)
+
+
+def test_no_matrix_is_multiplied_where_few_pixels_weigh_anything() -> None:
+    small = pb.jit(pb.grad(lambda x: jnp.sum(image.resize(x, (40, 50), "cubic") ** 2)))
+    text = str(small.trace(jnp.zeros((200, 300))).jaxpr)
+    assert "dot_general" not in text
+    assert "scatter" not in text
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "complex64"])
+def test_large_images_of_other_types(dtype: str) -> None:
+    x = PHOTOGRAPH[0].astype(jnp.dtype(dtype))
+    ours, theirs = (m.image.resize(x, (61, 40, 3), "cubic") for m in (pb, real_jax))
+    assert ours.dtype == theirs.dtype
+    a, b = (np.asarray(v).astype(np.complex64) for v in (ours, theirs))
+    np.testing.assert_allclose(a, b, atol=5e-5 if dtype == "complex64" else 0.05)
+
+
+@pytest.mark.parametrize("method", ["nearest", "linear"])
+def test_symbolic_lengths(method: str) -> None:
+    from pullback import export
+
+    b, n = export.symbolic_shape("b, n")
+    for given, wanted, size in [((b, 96, 5), (b, 40, 5), 96), ((b, n, 5), (b, 2 * n, 5), 7)]:
+        made = export.export(pb.jit(lambda x, s=wanted: image.resize(x, s, method)))
+        exported = made(pb.ShapeDtypeStruct(given, np.float32))
+        x = RNG.normal(size=(2, size, 5)).astype(np.float32)
+        shape = (2, 40 if size == 96 else 14, 5)
+        np.testing.assert_allclose(exported.call(x), image.resize(x, shape, method), atol=5e-5)

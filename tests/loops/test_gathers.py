@@ -141,3 +141,33 @@ def test_distances_gather_nothing() -> None:
     assert "llvm.masked.gather" not in program.module.text
     expected = np.sqrt(((x[:, None].astype(float) - x[None]) ** 2).sum(-1))
     np.testing.assert_allclose(program(x)[0], expected, rtol=1e-6)
+
+
+def test_rows_that_one_sum_takes_are_not_stored_first() -> None:
+    places = RNG.integers(0, 90, (3, 40)).astype(np.int32)
+    weights = RNG.standard_normal((3, 40)).astype(np.float32)
+    image = RNG.standard_normal((50, 90)).astype(np.float32)
+
+    def neighbours(x: Any, w: Any) -> Any:
+        return (x.at[:, places].get(mode="promise_in_bounds") * w).sum(1)
+
+    program = compile_function(neighbours, image, weights)
+    np.testing.assert_allclose(
+        program(image, weights)[0], (image[:, places] * weights).sum(1), atol=1e-5
+    )
+    assert "t0[" not in program.loops
+
+
+def test_vectors_go_along_what_is_written() -> None:
+    """Reading rows far apart costs what reading at computed places costs; writing them, more."""
+    places = RNG.integers(0, 90, (6, 64)).astype(np.int32)
+    image = RNG.standard_normal((64, 90)).astype(np.float32)
+
+    def neighbours(x: Any) -> Any:
+        return x.at[:, places].get(mode="promise_in_bounds").sum(1)
+
+    program = compile_function(neighbours, image)
+    np.testing.assert_allclose(program(image)[0], image[:, places].sum(1), atol=1e-5)
+    inner = [line for line in program.loops.splitlines() if " by " in line]
+    (name,) = {line.split("for ")[1].split(" in")[0] for line in inner}
+    assert f" + {name}] = v0" in program.loops
