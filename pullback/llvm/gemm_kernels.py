@@ -204,6 +204,7 @@ class _Writer(Tiles):
                 enough = f.op("and", enough, f.compare("sge", tallest, height))
             mt, nt = f.select(enough, i64(height), mt), f.select(enough, i64(width), nt)
         mt, nt = self.evened(f, m, mt, s.rows), self.evened(f, n, nt, s.width)
+        nt = self.shared(f, f.op("mul", lanes, self.parts(f, m, mt)), n, nt, threads)
         return mt, f.select(f.compare("eq", m, 1), i64(s.tile_columns), nt)
 
     def tallest(self, f: Function, n: Value) -> Value:
@@ -211,6 +212,20 @@ class _Writer(Tiles):
         s = self.shape
         in_place = f.compare("sle", n, (FEW_PANELS - 1) * s.width)
         return f.select(in_place, i64(TALL_IN_PLACE * s.rows), i64(TALL * s.rows))
+
+    def shared(self, f: Function, high: Value, n: Value, nt: Value, threads: Value) -> Value:
+        """Columns of a tile; of few in one row each thread gets as much, to a vector.
+
+        Elsewhere tiles are whole register blocks, which a step of a loop may have too few of.
+        """
+        s = self.shape
+        count = f.op("mul", high, self.parts(f, n, nt))
+        few = f.compare("sle", count, f.op("mul", threads, 2))
+        rounds = self.parts(f, count, threads)
+        vectors = self.parts(f, self.parts(f, n, f.op("mul", threads, rounds)), i64(s.lanes))
+        vectors = f.select(f.compare("sgt", vectors, 2), vectors, i64(2))
+        even = self.smaller(f, f.op("mul", vectors, s.lanes), nt)
+        return f.select(f.op("and", few, f.compare("eq", high, 1)), even, nt)
 
     def parts(self, f: Function, size: Value, part: Value) -> Value:
         return f.op("udiv", f.op("add", size, f.op("sub", part, 1)), part)

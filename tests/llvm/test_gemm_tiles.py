@@ -59,7 +59,9 @@ def _tasks(threads: int, lanes: int, m: int, n: int, k: int) -> int:
     return _product(threads, lanes, m, n, k)[1]
 
 
-@pytest.mark.parametrize(("m", "n"), [(97, 40), (97, 100), (129, 64), (225, 64), (1, 3000)])
+@pytest.mark.parametrize(
+    ("m", "n"), [(97, 40), (97, 100), (129, 64), (225, 64), (1, 3000), (32, 128)]
+)
 def test_bits_do_not_depend_on_the_tiles(m: int, n: int) -> None:
     alone, *others = (_product(threads, 1, m, n, 600)[0] for threads in (1, 2, 3, 4, 8))
     for other in others:
@@ -109,3 +111,8 @@ def test_a_step_of_the_micro_kernel_computes_few_addresses(name: str) -> None:
     integers = re.findall(r"\n\s+(?:add|sub|lea|inc|dec|imul)[a-z]*\s", "\n" + step)
     assert len(integers) <= 4  # two addresses, one offset, the count
     assert len(re.findall("prefetch", step)) == shape.vectors
+
+
+@pytest.mark.parametrize(("threads", "n"), [(2, 128), (3, 128), (4, 128), (8, 512)])
+def test_a_low_product_has_a_tile_for_each_thread(threads: int, n: int) -> None:
+    assert _tasks(threads, 1, 32, n, 512) == threads
