@@ -25,13 +25,12 @@ from typing import Final
 
 from pullback.llvm import jit, pool
 from pullback.llvm.direct_blocks import MOST_ROWS, RUN
-from pullback.llvm.direct_depthwise import Depthwise
+from pullback.llvm.direct_few import FewFeatures
 from pullback.llvm.entry_ir import Function, Value, i64
 from pullback.llvm.gemm_packing import Shape, shape_of
 from pullback.llvm.scratch import Scratch
 from pullback.ops.convolution_plan import (
     CHUNK,
-    HEADER,
     MOST_RUNS,
     PANEL,
     SLIVERS,
@@ -46,6 +45,7 @@ _REAL: Final = ("f32", "f64")
 KERNELS: Final = (
     *(f"pb_direct_{name}" for name in _REAL),
     *(f"pb_direct_gradient_{name}" for name in _REAL),
+    *(f"pb_direct_few_{name}" for name in _REAL),
     *(f"pb_depthwise_{name}" for name in _REAL),
     *(f"pb_depthwise_gradient_{name}" for name in _REAL),
 )
@@ -55,7 +55,7 @@ _SIZES: Final = ("vectors", "height", "panels", "block", "blocks", "chunk", "til
 blocks; elements of the window summed at a time; positions of a tile, tiles; all positions."""
 
 
-class _Writer(Depthwise):
+class _Writer(FewFeatures):
     """Writes the convolutions of one element type."""
 
     def __init__(self, shape: Shape) -> None:
@@ -72,16 +72,7 @@ class _Writer(Depthwise):
         self.write_entry()
         self.write_gradients()
         self.write_depthwise()
-
-    def header(self, f: Function, plan: Value) -> dict[str, Value]:
-        """The numbers of a plan, and its tables."""
-        v = {name: f.load("i64", plan, 8 * i) for i, name in enumerate(HEADER)}
-        v["far"] = f.at(plan, 8 * len(HEADER))
-        v["far_step"] = f.op("mul", f.op("add", v["outer_taps"], 1), 8)
-        v["near_step"] = f.op("mul", f.op("add", v["inner_taps"], 1), 8)
-        v["near"] = f.at(v["far"], f.op("mul", v["outer"], v["far_step"]))
-        v["taps"] = f.op("mul", v["outer_taps"], v["inner_taps"])
-        return v
+        self.write_few()
 
     # ------------------------------------------------------------------------------ addresses
 

@@ -26,9 +26,21 @@ from pullback.ops.convolution_tables import (
     together,
 )
 
-__all__ = ["KERNEL_NAMES", "LONG_ROW", "MOST_SUMS", "direct", "fits", "gradient", "gradient_fits"]
+__all__ = [
+    "KERNEL_NAMES",
+    "LONG_ROW",
+    "MOST_SUMS",
+    "direct",
+    "few",
+    "few_fits",
+    "fits",
+    "gradient",
+    "gradient_fits",
+]
 
 KERNEL_NAMES: Final = {dtypes.float32: "f32", dtypes.float64: "f64"}
+_LINE: Final = 64
+"""Bytes of features that are whole vectors anywhere."""
 _FEW: Final = 8
 """Features of an operand or a result that are too few for rows of them to be worth much."""
 
@@ -52,6 +64,13 @@ def direct(
     b: Any, x: Any, w: Any, g: Geometry, result: Any, out_spec: Sequence[int], whole: bool
 ) -> None:
     """Write a phase of a convolution to the positions of the result that it covers."""
+    symbol = f"pb_direct_{KERNEL_NAMES[np.dtype(result.dtype)]}"
+    plan = _plan(b, x, g, result, out_spec)
+    b.call(symbol, b.materialize(x), kernel_of(b, w, g, whole), result, plan)
+
+
+def _plan(b: Any, x: Any, g: Geometry, result: Any, out_spec: Sequence[int]) -> Any:
+    """What the kernels want to know of a phase."""
     size = np.dtype(result.dtype).itemsize
     x_steps, out_steps = steps_of(x, g.x_spec), steps_of(result, out_spec)
     lengths = pick(x.shape, g.x_spec)[2:]
@@ -69,9 +88,32 @@ def direct(
         "outer_taps": len(outer[0]) - 1, "inner_taps": len(inner[0]) - 1,
         "k": g.ins, "n": g.outs, "row_w": columns, "col_w": 1,
     }  # fmt: skip
-    plan = plan_of(b, convolution_plan.HEADER, numbers, outer, inner)
-    symbol = f"pb_direct_{KERNEL_NAMES[np.dtype(result.dtype)]}"
-    b.call(symbol, b.materialize(x), kernel_of(b, w, g, whole), result, plan)
+    return plan_of(b, convolution_plan.HEADER, numbers, outer, inner)
+
+
+def few_fits(x: Any, g: Geometry, out_spec: Sequence[int], dtype: Any) -> bool:
+    """Whether vectors of the operand's features make few features, each the sum of lanes."""
+    last = len(out_spec) - 1
+    if dtype not in KERNEL_NAMES or g.x_spec[1] != last or out_spec[1] != last:
+        return False
+    size = g.ins * np.dtype(dtype).itemsize
+    whole = size % _LINE == 0 and size <= convolution_plan.ZEROS
+    return whole and g.outs < _FEW and math.prod(g.taps[1:]) <= convolution_plan.MOST_RUNS
+
+
+def few(
+    b: Any, x: Any, w: Any, g: Geometry, result: Any, out_spec: Sequence[int], _whole: bool
+) -> None:
+    """Write a phase of a convolution that makes few features."""
+    shape = (g.groups * g.outs, *g.taps[1:], g.ins)
+
+    def element(idx: Sequence[Any]) -> Any:
+        out, *tap, feature = idx
+        return w.at(g.kernel(out, (feature, *tap)))
+
+    kernel = b.materialize(b.view(shape, element))
+    symbol = f"pb_direct_few_{KERNEL_NAMES[np.dtype(result.dtype)]}"
+    b.call(symbol, b.materialize(x), kernel, result, _plan(b, x, g, result, out_spec))
 
 
 # --------------------------------------------------------------------------- gradients of kernels

@@ -372,6 +372,7 @@ def _combinations(per_axis: list[list[Phase]]) -> Iterator[tuple[Phase, ...]]:
 _BY_ROWS: Final = (
     (convolution_direct.fits, convolution_direct.direct),
     (convolution_depthwise.depthwise_fits, convolution_depthwise.depthwise),
+    (convolution_direct.few_fits, convolution_direct.few),
     (convolution_direct.gradient_fits, convolution_direct.gradient),
     (convolution_depthwise.depthwise_gradient_fits, convolution_depthwise.depthwise_gradient),
 )

@@ -33,6 +33,9 @@ CASES: list[tuple[Any, ...]] = [
     ((2, 13, 12, 20), (1, 1, 20, 24), (2, 2), ((0, 0), (0, 0)), (1, 1), (1, 1), 1),
     ((2, 8, 8, 20), (1, 1, 20, 24), (1, 1), ((2, 0), (0, 9)), (1, 1), (1, 1), 1),
     ((1, 7, 7, 130), (3, 3, 130, 90), (1, 1), ((1, 1), (1, 1)), (1, 1), (1, 1), 1),
+    *(((2, 9, 11, 32), (3, 3, 32, n), (1, 1), ((1, 1), (1, 1)), (1, 1), (1, 1), 1) for n in (1, 5)),
+    ((2, 13, 12, 3), (7, 7, 3, 64), (2, 2), ((3, 3), (3, 3)), (1, 1), (1, 1), 1),
+    ((2, 9, 11, 32), (3, 3, 16, 4), (2, 1), ((1, 1), (1, 1)), (1, 1), (1, 1), 2),
     ((2, 20, 21, 36), (7, 7, 1, 36), (1, 1), ((3, 3), (3, 3)), (1, 1), (1, 1), 36),
     ((2, 9, 8, 80), (3, 3, 1, 80), (2, 2), ((1, 1), (1, 1)), (1, 1), (1, 1), 80),
     ((2, 9, 8, 20), (3, 3, 1, 20), (1, 1), ((1, 4), (3, 0)), (1, 1), (2, 2), 20),
@@ -134,6 +137,9 @@ class _Caller:
     def materialize(self, x: Any) -> Any:
         return x
 
+    def view(self, shape: Any, element: Any) -> Any:
+        return np.array([element(idx) for idx in np.ndindex(*shape)]).reshape(shape)
+
     def constant(self, x: Any) -> Any:
         return x
 
@@ -144,6 +150,16 @@ class _Caller:
         types = [ctypes.c_void_p] * len(arrays)
         function = ctypes.CFUNCTYPE(None, *types)(self.module.address(symbol))
         function(*(a.ctypes.data for a in arrays))
+
+
+class _Lazy:
+    """A tensor that is asked for its elements."""
+
+    def __init__(self, x: Any) -> None:
+        self.x = x
+
+    def at(self, index: Sequence[int]) -> Any:
+        return self.x[tuple(index)]
 
 
 def _geometry(
@@ -230,3 +246,24 @@ def test_features_apart_at_every_width(
     for i, j in itertools.product(range(5), range(5)):
         met = wide[:, i : i + 7, j : j + 17]
         assert np.array_equal(gradient[i, j, 0], np.sum(met * ct, (0, 1, 2)))
+
+
+@pytest.mark.parametrize("bits", [128, 256, None])
+@pytest.mark.parametrize("name", ["f32", "f64"])
+@pytest.mark.parametrize("outs", [1, 2, 3, 4, 7])
+def test_few_features_at_every_width(
+    outs: int, name: str, bits: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if bits is not None:
+        monkeypatch.setattr(jit, "vector_bits", lambda: bits)
+    caller = _Caller(direct_kernels._module.__wrapped__(name, library.address))
+    rng, dtype = np.random.default_rng(2), np.dtype(f"f{int(name[1:]) // 8}")
+    pads = ((1, 1), (1, 1))
+    x = rng.integers(-3, 4, (2, 5, 7, 48)).astype(dtype)
+    w = rng.integers(-3, 4, (3, 3, 48, outs)).astype(dtype)
+    specs = (0, 3, 1, 2), (3, 2, 0, 1)
+    g, space = _geometry((2, 48, 5, 7), (outs, 48, 3, 3), specs, pads, (1, 1))
+    assert convolution_direct.few_fits(x, g, (0, 3, 1, 2), dtype)
+    out = caller.buffer((2, *space, outs), dtype)
+    convolution_direct.few(caller, x, _Lazy(w), g, out, (0, 3, 1, 2), True)
+    assert np.array_equal(out, _expected(x, w, (1, 1), pads, (1, 1), (1, 1), 1))
