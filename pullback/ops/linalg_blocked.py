@@ -3,7 +3,7 @@
 LAPACK factors a block of columns, and strips of the columns to the right of it are brought up to
 date at the same time, by products.  The strips are the same however many threads there are, so that
 bits are.  Matrices lie row by row, with room for whole vectors at the ends of rows: a triangle is
-then solved for a vector of columns at a time, in registers.
+then solved for a vector of columns at a time, some rows in registers.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ __all__ = [
 
 BLOCK: Final = 32
 """Columns of a block."""
+_ROWS: Final = 8
+"""Rows of a block whose substitution is written out."""
 _WIDE: Final = 512
 """Columns up to which strips have 64 of them, and beyond 128."""
 PIECE_NS: Final = 20_000.0
@@ -108,18 +110,56 @@ class _Blocks:
         return self.b.part(self.a, [*i, row, column])
 
     def solve(
-        self, i: list[Any], k: Any, column: Any, factor: Callable[[int, int], Any],
-        inverse: Callable[[int], Any] | None = None, forward: bool = True,
+        self, i: list[Any], k: Any, first: Any, size: Any, factor: Callable[[Any, Any], Any],
+        inverse: Callable[[Any], Any] | None = None, forward: bool = True,
     ) -> None:  # fmt: skip
-        """Substitution in a column of a block of rows: `factor(r, c)` times row c goes off."""
+        """Substitution in some columns of a block of rows: `factor(r, c)` times row c goes off.
+
+        A few rows at a time, which is a quarter of the code of all of them written out.
+        """
+        b, parts = self.b, BLOCK // _ROWS
+        with b.loop(size // self.tile) as t, b.loop(parts) as p:
+            column, now = first + t * self.tile, _ROWS * (p if forward else parts - 1 - p)
+            with b.loop(p) as q:
+                before = _ROWS * (q if forward else parts - 1 - q)
+                with b.loop(self.tile, independent=True) as v:
+                    self.go_off(i, k, column + v, now, before, factor, forward)
+            with b.loop(self.tile, independent=True) as v:
+                self.substitute(i, k, column + v, now, factor, inverse, forward)
+
+    def go_off(
+        self, i: list[Any], k: Any, column: Any, now: Any, before: Any,
+        factor: Callable[[Any, Any], Any], forward: bool,
+    ) -> None:  # fmt: skip
+        """Multiples of a few known rows go off a few rows."""
+        b, s, order = self.b, self.s, _in_order(forward)
+        known = {c: b.let(b.load(self.a, [*i, k + before + c, column])) for c in order}
+        values = {}
+        for r in order:
+            value = b.load(self.a, [*i, k + now + r, column])
+            for c, found in known.items():
+                value = s.sub(value, s.mul(factor(now + r, before + c), found))
+            values[r] = b.let(value)
+        for r, value in values.items():
+            b.store(self.a, [*i, k + now + r, column], value)
+
+    def substitute(
+        self, i: list[Any], k: Any, column: Any, now: Any, factor: Callable[[Any, Any], Any],
+        inverse: Callable[[Any], Any] | None, forward: bool,
+    ) -> None:  # fmt: skip
+        """A few rows, of which each has multiples of those before it."""
         b, s = self.b, self.s
         known: dict[int, Any] = {}
-        for r in range(BLOCK) if forward else range(BLOCK - 1, -1, -1):
-            value = b.load(self.a, [*i, k + r, column])
+        for r in _in_order(forward):
+            value = b.load(self.a, [*i, k + now + r, column])
             for c, found in known.items():
-                value = s.sub(value, s.mul(factor(r, c), found))
-            known[r] = b.let(value if inverse is None else s.mul(value, inverse(r)))
-            b.store(self.a, [*i, k + r, column], known[r])
+                value = s.sub(value, s.mul(factor(now + r, now + c), found))
+            known[r] = b.let(value if inverse is None else s.mul(value, inverse(now + r)))
+            b.store(self.a, [*i, k + now + r, column], known[r])
+
+
+def _in_order(forward: bool) -> range:
+    return range(_ROWS) if forward else range(_ROWS - 1, -1, -1)
 
 
 def _padded(b: Any, x: Any, shape: tuple[int, ...]) -> Any:
@@ -188,9 +228,7 @@ class _Lu(_Blocks):
         b = self.b
         with b.loop(BLOCK) as j:
             self.swap(i, k + j, first, count)
-        self.each_vector(first, count, lambda column: self.solve(
-            i, k, column, lambda r, c: b.load(self.a, [*i, k + r, k + c])
-        ))  # fmt: skip
+        self.solve(i, k, first, count, lambda r, c: b.load(self.a, [*i, k + r, k + c]))
         below = k + BLOCK
         self.call("gemm", "N", "N", number(b, count), number(b, self.rows - below), BLOCK,
                   self.minus, self.at(i, k, first), self.stride, self.at(i, below, k), self.stride,
@@ -251,12 +289,11 @@ class _Cholesky(_Blocks):
         with b.loop(size) as r:
             pivot = b.load(self.a, [*i, k + r, k + r])
             b.store(self.inverses.slots, [slot, r], s.div(s.const(1, pivot.dtype), pivot))
-        each_strip(b, k + size, self.width, lambda first, count: self.each_vector(
-            first, count, lambda column: self.solve(
-                i, k, column,
-                lambda r, c: b.load(self.a, [*i, k + c, k + r]),
-                lambda r: b.load(self.inverses.slots, [slot, r]),
-            )))  # fmt: skip
+        each_strip(b, k + size, self.width, lambda first, count: self.solve(
+            i, k, first, count,
+            lambda r, c: b.load(self.a, [*i, k + c, k + r]),
+            lambda r: b.load(self.inverses.slots, [slot, r]),
+        ))  # fmt: skip
         each_strip(b, k + size, self.width, lambda first, count: self.update(i, k, first, count))
 
     def update(self, i: list[Any], k: Any, first: Any, count: Any) -> None:
@@ -318,17 +355,15 @@ class _Systems(_Blocks):
     def block(self, i: list[Any], k: Any, first: Any, count: Any) -> None:
         b, slot = self.b, self.call.slot
 
-        def factor(r: int, c: int) -> Any:
+        def factor(r: Any, c: Any) -> Any:
             r, c = (c, r) if self.trans else (r, c)
             return b.load(self.triangle, [*i, k + r, k + c])
 
-        def inverse(r: int) -> Any:
+        def inverse(r: Any) -> Any:
             return b.load(self.inverses.slots, [slot, k + r])
 
         known = None if self.unit else inverse
-        self.each_vector(first, count, lambda column: self.solve(
-            i, k, column, factor, known, self.forward
-        ))  # fmt: skip
+        self.solve(i, k, first, count, factor, known, self.forward)
         self.update(i, k, BLOCK, first, count)
 
     def end(self, i: list[Any], k: int, size: int, first: Any, count: Any) -> None:
