@@ -10,6 +10,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
+from string import ascii_lowercase
 from typing import Any, Final
 
 from pullback import lax
@@ -126,6 +127,17 @@ def _plain(subscripts: Any, count: int) -> tuple[list[str], str] | None:
     return (terms, result) if len(set(result)) == len(result) else None
 
 
+def _as_letters(interleaved: Sequence[Any]) -> str | None:
+    """Operands and lists of small numbers as an equation in letters; None for other labels."""
+    labels = interleaved[1::2]
+    lists = [*labels, interleaved[-1]] if len(interleaved) % 2 else labels
+    if not all(type(k) is int and 0 <= k < len(ascii_lowercase) for ks in lists for k in ks):
+        return None
+    terms = ["".join([ascii_lowercase[k] for k in ks]) for ks in lists]
+    inputs = ",".join(terms[: len(labels)])
+    return f"{inputs}->{terms[-1]}" if len(terms) > len(labels) else inputs
+
+
 def _parse(subscripts: Any, operands: Sequence[Any]) -> tuple[list[Any], list[str], str]:
     """The operands as arrays of one dtype, the letters of each, those of the result."""
     if isinstance(subscripts, str):
@@ -135,7 +147,8 @@ def _parse(subscripts: Any, operands: Sequence[Any]) -> tuple[list[Any], list[st
         given = interleaved[: len(interleaved) // 2 * 2 : 2]
     check_arraylike("einsum", *given)
     arrays = [as_array(x) for x in given]
-    plain = _plain(subscripts, len(arrays))
+    equation = subscripts if isinstance(subscripts, str) else _as_letters(interleaved)
+    plain = _plain(equation, len(arrays))
     if plain is not None:
         terms, result = plain
     else:

@@ -52,6 +52,21 @@ def test_what_is_left_to_opt_einsum(text: str, count: int) -> None:
     assert einsums._plain(text, count) is None
 
 
+@pytest.mark.parametrize(
+    ("lists", "equation"),
+    [
+        ([0, [0, 1], 0, [1, 2], [2, 0]], "ab,bc->ca"),
+        ([0, [3, 1], 0, [1, 2]], "db,bc"),
+        ([0, [], []], "->"),
+        ([0, [0, Ellipsis], [0]], None),
+        ([0, [30], [30]], None),
+        ([0, ["i"], []], None),
+    ],
+)
+def test_lists_of_small_numbers_are_letters(lists: list[Any], equation: str | None) -> None:
+    assert einsums._as_letters(lists) == equation
+
+
 def test_three_operands() -> None:
     rng = np.random.default_rng(0)
     a, b, c = (rng.standard_normal(s).astype("f4") for s in ((3, 40), (5, 40, 30), (3, 30)))
@@ -64,6 +79,7 @@ def test_few_operands_need_no_import() -> None:
         "import sys, numpy as np, pullback.numpy as jnp\n"
         "x = np.ones((3, 3), np.float32)\n"
         "jnp.einsum('ij,jk', x, x); jnp.einsum('ij,jk,kl->il', x, x, x)\n"
+        "jnp.einsum(x, [0, 1], x, [1, 2], [0, 2])\n"
         "assert 'opt_einsum' not in sys.modules\n"
         "jnp.einsum('...j,jk', x, x)\n"
         "assert 'opt_einsum' in sys.modules\n"
