@@ -14,6 +14,7 @@ from typing import Final
 from pullback.llvm.entry_ir import NULL, Function, Module, Value, i64
 from pullback.llvm.gemm_packing import DEPTH, Shape
 from pullback.llvm.gemm_tiles import FEW_PANELS, Tiles
+from pullback.llvm.gemm_vectors import NARROW
 from pullback.llvm.scratch import Scratch
 
 __all__ = ["kernel_module"]
@@ -29,6 +30,12 @@ TALL: Final = 64
 """Slivers of a tile, at most."""
 TALL_IN_PLACE: Final = 48
 """Slivers of a tile whose left operand is not packed: each panel reads it from the second cache."""
+ROW_COLUMNS: Final = 256
+DOT_COLUMNS: Final = 32
+"""Columns of a matrix that one thread multiplies a row by, at least: pieces of its rows, or columns
+that are contiguous themselves."""
+LONG_ROW: Final = 4096
+"""Columns of it, at most, so that the sums stay in the first cache."""
 PARALLEL_WORK: Final = 400_000
 """Multiplications from which waking up the pool pays."""
 
@@ -61,9 +68,10 @@ class _Writer(Tiles):
         v = {name: f.load("i64", env, 24 + 8 * i) for i, name in enumerate(names)}
         by_k, by_n, by_m = (f.load("ptr", env, 24 + 8 * (len(names) + i)) for i in range(3))
         # One row is a matter of the product: a tile of one row, at the end of many, is like others.
-        kernel = f.select(
-            f.compare("eq", v["m"], 1), Value("ptr", "@tile"), Value("ptr", "@blocked")
-        )
+        tile, part, blocked = (Value("ptr", f"@{name}") for name in ("tile", "part", "blocked"))
+        short = f.compare("sle", v["n"], NARROW * self.shape.lanes)
+        one_row = f.select(short, tile, part)
+        kernel = f.select(f.compare("eq", v["m"], 1), one_row, blocked)
         with self.scratch.held(f) as scratch, f.loop(f.op("sub", end, begin)) as t:
             task = f.op("add", t, begin)
             column, rest = f.op("urem", task, v["jt"]), f.op("udiv", task, v["jt"])
@@ -156,7 +164,7 @@ class _Writer(Tiles):
         wide = f.variable("i64", i64(self.shape.tile_columns))
         with f.when(f.compare("eq", alone, 0)):
             for slot, size in zip(
-                (tall, wide), self.tile_sizes(f, lanes, m, n, k, threads), strict=True
+                (tall, wide), self.tile_sizes(f, lanes, m, n, k, numbers[9], threads), strict=True
             ):
                 f.store(size, slot)
         mt, nt = f.load("i64", tall), f.load("i64", wide)
@@ -177,7 +185,7 @@ class _Writer(Tiles):
         f.label(done)
 
     def tile_sizes(
-        self, f: Function, lanes: Value, m: Value, n: Value, k: Value, threads: Value
+        self, f: Function, lanes: Value, m: Value, n: Value, k: Value, col_b: Value, threads: Value
     ) -> tuple[Value, Value]:
         """Rows and columns of a tile: those that need the least packing and keep threads busy.
 
@@ -205,7 +213,15 @@ class _Writer(Tiles):
             mt, nt = f.select(enough, i64(height), mt), f.select(enough, i64(width), nt)
         mt, nt = self.evened(f, m, mt, s.rows), self.evened(f, n, nt, s.width)
         nt = self.shared(f, f.op("mul", lanes, self.parts(f, m, mt)), n, nt, threads)
-        return mt, f.select(f.compare("eq", m, 1), i64(s.tile_columns), nt)
+        return mt, f.select(f.compare("eq", m, 1), self.row_part(f, n, col_b, threads), nt)
+
+    def row_part(self, f: Function, n: Value, col_b: Value, threads: Value) -> Value:
+        """Columns of a part of a single row: equal ones, as many as threads where that pays."""
+        least = f.select(f.compare("eq", col_b, 1), i64(ROW_COLUMNS), i64(DOT_COLUMNS))
+        most = self.smaller(f, threads, f.op("udiv", n, least))
+        long = self.parts(f, n, i64(LONG_ROW))
+        count = f.select(f.compare("sgt", most, long), most, long)
+        return self.evened(f, n, self.parts(f, n, count), self.shape.lanes)
 
     def tallest(self, f: Function, n: Value) -> Value:
         """Rows of a tile, at most."""

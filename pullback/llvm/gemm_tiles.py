@@ -54,7 +54,8 @@ class Tiles(Vectors):
         self.write_vectors()
         self.write_sweep()
         self.write_blocked()
-        self.write_tile()
+        self.write_tile("tile", "row")
+        self.write_tile("part", "long_row")
 
     # ------------------------------------------------------------------------------ micro-kernels
 
@@ -154,9 +155,12 @@ class Tiles(Vectors):
         f.label(after)
         f.ret()
 
-    def write_tile(self) -> None:
-        """`tile(a, b, c, m, n, k, row_a, col_a, row_b, col_b, row_c, scratch)`: one tile."""
-        f = self.m.function("tile", "void", "ptr", "ptr", "ptr", *["i64"] * 10, *["ptr"] * 4)
+    def write_tile(self, name: str, row: str) -> None:
+        """`tile(a, b, c, m, n, k, row_a, col_a, row_b, col_b, row_c, scratch)`: one tile.
+
+        `part` is one of a long row, whose bits do not depend on how it is cut.
+        """
+        f = self.m.function(name, "void", "ptr", "ptr", "ptr", *["i64"] * 10, *["ptr"] * 4)
         a, b, c, m, n, k, _, col_a, row_b, col_b, *rest = f.parameters
         by_k, s = rest[4], self.shape
         plain, by_rows = f.new_label(), f.new_label()
@@ -169,7 +173,7 @@ class Tiles(Vectors):
         f.ret()
         f.label(by_rows)
         step_a, step_b = f.op("mul", col_a, s.size), f.op("mul", row_b, s.size)
-        f.call("void", "row", a, step_a, b, step_b, k, c, n)
+        f.call("void", row, a, step_a, b, step_b, k, c, n)
         f.ret()
         f.label(plain)
         f.call("void", "blocked", *f.parameters)

@@ -2,7 +2,7 @@
 
 What is read once cannot be packed to advantage.  A matrix with contiguous columns is a dot product
 a column (`dots`); one with contiguous rows is a sum of rows, whose sums stay in registers where
-they are few (`narrow`), and else in the result (`row`).
+they are few (`narrow`), and else in the result (`long_row`).
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from typing import Final
 from pullback.llvm.entry_ir import Function, Value
 from pullback.llvm.gemm_packing import Packing
 
-__all__ = ["Vectors"]
+__all__ = ["NARROW", "Vectors"]
 
 NARROW: Final = 4
 """Vectors of a result whose sums stay in registers."""
 CHAINS: Final = 4
 """Sums of one element that do not wait for one another."""
+COLUMNS: Final = 8
+"""Columns that are read at once, at most: the lines of more, at steps of a power of two, push one
+another out of the first cache before they are read."""
 TOGETHER: Final = 8
 """Rows that are added to a long result in one sweep."""
 
@@ -31,6 +34,7 @@ class Vectors(Packing):
         self.write_dots()
         for vectors in range(1, NARROW + 1):
             self.write_narrow(vectors)
+        self.write_long_row()
         self.write_row()
 
     # ------------------------------------------------------------------------------ masks
@@ -84,10 +88,11 @@ class Vectors(Packing):
         """`dots(x, b, col_b, y, k, n)`: y[j] = x . column j of b; col_b is in bytes."""
         f = self.m.function("dots", "void", "ptr", "ptr", "i64", "ptr", "i64", "i64")
         x, b, col_b, y, k, n = f.parameters
-        groups = f.op("udiv", n, self.shape.lanes)
-        rest = f.op("mul", groups, self.shape.lanes)
+        together = min(COLUMNS, self.shape.lanes)
+        groups = f.op("udiv", n, together)
+        rest = f.op("mul", groups, together)
         for first, count, width in (
-            (None, groups, self.shape.lanes),
+            (None, groups, together),
             (rest, f.op("sub", n, rest), 1),
         ):
             with f.loop(count) as q:
@@ -99,8 +104,10 @@ class Vectors(Packing):
     def dot_group(
         self, f: Function, x: Value, b: Value, col_b: Value, y: Value, k: Value, count: int
     ) -> None:
-        """One column, or as many as a vector has lanes: their sums become lanes of one."""
-        s, chains = self.shape, CHAINS if count == 1 else 1
+        """One column, or some: their sums become lanes of one vector."""
+        s = self.shape
+        half = 16 if s.lanes * s.size == 64 else 8  # of the registers
+        chains = CHAINS if count == 1 else 2 if 2 * count <= half else 1
         columns = [b]
         for _ in range(count - 1):
             columns.append(f.at(columns[-1], col_b))
@@ -130,13 +137,13 @@ class Vectors(Packing):
             add(f.op("mul", vectors, step), 0, self.first_lanes(f, rest))
         totals = [self.sum_of(f, [f.load(s.vector, slot) for slot in group]) for group in sums]
         total = self.across(f, totals)
-        if count == 1:
-            f.store(f.value(s.type, f"extractelement {total}, i64 0"), y)
-        else:
-            self.store_vector(f, total, y)
+        lanes = range(0, s.lanes, s.lanes // count)
+        kind, mask = f"<{count} x {s.type}>", ", ".join(f"i32 {lane}" for lane in lanes)
+        first = f"shufflevector {total}, {s.vector} poison, <{count} x i32> <{mask}>"
+        f.emit(f"store {f.value(kind, first)}, {y}, align {s.size}")
 
     def across(self, f: Function, rows: Sequence[Value]) -> Value:
-        """The sums of the lanes of some vectors, as the first lanes of one.
+        """The sums of the lanes of some vectors, each as often in one as there are lanes for it.
 
         The halves of a vector are added, then their halves, of two vectors at once as long as there
         are several.
@@ -201,17 +208,23 @@ class Vectors(Packing):
         f.ret()
 
     def write_row(self) -> None:
-        """`row(a, col_a, b, row_b, k, c, n)`: one row times a matrix with contiguous rows.
-
-        Several rows of the matrix are read in one sweep over a long result.
-        """
-        s = self.shape
+        """`row(a, col_a, b, row_b, k, c, n)`: one row times a matrix with contiguous rows."""
         f = self.m.function("row", "void", "ptr", "i64", "ptr", "i64", "i64", "ptr", "i64")
-        a, col_a, b, row_b, k, c, n = f.parameters
         for count in range(1, NARROW + 1):
-            with f.when(f.compare("sle", n, count * s.lanes)):
+            with f.when(f.compare("sle", f.parameters[-1], count * self.shape.lanes)):
                 f.call("void", f"narrow_{count}", *f.parameters)
                 f.ret()
+        f.call("void", "long_row", *f.parameters)
+        f.ret()
+
+    def write_long_row(self) -> None:
+        """`long_row(...)`, as `row`, of a long result or a part of it.
+
+        Several rows of the matrix are read in one sweep over the result.
+        """
+        s = self.shape
+        f = self.m.function("long_row", "void", "ptr", "i64", "ptr", "i64", "i64", "ptr", "i64")
+        a, col_a, b, row_b, k, c, n = f.parameters
         vectors = f.op("udiv", n, s.lanes)
         with f.loop(vectors) as v:
             self.store_vector(f, self.zero, f.item(c, v, s.lanes * s.size))

@@ -60,7 +60,11 @@ def _tasks(threads: int, lanes: int, m: int, n: int, k: int) -> int:
 
 
 @pytest.mark.parametrize(
-    ("m", "n"), [(97, 40), (97, 100), (129, 64), (225, 64), (1, 3000), (32, 128)]
+    ("m", "n"),
+    [
+        *((97, 40), (97, 100), (129, 64), (225, 64), (32, 128)),
+        *((1, 1200), (1, 3001), (1001, 1), (3003, 1)),
+    ],
 )
 def test_bits_do_not_depend_on_the_tiles(m: int, n: int) -> None:
     alone, *others = (_product(threads, 1, m, n, 600)[0] for threads in (1, 2, 3, 4, 8))
@@ -83,6 +87,12 @@ def test_bits_do_not_depend_on_the_tiles(m: int, n: int) -> None:
 def test_all_threads_have_tiles(threads: int, lanes: int, m: int, n: int, k: int) -> None:
     few = lanes * m * n * k >= gemm_kernels.LARGE
     assert _tasks(threads, lanes, m, n, k) >= (1 if few else 2) * threads
+
+
+@pytest.mark.parametrize(("m", "n"), [(1000, 1), (1, 1024)])
+def test_threads_share_a_single_row(m: int, n: int) -> None:
+    for threads in (2, 3, 4):
+        assert _tasks(threads, 1, m, n, 1000) == threads
 
 
 def test_one_thread_packs_as_little_as_it_can() -> None:
