@@ -24,6 +24,7 @@ from typing import Final
 from pullback.llvm import jit, pool
 from pullback.llvm.entry_ir import Function, Module, Value, i64
 from pullback.llvm.squares import transposed
+from pullback.llvm.tile_convolutions import write_convolutions
 
 __all__ = ["KERNELS", "address", "available"]
 
@@ -39,7 +40,8 @@ _PRODUCTS: Final = {
     "s8s8": "tdpbssd", "u8u8": "tdpbuud", "s8u8": "tdpbsud", "u8s8": "tdpbusd",
     "bf16": "tdpbf16ps",
 }  # fmt: skip
-KERNELS: Final = tuple(f"pb_tiles_{name}" for name in _PRODUCTS)
+_DIRECT: Final = "pb_tiles_direct_bf16"
+KERNELS: Final = (*(f"pb_tiles_{name}" for name in _PRODUCTS), _DIRECT)
 _LEFT, _RIGHT = 0, 1
 
 
@@ -65,6 +67,8 @@ class _Writer:
         self.write_tasks()
         self.write_lane()
         self.write_entry(f"pb_tiles_{name}")
+        if name == "bf16":
+            write_convolutions(self.m, self.config)
 
     # ------------------------------------------------------------------------------ packing
 
@@ -277,7 +281,7 @@ class _Writer:
 
 def available() -> frozenset[str]:
     """Those of `KERNELS` that this machine has."""
-    return frozenset(f"pb_tiles_{name}" for name in jit.tile_types())
+    return frozenset(k for k in KERNELS if k.rsplit("_", 1)[1] in jit.tile_types())
 
 
 def _module_text(name: str) -> tuple[str, list[str]]:
@@ -288,7 +292,7 @@ def _module_text(name: str) -> tuple[str, list[str]]:
 @cache
 def _module(name: str, find: Callable[[str], int]) -> jit.LoadedModule:
     made = jit.stored_object(lambda: _module_text(name), name=f"tiles_{name}")
-    return pool.load_kernels(made, [f"pb_tiles_{name}"], find)
+    return pool.load_kernels(made, [k for k in KERNELS if k.endswith(f"_{name}")], find)
 
 
 def address(symbol: str, find: Callable[[str], int]) -> int:

@@ -30,17 +30,21 @@ __all__ = [
     "KERNEL_NAMES",
     "LONG_ROW",
     "MOST_SUMS",
+    "by_tiles",
     "direct",
     "few",
     "few_fits",
     "fits",
     "gradient",
     "gradient_fits",
+    "tiles_fit",
 ]
 
 KERNEL_NAMES: Final = {dtypes.float32: "f32", dtypes.float64: "f64"}
 _LINE: Final = 64
 """Bytes of features that are whole vectors anywhere."""
+_TILES: Final = "pb_tiles_direct_bf16"
+_TILE_LINE: Final = 32
 _FEW: Final = 8
 """Features of an operand or a result that are too few for rows of them to be worth much."""
 
@@ -71,7 +75,7 @@ def direct(
 
 def _plan(b: Any, x: Any, g: Geometry, result: Any, out_spec: Sequence[int]) -> Any:
     """What the kernels want to know of a phase."""
-    size = np.dtype(result.dtype).itemsize
+    x_size, size = (np.dtype(t.dtype).itemsize for t in (x, result))
     x_steps, out_steps = steps_of(x, g.x_spec), steps_of(result, out_spec)
     lengths = pick(x.shape, g.x_spec)[2:]
     axes = [
@@ -81,7 +85,7 @@ def _plan(b: Any, x: Any, g: Geometry, result: Any, out_spec: Sequence[int]) -> 
     columns = g.groups * g.outs
     numbers = {
         "lanes": g.groups,
-        "lane_x": g.batch * x_steps[0] if g.by_batch else g.ins * size,
+        "lane_x": g.batch * x_steps[0] if g.by_batch else g.ins * x_size,
         "lane_w": g.outs, "lane_c": g.outs * size,
         "batch": g.batch, "image_x": x_steps[0], "image_c": out_steps[0],
         "outer": len(outer), "inner": len(inner),
@@ -89,6 +93,28 @@ def _plan(b: Any, x: Any, g: Geometry, result: Any, out_spec: Sequence[int]) -> 
         "k": g.ins, "n": g.outs, "row_w": columns, "col_w": 1,
     }  # fmt: skip
     return plan_of(b, convolution_plan.HEADER, numbers, outer, inner)
+
+
+def tiles_fit(b: Any, x: Any, w: Any, g: Geometry, out_spec: Sequence[int], dtype: Any) -> bool:
+    """Whether windows of bfloat16 go to tile registers: this machine has them, and they fill."""
+    bfloat16 = x.dtype == w.dtype == dtypes.bfloat16 and dtype == dtypes.float32
+    if not bfloat16 or not b.has(_TILES):
+        return False
+    last, taps = len(out_spec) - 1, math.prod(g.taps[1:])
+    in_order = tuple(out_spec) == (0, last, *range(1, last)) and g.x_spec[1] == last
+    alone = g.groups == 1 and not any(p.every > 1 for p in g.phases)
+    few_tiles = 0 < taps * g.ins <= convolution_plan.MOST_TILES * _TILE_LINE
+    wide = g.ins % _TILE_LINE == 0 and g.outs >= _FEW
+    return in_order and alone and few_tiles and wide and taps <= convolution_plan.MOST_RUNS
+
+
+def by_tiles(
+    b: Any, x: Any, w: Any, g: Geometry, result: Any, out_spec: Sequence[int], whole: bool
+) -> None:
+    """Write a convolution of bfloat16, in float32."""
+    tiles = g.depth // _TILE_LINE * -(-g.outs // 16)
+    scratch, plan = b.buffer((1024 * tiles,), np.int8), _plan(b, x, g, result, out_spec)
+    b.call(_TILES, b.materialize(x), kernel_of(b, w, g, whole), result, scratch, plan)
 
 
 def few_fits(x: Any, g: Geometry, out_spec: Sequence[int], dtype: Any) -> bool:

@@ -430,12 +430,16 @@ def lower(
         return b.full(shape, 0, dtype)
     rules = zip(space, w[2:], window_strides, padding, lhs_dilation, rhs_dilation, strict=True)
     per_axis = [phases_of(o, k, s, low, ld, rd) for o, k, s, (low, _), ld, rd in rules]
-    lhs, rhs = (contractions.converted(b, v, inner) for v in (lhs, rhs))
     outs = w[0] // groups
     shared = (x_spec, w_spec, groups, batch_group_count > 1, batch, outs, w[1])
     only = Geometry(*shared, tuple(phases[0] for phases in per_axis))
     one = all(len(phases) == 1 for phases in per_axis) and only.taps == w[1:]
     choices = [Geometry(*shared, phases) for phases in _combinations(per_axis)]
+    if one and convolution_direct.tiles_fit(b, lhs, rhs, only, out_spec, inner):
+        result = b.buffer(shape, inner)
+        convolution_direct.by_tiles(b, lhs, rhs, only, result, out_spec, True)
+        return contractions.converted(b, result, dtype)
+    lhs, rhs = (contractions.converted(b, v, inner) for v in (lhs, rhs))
     found = _by_rows(b, lhs, rhs, shape, choices, out_spec, inner)
     if found is not None:
         return contractions.converted(b, found, dtype)

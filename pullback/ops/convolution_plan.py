@@ -10,6 +10,7 @@ __all__ = [
     "GRADIENT",
     "HEADER",
     "MOST_RUNS",
+    "MOST_TILES",
     "PANEL",
     "SLIVERS",
     "TASKS",
@@ -56,5 +57,7 @@ CHUNK: Final = 1 << 19
 """Bytes of the kernel that are packed at a time."""
 TASKS: Final = 16
 """Tasks that keep threads busy, if each has enough to do."""
+MOST_TILES: Final = 1024
+"""Tiles that a window fills, at most."""
 SLIVERS: Final = 16
 """Slivers that are worth packing a part of the kernel for."""

@@ -7,12 +7,13 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
 import pullback as pb
 from pullback import lax
-from pullback.llvm import direct_kernels, jit, library
+from pullback.llvm import direct_kernels, jit, library, tile_kernels
 from pullback.ops import convolution_depthwise, convolution_direct
 from pullback.ops.convolution_geometry import Geometry, output_space, phases_of
 
@@ -125,6 +126,46 @@ def test_infinities_in_the_kernel_meet_the_zeros_around_the_operand() -> None:
     assert np.isinf(values[:, 1:, 1:]).all()
 
 
+BFLOAT16: list[tuple[Any, ...]] = [
+    ((2, 9, 11, 32), (3, 3, 32, 32), (1, 1), ((1, 1), (1, 1)), (1, 1), (1, 1), 1),
+    ((2, 9, 11, 64), (3, 3, 64, 40), (1, 1), ((1, 1), (1, 1)), (1, 1), (1, 1), 1),
+    ((1, 13, 11, 96), (3, 5, 96, 130), (2, 1), ((0, 2), (2, 3)), (1, 1), (2, 1), 1),
+    ((1, 3, 3, 32), (1, 1, 32, 8), (1, 1), ((0, 0), (0, 0)), (1, 1), (1, 1), 1),
+    ((2, 7, 6, 32), (4, 4, 32, 18), (1, 1), ((2, 2), (2, 1)), (2, 2), (1, 1), 1),
+    ((2, 7, 6, 30), (3, 3, 30, 18), (1, 1), ((2, 2), (2, 1)), (1, 1), (1, 1), 1),
+]
+
+
+@pytest.mark.parametrize("case", BFLOAT16)
+def test_bfloat16_is_summed_in_float32_and_rounded_once(case: Any) -> None:
+    shape, kernel, strides, padding, lhs, rhs, _ = case
+    rng = np.random.default_rng(3)
+    x, w = (rng.integers(-9, 10, s).astype(ml_dtypes.bfloat16) for s in (shape, kernel))
+    exact = _expected(x, w, *case[2:])
+    for dtype, expected in ((np.float32, exact), (None, exact.astype(ml_dtypes.bfloat16))):
+        found = pb.jit(
+            lambda x, w, dtype=dtype: lax.conv_general_dilated(
+                x, w, strides, padding, lhs, rhs, LAST, preferred_element_type=dtype
+            )
+        )(x, w)
+        assert found.dtype == (dtype or expected.dtype)
+        assert np.array_equal(np.asarray(found), expected)
+
+
+@pytest.mark.skipif(not library.has("pb_tiles_direct_bf16"), reason="no tile registers")
+def test_tile_registers_multiply_windows() -> None:
+    module = tile_kernels._module("bf16", library.address)
+    caller, rng = _Caller(module), np.random.default_rng(3)
+    x, w = (rng.integers(-9, 10, s).astype(ml_dtypes.bfloat16) for s in BFLOAT16[1][:2])
+    pads, specs = ((1, 1), (1, 1)), ((0, 3, 1, 2), (3, 2, 0, 1))
+    g, space = _geometry((2, 64, 9, 11), (40, 64, 3, 3), specs, pads, (1, 1))
+    float32 = np.dtype(np.float32)
+    assert convolution_direct.tiles_fit(caller, x, w, g, (0, 3, 1, 2), float32)
+    out = caller.buffer((2, *space, 40), float32)
+    convolution_direct.by_tiles(caller, x, w, g, out, (0, 3, 1, 2), True)
+    assert np.array_equal(out, _expected(x, w, *BFLOAT16[1][2:]))
+
+
 # --------------------------------------------------------------------------- every width of vectors
 
 
@@ -143,8 +184,14 @@ class _Caller:
     def constant(self, x: Any) -> Any:
         return x
 
+    def has(self, symbol: str) -> bool:
+        return library.has(symbol)
+
     def buffer(self, shape: Any, dtype: Any) -> Any:
-        return np.full(shape, np.nan, dtype)
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        memory = np.full(size + 64, 77, np.uint8)  # at a cache line, as those of programs
+        start = -memory.ctypes.data % 64
+        return memory[start : start + size].view(dtype).reshape(shape)
 
     def call(self, symbol: str, *arrays: Any) -> None:
         types = [ctypes.c_void_p] * len(arrays)
