@@ -232,12 +232,14 @@ class JitFunction(FastCallable):
         return (
             self._in_shardings is not None
             or self._out_shardings is not None
-            or spread.flow_of(traced.closed).mesh is not None
+            or spread.mesh_of(traced.closed) is not None
         )
 
     def _shardings(self, call: _Call, traced: Program) -> tuple[list[Any], list[Any]]:
         """The shardings of arguments and results; None for those that are nowhere in particular."""
         arguments = [spread.sharding_of(x) for x in call.leaves]
+        if not (any(arguments) or spread.wanted() or self._is_spread(traced)):
+            return arguments, [None] * len(traced.closed.out_avals)
         asked = self._asked_shardings(call, traced)
         flow = spread.flow_of(traced.closed)
         if self._options.keep_unused:

@@ -28,6 +28,7 @@ __all__ = [
     "Flow",
     "flow_of",
     "following",
+    "mesh_of",
     "of_mesh_that_is_set",
     "settled",
     "sharding_of",
@@ -74,14 +75,41 @@ def flow_of(closed: ClosedJaxpr) -> Flow:
     """The flow of a program, found once."""
     found: Flow | None = closed.derived.get(Flow)
     if found is None:
-        found = closed.derived[Flow] = _flow(closed.jaxpr)
+        found = closed.derived[Flow] = _flow(closed.jaxpr, mesh_of(closed))
     return found
 
 
-def _flow(jaxpr: Jaxpr) -> Flow:
+def mesh_of(closed: ClosedJaxpr) -> Mesh | None:
+    """The mesh of the first constraint in a program, found once; every first call asks for it."""
+    if Mesh not in closed.derived:
+        closed.derived[Mesh] = _mesh(closed.jaxpr)
+    found: Mesh | None = closed.derived[Mesh]
+    return found
+
+
+def _mesh(jaxpr: Jaxpr) -> Mesh | None:
+    for eqn in jaxpr.eqns:
+        if eqn.primitive is sharding_constraint:
+            found = _concrete_mesh(eqn.params["sharding"])
+        elif eqn.primitive is jit_primitive:
+            found = mesh_of(eqn.params["jaxpr"])
+        elif eqn.primitive.partial_eval is not FIRST_ORDER:
+            found = _inner_mesh(eqn.params)
+        else:
+            continue
+        if found is not None:
+            return found
+    return None
+
+
+def _inner_mesh(params: dict[str, Any]) -> Mesh | None:
+    inner = (mesh_of(x) for x in _jaxprs(params) if isinstance(x, ClosedJaxpr))
+    return next((m for m in inner if m is not None), None)
+
+
+def _flow(jaxpr: Jaxpr, mesh: Mesh | None) -> Flow:
     bits = {v: 1 << i for i, v in enumerate(jaxpr.invars)}
     effects = 0
-    mesh = None
 
     def of(v: Any) -> int:
         return 0 if isinstance(v, Literal) else bits.get(v, 0)
@@ -89,14 +117,12 @@ def _flow(jaxpr: Jaxpr) -> Flow:
     for eqn in jaxpr.eqns:
         operands = [of(v) for v in eqn.invars]
         whole = _union(operands)
-        inner = [x for x in _jaxprs(eqn.params) if isinstance(x, ClosedJaxpr)]
-        mesh = mesh or _mesh_of(eqn, inner)
         if eqn.effects:
             effects |= whole
         if eqn.primitive is jit_primitive:
             chosen = [
                 _union([m for i, m in enumerate(operands) if source >> i & 1])
-                for source in flow_of(inner[0]).sources
+                for source in flow_of(eqn.params["jaxpr"]).sources
             ]
         else:
             chosen = [whole] * len(eqn.outvars)
@@ -114,12 +140,6 @@ def _union(masks: Sequence[int]) -> int:
 
 def _jaxprs(params: dict[str, Any]) -> list[Any]:
     return [y for x in params.values() for y in (x if isinstance(x, (tuple, list)) else (x,))]
-
-
-def _mesh_of(eqn: Any, inner: Sequence[ClosedJaxpr]) -> Mesh | None:
-    if eqn.primitive is sharding_constraint:
-        return _concrete_mesh(eqn.params["sharding"])
-    return next((m for m in (flow_of(x).mesh for x in inner) if m is not None), None)
 
 
 def _concrete_mesh(sharding: Any) -> Mesh | None:
@@ -219,6 +239,5 @@ def _flow_of_operation(primitive: Any, params: dict[str, Any], n: int, results: 
     whole = (1 << n) - 1
     mesh = None
     if type(primitive) is Primitive and primitive.partial_eval is not FIRST_ORDER:
-        inner = [x for x in _jaxprs(params) if isinstance(x, ClosedJaxpr)]
-        mesh = next((m for m in (flow_of(x).mesh for x in inner) if m is not None), None)
+        mesh = _inner_mesh(params)
     return Flow(whole, (whole,) * results, mesh)

@@ -13,6 +13,7 @@ import pytest
 import pullback as pb
 import pullback.numpy as jnp
 from pullback import config
+from pullback.runtime import spread
 
 
 class Side:
@@ -254,3 +255,12 @@ def test_settings_and_traces_nest_with_shardings() -> None:
     assert y.sharding == side.at("a")
     assert (y + 1).sharding == side.at("a")
     assert pb.vmap(lambda r: r * 2)(y).sharding == side.at("a")
+
+
+def test_programs_without_meshes_are_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any) -> Any:
+        raise AssertionError("the flow of a program was looked for")
+
+    monkeypatch.setattr(spread, "_flow", refuse)
+    f = pb.jit(lambda x: pb.jit(jnp.sin)(x) + 1)
+    assert f(jnp.zeros(3)).shape == f.trace(jnp.zeros(3)).out_info.shape == (3,)
