@@ -44,6 +44,7 @@ from pullback.loops.ir import (
     subexpressions,
     walk,
 )
+from pullback.loops.pieces import are_apart, fill, without_self_copies
 from pullback.loops.scalars import joined, parts_of
 from pullback.records import record, replaced
 
@@ -136,6 +137,8 @@ class _Uses:
         self.writes: dict[Buffer, list[int]] = {}
         self.touches: dict[Buffer, list[int]] = {}
         self.counts: dict[Buffer, int] = {}
+        self.emptied: set[int] = set()
+        """Statements of which nothing is left."""
         for k, stmt in enumerate(stmts):
             reads, writes = accesses(stmt)
             for table, found in (
@@ -182,10 +185,12 @@ class _Sharing:
         if not any(isinstance(s, Copy) for s in stmts):
             return tuple(stmts)
         uses = _Uses(stmts)
-        for k, stmt in enumerate(stmts):
-            if isinstance(stmt, Copy):
-                self._unite(stmts, k, stmt, uses)
-        return tuple(s for s in stmts if not self._dropped(s))
+        for _ in range(2):  # a buffer that became another's may leave room for a third
+            for k, stmt in enumerate(stmts):
+                if isinstance(stmt, Copy):
+                    self._unite(stmts, k, stmt, uses)
+        left = (s for k, s in enumerate(stmts) if k not in uses.emptied)
+        return tuple(s for s in left if not self._dropped(s))
 
     def _dropped(self, stmt: Stmt) -> bool:
         """Whether a statement is a copy of a buffer to itself, which is then not counted."""
@@ -228,10 +233,16 @@ class _Sharing:
         target, source = copy.target.buffer.root(), copy.source.buffer.root()
         if target is source or not _whole(copy):
             return
-        if (self._dies(source, k, uses) and self._born(target, k, uses)) or (
-            self._local(source, uses) and self._updates(stmts, k, target, source, uses)
-        ):
+        if self._dies(source, k, uses) and self._born(target, k, uses):
             self._merge(source, target, uses)
+        elif self._local(source, uses):
+            made = self._updates(stmts, k, target, source, uses)
+            if made is not None and self._merge(source, target, uses):
+                self._replace(stmts, made, uses)
+        elif self._local(target, uses):
+            made = self._returns(stmts, k, target, source, uses)
+            if made is not None and self._merge(target, source, uses):
+                self._replace(stmts, made, uses)
 
     def _local(self, buffer: Buffer, uses: _Uses) -> bool:
         """Whether a buffer is touched in this block alone."""
@@ -249,37 +260,77 @@ class _Sharing:
             return False
         return uses.touches[target][0] >= k
 
-    def _updates(self, stmts: list[Stmt], k: int, carry: Buffer, new: Buffer, uses: _Uses) -> bool:
-        """Whether `new`, copied to `carry` at k, can be computed in the carry's own memory."""
-        if carry.kind not in ("temp", "out"):
-            return False
-        first, last = uses.touches[new][0], uses.touches[new][-1]
-        if last != k:
-            return False
-        if _has_between(uses.touches[carry], first + 1, k):
-            return False
-        if _has_between(uses.writes[carry], first, first + 1):
-            return False
-        if _has_between(uses.reads.get(carry, ()), first, first + 1):
-            made = in_place(stmts[first], carry, new)
-            if made is None:
-                return False
-            stmts[first] = made
-        return True
+    def _updates(
+        self, stmts: list[Stmt], k: int, carry: Buffer, new: Buffer, uses: _Uses
+    ) -> dict[int, Stmt] | None:
+        """What makes `new`, copied to `carry` at k, in the carry's own memory; None if nothing.
 
-    def _merge(self, source: Buffer, target: Buffer, uses: _Uses) -> None:
+        Statements that read the carry while `new` is made do so where they write.  If several
+        write, each has elements of its own, so that nobody reads what another one wrote.
+        """
+        if carry.kind not in ("temp", "out"):
+            return None
+        first, last = uses.touches[new][0], uses.touches[new][-1]
+        if last != k or _has_between(uses.writes[carry], first, k):
+            return None
+        readers = [j for j in uses.reads.get(carry, ()) if first <= j < k]
+        writers = [j for j in uses.writes.get(new, ()) if j < k]
+        if not set(readers) <= set(writers):
+            return None
+        if readers != [first][: len(readers)] and not are_apart([stmts[j] for j in writers], new):
+            return None
+        made = {j: in_place(stmts[j], carry, new) for j in readers}
+        found = {j: stmt for j, stmt in made.items() if stmt is not None}
+        return found if len(found) == len(made) else None
+
+    def _returns(
+        self, stmts: list[Stmt], k: int, changed: Buffer, carry: Buffer, uses: _Uses
+    ) -> dict[int, Stmt] | None:
+        """What makes a copy at k, and all of the carry from it later, in one memory.
+
+        So is an array of which a part is set, and then most of it.
+        """
+        first, last = uses.touches[changed][0], uses.touches[changed][-1]
+        writers = [j for j in uses.writes.get(carry, ()) if k < j <= last]
+        if first < k or not writers or _has_between(uses.reads.get(carry, ()), k + 1, last + 1):
+            return None
+        readers = [j for j in uses.touches[changed] if j >= writers[0]]
+        if not set(readers) <= set(writers) or _has_between(
+            uses.writes[changed], writers[0], last + 1
+        ):
+            return None
+        if not fill([stmts[j] for j in writers], carry):
+            return None
+        made = {j: in_place(stmts[j], changed, carry) for j in readers}
+        found = {j: stmt for j, stmt in made.items() if stmt is not None}
+        return found if len(found) == len(made) else None
+
+    def _replace(self, stmts: list[Stmt], made: dict[int, Stmt], uses: _Uses) -> None:
+        """Put statements for others, less what they would copy to where it is."""
+        for j, stmt in made.items():
+            left, dropped = without_self_copies(stmt)
+            for buffer in dropped:
+                self.counts[buffer] -= 2
+                uses.counts[buffer] -= 2
+            if left is None:
+                uses.emptied.add(j)
+            else:
+                stmts[j] = left
+
+    def _merge(self, source: Buffer, target: Buffer, uses: _Uses) -> bool:
         """Let the memory of `source` be that of `target`, unless one is not ours to exchange."""
         if target.kind == "out" and source in self.registers:
-            return
+            return False
         if source in self.swapped:
             if target.kind != "temp":
-                return
+                return False
             self.swapped.add(target)
         if source in self.registers:
             self.registers.add(target)
         source.alias = target
         uses.merge(source, target)
         self.counts[target] = self.counts.get(target, 0) + self.counts.get(source, 0)
+        return True
 
 
 def _whole(copy: Copy) -> bool:
@@ -303,6 +354,8 @@ def in_place(stmt: Stmt, carry: Buffer, new: Buffer) -> Stmt | None:
     """The statement made safe for `new` being `carry`: each element is read where it is written."""
     if isinstance(stmt, Copy):
         return stmt if _whole(stmt) else None
+    if isinstance(stmt, Store):
+        return stmt if len(_places([stmt], carry, new)) == 1 else None
     if not isinstance(stmt, Loop):
         return None
     involved = [s for s in stmt.body if _touches(s, carry, new)]

@@ -83,12 +83,12 @@ def _drop_dead(stage: Stage) -> bool:
 # --------------------------------------------------------------------------- nests
 
 
-def _nest_statements(nest: Nest) -> list[Stmt]:
+def _nest_statements(nest: Nest, *, border: bool = False) -> list[Stmt]:
     if not nest.axes:
         return [s for m in nest.members for s in _plain(m)]
-    pieces = pieces_of(nest)
+    pieces = pieces_of(nest, border=border)
     if pieces:
-        return [s for piece in pieces for s in _nest_statements(merge(piece))]
+        return [s for piece in pieces for s in _nest_statements(merge(piece), border=True)]
     vector = vector_axis(nest)
     if not nest.reduced:
         period = period_of(nest)

@@ -34,18 +34,22 @@ PARTS_ENOUGH: Final = 16
 LONG_STRIDE: Final = 512
 TALL: Final = 128
 PIECES_MIN: Final = 512
+BORDER_MIN: Final = 64
+"""Elements from which a nest is cut, and one that is a piece itself: it may have to be free of
+conditions to be computed where it is (`loops/memory.py`)."""
 MAX_CUTS: Final = 4
 
 
 # --------------------------------------------------------------------------- pieces
 
 
-def pieces_of(nest: Nest) -> list[Nest]:
+def pieces_of(nest: Nest, *, border: bool = False) -> list[Nest]:
     """The nest cut where conditions on an axis change, so that each piece has none.
 
     Pads, concatenations and rolls select by such conditions; without them loads are contiguous.
+    `border` says that the nest is a piece of another one.
     """
-    if size_of(nest.axes) < PIECES_MIN:
+    if size_of(nest.axes) < (BORDER_MIN if border else PIECES_MIN):
         return []
     exprs = nest.expressions()
     for k, axis in enumerate(nest.axes):

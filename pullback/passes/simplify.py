@@ -25,9 +25,10 @@ from pullback.core.jaxpr import (
     Var,
     join_effects,
 )
-from pullback.core.primitive import FIRST_ORDER, Primitive
+from pullback.core.primitive import FIRST_ORDER, Primitive, registry
 from pullback.core.refs import has_ref_effects
 from pullback.ops import scatter, slicing, structural
+from pullback.passes import known_windows
 from pullback.passes.invariants import move_out
 from pullback.transforms.dce import dce_jaxpr
 
@@ -69,8 +70,15 @@ def _called(eqn: JaxprEqn, inputs: Sequence[Any]) -> tuple[ClosedJaxpr, Sequence
     return None if inner is None else (eqn.params[inner], inputs)
 
 
-def simplify(closed: ClosedJaxpr) -> ClosedJaxpr:
+Vector = np.ndarray[Any, Any]
+LONGEST: Final = 8
+"""Arrays of so many integers may be looked at: the position of a window."""
+
+
+def simplify(closed: ClosedJaxpr, known: Sequence[Vector | None] = ()) -> ClosedJaxpr:
     """An equivalent program with the same arguments and results; unused constants are dropped.
+
+    `known` are the values of its first arguments, or None.
 
     >>> from pullback.core.jaxpr import Jaxpr
     >>> simplify(ClosedJaxpr(Jaxpr([], [], [], []), [])).jaxpr.eqns
@@ -81,6 +89,9 @@ def simplify(closed: ClosedJaxpr) -> ClosedJaxpr:
     consts = _Constants()
     walk = _Walk(consts)
     env: dict[Any, Atom] = {v: v for v in closed.jaxpr.invars}
+    for v, values in zip(closed.jaxpr.invars, known, strict=False):
+        if values is not None:
+            walk.vectors[v] = values
     for v, value in zip(closed.jaxpr.constvars, closed.consts, strict=True):
         env[v] = consts.atom(value, v.aval)
     outvars = walk.inline(closed.jaxpr, env)
@@ -124,6 +135,7 @@ class _Walk:
         self.eqns: list[JaxprEqn] = []
         self.known: dict[Any, list[Atom]] = {}
         self.made: dict[Any, JaxprEqn] = {}
+        self.vectors: dict[Any, Vector] = {}
 
     def inline(self, jaxpr: Jaxpr, env: dict[Any, Atom]) -> list[Atom]:
         """The results of `jaxpr` in terms of the new program."""
@@ -161,6 +173,19 @@ class _Walk:
         """A constant of the program."""
         return self.consts.atom(value, aval)
 
+    def vector(self, x: Atom) -> Vector | None:
+        """The values of a short array of integers that is known now."""
+        aval = x.aval
+        shape = getattr(aval, "shape", None)
+        if shape is None or len(shape) != 1 or shape[0] > LONGEST or aval.dtype.kind != "i":
+            return None
+        if shape[0] == 0:
+            return np.zeros(0, np.int64)
+        found = self.vectors.get(x)
+        if found is None and x in self.consts.values:
+            found = self.vectors[x] = np.asarray(self.consts.values[x])
+        return found
+
     def shared(self, eqn: JaxprEqn, inputs: list[Atom]) -> list[Atom]:
         """The results of an equal equation made before, or of a new one."""
         key = None if eqn.effects else _identity(eqn, inputs)
@@ -170,7 +195,8 @@ class _Walk:
                 return found
         primitive, params = eqn.primitive, eqn.params
         if primitive.partial_eval is not FIRST_ORDER:
-            params = {name: _inner(value) for name, value in params.items()}
+            known = known_windows.known_operands(eqn, [self.vector(x) for x in inputs])
+            params = {name: _inner(value, known.get(name, ())) for name, value in params.items()}
             params |= _IRRELEVANT.get(primitive.name, {})
             eqn, inputs = move_out(eqn.replace(params=params), inputs, self)
             params = eqn.params
@@ -196,14 +222,14 @@ _IRRELEVANT: Final[dict[str, dict[str, Any]]] = {"remat2": {"policy": None}}
 """Parameters that code does not depend on: what the policy says is already done."""
 
 
-def _inner(value: Any) -> Any:
+def _inner(value: Any, known: Sequence[Vector | None]) -> Any:
     if isinstance(value, ClosedJaxpr):
-        return simplify(value)
+        return simplify(value, known)
     if isinstance(value, Jaxpr):
-        closed = simplify(ClosedJaxpr(value, []))
+        closed = simplify(ClosedJaxpr(value, []), known)
         return value if closed.consts else closed.jaxpr
     if isinstance(value, tuple) and any(isinstance(x, ClosedJaxpr) for x in value):
-        return tuple(simplify(x) for x in value)
+        return tuple(simplify(x, known) for x in value)
     return value
 
 
@@ -343,6 +369,21 @@ def _part_added(walk: _Walk, eqn: JaxprEqn, x: Atom, made: JaxprEqn) -> Atom:
     return walk.shared(made, [x, total, *starts])[0]
 
 
+def _updated(walk: _Walk, eqn: JaxprEqn, inputs: Sequence[Atom]) -> Atom | None:
+    """One window that a scatter changes at a known place; sums with zeros are `_sum`'s."""
+    if len(inputs) != 3 or _is_zero(walk, inputs[0]):
+        return None
+
+    def apply(name: str, operands: Sequence[Atom], aval: Any, params: dict[str, Any]) -> Atom:
+        atoms = list(operands)
+        fresh = eqn.replace(
+            primitive=registry[name], params=params, invars=atoms, outvars=[Var(aval)]
+        )
+        return walk.shared(fresh, atoms)[0]
+
+    return known_windows.updated(eqn, inputs, walk.vector(inputs[1]), apply)
+
+
 _Rule = Callable[[_Walk, JaxprEqn, Sequence[Atom]], "Atom | None"]
 
 _RULES: Final[dict[str, _Rule]] = {
@@ -356,4 +397,5 @@ _RULES: Final[dict[str, _Rule]] = {
     "reshape": _if_same_type,
     "squeeze": _if_same_type,
     "transpose": _transpose,
+    **dict.fromkeys(known_windows.UPDATES, _updated),
 }
