@@ -50,6 +50,7 @@ __all__ = [
     "load",
     "process_address",
     "stored_object",
+    "this_process",
     "tile_types",
     "use_store",
     "vector_bits",
@@ -571,7 +572,8 @@ def _always_there() -> dict[str, int]:
 
 
 @cache
-def _process() -> ctypes.CDLL:
+def this_process() -> ctypes.CDLL:
+    """What the running process has loaded; making a library anew takes as long as a small trace."""
     return ctypes.CDLL(None)
 
 
@@ -584,6 +586,6 @@ def process_address(name: str) -> int:
     True
     """
     try:
-        return ctypes.addressof(ctypes.c_char.in_dll(_process(), name))
+        return ctypes.addressof(ctypes.c_char.in_dll(this_process(), name))
     except ValueError as error:
         raise AttributeError(str(error)) from None

@@ -37,6 +37,7 @@ from pullback.llvm import (
     fft_kernels,
     gemm,
     interrupts,
+    jit,
     pool,
     quick_kernels,
     sort_kernels,
@@ -179,7 +180,7 @@ def _c_library(name: str) -> int:
 @cache
 def _open(path: str | None) -> ctypes.CDLL | None:
     try:
-        return ctypes.CDLL(path)
+        return jit.this_process() if path is None else ctypes.CDLL(path)
     except (OSError, TypeError):  # TypeError: there is no "this process" on Windows
         return None
 
