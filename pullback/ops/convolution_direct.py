@@ -7,6 +7,7 @@ table of the program, one for the outer spatial axes and one for the innermost.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any, Final
@@ -21,6 +22,7 @@ from pullback.ops.convolution_tables import (
     kernel_of,
     met_along,
     offsets,
+    padded,
     plan_of,
     steps_of,
     together,
@@ -37,6 +39,8 @@ __all__ = [
     "fits",
     "gradient",
     "gradient_fits",
+    "merged",
+    "merged_fits",
     "tiles_fit",
 ]
 
@@ -45,6 +49,8 @@ _LINE: Final = 64
 """Bytes of features that are whole vectors anywhere."""
 _TILES: Final = "pb_tiles_direct_bf16"
 _TILE_LINE: Final = 32
+_LONGEST: Final = 1024
+"""Products of a run, at most, if it is made of several elements of the window."""
 _FEW: Final = 8
 """Features of an operand or a result that are too few for rows of them to be worth much."""
 
@@ -93,6 +99,38 @@ def _plan(b: Any, x: Any, g: Geometry, result: Any, out_spec: Sequence[int]) -> 
         "k": g.ins, "n": g.outs, "row_w": columns, "col_w": 1,
     }  # fmt: skip
     return plan_of(b, convolution_plan.HEADER, numbers, outer, inner)
+
+
+_MERGED: Final = 16
+"""Products along a row of the window that are worth a run."""
+
+
+def merged_fits(x: Any, g: Geometry, out_spec: Sequence[int], dtype: Any) -> bool:
+    """Whether rows of the window are runs of a few features: neighbours, once edges have zeros."""
+    if not g.phases or g.groups > 1 or g.ins >= _FEW or dtype not in KERNEL_NAMES:
+        return False
+    last, inner = len(out_spec) - 1, g.phases[-1]
+    in_order = g.x_spec[1] == last and g.x_spec[-1] == last - 1 and out_spec[1] == last
+    alone = inner.tap_step == 1 and not any(p.every > 1 for p in g.phases)
+    taps, size = math.prod(g.taps[1:-1]), np.dtype(dtype).itemsize
+    few_runs = taps <= convolution_plan.MOST_RUNS and g.outs * size <= convolution_plan.WIDEST
+    long = _MERGED <= inner.taps * g.ins <= _LONGEST
+    return in_order and alone and few_runs and long and g.outs >= _FEW
+
+
+def merged(
+    b: Any, x: Any, w: Any, g: Geometry, result: Any, out_spec: Sequence[int], whole: bool
+) -> None:
+    """Write a convolution of few features; what a row of the window meets is one run."""
+    inner, axis_x = g.phases[-1], g.x_spec[-1]
+    before, after = max(0, -inner.origin), max(0, inner.last + 1 - x.shape[axis_x])
+    around = padded(b, x, [axis_x], [(before, after)])
+    run = {"origin": inner.origin + before, "taps": 1, "tap_step": 0}
+    phases = (*g.phases[:-1], dataclasses.replace(inner, **run))
+    runs = dataclasses.replace(g, ins=g.ins * inner.taps, phases=phases)
+    plan = _plan(b, around, runs, result, out_spec)
+    symbol = f"pb_direct_{KERNEL_NAMES[np.dtype(result.dtype)]}"
+    b.call(symbol, around, kernel_of(b, w, g, whole), result, plan)
 
 
 def tiles_fit(b: Any, x: Any, w: Any, g: Geometry, out_spec: Sequence[int], dtype: Any) -> bool:

@@ -23,6 +23,7 @@ from pullback.core import dtypes
 from pullback.ops import contractions, convolution_depthwise, convolution_direct
 from pullback.ops.contractions import Matrix
 from pullback.ops.convolution_geometry import Geometry, Phase, output_space, phases_of, pick, place
+from pullback.ops.convolution_tables import padded
 
 __all__ = ["lower"]
 
@@ -32,30 +33,6 @@ __all__ = ["lower"]
 
 def _nest(b: Any, stack: ExitStack, shape: Sequence[int]) -> list[Any]:
     return [stack.enter_context(b.loop(n, independent=True)) for n in shape]
-
-
-def _padded(b: Any, x: Any, axes: Sequence[int], amounts: Sequence[tuple[int, int]]) -> Any:
-    """The operand in a buffer, with zeros before and after some of its axes."""
-    if not any(before or after for before, after in amounts):
-        return b.materialize(x)
-    low = [0] * len(x.shape)
-    shape = list(x.shape)
-    for axis, (before, after) in zip(axes, amounts, strict=True):
-        shape[axis] += before + after
-        low[axis] = before
-
-    def element(idx: Sequence[Any]) -> Any:
-        inside, place = None, []
-        for i, before, n, padded in zip(idx, low, x.shape, shape, strict=True):
-            position = i - before if before else i
-            tests = [position >= 0] if before else []
-            tests += [position < n] if padded > n + before else []
-            for test in tests:
-                inside = test if inside is None else b.s.and_(inside, test)
-            place.append(b.s.index(position, 0, n - 1) if tests else position)
-        return b.s.select(inside, x.at(place), b.s.const(0, x.dtype))
-
-    return b.materialize(b.view(shape, element))
 
 
 def _with_room(
@@ -69,7 +46,7 @@ def _with_room(
         after = max(0, *(p.last - x.shape[axis] + 1 for p in met)) if met else 0
         amounts.append((before, after))
         moved.append([_shifted(p, before) for p in phases])
-    return _padded(b, x, axes, amounts), moved
+    return padded(b, x, axes, amounts), moved
 
 
 def _shifted(phase: Phase, by: int) -> Phase:
@@ -372,6 +349,7 @@ def _combinations(per_axis: list[list[Phase]]) -> Iterator[tuple[Phase, ...]]:
 _BY_ROWS: Final = (
     (convolution_direct.fits, convolution_direct.direct),
     (convolution_depthwise.depthwise_fits, convolution_depthwise.depthwise),
+    (convolution_direct.merged_fits, convolution_direct.merged),
     (convolution_direct.few_fits, convolution_direct.few),
     (convolution_direct.gradient_fits, convolution_direct.gradient),
     (convolution_depthwise.depthwise_gradient_fits, convolution_depthwise.depthwise_gradient),

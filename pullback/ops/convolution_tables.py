@@ -15,7 +15,7 @@ import numpy as np
 from pullback.ops import contractions
 from pullback.ops.convolution_geometry import Geometry, Phase, pick
 
-__all__ = ["axis", "kernel_of", "met_along", "offsets", "plan_of", "steps_of", "together"]
+__all__ = ["axis", "kernel_of", "met_along", "offsets", "padded", "plan_of", "steps_of", "together"]
 
 
 def axis(phase: Phase, length: int, step_x: int, step_out: int) -> Any:
@@ -95,3 +95,27 @@ def offsets(axes: Iterable[tuple[int, int, int]]) -> list[int]:
     for count, step, start in axes:
         found = [place + start + step * i for place in found for i in range(count)]
     return found
+
+
+def padded(b: Any, x: Any, axes: Sequence[int], amounts: Sequence[tuple[int, int]]) -> Any:
+    """The operand in a buffer, with zeros before and after some of its axes."""
+    if not any(before or after for before, after in amounts):
+        return b.materialize(x)
+    low = [0] * len(x.shape)
+    shape = list(x.shape)
+    for axis, (before, after) in zip(axes, amounts, strict=True):
+        shape[axis] += before + after
+        low[axis] = before
+
+    def element(idx: Sequence[Any]) -> Any:
+        inside, place = None, []
+        for i, before, n, padded in zip(idx, low, x.shape, shape, strict=True):
+            position = i - before if before else i
+            tests = [position >= 0] if before else []
+            tests += [position < n] if padded > n + before else []
+            for test in tests:
+                inside = test if inside is None else b.s.and_(inside, test)
+            place.append(b.s.index(position, 0, n - 1) if tests else position)
+        return b.s.select(inside, x.at(place), b.s.const(0, x.dtype))
+
+    return b.materialize(b.view(shape, element))
