@@ -12,6 +12,7 @@ from pullback.control.checkpointing_sweep import read_row, slots_of, write_row
 from pullback.control.jit import open_consts, split_list
 from pullback.control.loop_parts import for_second_run, without_residuals
 from pullback.control.policies import Binomial
+from pullback.control.recomputed import without_cheap_residuals
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.jaxpr import ClosedJaxpr, JaxprEqn, eval_jaxpr
 from pullback.core.primitive import (
@@ -179,6 +180,7 @@ def _split(trace: PartialTrace, args: Sequence[Any], params: dict[str, Any]) -> 
     now_unknown = const_u + carry_u + xs_u
     if params.get("remat") is not None:
         return _split_whole(trace, args, params, split, now_unknown)
+    split = without_cheap_residuals(split)
     known_args = [x for x, u in zip(args, now_unknown, strict=True) if not u]
     unknown_args = [x for x, u in zip(args, now_unknown, strict=True) if u]
     n_kc, n_kn = const_u.count(False), carry_u.count(False)

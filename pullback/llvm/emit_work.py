@@ -1,7 +1,7 @@
 """What statements cost, by estimate, and which of them several threads share.
 
 Between two parallel regions workers look out for work for a while before they sleep
-(`llvm.pool`). In a loop whose turns are parallel but for a short rest they stay awake, and share
+(`llvm.pool`). In a loop whose turns have no long part for one thread they stay awake, and share
 work that would not be worth waking them.
 """
 
@@ -26,8 +26,8 @@ from pullback.loops.ir import (
 __all__ = ["ASLEEP", "AWAKE", "UNKNOWN_TURNS", "block_work", "keeps_awake", "work_of"]
 
 UNKNOWN_TURNS: Final = 16
-ALONE_NS: Final = 8_000.0
-"""Work on one thread during which workers stay awake."""
+ALONE_NS: Final = 16_000.0
+"""Work on one thread between two parallel parts during which workers stay awake."""
 KERNELS: Final = ("pb_gemm_", "pb_conv_")
 """Library functions that share large work among the threads themselves."""
 
@@ -40,7 +40,7 @@ class Share(NamedTuple):
 
 
 ASLEEP: Final = Share(40_000.0, 10_000.0)
-AWAKE: Final = Share(4_000.0, 1_000.0)
+AWAKE: Final = Share(5_000.0, 1_000.0)
 
 
 def block_work(block: Block) -> float:
@@ -67,8 +67,11 @@ def work_of(stmt: Stmt) -> float:
 
 def keeps_awake(body: Block) -> bool:
     """Whether workers that share the large parts of a loop's turn are awake in all of it."""
-    alone = [work for s in body if (work := _alone(s)) is not None]
-    return len(alone) < len(body) and sum(alone) <= ALONE_NS
+    shared, stretch, longest = False, 0.0, 0.0
+    for work in [*map(_alone, body)] * 2:  # the end of a turn, and the start of the next one
+        shared, stretch = (True, 0.0) if work is None else (shared, stretch + work)
+        longest = max(longest, stretch)
+    return shared and longest <= ALONE_NS
 
 
 def _alone(stmt: Stmt) -> float | None:

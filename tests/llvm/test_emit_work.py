@@ -36,8 +36,8 @@ def _gates(x: Array) -> Array:
 
 
 def _chain(x: Array) -> Array:
-    """Some microseconds of one thread's."""
-    return x + lax.fori_loop(0, 5000, lambda _, s: s * 0.5 + 1.0, x[0, 0])
+    """Many microseconds of one thread's."""
+    return x + lax.fori_loop(0, 50_000, lambda _, s: s * 0.5 + 1.0, x[0, 0])
 
 
 @pytest.mark.parametrize(
