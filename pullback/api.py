@@ -11,12 +11,14 @@ import numpy as np
 from pullback import config, monitoring, tree
 from pullback.core import axes
 from pullback.core.array import Array
-from pullback.core.avals import ShapedArray, aval_of
+from pullback.core.avals import ShapedArray, aval_of, spread_type
 from pullback.core.jaxpr import ClosedJaxpr, DebugInfo
+from pullback.core.sharding import type_sharding
 from pullback.core.source import Description, name_scope
 from pullback.core.structs import ShapeDtypeStruct
 from pullback.core.trace import Tracer
 from pullback.core.tracebacks import api_boundary
+from pullback.runtime import spread
 from pullback.runtime.array import ArrayImpl
 from pullback.runtime.jit import jit
 from pullback.runtime.residence import REMOTE
@@ -47,8 +49,8 @@ __all__ = [
 ]
 
 
-def _struct(aval: ShapedArray) -> ShapeDtypeStruct:
-    return ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type)
+def _struct(aval: ShapedArray, sharding: Any = None) -> ShapeDtypeStruct:
+    return ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type, sharding=sharding)
 
 
 def _stage(fun: Callable[..., Any], args: Any, kwargs: Any, what: str) -> tuple[ClosedJaxpr, Any]:
@@ -144,7 +146,10 @@ def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """
     check_callable(fun, "eval_shape")
     closed, out_tree = _stage(fun, args, kwargs, "eval_shape")
-    return out_tree.unflatten([_struct(a) for a in closed.out_avals])
+    avals = closed.out_avals
+    given = [spread.sharding_of(x) for x in tree.leaves((args, kwargs))]
+    where = spread.shardings_of_types(closed, given) if any(given) else [None] * len(avals)
+    return out_tree.unflatten([_struct(a, s) for a, s in zip(avals, where, strict=True)])
 
 
 def block_until_ready(x: Any) -> Any:
@@ -266,4 +271,6 @@ def typeof(x: Any) -> ShapedArray:
     >>> pb.typeof(1.0)
     ShapedArray(float32[], weak_type=True)
     """
-    return aval_of(x)
+    aval = aval_of(x)
+    sharding = type_sharding(spread.sharding_of(x), len(aval.shape))
+    return aval if sharding is None else spread_type(aval, sharding)

@@ -20,6 +20,7 @@ __all__ = [
     "LoweringError",
     "NonConcreteBooleanIndexError",
     "PullbackError",
+    "ShardingTypeError",
     "TracerArrayConversionError",
     "TracerBoolConversionError",
     "TracerIntegerConversionError",
@@ -68,6 +69,10 @@ class JaxRuntimeError(RuntimeError):
 
 class InconclusiveDimensionOperation(Exception):
     """Whether symbolic dimensions are equal, or which is larger, depends on their values."""
+
+
+class ShardingTypeError(Exception):
+    """The shardings of operands over explicit axes of a mesh do not fit, or say too little."""
 
 
 class TypePromotionError(ValueError):

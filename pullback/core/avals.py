@@ -16,7 +16,15 @@ from pullback.core import dtypes
 from pullback.core.dimensions import DimExpr
 from pullback.core.dtypes import DType, KeyDtype
 
-__all__ = ["AbstractValue", "ShapedArray", "aval_of", "own_aval", "register_aval", "typeof"]
+__all__ = [
+    "AbstractValue",
+    "ShapedArray",
+    "aval_of",
+    "own_aval",
+    "register_aval",
+    "spread_type",
+    "typeof",
+]
 
 
 class AbstractValue:
@@ -49,7 +57,7 @@ class ShapedArray(AbstractValue):
     True
     """
 
-    __slots__ = ("_tangent", "dtype", "kind", "shape", "size", "weak_type")
+    __slots__ = ("_sharding", "_tangent", "dtype", "kind", "shape", "size", "weak_type")
 
     shape: tuple[int, ...]
     dtype: DType
@@ -59,6 +67,8 @@ class ShapedArray(AbstractValue):
     """The kind of the dtype, as `dtypes.kind_of` says it."""
     weak_type: bool
     _tangent: ShapedArray | None
+    _sharding: Any
+    """That of a type that only tells how a value is spread (`spread_type`), else None."""
 
     def __new__(
         cls,
@@ -87,8 +97,8 @@ class ShapedArray(AbstractValue):
 
     @property
     def sharding(self) -> Any:
-        """How values are spread over the axes of a mesh: not at all."""
-        return sharding_hook[0](len(self.shape))
+        """How values are spread over the axes of a mesh: not at all, unless it was told."""
+        return self._sharding or sharding_hook[0](len(self.shape))
 
     def update(self, **changes: Any) -> ShapedArray:
         """This aval with some of `shape`, `dtype`, `weak_type` replaced."""
@@ -112,6 +122,8 @@ class ShapedArray(AbstractValue):
         """`f32[3,4]`."""
         short = short_dtypes or self.dtype == dtypes.float0  # which NumPy calls void
         name = dtypes.short_name(self.dtype) if short else self.dtype.name
+        if self._sharding is not None:
+            return f"{name}[{spread_shape(self.shape, self._sharding.spec)}]"
         return f"{name}[{','.join(map(str, self.shape))}]"
 
     def __str__(self) -> str:
@@ -124,6 +136,33 @@ class ShapedArray(AbstractValue):
     def __repr__(self) -> str:
         weak = ", weak_type=True" if self.weak_type else ""
         return f"ShapedArray({self.str_short(short_dtypes=False)}{weak})"
+
+
+def spread_shape(shape: Iterable[Any], spec: Iterable[Any]) -> str:
+    """`2@a,3`: the lengths of axes, and over which axes of a mesh they are spread."""
+    texts = []
+    for n, entry in zip(shape, spec, strict=True):
+        name = f"({','.join(map(str, entry))})" if isinstance(entry, tuple) else entry
+        texts.append(f"{n}" if entry is None else f"{n}@{name}")
+    return ",".join(texts)
+
+
+_spread: dict[tuple[ShapedArray, Any], ShapedArray] = {}
+
+
+def spread_type(aval: ShapedArray, sharding: Any) -> ShapedArray:
+    """A type that tells how values are spread, for users to look at: programs have plain ones."""
+    key = aval, sharding
+    found = _spread.get(key)
+    if found is None:
+        found = object.__new__(ShapedArray)
+        for name in ShapedArray.__slots__:
+            setattr(found, name, getattr(aval, name))
+        found._sharding = sharding
+        if len(_spread) >= _RECENT_LIMIT:
+            _spread.clear()
+        _spread[key] = found
+    return found
 
 
 sharding_hook: list[Any] = []
@@ -142,7 +181,7 @@ def _intern(shape: tuple[Any, ...], dtype: Any, weak_type: bool) -> ShapedArray:
             found.shape, found.dtype, found.weak_type = shape, dtype, weak_type
             found.size = math.prod(shape)
             found.kind = dtypes.kind_of(dtype)
-            found._tangent = None
+            found._tangent = found._sharding = None
             _interned[key] = found
         if len(_recent) >= _RECENT_LIMIT:
             _recent.clear()

@@ -24,6 +24,7 @@ __all__ = [
     "check_fits",
     "check_names",
     "make_single_device_sharding",
+    "type_sharding",
 ]
 
 Index = tuple[slice, ...]
@@ -214,6 +215,21 @@ def _names(entry: Any) -> tuple[str, ...]:
     """The axes of a mesh that an entry of a spec names."""
     names = entry if isinstance(entry, tuple) else (entry,)
     return tuple(n for n in names if n is not None and n is not PartitionSpec.UNCONSTRAINED)
+
+
+def type_sharding(sharding: Any, ndim: int) -> NamedSharding | None:
+    """What a type says of a sharding: the mesh without its devices, and explicit axes alone."""
+    if not isinstance(sharding, NamedSharding):
+        return None
+    mesh = sharding.mesh.abstract_mesh if isinstance(sharding.mesh, Mesh) else sharding.mesh
+    if mesh.empty:
+        return None
+    explicit = mesh.explicit_axes
+    entries: list[Any] = []
+    for entry in (*sharding.spec, *[None] * (ndim - len(sharding.spec))):
+        names = tuple(n for n in _names(entry) if n in explicit)
+        entries.append((names[0] if len(names) == 1 else names) if names else None)
+    return NamedSharding(mesh, PartitionSpec(*entries))
 
 
 def check_names(mesh: Mesh | AbstractMesh, spec: PartitionSpec) -> None:

@@ -15,6 +15,7 @@ from types import CodeType, FrameType
 from typing import Any, Final
 
 __all__ = [
+    "ASKED",
     "MASKED",
     "OUTSIDE_ALLOWED",
     "Description",
@@ -74,6 +75,10 @@ OUTSIDE_ALLOWED: Final = Mark("outside allowed")
 
 MASKED: Final = Mark("masked")
 """Around operations that also run for lanes whose results are thrown away."""
+
+
+ASKED: Final = Mark("asked")
+"""Around operations whose result gets the sharding that was asked for, whatever theirs would be."""
 
 
 class NameStack(tuple[str, ...]):

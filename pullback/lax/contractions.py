@@ -17,6 +17,7 @@ from pullback.ops.precision import (
     Precision,
     canonicalize_precision,
 )
+from pullback.runtime.placement import as_asked
 
 __all__ = [
     "DotAlgorithm",
@@ -44,11 +45,6 @@ def _precision(precision: Any) -> Any:
 
 def _element_type(preferred: Any) -> Any:
     return None if preferred is None else dtypes.check_user_dtype(preferred, "dot_general")
-
-
-def _no_sharding(name: str, out_sharding: Any) -> None:
-    if out_sharding is not None:
-        raise NotImplementedError(f"{name}: out_sharding needs a mesh of several devices")
 
 
 def _axes(values: Any) -> tuple[int, ...]:
@@ -79,7 +75,8 @@ def dot_general(
     (5, 2, 4)
     """
     if out_sharding is not None:
-        _no_sharding("dot_general", out_sharding)
+        options = (precision, preferred_element_type)
+        return as_asked(out_sharding, dot_general, lhs, rhs, dimension_numbers, *options)
     return dot_general_p.bind(
         lhs,
         rhs,

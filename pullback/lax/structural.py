@@ -16,6 +16,7 @@ from pullback.core.avals import aval_of
 from pullback.core.dimensions import DimExpr, as_length
 from pullback.core.dtypes import check_user_dtype
 from pullback.ops import conversion, joining, rearrange, rng
+from pullback.runtime.placement import reshard
 
 __all__ = [
     "broadcast",
@@ -176,7 +177,8 @@ def empty(shape: Any, dtype: Any, *, out_sharding: Any = None) -> Any:
     >>> empty((2,), 'int32').shape
     (2,)
     """
-    return full(shape, 0, dtype)
+    found = full(shape, 0, dtype)
+    return found if out_sharding is None else reshard(found, out_sharding)
 
 
 def iota(dtype: Any, size: int) -> Any:
@@ -200,9 +202,10 @@ def broadcasted_iota(dtype: Any, shape: Any, dimension: int, *, out_sharding: An
         raise ValueError(
             f"iota dimension must be between 0 and len(shape), got {dimension=} for {shape=}"
         )
-    return rearrange.iota(
+    found = rearrange.iota(
         dtype=dtype, shape=shape, dimension=operator.index(dimension), sharding=None
     )
+    return found if out_sharding is None else reshard(found, out_sharding)
 
 
 def shape_as_value(shape: Any) -> Any:

@@ -54,6 +54,8 @@ from pullback.numpy.statistics import *  # noqa: F403
 from pullback.numpy.ufuncs import frompyfunc as frompyfunc
 from pullback.numpy.ufuncs import ufunc as ufunc
 from pullback.numpy.vectorization import *  # noqa: F403
+from pullback.runtime.placement import takes_sharding as _takes_sharding
+from pullback.runtime.placement import where_asked as _where_asked
 
 ndarray: Final = Array
 dtype: Final = _np.dtype
@@ -70,6 +72,10 @@ for _table in (
 _array_methods.namespace.append(sys.modules[__name__])
 _public = {name: value for name, value in globals().items() if not name.startswith("_")}
 globals().update(_bounded(_public, __name__))
+for _name, _function in _public.items():
+    if _takes_sharding(_function):
+        globals()[_name] = _where_asked(_function)
+        globals()[_name].__module__ = __name__
 for _module in (linalg, fft):
     _public = {name: getattr(_module, name) for name in _module.__all__}
     vars(_module).update(_bounded(_public, _module.__name__))

@@ -48,7 +48,9 @@ __all__ = [
 def placed(x: Any, device: Any = None, out_sharding: Any = None) -> Any:
     """A new array where it was asked for, a device or a sharding, or on the mesh that is set."""
     if device is not None or out_sharding is not None:
-        return placement.device_put(x, device if out_sharding is None else out_sharding)
+        if out_sharding is not None:
+            return placement.as_asked(out_sharding, lambda: x)
+        return placement.device_put(x, device)
     return spread.of_mesh_that_is_set(x) if config.LOOKERS else x
 
 

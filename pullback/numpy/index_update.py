@@ -30,6 +30,7 @@ from pullback.numpy.indexing import (
 )
 from pullback.numpy.promotion import check_arraylike, unwrap
 from pullback.runtime.array import ArrayImpl, is_here, make_array
+from pullback.runtime.placement import as_asked
 
 __all__ = ["IndexUpdateHelper", "IndexUpdateRef", "scatter_plan", "scatter_update"]
 
@@ -89,7 +90,7 @@ class IndexUpdateRef:
         """
         plan = parse(self.array.shape, self.index)
         with outside_as_chosen(mode):
-            return take_plan(
+            found = take_plan(
                 self.array,
                 plan,
                 mode,
@@ -98,6 +99,7 @@ class IndexUpdateRef:
                 unique_indices,
                 wrap_negative_indices,
             )
+        return found if out_sharding is None else as_asked(out_sharding, lambda: found)
 
     def set(self, values: Any, **options: Any) -> Any:
         """`x[index] = values` on a copy.

@@ -18,6 +18,7 @@ import numpy as np
 from pullback import config, tree
 from pullback.core.tracebacks import shorten
 from pullback.runtime.jit import jit
+from pullback.runtime.placement import as_asked
 from pullback.runtime.statics import UnhashableStatic
 from pullback.transforms.arguments import is_operand
 
@@ -64,6 +65,8 @@ def compiled_when_eager(*static: str) -> Callable[[Callable[P, R]], Callable[P, 
         @functools.wraps(fun)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             try:
+                if kwargs and kwargs.get("out_sharding") is not None:
+                    return as_asked(kwargs.pop("out_sharding"), call, *args, **kwargs)  # type: ignore[no-any-return]
                 if config.ACTIVE and not config.is_plain():
                     return fun(*args, **kwargs)
                 try:

@@ -40,6 +40,7 @@ from pullback.llvm.entry import (
     trim_memory,
 )
 from pullback.llvm.entry_spec import Out
+from pullback.passes import explicit
 from pullback.runtime import (
     accelerator,
     device_calls,
@@ -202,8 +203,10 @@ class JitFunction(FastCallable):
             away = device_calls.run(traced, call.leaves, arrays, device, committed, options)
             return traced.out_tree.unflatten(away)
         arrays = [x if is_here(x) else to_host(x) for x in arrays]
+        is_spread = spread.wanted() or self._is_spread(traced)
+        places = self._shardings(call, traced)[1] if is_spread else None
         executable = traced.compiled()
-        if not _is_watched() and not self._is_spread(traced):
+        if not _is_watched() and places is None:
             entry = self._add_entry(call, traced, executable)
             if entry is not None and entry.native:
                 with monitoring.timed(monitoring.EXECUTE, fun_name=traced.name):
@@ -223,8 +226,8 @@ class JitFunction(FastCallable):
             call.leaves[i].delete()
         if committed and accelerator.is_default():
             outs = [place(x, SingleDeviceSharding(CPU)) for x in outs]
-        if spread.wanted() or self._is_spread(traced):
-            outs = spread.settled(outs, self._shardings(call, traced)[1])
+        if places is not None:
+            outs = spread.settled(outs, places)
         return traced.out_tree.unflatten(outs)
 
     def _is_spread(self, traced: Program) -> bool:
@@ -245,7 +248,10 @@ class JitFunction(FastCallable):
         if self._options.keep_unused:
             flow = flow.with_all(len(arguments))
         ndims = [a.ndim for a in traced.closed.in_avals], [a.ndim for a in traced.closed.out_avals]
-        return spread.shardings_of_program(flow, arguments, ndims, asked)
+        consts = [spread.spec_of(c) for c in traced.closed.consts]
+        jaxpr = traced.closed.jaxpr
+        typed = functools.partial(explicit.specs_of_results, jaxpr, consts=consts)
+        return spread.shardings_of_program(flow, arguments, ndims, typed, asked)
 
     def _add_entry(self, call: _Call, traced: Program, executable: Executable) -> Entry | None:
         """Let the native path take calls with these types; None where it cannot."""

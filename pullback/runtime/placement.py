@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 from collections.abc import Callable
-from typing import Any
+from types import FunctionType
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -13,9 +15,17 @@ from pullback.core import dlpack, dtypes
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.devices import CPU, Device, check_device, client_of, default_device
 from pullback.core.layout import Format, check_layout
-from pullback.core.meshes import PartitionSpec, current_mesh
-from pullback.core.sharding import NamedSharding, Sharding, SingleDeviceSharding, check_fits
+from pullback.core.meshes import PartitionSpec, current_mesh, get_abstract_mesh
+from pullback.core.sharding import (
+    NamedSharding,
+    Sharding,
+    SingleDeviceSharding,
+    check_fits,
+    type_sharding,
+)
+from pullback.core.source import ASKED, name_scope
 from pullback.core.trace import Tracer
+from pullback.core.tracebacks import shorten
 from pullback.errors import UnsupportedError
 from pullback.ops import markers
 from pullback.runtime import accelerator, transfers
@@ -34,6 +44,7 @@ from pullback.runtime.residence import REMOTE
 from pullback.transforms.arguments import check_operand
 
 __all__ = [
+    "as_asked",
     "constrained",
     "device_put",
     "device_put_replicated",
@@ -43,8 +54,14 @@ __all__ = [
     "live_arrays",
     "places_of",
     "reshard",
+    "takes_sharding",
+    "where_asked",
     "with_sharding_constraint",
 ]
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def _is_place(x: Any) -> bool:
@@ -57,8 +74,14 @@ def _sharding_of(where: Any, name: str) -> Sharding | None:
             check_layout(where.layout, len(where.layout.major_to_minor), name)
         return _sharding_of(where.sharding, name)
     if isinstance(where, PartitionSpec):
-        mesh = current_mesh()
-        if mesh is None:
+        mesh = current_mesh() or get_abstract_mesh()
+        if mesh.empty:
+            if name in ("reshard", "out_sharding"):
+                raise ValueError(
+                    "Using PartitionSpec when you are not under a mesh context is not allowed. "
+                    "Please pass a NamedSharding instance or enter into a mesh context via "
+                    f"`jax.set_mesh`. Got {where}"
+                )
             if name == "device_put":
                 raise ValueError(
                     "Please set a mesh via `jax.set_mesh` if a PartitionSpec is passed to "
@@ -207,15 +230,31 @@ def with_sharding_constraint(x: Any, shardings: Any) -> Any:
 
     >>> import pullback as pb, pullback.numpy as jnp
     >>> from pullback.sharding import NamedSharding, PartitionSpec
-    >>> mesh = pb.make_mesh((1,), ("data",))
+    >>> mesh = pb.make_mesh((1,), ("data",), axis_types=pb.sharding.AxisType.Auto)
     >>> with_sharding_constraint(jnp.ones(2), NamedSharding(mesh, PartitionSpec("data"))).shape
     (2,)
     """
     name = "with_sharding_constraint"
     leaves, structure, places = places_of(x, shardings, name)
+    for sharding in places:
+        _check_automatic(sharding)
     return structure.unflatten(
         [_put(leaf, place, name) for leaf, place in zip(leaves, places, strict=True)]
     )
+
+
+def _check_automatic(sharding: Any) -> None:
+    if not isinstance(sharding, NamedSharding) or not all(
+        d.is_attached for d in sharding.device_set
+    ):
+        return
+    explicit = type_sharding(sharding, len(sharding.spec))
+    if explicit is not None and any(explicit.spec):
+        raise ValueError(
+            "The spec of NamedSharding passed to with_sharding_constraint can only refer to Auto "
+            f"axes of the mesh. Got spec={sharding.spec} and mesh={explicit.mesh}. You probably "
+            "meant to use `reshard` API?"
+        )
 
 
 def from_dlpack(external_array: Any, device: Any = None, copy: bool | None = None) -> ArrayImpl:
@@ -311,10 +350,57 @@ def reshard(xs: Any, out_shardings: Any) -> Any:
     >>> reshard(jnp.ones(2), NamedSharding(mesh, PartitionSpec("data"))).sharding.spec
     P('data',)
     """
-    leaves, structure, places = places_of(xs, out_shardings, "reshard")
+    return _resharded(xs, out_shardings, "reshard")
+
+
+def _resharded(xs: Any, shardings: Any, name: str) -> Any:
+    leaves, structure, places = places_of(xs, shardings, name)
     return structure.unflatten(
-        [_put(leaf, place, "reshard") for leaf, place in zip(leaves, places, strict=True)]
+        [
+            _put(leaf, _in_full(place, leaf), name)
+            for leaf, place in zip(leaves, places, strict=True)
+        ]
     )
+
+
+def _in_full(sharding: Any, x: Any) -> Any:
+    """A sharding over explicit axes as types write it, with an entry for each axis of the array."""
+    if not isinstance(sharding, NamedSharding) or not sharding.mesh.explicit_axes:
+        return sharding
+    missing = len(aval_of(x).shape) - len(sharding.spec)
+    return sharding.update(spec=PartitionSpec(*sharding.spec, *[None] * missing))
+
+
+def where_asked(fun: Callable[P, R]) -> Callable[P, R]:
+    """A public function whose results are spread as its keyword `out_sharding` says."""
+
+    @functools.wraps(fun)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            if kwargs.get("out_sharding") is None:
+                return fun(*args, **kwargs)
+            return as_asked(kwargs.pop("out_sharding"), fun, *args, **kwargs)  # type: ignore[no-any-return]
+        except Exception as error:
+            shorten(error)
+            raise
+
+    return call
+
+
+def takes_sharding(value: Any) -> bool:
+    """Whether a function has a parameter `out_sharding` that it leaves to `where_asked`."""
+    if type(value) is not FunctionType:
+        return False
+    code = value.__code__
+    count = code.co_argcount + code.co_kwonlyargcount
+    return "out_sharding" in code.co_varnames[:count] and "placed" not in code.co_names
+
+
+def as_asked(out_sharding: Any, fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """What a function returns, spread as asked; what would be ambiguous otherwise is not."""
+    with name_scope(ASKED):
+        out = fun(*args, **kwargs)
+    return _resharded(out, out_sharding, "out_sharding")
 
 
 def inspect_array_sharding(value: Any, *, callback: Callable[[Sharding], None]) -> None:

@@ -14,14 +14,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pullback import config
 from pullback.control.jit import jit as jit_primitive
+from pullback.core.avals import aval_of
 from pullback.core.devices import CPU
 from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, Literal
 from pullback.core.meshes import Mesh, PartitionSpec, mesh_that_is_set
 from pullback.core.primitive import FIRST_ORDER, Primitive
-from pullback.core.sharding import NamedSharding, Sharding, SingleDeviceSharding
+from pullback.core.sharding import (
+    NamedSharding,
+    Sharding,
+    SingleDeviceSharding,
+    type_sharding,
+)
+from pullback.core.source import ASKED, marked
 from pullback.core.structs import ShapeDtypeStruct
 from pullback.ops.markers import sharding_constraint
+from pullback.passes import explicit
 from pullback.runtime.array import SPREAD, ArrayImpl, asked_sharding, is_here, place
 
 __all__ = [
@@ -33,6 +42,8 @@ __all__ = [
     "settled",
     "sharding_of",
     "shardings_of_program",
+    "shardings_of_types",
+    "spec_of",
     "wanted",
 ]
 
@@ -154,16 +165,24 @@ def sharding_of(x: Any) -> Sharding | None:
     return x.sharding if type(x) is ShapeDtypeStruct else None
 
 
+def spec_of(x: Any) -> explicit.Spec:
+    """The spec of an array on a mesh, with an entry for each axis."""
+    found = sharding_of(x)
+    return explicit.in_full(found.spec, x.ndim) if isinstance(found, NamedSharding) else None
+
+
 def shardings_of_program(
     flow: Flow,
     arguments: Sequence[Sharding | None],
     ndims: tuple[Sequence[int], Sequence[int]],
+    typed: Callable[[Sequence[explicit.Spec]], list[explicit.Spec]],
     asked: tuple[Sequence[Any], Sequence[Any]] = ((), ()),
 ) -> tuple[list[Sharding | None], list[Sharding | None]]:
     """The shardings of arguments and of results; None for what is nowhere in particular.
 
     `arguments` are the shardings that arguments have, if any; `ndims` counts the axes of arguments
-    and of results; `asked` holds what `in_shardings` and `out_shardings` say of each, if anything.
+    and of results; `typed` gives the specs of results where axes are explicit; `asked` holds what
+    `in_shardings` and `out_shardings` say of each, if anything.
     """
     results: list[Any] = list(asked[1]) or [None] * len(flow.sources)
     wished = list(asked[0]) or [None] * len(arguments)
@@ -178,6 +197,20 @@ def shardings_of_program(
     if found is None:
         return where, results
     replicated = NamedSharding(found, PartitionSpec())
+    ins = [w or replicated for w in where] if mesh is not None or any(where) else where
+    if found.explicit_axes:
+        specs = typed(
+            [
+                explicit.in_full(a.spec, n) if isinstance(a, NamedSharding) else None
+                for a, n in zip(arguments, ndims[0], strict=True)
+            ]
+        )
+        if mesh is not None:
+            specs = [(None,) * n if s is None else s for s, n in zip(specs, ndims[1], strict=True)]
+        return ins, [
+            given or (replicated if s is None else NamedSharding(found, PartitionSpec(*s)))
+            for given, s in zip(results, specs, strict=True)
+        ]
     meshes = [
         _concrete_mesh(w if a or mesh else None) for a, w in zip(arguments, where, strict=True)
     ]
@@ -190,8 +223,19 @@ def shardings_of_program(
     for given, source, ndim in zip(results, flow.sources, ndims[1], strict=True):
         follows = spec is not None and source & on_mesh and ndim == ndims[0][first or 0]
         outs.append(given or (NamedSharding(found, spec) if follows and spec else replicated))
-    ins = [w or replicated for w in where] if mesh is not None or any(where) else where
     return ins, outs
+
+
+def shardings_of_types(closed: ClosedJaxpr, given: Sequence[Sharding | None]) -> list[Any]:
+    """What types of results say where types of arguments have shardings over explicit axes."""
+    avals = closed.in_avals
+    types = [type_sharding(s, len(a.shape)) for s, a in zip(given, avals, strict=True)]
+    mesh = next((t.mesh for t in types if t is not None and t.mesh.explicit_axes), None)
+    if mesh is None:
+        return [None] * len(closed.out_avals)
+    consts = [spec_of(c) for c in closed.consts]
+    specs = explicit.specs_of_results(closed.jaxpr, [t and tuple(t.spec) for t in types], consts)
+    return [None if s is None else NamedSharding(mesh, PartitionSpec(*s)) for s in specs]
 
 
 def settled(outs: Sequence[Any], shardings: Sequence[Sharding | None]) -> list[Any]:
@@ -223,9 +267,15 @@ def following(evaluate: Evaluator) -> Evaluator:
         if primitive is sharding_constraint:
             shardings: list[Any] = [params["sharding"]]
         else:
-            ndims = [getattr(x, "ndim", 0) for x in args], [getattr(x, "ndim", 0) for x in outs]
+            ins, types = list(map(aval_of, args)), list(map(aval_of, outs))
+            ndims = [len(a.shape) for a in ins], [len(a.shape) for a in types]
             flow = _flow_of_operation(primitive, params, len(args), len(outs))
-            shardings = shardings_of_program(flow, arguments, ndims)[1]
+
+            def typed(specs: Sequence[explicit.Spec]) -> list[explicit.Spec]:
+                strict = config.is_plain() and not marked(ASKED)
+                return explicit.specs_of_operation(primitive, ins, types, params, specs, strict)
+
+            shardings = shardings_of_program(flow, arguments, ndims, typed)[1]
         made = settled(outs, shardings)
         return made if several else made[0]
 

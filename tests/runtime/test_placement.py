@@ -134,7 +134,7 @@ def test_named_shardings_are_checked() -> None:
 
 
 def test_constraints() -> None:
-    mesh = pb.make_mesh((1,), ("x",))
+    mesh = pb.make_mesh((1,), ("x",), axis_types=AxisType.Auto)
     constrain = pb.lax.with_sharding_constraint
     where = NamedSharding(mesh, P("x"))
     assert pb.jit(lambda v: constrain(v, where) + 1)(jnp.ones(2)).tolist() == [2, 2]

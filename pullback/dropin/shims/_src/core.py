@@ -23,6 +23,7 @@ from pullback.dropin.shims.extend.core import (
 )
 from pullback.errors import (
     ConcretizationTypeError,
+    ShardingTypeError,
     TracerArrayConversionError,
     TracerBoolConversionError,
     TracerIntegerConversionError,
@@ -93,10 +94,6 @@ unsafe_am_i_under_a_vmap = _extend.unsafe_am_i_under_a_vmap_DO_NOT_USE
 unsafe_get_axis_names = _extend.unsafe_get_axis_names_DO_NOT_USE
 unsafe_get_current_trace = current_trace
 pp_jaxpr = jaxpr_text
-
-
-class ShardingTypeError(Exception):
-    """Shardings of operands that do not fit; never raised on one device."""
 
 
 class AbstractToken(AbstractValue):
