@@ -13,6 +13,7 @@ import numpy as np
 from pullback.core.avals import ShapedArray
 from pullback.core.dtypes import KeyDtype
 from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, Literal
+from pullback.core.primitive import Primitive, registry
 
 __all__ = ["Uncacheable", "fingerprint"]
 
@@ -123,6 +124,8 @@ def _write_object(value: Any, parts: list[str]) -> None:
         _write_jaxpr(value, parts)
     elif isinstance(value, ShapedArray):
         parts.append(f"aval:{_aval(value)}")
+    elif isinstance(value, Primitive) and registry.get(value.name) is value:
+        parts.append(f"primitive:{value.name}")
     elif isinstance(value, frozenset):
         parts.append(f"set:{sorted(map(str, value))}")
     else:
