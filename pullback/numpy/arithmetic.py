@@ -28,6 +28,7 @@ from pullback.numpy.promotion import (
     unwrap,
 )
 from pullback.runtime.composites import compiled_when_eager
+from pullback.runtime.replays import replayed_when_eager
 
 __all__ = [
     "divmod",
@@ -100,6 +101,7 @@ def remainder(x1: Any, x2: Any, /) -> Any:
 mod = remainder
 
 
+@replayed_when_eager
 def fmod(x1: Any, x2: Any, /) -> Any:
     """The remainder of division truncated towards zero, which has the sign of `x1`.
 
@@ -162,6 +164,7 @@ def reciprocal(x: Any, /) -> Any:
     return lax.integer_pow(x, -1)
 
 
+@compiled_when_eager()
 def gcd(x1: Any, x2: Any) -> Any:
     """The greatest common divisor of integers; `gcd(0, 0)` is 0. Shapes broadcast.
 
@@ -190,6 +193,7 @@ def gcd(x1: Any, x2: Any) -> Any:
     return lax.while_loop(unfinished, step, start)[0]
 
 
+@compiled_when_eager()
 def lcm(x1: Any, x2: Any) -> Any:
     """The least common multiple of integers; 0 where an operand is 0. Shapes broadcast.
 
@@ -289,6 +293,7 @@ def square(x: Any, /) -> Any:
     return lax.square(x)
 
 
+@replayed_when_eager
 def log2(x: Any, /) -> Any:
     """The logarithm to base 2; nan for negative reals.
 
@@ -299,6 +304,7 @@ def log2(x: Any, /) -> Any:
     return _log_to_base("log2", x, np.log(2))
 
 
+@replayed_when_eager
 def log10(x: Any, /) -> Any:
     """The logarithm to base 10; nan for negative reals.
 

@@ -15,7 +15,7 @@ import numpy as np
 from pullback import lax
 from pullback.core import dtypes
 from pullback.core.array import Array
-from pullback.core.trace import current
+from pullback.core.trace import EVAL, current
 from pullback.core.tracebacks import bounded, shorten
 from pullback.numpy import (
     arithmetic,
@@ -39,11 +39,14 @@ from pullback.numpy.index_update import IndexUpdateHelper
 from pullback.numpy.promotion import is_arraylike, literal_operand
 from pullback.ops import elementwise as ops
 from pullback.runtime import shortcuts
+from pullback.runtime.dispatch import to_array
 from pullback.runtime.placement import device_put
 
 __all__ = ["install"]
 
 Function = Callable[..., Any]
+
+_FROM_NUMPY: Final = (np.ndarray, np.generic)
 
 # --------------------------------------------------------------------------- operators
 
@@ -62,6 +65,8 @@ def _forward(primitive: Any, function: Function, kinds: str) -> Function:
                     if found is not None:
                         return found
                 return function(self, other)
+            if isinstance(other, _FROM_NUMPY) and current.trace is EVAL:
+                return method(self, to_array(other))
             if not aval.weak_type and aval.kind in kinds:
                 trace = current.trace
                 scalar = literal_operand(other, aval.dtype, trace)
@@ -77,12 +82,14 @@ def _forward(primitive: Any, function: Function, kinds: str) -> Function:
     return method
 
 
-def _reflected(primitive: Any, function: Function, kinds: str) -> Function:
+def _reflected(name: str, primitive: Any, function: Function, kinds: str) -> Function:
     """`other OP self`; `other` is no array of ours."""
 
     def method(self: Any, other: Any) -> Any:
         try:
             aval = self.aval
+            if isinstance(other, _FROM_NUMPY) and current.trace is EVAL:
+                return getattr(to_array(other), name)(self)
             if not aval.weak_type and aval.kind in kinds:
                 trace = current.trace
                 scalar = literal_operand(other, aval.dtype, trace)
@@ -156,9 +163,21 @@ _GENERAL: Final[tuple[tuple[str, Function], ...]] = (
 
 
 def _power(self: Any, other: Any) -> Any:
-    if type(other) is int and self.aval.kind in "fc":
+    aval = self.aval
+    if type(other) is int and aval.kind in "fc":
         return lax.square(self) if other == 2 else lax.integer_pow(self, other)
+    if type(other) is float and aval.kind in "fc" and not aval.weak_type:
+        trace = current.trace
+        return trace.process(ops.pow_, (self, literal_operand(other, aval.dtype, trace)), {})
     return arithmetic.power(self, other) if is_arraylike(other) else NotImplemented
+
+
+def _reflected_power(self: Any, other: Any) -> Any:
+    aval = self.aval
+    if type(other) in (int, float) and aval.kind in "fc" and not aval.weak_type:
+        trace = current.trace
+        return trace.process(ops.pow_, (literal_operand(other, aval.dtype, trace), self), {})
+    return arithmetic.power(other, self) if is_arraylike(other) else NotImplemented
 
 
 def _negated(self: Any) -> Any:
@@ -414,7 +433,7 @@ _PROTOCOL: Final[dict[str, Function]] = {
     "__pos__": floats.positive,
     "__pow__": _power,
     "__round__": _rounded,
-    "__rpow__": _plain_reflected(arithmetic.power),
+    "__rpow__": _reflected_power,
     "__setitem__": _set_item,
 }
 
@@ -423,7 +442,7 @@ def _table() -> dict[str, Any]:
     table: dict[str, Any] = _PROTOCOL | bounded(_PROTOCOL, __name__)
     for name, primitive, function, kinds in _FAST:
         table[f"__{name}__"] = _forward(primitive, function, kinds)
-        table[f"__r{name}__"] = _reflected(primitive, function, kinds)
+        table[f"__r{name}__"] = _reflected(f"__{name}__", primitive, function, kinds)
     for name, primitive, function, kinds in _COMPARISONS:
         table[f"__{name}__"] = _forward(primitive, function, kinds)
     for name, function in _GENERAL:

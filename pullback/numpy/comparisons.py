@@ -171,6 +171,7 @@ def _bit_order(bitorder: str) -> Any:
     return _WEIGHTS if bitorder == "big" else _WEIGHTS[::-1]
 
 
+@compiled_when_eager("axis", "bitorder")
 def packbits(a: Any, axis: int | None = None, bitorder: str = "big") -> Any:
     """Eight truth values into each byte, filled with zeros.
 
@@ -196,6 +197,7 @@ def packbits(a: Any, axis: int | None = None, bitorder: str = "big") -> Any:
     return moveaxis(lax.reduce_sum(scaled, (scaled.ndim - 1,)), -1, axis)
 
 
+@compiled_when_eager("axis", "count", "bitorder")
 def unpackbits(
     a: Any, axis: int | None = None, count: int | None = None, bitorder: str = "big"
 ) -> Any:

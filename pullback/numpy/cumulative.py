@@ -23,6 +23,7 @@ from pullback.numpy.promotion import (
 from pullback.numpy.reductions import wide_integer
 from pullback.numpy.shaping import moveaxis, ravel
 from pullback.runtime.composites import compiled_when_eager
+from pullback.runtime.replays import replayed_when_eager
 
 __all__ = [
     "cumprod",
@@ -61,6 +62,7 @@ def _cumulative(
     return scan(convert_with_weak_type(a, dtype, False), axis)
 
 
+@replayed_when_eager
 def cumsum(a: Any, axis: Any = None, dtype: Any = None, out: None = None) -> Any:
     """The sums of the first one, two, three ... elements along an axis, or flattened.
 
@@ -71,6 +73,7 @@ def cumsum(a: Any, axis: Any = None, dtype: Any = None, out: None = None) -> Any
     return _cumulative("cumsum", lax.cumsum, a, axis, dtype, out, None, False)
 
 
+@replayed_when_eager
 def cumprod(a: Any, axis: Any = None, dtype: Any = None, out: None = None) -> Any:
     """The products of the first one, two, three ... elements along an axis, or flattened.
 
@@ -81,6 +84,7 @@ def cumprod(a: Any, axis: Any = None, dtype: Any = None, out: None = None) -> An
     return _cumulative("cumprod", lax.cumprod, a, axis, dtype, out, None, False)
 
 
+@compiled_when_eager("axis", "dtype")
 def nancumsum(a: Any, axis: Any = None, dtype: Any = None, out: None = None) -> Any:
     """`cumsum` that counts nan as 0.
 
@@ -91,6 +95,7 @@ def nancumsum(a: Any, axis: Any = None, dtype: Any = None, out: None = None) -> 
     return _cumulative("nancumsum", lax.cumsum, a, axis, dtype, out, 0, False)
 
 
+@compiled_when_eager("axis", "dtype")
 def nancumprod(a: Any, axis: Any = None, dtype: Any = None, out: None = None) -> Any:
     """`cumprod` that counts nan as 1.
 
@@ -200,6 +205,7 @@ def _end(name: str, a: Any, axis: int, value: Any) -> Any:
     return value
 
 
+@compiled_when_eager()
 def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     """The differences of neighbours of the flattened array, between the given ends.
 
@@ -218,6 +224,7 @@ def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     return result
 
 
+@compiled_when_eager("axis", "edge_order")
 def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int | None = None) -> Any:
     """Derivatives of samples by central differences, one-sided at the ends: an array an axis.
 
@@ -293,6 +300,7 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
     return (step * (y[..., 1:] + y[..., :-1])).sum(-1) * 0.5
 
 
+@compiled_when_eager("axis")
 def unwrap(p: Any, discont: Any = None, axis: int = -1, period: Any = 6.283185307179586) -> Any:
     """Phases with jumps of more than half a period replaced by their complement.
 

@@ -20,6 +20,7 @@ from pullback.numpy.promotion import (
     unwrap,
 )
 from pullback.ops import elementwise as ops
+from pullback.runtime.replays import replayed_when_eager
 
 __all__ = ["BINARY_NOTE", "FUNCTIONS", "IMPORT", "KEPT_NOTE", "publish"]
 
@@ -58,11 +59,15 @@ def publish(function: Function, names: str, summary: str, note: str, example: st
 
 
 def _inexact(operation: Function) -> Function:
+    @replayed_when_eager
+    def converted(x: Any) -> Any:
+        return operation(promote_args_inexact(function.__name__, x)[0])
+
     def function(x: Any, /) -> Any:
         try:
             if isinstance(x, Array) and x.aval.kind in "fc":
                 return operation(x)
-            return operation(promote_args_inexact(function.__name__, x)[0])
+            return converted(x)
         except Exception as error:
             shorten(error)
             raise
@@ -93,6 +98,7 @@ def _whole(operation: Function) -> Function:
     return _kept(rounded)
 
 
+@replayed_when_eager
 def _trunc(x: Any) -> Any:
     if not isinstance(x, Array):
         check_arraylike("trunc", x)

@@ -27,6 +27,7 @@ from pullback.numpy.transforms import (
     rfft2,
     rfftn,
 )
+from pullback.runtime.composites import compiled_when_eager
 
 __all__ = [
     "fft",
@@ -80,6 +81,7 @@ def rfftfreq(n: int, d: Any = 1.0, *, dtype: Any = None, device: Any = None) -> 
     return placed(_frequencies(np.arange(n // 2 + 1), n, d, dtype), device)
 
 
+@compiled_when_eager("axes")
 def fftshift(x: Any, axes: Any = None) -> Any:
     """The zero frequency moved to the middle.
 
@@ -92,6 +94,7 @@ def fftshift(x: Any, axes: Any = None) -> Any:
     return shaping.roll(x, [x.shape[k] // 2 for k in axes], axes)
 
 
+@compiled_when_eager("axes")
 def ifftshift(x: Any, axes: Any = None) -> Any:
     """The zero frequency moved from the middle to the front.
 

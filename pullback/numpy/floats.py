@@ -25,6 +25,8 @@ from pullback.numpy.promotion import (
     promote_shapes,
 )
 from pullback.numpy.scalar_types import finfo
+from pullback.runtime.composites import compiled_when_eager
+from pullback.runtime.replays import replayed_when_eager
 
 __all__ = [
     "angle",
@@ -53,6 +55,7 @@ __all__ = [
 ]
 
 
+@replayed_when_eager
 def arctan2(x1: Any, x2: Any, /) -> Any:
     """The angle of the point (x2, x1), in [-pi, pi]; shapes broadcast.
 
@@ -75,6 +78,7 @@ def _complex_atan2(y: Any, x: Any) -> Any:
 atan2 = arctan2
 
 
+@compiled_when_eager()
 def hypot(x1: Any, x2: Any, /) -> Any:
     """sqrt(x1² + x2²) without overflow; shapes broadcast. Raises ValueError for complex numbers.
 
@@ -96,6 +100,7 @@ def hypot(x1: Any, x2: Any, /) -> Any:
     return strong_unless_weak(result, *given)
 
 
+@replayed_when_eager
 def deg2rad(x: Any, /) -> Any:
     """Degrees as radians.
 
@@ -107,6 +112,7 @@ def deg2rad(x: Any, /) -> Any:
     return lax.mul(x, constant_like(x, np.pi / 180))
 
 
+@replayed_when_eager
 def rad2deg(x: Any, /) -> Any:
     """Radians as degrees.
 
@@ -122,6 +128,7 @@ radians = deg2rad
 degrees = rad2deg
 
 
+@compiled_when_eager()
 def sinc(x: Any, /) -> Any:
     """sin(pi x) / (pi x), and 1 at zero, where derivatives up to the seventh are right too.
 
@@ -145,6 +152,7 @@ def _sinc_near_zero(px: Any) -> Any:
     return series
 
 
+@compiled_when_eager()
 def i0(x: Any) -> Any:
     """The modified Bessel function of the first kind and order 0. Raises ValueError for complex.
 
@@ -179,6 +187,7 @@ def fabs(x: Any, /) -> Any:
     return lax.abs(x)
 
 
+@replayed_when_eager
 def real(val: Any, /) -> Any:
     """The real part; real arrays are returned as they are.
 
@@ -190,6 +199,7 @@ def real(val: Any, /) -> Any:
     return lax.real(val) if kind(val) == "c" else val
 
 
+@replayed_when_eager
 def imag(val: Any, /) -> Any:
     """The imaginary part; zeros for real arrays.
 
@@ -215,6 +225,7 @@ def conjugate(x: Any, /) -> Any:
 conj = conjugate
 
 
+@replayed_when_eager
 def angle(z: Any, deg: bool = False) -> Any:
     """The argument of complex numbers in radians, or in degrees.
 
@@ -233,6 +244,7 @@ def angle(z: Any, deg: bool = False) -> Any:
     return rad2deg(result) if deg else result
 
 
+@compiled_when_eager()
 def copysign(x1: Any, x2: Any, /) -> Any:
     """`x1` with the sign of `x2`; shapes broadcast. Raises TypeError for complex numbers.
 
@@ -252,6 +264,7 @@ def _bits_of(x: Any) -> tuple[Any, int]:
     return lax.bitcast_convert_type(x, np.dtype(f"uint{width}")), width
 
 
+@compiled_when_eager()
 def signbit(x: Any, /) -> Any:
     """Whether the sign bit is set: true for -0.0. Raises ValueError for complex numbers.
 
@@ -271,6 +284,7 @@ def signbit(x: Any, /) -> Any:
     return lax.ne(shifted, lax.full_like(bits, 0))
 
 
+@compiled_when_eager()
 def heaviside(x1: Any, x2: Any, /) -> Any:
     """0 where `x1` is negative, 1 where positive, `x2` where zero; shapes broadcast.
 
@@ -346,6 +360,7 @@ def frexp(x: Any, /) -> tuple[Any, Any]:
     return lax.select(plain, x, mantissa), lax.select(plain, lax.full_like(exponent, 0), exponent)
 
 
+@compiled_when_eager()
 def ldexp(x1: Any, x2: Any, /) -> Any:
     """x1 * 2**x2 for integers `x2`; shapes broadcast.
 

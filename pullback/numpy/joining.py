@@ -31,6 +31,8 @@ from pullback.numpy.shaping import (
     ravel,
 )
 from pullback.runtime import shortcuts
+from pullback.runtime.composites import compiled_when_eager
+from pullback.runtime.replays import replayed_when_eager
 
 __all__ = [
     "append",
@@ -187,6 +189,7 @@ def column_stack(tup: Any) -> Any:
     return concatenate(columns, 1)
 
 
+@compiled_when_eager()
 def block(arrays: Any) -> Any:
     """An array from nested lists of blocks: the innermost lists along the last axis.
 
@@ -232,6 +235,7 @@ def _join_blocks(arrays: Any, depth: int, rank: int) -> Any:
     return concatenate([_join_blocks(each, depth - 1, rank) for each in arrays], -depth)
 
 
+@replayed_when_eager
 def append(arr: Any, values: Any, axis: int | None = None) -> Any:
     """`values` after `arr` along an axis; both flattened without one.
 
@@ -275,6 +279,7 @@ def _split(name: str, ary: Any, where: Any, axis: int, uneven: bool) -> list[Any
     return [lax.slice_in_dim(ary, a, max(a, b), axis=axis) for a, b in itertools.pairwise(cuts)]
 
 
+@replayed_when_eager
 def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     """Parts along an axis: so many equal ones, or cut at the given positions.
 
@@ -287,6 +292,7 @@ def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     return _split("split", ary, indices_or_sections, axis, False)
 
 
+@replayed_when_eager
 def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     """`split` whose first parts are longer by one if the length is not divisible.
 

@@ -11,9 +11,11 @@ from pullback.control.custom_jvp import custom_jvp
 from pullback.core import dtypes
 from pullback.lax import linalg as lax_linalg
 from pullback.numpy import reductions, shaping
+from pullback.numpy.promotion import shape_of
 from pullback.numpy.solvers import adjoint, inexact, product, stack, svd
 from pullback.ops import linalg_matrices
 from pullback.ops.linalg_lapack import real_dtype
+from pullback.runtime.composites import compiled_when_eager
 
 __all__ = ["cond", "lstsq", "matrix_rank", "pinv"]
 
@@ -23,6 +25,7 @@ def epsilon(dtype: Any) -> float:
     return float(np.finfo(dtype).eps)
 
 
+@compiled_when_eager("hermitian")
 def matrix_rank(
     M: Any,
     rtol: Any = None,
@@ -52,6 +55,7 @@ def matrix_rank(
     return reductions.sum(s > tol, axis=-1)
 
 
+@compiled_when_eager("p")
 def cond(x: Any, p: Any = None) -> Any:
     """The ratio of the extreme singular values: smallest to largest for `p` -2, else inverted."""
     x = stack("cond", x)
@@ -87,6 +91,7 @@ def _pinv_jvp(primals: Any, tangents: Any) -> Any:
     return p, slope - product(product(p, t), p)
 
 
+@compiled_when_eager("hermitian")
 def pinv(a: Any, rtol: Any = None, hermitian: bool = False, *, rcond: Any = None) -> Any:
     """The Moore-Penrose inverse; singular values up to `rtol` times the largest count as 0.
 
@@ -125,6 +130,15 @@ def lstsq(
     >>> bool(abs(x[0] - 2) < 1e-5), int(rank)
     (True, 1)
     """
+    x, residuals, rank, s = _least_squares(a, b, rcond)
+    n = x.shape[0]
+    if numpy_resid and s.shape[0] and (shape_of(a)[0] <= n or int(rank) != n):
+        residuals = lax.full((0,), 0, s.dtype)
+    return x, residuals, rank, s
+
+
+@compiled_when_eager()
+def _least_squares(a: Any, b: Any, rcond: Any) -> tuple[Any, Any, Any, Any]:
     a, b = inexact("lstsq", a, b)
     if a.shape[0] != b.shape[0]:
         raise ValueError("Leading dimensions of input arrays must match")
@@ -148,8 +162,6 @@ def lstsq(
     x = product(adjoint(vt), parts)
     off = b - product(a, x)
     residuals = reductions.sum(lax.real(off * lax.conj(off)) if _complex(off) else off**2, axis=0)
-    if numpy_resid and (m <= n or int(rank) != n):
-        residuals = lax.full((0,), 0, s.dtype)
     return (x[:, 0] if vector else x), residuals, rank, s
 
 

@@ -182,6 +182,7 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
     return norm(x, ord=ord, axis=(-2, -1), keepdims=keepdims)
 
 
+@compiled_when_eager("n")
 def matrix_power(a: Any, n: int) -> Any:
     """A square matrix multiplied `n` times with itself; its inverse for negative `n`.
 
@@ -210,6 +211,7 @@ def matrix_power(a: Any, n: int) -> Any:
     return result
 
 
+@compiled_when_eager("p")
 def cond(x: Any, p: Any = None) -> Any:
     """The condition number: the norm of `x` times that of its inverse; by default the 2-norm.
 
@@ -225,6 +227,7 @@ def cond(x: Any, p: Any = None) -> Any:
     return norm(x, ord=p, axis=(-2, -1)) * norm(inv(x), ord=p, axis=(-2, -1))
 
 
+@compiled_when_eager("precision")
 def multi_dot(arrays: Sequence[Any], *, precision: Any = None) -> Any:
     """The product of several matrices in the cheapest order; the ends may be vectors.
 

@@ -16,6 +16,7 @@ from pullback.numpy.arrays import array_of, as_array, convert_with_weak_type
 from pullback.numpy.creation import placed, zeros
 from pullback.numpy.promotion import canonical_axis, check_no_out, ensure_arraylike, shape_of
 from pullback.runtime.composites import compiled_when_eager
+from pullback.runtime.replays import replayed_when_eager
 
 __all__ = [
     "diag",
@@ -169,6 +170,7 @@ def diagflat(v: Any, k: int = 0) -> Any:
     return diag(lax.reshape(v, (v.size,)), k)
 
 
+@replayed_when_eager
 def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """The elements of a diagonal of two axes, on a new last axis.
 
@@ -333,6 +335,7 @@ def fill_diagonal(a: Any, val: Any, wrap: bool = False, *, inplace: bool = True)
     return a.at[(np.arange(n),) * a.ndim].set(lax.convert_element_type(val, a.dtype))
 
 
+@compiled_when_eager("N", "increasing")
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
     """The matrix of powers of the elements of a vector, highest first.
 

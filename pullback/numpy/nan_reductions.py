@@ -39,6 +39,7 @@ def _has_nan(a: Any) -> bool:
     return dtypes.kind_of(a.dtype) in "fc"
 
 
+@compiled_when_eager("axis", "dtype", "keepdims")
 def nansum(
     a: Any,
     axis: Any = None,
@@ -58,6 +59,7 @@ def nansum(
     return reductions.sum(a, axis, dtype, out, keepdims, initial, valid)
 
 
+@compiled_when_eager("axis", "dtype", "keepdims")
 def nanprod(
     a: Any,
     axis: Any = None,
@@ -94,6 +96,7 @@ def _extremum(
     return lax.select(found, result, lax.full_like(result, np.nan))
 
 
+@compiled_when_eager("axis", "keepdims")
 def nanmax(
     a: Any,
     axis: Any = None,
@@ -111,6 +114,7 @@ def nanmax(
     return _extremum("nanmax", a, axis, out, keepdims, initial, where)
 
 
+@compiled_when_eager("axis", "keepdims")
 def nanmin(
     a: Any,
     axis: Any = None,
@@ -142,6 +146,7 @@ def _arg(name: str, a: Any, axis: Any, out: None, keepdims: bool | None) -> Any:
     return lax.select(nothing, lax.full_like(result, -1), result)
 
 
+@compiled_when_eager("axis", "keepdims")
 def nanargmax(a: Any, axis: Any = None, out: None = None, keepdims: bool | None = None) -> Any:
     """The index of the largest element that is not nan; -1 if there is none.
 
@@ -152,6 +157,7 @@ def nanargmax(a: Any, axis: Any = None, out: None = None, keepdims: bool | None 
     return _arg("nanargmax", a, axis, out, keepdims)
 
 
+@compiled_when_eager("axis", "keepdims")
 def nanargmin(a: Any, axis: Any = None, out: None = None, keepdims: bool | None = None) -> Any:
     """The index of the smallest element that is not nan; -1 if there is none.
 
@@ -162,6 +168,7 @@ def nanargmin(a: Any, axis: Any = None, out: None = None, keepdims: bool | None 
     return _arg("nanargmin", a, axis, out, keepdims)
 
 
+@compiled_when_eager("axis", "dtype", "keepdims")
 def nanmean(
     a: Any,
     axis: Any = None,

@@ -232,6 +232,7 @@ def roots(p: Any, *, strip_zeros: bool = True) -> Any:
     return concatenate([found, zeros])
 
 
+@compiled_when_eager("deg", "rcond", "full", "cov")
 def polyfit(
     x: Any,
     y: Any,

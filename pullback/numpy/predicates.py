@@ -28,6 +28,7 @@ from pullback.numpy.promotion import (
 )
 from pullback.numpy.scalar_types import finfo
 from pullback.runtime.composites import compiled_when_eager
+from pullback.runtime.replays import replayed_when_eager
 
 __all__ = [
     "around",
@@ -95,6 +96,7 @@ def isnan(x: Any, /) -> Any:
     return lax.ne(x, x)
 
 
+@replayed_when_eager
 def isposinf(x: Any, /, out: None = None) -> Any:
     """Whether elements are positive infinity. Raises ValueError for complex numbers.
 
@@ -105,6 +107,7 @@ def isposinf(x: Any, /, out: None = None) -> Any:
     return _is_infinity("isposinf", x, np.inf, out)
 
 
+@replayed_when_eager
 def isneginf(x: Any, /, out: None = None) -> Any:
     """Whether elements are negative infinity. Raises ValueError for complex numbers.
 
@@ -146,6 +149,7 @@ def isreal(x: Any) -> Any:
     return lax.eq(part, lax.full_like(part, 0))
 
 
+@replayed_when_eager
 def logical_not(x: Any, /) -> Any:
     """Whether elements are zero or false.
 
@@ -161,6 +165,7 @@ def to_bool(x: Any) -> Any:
     return x if x.dtype == bool else lax.ne(x, lax.full_like(x, 0))
 
 
+@replayed_when_eager
 def rint(x: Any, /) -> Any:
     """The nearest whole number, halves to even.
 
@@ -180,6 +185,7 @@ def _round_to_even(x: Any) -> Any:
     return lax.round(x, lax.RoundingMethod.TO_NEAREST_EVEN)
 
 
+@compiled_when_eager("decimals")
 def round(a: Any, decimals: int = 0, out: None = None) -> Any:
     """The nearest number with so many decimals, halves to even.
 
@@ -219,6 +225,7 @@ def _round_decimals(x: Any, decimals: int) -> Any:
 around = round
 
 
+@compiled_when_eager("copy")
 def nan_to_num(
     x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None
 ) -> Any:
@@ -248,6 +255,7 @@ def nan_to_num(
     return lax.convert_element_type(x, x.dtype)
 
 
+@compiled_when_eager()
 def fmax(x1: Any, x2: Any) -> Any:
     """The larger element, preferring numbers over nan; shapes broadcast.
 
@@ -258,6 +266,7 @@ def fmax(x1: Any, x2: Any) -> Any:
     return _prefer_numbers("fmax", lax.gt, x1, x2)
 
 
+@compiled_when_eager()
 def fmin(x1: Any, x2: Any) -> Any:
     """The smaller element, preferring numbers over nan; shapes broadcast.
 
@@ -300,6 +309,7 @@ def bitwise_count(x: Any, /) -> Any:
     return lax.convert_element_type(lax.population_count(x), np.dtype("uint8"))
 
 
+@replayed_when_eager
 def left_shift(x: Any, y: Any, /) -> Any:
     """The bits of `x` shifted left by `y`, zeros coming in; shapes broadcast.
 
@@ -310,6 +320,7 @@ def left_shift(x: Any, y: Any, /) -> Any:
     return lax.shift_left(*materialized(*promote_args_numeric("left_shift", x, y)))
 
 
+@replayed_when_eager
 def right_shift(x1: Any, x2: Any, /) -> Any:
     """The bits of `x1` shifted right by `x2`; the sign is kept. Shapes broadcast.
 

@@ -23,6 +23,7 @@ from pullback.numpy.promotion import (
 from pullback.numpy.shaping import moveaxis, ravel
 from pullback.runtime import shortcuts
 from pullback.runtime.composites import compiled_when_eager
+from pullback.runtime.replays import replayed_when_eager
 
 __all__ = [
     "cross",
@@ -255,6 +256,7 @@ def vecmat(x1: Any, x2: Any, /) -> Any:
     return lax.squeeze(out, (out.ndim - 2,))
 
 
+@replayed_when_eager
 def inner(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = None) -> Any:
     """The sum of products over the last axes of both.
 

@@ -299,13 +299,27 @@ def promote_args(name: str, *args: Any) -> list[Any]:
     return promote_shapes(name, *converted)
 
 
+def _are_alike(args: Sequence[Any], kinds: str) -> bool:
+    """Whether the operands are arrays of one type that needs no conversion."""
+    first = args[0]
+    if not isinstance(first, Array) or first.aval.kind not in kinds:
+        return False
+    return len(args) == 1 or (
+        len(args) == 2 and isinstance(args[1], Array) and args[1].aval is first.aval
+    )
+
+
 def promote_args_inexact(name: str, *args: Any) -> list[Any]:
     """`promote_args` to a floating or complex dtype."""
+    if _are_alike(args, "fc"):
+        return list(args)
     return promote_shapes(name, *promote_dtypes_inexact(*_prepared(name, args)))
 
 
 def promote_args_numeric(name: str, *args: Any) -> list[Any]:
     """`promote_args` to a dtype of numbers, bools becoming integers."""
+    if _are_alike(args, "iufc"):
+        return list(args)
     return promote_shapes(name, *promote_dtypes_numeric(*_prepared(name, args)))
 
 

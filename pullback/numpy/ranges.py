@@ -196,6 +196,7 @@ def _moved(x: Any, axis: int) -> Any:
     return lax.transpose(x, [*range(1, axis + 1), 0, *range(axis + 1, x.ndim)])
 
 
+@compiled_when_eager("num", "endpoint", "dtype", "axis")
 def logspace(
     start: Any,
     stop: Any,
@@ -221,6 +222,7 @@ def logspace(
     return convert_with_weak_type(lax.pow(base, exponents), dtype, False)
 
 
+@compiled_when_eager("num", "endpoint", "dtype", "axis")
 def geomspace(
     start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0
 ) -> Any:

@@ -22,6 +22,7 @@ from pullback.numpy.promotion import (
 )
 from pullback.numpy.scalar_types import iinfo
 from pullback.runtime.composites import compiled_when_eager
+from pullback.runtime.replays import replayed_when_eager
 
 __all__ = [
     "all",
@@ -96,6 +97,7 @@ def _sum_like(
     return _reduced(total, axes, keepdims)
 
 
+@replayed_when_eager
 def sum(
     a: Any,
     axis: Axis = None,
@@ -130,6 +132,7 @@ def sum(
     )
 
 
+@replayed_when_eager
 def prod(
     a: Any,
     axis: Axis = None,
@@ -211,6 +214,7 @@ def _extremum(
     return _reduced(result, axes, keepdims)
 
 
+@replayed_when_eager
 def max(
     a: Any,
     axis: Axis = None,
@@ -232,6 +236,7 @@ def max(
     )
 
 
+@replayed_when_eager
 def min(
     a: Any,
     axis: Axis = None,
@@ -257,6 +262,7 @@ amax = max
 amin = min
 
 
+@replayed_when_eager
 def all(
     a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: Any = None
 ) -> Any:
@@ -269,6 +275,7 @@ def all(
     return _logical("all", lax.reduce_and, True, a, axis, out, keepdims, where)
 
 
+@replayed_when_eager
 def any(
     a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: Any = None
 ) -> Any:
@@ -299,6 +306,7 @@ def _logical(
     return _reduced(reduce(a, axes), axes, keepdims)
 
 
+@replayed_when_eager
 def count_nonzero(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """How many elements over the axes are not zero.
 
@@ -326,6 +334,7 @@ def _arg(name: str, find: Callable[..., Any], a: Any, axis: Any, out: None, keep
     return lax.reshape(result, (1,) * rank) if axis is None else lax.expand_dims(result, (at,))
 
 
+@replayed_when_eager
 def argmax(a: Any, axis: Any = None, out: None = None, keepdims: bool | None = None) -> Any:
     """The index of the largest element along an axis, or of the flattened array; nan counts most.
 
@@ -338,6 +347,7 @@ def argmax(a: Any, axis: Any = None, out: None = None, keepdims: bool | None = N
     return _arg("argmax", lax.argmax, a, axis, out, keepdims)
 
 
+@replayed_when_eager
 def argmin(a: Any, axis: Any = None, out: None = None, keepdims: bool | None = None) -> Any:
     """The index of the smallest element along an axis, or of the flattened array; nan counts most.
 
@@ -350,6 +360,7 @@ def argmin(a: Any, axis: Any = None, out: None = None, keepdims: bool | None = N
     return _arg("argmin", lax.argmin, a, axis, out, keepdims)
 
 
+@replayed_when_eager
 def ptp(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Any:
     """The largest minus the smallest element.
 
@@ -504,6 +515,7 @@ def std(
     )
 
 
+@compiled_when_eager("axis", "returned", "keepdims")
 def average(
     a: Any, axis: Axis = None, weights: Any = None, returned: bool = False, keepdims: bool = False
 ) -> Any:

@@ -236,6 +236,7 @@ def take(
         return take_plan(a, plan, mode or "fill", fill_value, *flags)
 
 
+@compiled_when_eager("axis", "mode", "fill_value", "wrap_negative_indices")
 def take_along_axis(
     arr: Any,
     indices: Any,

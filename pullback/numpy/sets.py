@@ -20,6 +20,7 @@ from pullback.numpy.creation import asarray
 from pullback.numpy.joining import concatenate
 from pullback.numpy.promotion import canonical_axis, ensure_arraylike, promote_dtypes
 from pullback.numpy.shaping import moveaxis, ravel
+from pullback.runtime.composites import compiled_when_eager
 
 __all__ = [
     "intersect1d",
@@ -83,6 +84,7 @@ class _Sorted(NamedTuple):
     first: Any
 
 
+@compiled_when_eager("equal_nan")
 def _sorted_rows(rows: Any, equal_nan: bool) -> _Sorted:
     n = rows.shape[0]
     width = math.prod(rows.shape[1:])
@@ -132,8 +134,9 @@ def unique(
         axis_at = canonical_axis(axis, ar.ndim)
         rows = moveaxis(ar, axis_at, 0)
     inverse_shape = ar.shape if axis is None else (rows.shape[0],)
-    parts = _unique(rows, size, fill_value, equal_nan)
-    values, indices, inverse, counts = parts
+    values, indices, inverse, counts = _unique(
+        rows, size, fill_value, equal_nan, return_index, return_inverse, return_counts
+    )
     values = moveaxis(values, 0, axis_at) if axis is not None else values
     wanted = [values]
     if return_index:
@@ -145,14 +148,45 @@ def unique(
     return wanted[0] if len(wanted) == 1 else tuple(wanted)
 
 
-def _unique(rows: Any, size: int | None, fill: Any, equal_nan: bool) -> tuple[Any, ...]:
-    dtype = dtypes.default_int()
+def _unique(
+    rows: Any,
+    size: int | None,
+    fill: Any,
+    equal_nan: bool,
+    indices: Any = True,
+    inverse: Any = True,
+    counts: Any = True,
+) -> tuple[Any, ...]:
+    """Values, and as far as wanted indices, inverse and counts; as many as there are, or `size`."""
     n = rows.shape[0]
     if n == 0:
-        return _unique_of_nothing(rows, size or 0, fill, dtype)
+        return _unique_of_nothing(rows, size or 0, fill, dtypes.default_int())
+    wanted = bool(indices), bool(inverse), bool(counts)
+    if size is not None:
+        return _unique_parts(rows, fill, size, equal_nan, *wanted)[:4]
+    # One program for all numbers of results: as many as rows, of which the first are there.
+    values, *parts, number = _unique_parts(rows, None, n, equal_nan, *wanted)
+    count = _number(number)
+    starts, back, counted = (
+        x if x is None else x[:k] for x, k in zip(parts, (count, n, count), strict=True)
+    )
+    return values[:count], starts, back, counted
+
+
+@compiled_when_eager("count", "equal_nan", "indices", "inverse", "counts")
+def _unique_parts(
+    rows: Any,
+    fill: Any,
+    count: int,
+    equal_nan: bool,
+    indices: bool,
+    inverse: bool,
+    counts: bool,
+) -> tuple[Any, ...]:
+    """`count` values with what is wanted of them, and how many different ones there are."""
+    dtype, n = dtypes.default_int(), rows.shape[0]
     by_value = _sorted_rows(rows, equal_nan)
     group: Any = lax.sub(lax.cumsum(lax.convert_element_type(by_value.first, dtype)), dtype.type(1))
-    count = size if size is not None else _number(group[n - 1]) + 1
     starts = lax.full((count,), n, dtype)
     slots = lax.select(by_value.first, group, lax.full_like(group, count))
     starts = starts.at[slots].set(lax.iota(dtype, n), mode="drop")
@@ -163,11 +197,15 @@ def _unique(rows: Any, size: int | None, fill: Any, equal_nan: bool) -> tuple[An
     filler = convert_with_weak_type(filler, rows.dtype, False)
     mask = lax.broadcast_in_dim(found, values.shape, (0,))
     values = lax.select(mask, values, broadcast_to_shape(filler, values.shape))
-    indices = by_value.order[at]
-    indices = lax.select(found, indices, lax.broadcast(by_value.order[0], (count,)))
-    inverse = lax.full((n,), 0, dtype).at[by_value.order].set(group)
-    counts = lax.full((count,), 0, dtype).at[group].add(dtype.type(1), mode="drop")
-    return values, indices, inverse, counts
+    places = back = counted = None
+    if indices:
+        first = lax.broadcast(by_value.order[0], (count,))
+        places = lax.select(found, by_value.order[at], first)
+    if inverse:
+        back = lax.full((n,), 0, dtype).at[by_value.order].set(group)
+    if counts:
+        counted = lax.full((count,), 0, dtype).at[group].add(dtype.type(1), mode="drop")
+    return values, places, back, counted, lax.add(group[n - 1], dtype.type(1))
 
 
 def _unique_of_nothing(rows: Any, size: int, fill: Any, dtype: Any) -> tuple[Any, ...]:
@@ -234,6 +272,7 @@ def unique_values(x: Any, /, *, size: int | None = None, fill_value: Any = None)
 # --------------------------------------------------------------------------- two sets
 
 
+@compiled_when_eager("assume_unique", "invert", "method")
 def isin(
     element: Any,
     test_elements: Any,
@@ -311,9 +350,6 @@ def setdiff1d(
     ar1, ar2 = ensure_arraylike("setdiff1d", ar1, ar2)
     size = _concrete_size("setdiff1d", ar1, size)
     ar1 = ravel(ar1)
-    if size is None:
-        values = ar1 if assume_unique else unique(ar1)
-        return _chosen(values, isin(values, ar2, invert=True), None, fill_value)
     if assume_unique or ar1.shape[0] == 0:
         keep = isin(ar1, ar2, invert=True)
         return _chosen(ar1, keep, size, fill_value)

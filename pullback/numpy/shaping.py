@@ -25,6 +25,7 @@ from pullback.numpy.promotion import (
 )
 from pullback.numpy.promotion import broadcast_shapes as _broadcast_shapes
 from pullback.runtime.composites import compiled_when_eager
+from pullback.runtime.replays import replayed_when_eager
 
 __all__ = [
     "atleast_1d",
@@ -149,6 +150,7 @@ def reshape(
     raise ValueError(f"Unexpected value for 'order' argument: {order}.")
 
 
+@replayed_when_eager
 def ravel(a: Any, order: str = "C", *, out_sharding: Any = None) -> Any:
     """The elements in one axis.
 
@@ -181,6 +183,7 @@ def resize(a: Any, new_shape: Any) -> Any:
     return lax.reshape(lax.slice_in_dim(flat, 0, count), new_shape)
 
 
+@replayed_when_eager
 def expand_dims(a: Any, axis: Any = 0) -> Any:
     """New axes of length 1 at the given positions of the result.
 
@@ -215,6 +218,7 @@ def squeeze(a: Any, axis: Any = None) -> Any:
     return lax.squeeze(a, sorted(axes)) if axes else a
 
 
+@replayed_when_eager
 def atleast_1d(*arys: Any) -> Any:
     """Arrays with one axis at least; a list of them for several.
 
@@ -225,6 +229,7 @@ def atleast_1d(*arys: Any) -> Any:
     return _each("atleast_1d", arys, lambda x: x if x.ndim else lax.reshape(x, (1,)))
 
 
+@replayed_when_eager
 def atleast_2d(*arys: Any) -> Any:
     """Arrays with two axes at least, new ones in front; a list of them for several.
 
@@ -235,6 +240,7 @@ def atleast_2d(*arys: Any) -> Any:
     return _each("atleast_2d", arys, lambda x: x if x.ndim >= 2 else lax.reshape(x, (1, x.size)))
 
 
+@replayed_when_eager
 def atleast_3d(*arys: Any) -> Any:
     """Arrays with three axes at least; a list of them for several.
 
@@ -357,6 +363,7 @@ def matrix_transpose(x: Any, /) -> Any:
     return lax.transpose(x, (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
 
 
+@replayed_when_eager
 def swapaxes(a: Any, axis1: int, axis2: int) -> Any:
     """Two axes exchanged.
 
@@ -371,6 +378,7 @@ def swapaxes(a: Any, axis1: int, axis2: int) -> Any:
     return lax.transpose(a, order)
 
 
+@replayed_when_eager
 def moveaxis(a: Any, source: Any, destination: Any) -> Any:
     """Axes moved to other positions; the rest keep their order.
 
@@ -390,6 +398,7 @@ def moveaxis(a: Any, source: Any, destination: Any) -> Any:
     return lax.transpose(a, order)
 
 
+@replayed_when_eager
 def rollaxis(a: Any, axis: int, start: int = 0) -> Any:
     """One axis moved backwards to stand before `start`.
 
@@ -409,6 +418,7 @@ def rollaxis(a: Any, axis: int, start: int = 0) -> Any:
 # --------------------------------------------------------------------------- order of elements
 
 
+@replayed_when_eager
 def flip(m: Any, axis: Any = None) -> Any:
     """The elements in reverse along all or the given axes.
 
@@ -420,6 +430,7 @@ def flip(m: Any, axis: Any = None) -> Any:
     return lax.rev(m, canonical_axes(axis, m.ndim))
 
 
+@replayed_when_eager
 def flipud(m: Any) -> Any:
     """The elements in reverse along the first axis.
 
@@ -430,6 +441,7 @@ def flipud(m: Any) -> Any:
     return flip(ensure_arraylike("flipud", m), 0)
 
 
+@replayed_when_eager
 def fliplr(m: Any) -> Any:
     """The elements in reverse along the second axis.
 
@@ -440,6 +452,7 @@ def fliplr(m: Any) -> Any:
     return flip(ensure_arraylike("fliplr", m), 1)
 
 
+@replayed_when_eager
 def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Any:
     """Turned by `k` quarters in the plane of two axes, from the first towards the second.
 
@@ -520,6 +533,7 @@ def _rolled(a: Any, shift: Any, axis: int) -> Any:
 # --------------------------------------------------------------------------- repetition
 
 
+@replayed_when_eager
 def tile(A: Any, reps: Any) -> Any:
     """`A` repeated as a whole, so many times along each axis.
 

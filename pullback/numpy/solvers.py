@@ -127,6 +127,7 @@ def adjoint(x: Any) -> Any:
 # --------------------------------------------------------------------------- decompositions
 
 
+@compiled_when_eager("upper", "symmetrize_input")
 def cholesky(a: Any, *, upper: bool = False, symmetrize_input: bool = True) -> Any:
     """The lower triangle L with L L' = a (the upper one, L', if `upper`); NaN if there is none.
 
@@ -140,6 +141,7 @@ def cholesky(a: Any, *, upper: bool = False, symmetrize_input: bool = True) -> A
     return adjoint(factor) if upper else factor
 
 
+@compiled_when_eager("UPLO", "symmetrize_input")
 def eigh(a: Any, UPLO: str | None = None, symmetrize_input: bool = True) -> EighResult:
     """Ascending eigenvalues, and eigenvectors as columns, of a symmetric or Hermitian matrix.
 
@@ -154,6 +156,7 @@ def eigh(a: Any, UPLO: str | None = None, symmetrize_input: bool = True) -> Eigh
     return EighResult(values, vectors)
 
 
+@compiled_when_eager("UPLO", "symmetrize_input")
 def eigvalsh(a: Any, UPLO: str | None = "L", *, symmetrize_input: bool = True) -> Any:
     """Ascending eigenvalues of a symmetric or Hermitian matrix.
 
@@ -164,6 +167,7 @@ def eigvalsh(a: Any, UPLO: str | None = "L", *, symmetrize_input: bool = True) -
     return eigh(a, UPLO, symmetrize_input).eigenvalues
 
 
+@compiled_when_eager()
 def eig(a: Any) -> EigResult:
     """Eigenvalues, and eigenvectors as columns, of a square matrix; complex always.
 
@@ -175,6 +179,7 @@ def eig(a: Any) -> EigResult:
     return EigResult(values, vectors)
 
 
+@compiled_when_eager()
 def eigvals(a: Any) -> Any:
     """Eigenvalues of a square matrix; complex always.
 
@@ -187,6 +192,7 @@ def eigvals(a: Any) -> Any:
     )[0]
 
 
+@compiled_when_eager("full_matrices", "compute_uv", "hermitian", "subset_by_index")
 def svd(
     a: Any,
     full_matrices: bool = True,
@@ -230,6 +236,7 @@ def _hermitian_svd(a: Any, compute_uv: bool) -> Any:
     return SVDResult(left, descending, linalg_matrices.conjugated(rows))
 
 
+@compiled_when_eager()
 def svdvals(x: Any, /) -> Any:
     """Descending singular values.
 
@@ -240,6 +247,7 @@ def svdvals(x: Any, /) -> Any:
     return svd(x, compute_uv=False)
 
 
+@compiled_when_eager("mode")
 def qr(a: Any, mode: str = "reduced") -> Any:
     """Q and R with Q R = a; modes "reduced", "complete", "r" (R alone) and "raw" (LAPACK's).
 
@@ -299,6 +307,7 @@ def _solved(a: Any, b: Any) -> Any:
     )
 
 
+@compiled_when_eager()
 def solve(a: Any, b: Any) -> Any:
     """x with a x = b; `b` is a vector if it has one axis, else matrices.
 
@@ -329,6 +338,7 @@ def solve(a: Any, b: Any) -> Any:
     return lax.squeeze(x, (x.ndim - 1,)) if vector else x
 
 
+@compiled_when_eager()
 def inv(a: Any) -> Any:
     """The inverse of a square matrix; infinities or NaN where it is singular.
 
@@ -341,6 +351,7 @@ def inv(a: Any) -> Any:
     return _solved(a, broadcast_to_shape(matrices.eye(a.shape[-1], dtype=a.dtype), a.shape))
 
 
+@compiled_when_eager("ind")
 def tensorinv(a: Any, ind: int = 2) -> Any:
     """The inverse for `tensordot(..., ind)` of an array whose first `ind` axes are the rows.
 
@@ -359,6 +370,7 @@ def tensorinv(a: Any, ind: int = 2) -> Any:
     return inv(a.reshape(math.prod(rows), -1)).reshape(*columns, *rows)
 
 
+@compiled_when_eager("axes")
 def tensorsolve(a: Any, b: Any, axes: tuple[int, ...] | None = None) -> Any:
     """x with `tensordot(a, x, x.ndim) == b`; `axes` of `a` are moved to its end first.
 

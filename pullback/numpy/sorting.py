@@ -15,6 +15,7 @@ from pullback.numpy.promotion import (
 )
 from pullback.numpy.shaping import ravel
 from pullback.runtime.composites import compiled_when_eager
+from pullback.runtime.replays import replayed_when_eager
 
 __all__ = [
     "argpartition",
@@ -42,6 +43,7 @@ def _prepared(name: str, a: Any, axis: Any, kind: Any, order: Any) -> tuple[Any,
     return a, canonical_axis(axis, a.ndim)
 
 
+@replayed_when_eager
 def sort(
     a: Any,
     axis: int | None = -1,
@@ -62,6 +64,7 @@ def sort(
     return lax.rev(result, (axis,)) if descending else result
 
 
+@replayed_when_eager
 def argsort(
     a: Any,
     axis: int | None = -1,
@@ -99,6 +102,7 @@ def sort_complex(a: Any) -> Any:
     return lax.convert_element_type(result, dtypes.to_complex_dtype(result.dtype))
 
 
+@compiled_when_eager("axis")
 def lexsort(keys: Any, axis: int = -1) -> Any:
     """The indices that sort by the last key, equal ones by the one before, and so on.
 
@@ -118,6 +122,7 @@ def lexsort(keys: Any, axis: int = -1) -> Any:
     return lax.sort((*arrays[::-1], numbers), dimension=axis, num_keys=len(arrays))[-1]
 
 
+@replayed_when_eager
 def partition(a: Any, kth: int, axis: int = -1) -> Any:
     """The `kth` smallest element in its place, smaller ones before and larger ones behind it.
 
@@ -133,6 +138,7 @@ def partition(a: Any, kth: int, axis: int = -1) -> Any:
     return lax.sort(a, dimension=axis)  # sorted arrays are partitioned everywhere
 
 
+@replayed_when_eager
 def argpartition(a: Any, kth: int, axis: int = -1) -> Any:
     """The indices that `partition` would use.
 

@@ -15,6 +15,7 @@ from pullback.lax.fft import FftType
 from pullback.lax.fft import fft as transform
 from pullback.numpy import shaping
 from pullback.numpy.promotion import canonical_axis, ensure_arraylike, promote_dtypes_inexact
+from pullback.runtime.composites import compiled_when_eager
 
 __all__ = [
     "fft",
@@ -152,6 +153,7 @@ def _two(name: str, kind: FftType, a: Any, s: Any, axes: Any, norm: Any) -> Any:
     return _core(name, kind, a, s, axes, norm)
 
 
+@compiled_when_eager("n", "axis", "norm")
 def fft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Any:
     """The discrete Fourier transform along an axis, cut or filled up to `n` elements.
 
@@ -162,6 +164,7 @@ def fft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -
     return _one("fft", FftType.FFT, a, n, axis, norm)
 
 
+@compiled_when_eager("n", "axis", "norm")
 def ifft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Any:
     """The inverse of `fft`.
 
@@ -172,6 +175,7 @@ def ifft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) 
     return _one("ifft", FftType.IFFT, a, n, axis, norm)
 
 
+@compiled_when_eager("n", "axis", "norm")
 def rfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Any:
     """The first half of the spectrum of real numbers, n // 2 + 1 elements.
 
@@ -182,6 +186,7 @@ def rfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) 
     return _one("rfft", FftType.RFFT, a, n, axis, norm)
 
 
+@compiled_when_eager("n", "axis", "norm")
 def irfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Any:
     """The inverse of `rfft`; `n` is the length of the result, even by default.
 
@@ -195,6 +200,7 @@ def irfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None)
 _SWAPPED = {None: "forward", "backward": "forward", "ortho": "ortho", "forward": "backward"}
 
 
+@compiled_when_eager("n", "axis", "norm")
 def hfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Any:
     """The real spectrum of a Hermitian signal, of which the first half is given.
 
@@ -207,6 +213,7 @@ def hfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) 
     return _one("hfft", FftType.IRFFT, conjugate, n, axis, _SWAPPED.get(norm, norm))
 
 
+@compiled_when_eager("n", "axis", "norm")
 def ihfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Any:
     """The inverse of `hfft`: half of a Hermitian signal.
 
@@ -217,6 +224,7 @@ def ihfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None)
     return lax.conj(_one("ihfft", FftType.RFFT, a, n, axis, _SWAPPED.get(norm, norm)))
 
 
+@compiled_when_eager("s", "axes", "norm")
 def fft2(a: Any, s: Any = None, axes: Sequence[int] = (-2, -1), norm: str | None = None) -> Any:
     """The transform over two axes.
 
@@ -227,6 +235,7 @@ def fft2(a: Any, s: Any = None, axes: Sequence[int] = (-2, -1), norm: str | None
     return _two("fft2", FftType.FFT, a, s, axes, norm)
 
 
+@compiled_when_eager("s", "axes", "norm")
 def ifft2(a: Any, s: Any = None, axes: Sequence[int] = (-2, -1), norm: str | None = None) -> Any:
     """The inverse of `fft2`.
 
@@ -237,6 +246,7 @@ def ifft2(a: Any, s: Any = None, axes: Sequence[int] = (-2, -1), norm: str | Non
     return _two("ifft2", FftType.IFFT, a, s, axes, norm)
 
 
+@compiled_when_eager("s", "axes", "norm")
 def rfft2(a: Any, s: Any = None, axes: Sequence[int] = (-2, -1), norm: str | None = None) -> Any:
     """The transform of real numbers over two axes; half of the spectrum along the last.
 
@@ -247,6 +257,7 @@ def rfft2(a: Any, s: Any = None, axes: Sequence[int] = (-2, -1), norm: str | Non
     return _two("rfft2", FftType.RFFT, a, s, axes, norm)
 
 
+@compiled_when_eager("s", "axes", "norm")
 def irfft2(a: Any, s: Any = None, axes: Sequence[int] = (-2, -1), norm: str | None = None) -> Any:
     """The inverse of `rfft2`.
 
@@ -257,6 +268,7 @@ def irfft2(a: Any, s: Any = None, axes: Sequence[int] = (-2, -1), norm: str | No
     return _two("irfft2", FftType.IRFFT, a, s, axes, norm)
 
 
+@compiled_when_eager("s", "axes", "norm")
 def fftn(a: Any, s: Any = None, axes: Sequence[int] | None = None, norm: str | None = None) -> Any:
     """The transform over several axes, by default all of them.
 
@@ -267,6 +279,7 @@ def fftn(a: Any, s: Any = None, axes: Sequence[int] | None = None, norm: str | N
     return _core("fftn", FftType.FFT, a, s, axes, norm)
 
 
+@compiled_when_eager("s", "axes", "norm")
 def ifftn(a: Any, s: Any = None, axes: Sequence[int] | None = None, norm: str | None = None) -> Any:
     """The inverse of `fftn`.
 
@@ -277,6 +290,7 @@ def ifftn(a: Any, s: Any = None, axes: Sequence[int] | None = None, norm: str | 
     return _core("ifftn", FftType.IFFT, a, s, axes, norm)
 
 
+@compiled_when_eager("s", "axes", "norm")
 def rfftn(a: Any, s: Any = None, axes: Sequence[int] | None = None, norm: str | None = None) -> Any:
     """The transform of real numbers over several axes; half of the spectrum along the last.
 
@@ -287,6 +301,7 @@ def rfftn(a: Any, s: Any = None, axes: Sequence[int] | None = None, norm: str | 
     return _core("rfftn", FftType.RFFT, a, s, axes, norm)
 
 
+@compiled_when_eager("s", "axes", "norm")
 def irfftn(
     a: Any, s: Any = None, axes: Sequence[int] | None = None, norm: str | None = None
 ) -> Any:

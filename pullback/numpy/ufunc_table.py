@@ -23,6 +23,7 @@ from pullback.numpy.promotion import (
 from pullback.numpy.ufuncs import ufunc
 from pullback.ops import elementwise as ops
 from pullback.runtime.composites import compiled_when_eager
+from pullback.runtime.replays import replayed_when_eager
 
 __all__ = ["UFUNCS"]
 
@@ -86,7 +87,7 @@ def _logical(name: str, operation: Function) -> Function:
         x1, x2 = ensure_arraylike(name, x1, x2)
         return operation(*promote_shapes(name, to_bool(x1), to_bool(x2)))
 
-    return call
+    return replayed_when_eager(call)
 
 
 def _negative(x: Any, /) -> Any:

@@ -196,7 +196,7 @@ def _reduction(
 
     def reference(x: Any, *, axes: Axes, out_sharding: Any = None) -> Any:
         dtype = x.dtype
-        return ufunc.reduce(x, axis=axes, dtype=dtype, initial=identity_of(name, dtype))
+        return ufunc.reduce(x, axes, dtype, None, False, identity_of(name, dtype))
 
     def lower(b: Any, x: Any, *, axes: Axes, out_sharding: Any = None) -> Any:
         dtype = x.dtype

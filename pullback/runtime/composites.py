@@ -79,6 +79,9 @@ def compiled_when_eager(*static: str) -> Callable[[Callable[P, R]], Callable[P, 
                 except TypeError:
                     if takes(args, kwargs):
                         raise
+                    offered = tree.map(_offered, (args, kwargs))
+                    if takes(*offered):
+                        return call(*offered[0], **offered[1])
                 return fun(*args, **kwargs)
             except Exception as error:
                 shorten(error)
@@ -87,6 +90,12 @@ def compiled_when_eager(*static: str) -> Callable[[Callable[P, R]], Callable[P, 
         return call
 
     return decorate
+
+
+def _offered(x: Any) -> Any:
+    """The array behind an object that offers one."""
+    offer = getattr(x, "__jax_array__", None)
+    return x if offer is None else offer()
 
 
 def _comparable(x: Any) -> Any:

@@ -32,15 +32,26 @@ from pullback.runtime.array import ArrayImpl, from_numpy, is_here, make_array
 from pullback.runtime.residence import REMOTE
 from pullback.transforms.staging import abstract_results, types_forgotten
 
-__all__ = ["evaluate", "quietly", "to_array", "to_host"]
+__all__ = [
+    "IGNORE",
+    "evaluate",
+    "is_large",
+    "quietly",
+    "reset_errors",
+    "set_errors",
+    "to_array",
+    "to_host",
+    "wrap",
+]
 
 LARGE: Final = 1 << 18
 """Elements from which an eager operation is compiled."""
 
+_new: Final = object.__new__
 _PYTHON_SCALARS: Final = frozenset((bool, int, float, complex))
-_IGNORE: Final = _make_extobj(all="ignore")
-_set_errors: Final = _extobj_contextvar.set
-_reset_errors: Final = _extobj_contextvar.reset
+IGNORE: Final = _make_extobj(all="ignore")
+set_errors: Final = _extobj_contextvar.set
+reset_errors: Final = _extobj_contextvar.reset
 
 
 def to_array(x: Any) -> ArrayImpl:
@@ -62,11 +73,11 @@ def to_array(x: Any) -> ArrayImpl:
 
 def quietly(function: Any, *values: Any) -> Any:
     """`function` of NumPy values without warnings of overflow, of division by zero, ..."""
-    token = _set_errors(_IGNORE)
+    token = set_errors(IGNORE)
     try:
         return function(*values)
     finally:
-        _reset_errors(token)
+        reset_errors(token)
 
 
 @record()
@@ -88,7 +99,7 @@ def _plan(
 ) -> _Plan:
     out = abstract_results(primitive, avals, params)
     compiled = primitive.partial_eval is not FIRST_ORDER or (
-        _is_large(avals, out) and programs.worth_compiling(primitive)
+        is_large(avals, out) and programs.worth_compiling(primitive)
     )
     plan = _Plan(out, not compiled)
     if key is not None:
@@ -104,32 +115,31 @@ def evaluate(primitive: Any, args: Sequence[Any], params: dict[str, Any]) -> Any
         return primitive.evaluate(args, params)
     if REMOTE and accelerator.on_device(args):
         return _evaluate_away(primitive, args, params)
-    types: list[Any] = [primitive]
-    values = []
     foreign = False
-    for x in args:
-        if type(x) is ArrayImpl:
-            types.append(x.aval)
-            values.append(x._data)
-        else:
-            aval, value = _operand(x)
-            foreign = foreign or type(x) is np.ndarray
-            types.append(aval)
-            values.append(value)
-    key: Any = (*types, *params.items()) if params else tuple(types)
+    key: Any
+    values: Sequence[Any]
+    if len(args) == 2 and type(x := args[0]) is ArrayImpl and type(y := args[1]) is ArrayImpl:
+        key, values = (primitive, x.aval, y.aval), (x._data, y._data)
+    elif len(args) == 1 and type(x := args[0]) is ArrayImpl:
+        key, values = (primitive, x.aval), (x._data,)
+    else:
+        types, values, foreign = _operands(args)
+        key = (primitive, *types)
+    if params:
+        key = (*key, *params.items())
     try:
         plan = _plans.get(key)
     except TypeError:  # a parameter that cannot be hashed
         plan = key = None
     if plan is None:
-        plan = _plan(key, primitive, tuple(types[1:]), params)
+        plan = _plan(key, primitive, _operands(args)[0], params)
     if not plan.by_numpy:
         return _run_program(primitive, args, params)
-    token = _set_errors(_IGNORE)
+    token = set_errors(IGNORE)
     try:
         ans = primitive.reference(*values, **params)
     finally:
-        _reset_errors(token)
+        reset_errors(token)
     if primitive.multiple_results:
         return [wrap(a, aval, foreign) for a, aval in zip(ans, plan.out, strict=True)]
     return wrap(ans, plan.out, foreign)
@@ -172,6 +182,21 @@ def to_host(x: ArrayImpl) -> ArrayImpl:
     return x if is_here(x) else make_array(x._data, x.aval)
 
 
+def _operands(args: Sequence[Any]) -> tuple[tuple[Any, ...], list[Any], bool]:
+    """Avals and NumPy values of operands, and whether one is a NumPy array of the user's."""
+    types, values, foreign = [], [], False
+    for x in args:
+        if type(x) is ArrayImpl:
+            types.append(x.aval)
+            values.append(x._data)
+        else:
+            aval, value = _operand(x)
+            foreign = foreign or type(x) is np.ndarray
+            types.append(aval)
+            values.append(value)
+    return tuple(types), values, foreign
+
+
 def _operand(x: Any) -> tuple[ShapedArray, Any]:
     """Aval and NumPy value of an operand that is no Array."""
     if type(x) in _PYTHON_SCALARS:
@@ -187,7 +212,7 @@ def _operand(x: Any) -> tuple[ShapedArray, Any]:
     return array.aval, array._data
 
 
-def _is_large(avals: Sequence[ShapedArray], out: Any) -> bool:
+def is_large(avals: Sequence[ShapedArray], out: Any) -> bool:
     try:
         for aval in avals:
             if aval.size >= LARGE:
@@ -214,7 +239,11 @@ def wrap(value: Any, aval: ShapedArray, foreign: bool) -> ArrayImpl:
         and (flags := value.flags).c_contiguous
         and not (foreign and (value.base is not None or not flags.writeable))
     ):
-        return make_array(value, aval)
+        x = _new(ArrayImpl)  # as in `make_array`, whose call counts here
+        x.aval = aval
+        x._data = value
+        value.setflags(write=False)
+        return x
     if isinstance(value, np.generic) and value.dtype is aval.dtype and not aval.shape:
         return make_array(np.asarray(value), aval)
     return from_numpy(value, aval, copy=foreign)

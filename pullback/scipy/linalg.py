@@ -15,6 +15,7 @@ from pullback.lax import linalg as lax_linalg
 from pullback.numpy.promotion import ensure_arraylike, promote_dtypes_inexact
 from pullback.numpy.solvers import lu_solved
 from pullback.ops import linalg_matrices
+from pullback.runtime.composites import compiled_when_eager
 from pullback.scipy.matrix_equations import (
     eigh_tridiagonal,
     funm,
@@ -99,6 +100,7 @@ def _adjoint(x: Any) -> Any:
 # --------------------------------------------------------------------------- Cholesky
 
 
+@compiled_when_eager("lower", "overwrite_a", "check_finite")
 def cholesky(
     a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True
 ) -> Any:
@@ -136,9 +138,14 @@ def cho_solve(
     Array([0.25, 0.25], dtype=float32)
     """
     factor, lower = c_and_lower
+    return _cho_solved(factor, b, bool(lower))
+
+
+@compiled_when_eager("lower")
+def _cho_solved(factor: Any, b: Any, lower: bool) -> Any:
     factor, b = _inexact("cho_solve", factor, b)
     b, vector = _columns(factor, b)
-    for turned in (not lower, bool(lower)):
+    for turned in (not lower, lower):
         b = lax_linalg.triangular_solve(
             factor, b, left_side=True, lower=lower, transpose_a=turned, conjugate_a=turned
         )
@@ -156,6 +163,7 @@ def _columns(a: Any, b: Any) -> tuple[Any, bool]:
 # --------------------------------------------------------------------------- solvers
 
 
+@compiled_when_eager("trans", "lower", "unit_diagonal", "overwrite_b", "debug", "check_finite")
 def solve_triangular(
     a: Any,
     b: Any,
@@ -189,6 +197,7 @@ def solve_triangular(
     return x[..., 0] if vector else x
 
 
+@compiled_when_eager("lower", "overwrite_a", "overwrite_b", "debug", "check_finite", "assume_a")
 def solve(
     a: Any,
     b: Any,
@@ -250,6 +259,7 @@ def det(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Any:
 # --------------------------------------------------------------------------- LU
 
 
+@compiled_when_eager("overwrite_a", "check_finite")
 def lu_factor(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> tuple[Any, Any]:
     """Both triangles of P a = L U in one matrix, and the row swaps, for `lu_solve`.
 
@@ -286,6 +296,7 @@ def lu_solve(
     return x[..., 0] if vector else x
 
 
+@compiled_when_eager("permute_l", "overwrite_a", "check_finite")
 def lu(
     a: Any, permute_l: bool = False, overwrite_a: bool = False, check_finite: bool = True
 ) -> tuple[Any, ...]:
@@ -380,6 +391,7 @@ def eigh(
     return values if eigvals_only else (values, vectors)
 
 
+@compiled_when_eager("output")
 def schur(a: Any, output: str = "real") -> tuple[Any, Any]:
     """T and Z with Z T Z' = a, T a triangle (of blocks of two, for real output of real matrices).
 

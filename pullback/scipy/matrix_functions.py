@@ -11,6 +11,7 @@ from pullback import lax
 from pullback import numpy as jnp
 from pullback.lax import linalg as lax_linalg
 from pullback.numpy.promotion import ensure_arraylike, promote_dtypes_inexact
+from pullback.runtime.composites import compiled_when_eager
 from pullback.transforms.derivatives import jvp
 
 __all__ = ["expm", "expm_frechet", "sqrtm"]
@@ -32,6 +33,7 @@ def _pade(degree: int) -> list[float]:
     ]
 
 
+@compiled_when_eager("upper_triangular", "max_squarings")
 def expm(A: Any, *, upper_triangular: bool = False, max_squarings: int = 16) -> Any:
     """The exponential of a square matrix; NaN where its norm is beyond 2^max_squarings.
 
@@ -102,6 +104,7 @@ def expm_frechet(
     return (value, slope) if compute_expm else slope
 
 
+@compiled_when_eager("blocksize")
 def sqrtm(A: Any, blocksize: int = 1) -> Any:
     """The principal square root of a square matrix; complex always.
 

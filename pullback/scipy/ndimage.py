@@ -12,6 +12,7 @@ from pullback import lax
 from pullback import numpy as jnp
 from pullback.core import dtypes
 from pullback.numpy.promotion import ensure_arraylike
+from pullback.runtime.composites import compiled_when_eager
 
 __all__ = ["map_coordinates"]
 
@@ -60,6 +61,7 @@ def _term(x: Any, corner: Any, mode: str, cval: Any) -> Any:
     return values
 
 
+@compiled_when_eager("order", "mode")
 def map_coordinates(
     input: Any, coordinates: Sequence[Any], order: int, mode: str = "constant", cval: Any = 0.0
 ) -> Any:

@@ -12,6 +12,7 @@ from pullback import lax
 from pullback import numpy as jnp
 from pullback.core import dtypes
 from pullback.numpy.promotion import ensure_arraylike, promote_dtypes
+from pullback.runtime.composites import compiled_when_eager
 
 __all__ = [
     "block_diag",
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 
+@compiled_when_eager()
 def block_diag(*arrs: Any) -> Any:
     """Matrices along the diagonal of a larger one; vectors count as rows.
 
@@ -58,6 +60,7 @@ def block_diag(*arrs: Any) -> Any:
     return jnp.concatenate(rows, axis=0)
 
 
+@compiled_when_eager()
 def toeplitz(c: Any, r: Any = None) -> Any:
     """Constant diagonals: `c` is the first column, `r` the first row (by default its conjugate).
 

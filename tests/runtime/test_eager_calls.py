@@ -12,14 +12,20 @@ import numpy as np
 import pytest
 
 import pullback as pb
+import pullback.scipy.linalg
+import pullback.scipy.stats
 from pullback import numpy as jnp
+from pullback import tree
 from pullback.core.trace import EVAL
+from pullback.numpy import sets
 from pullback.runtime.jit import JitFunction
 from pullback.transforms import staging
 
 x = jnp.linspace(-1.0, 1.0, 6)
 m = x.reshape(2, 3)
 i = jnp.arange(6)
+square = m.T @ m + jnp.eye(3)
+pair = jnp.array([1, 2])
 
 
 @pytest.fixture
@@ -72,6 +78,25 @@ PROGRAMS: dict[str, Callable[[], Any]] = {
     "roll": lambda: jnp.roll(x, 2),
     "norm": lambda: jnp.linalg.norm(x, ord=1),
     "logaddexp": lambda: jnp.logaddexp(x, 0.0),
+    "gcd": lambda: jnp.gcd(i, 4),
+    "sinc": lambda: jnp.sinc(x),
+    "nan_to_num": lambda: jnp.nan_to_num(x, posinf=2.0),
+    "gradient": lambda: jnp.gradient(x),
+    "nanmax": lambda: jnp.nanmax(m, axis=1),
+    "average": lambda: jnp.average(m, axis=0, weights=pair),
+    "vander": lambda: jnp.vander(x, 3),
+    "take_along_axis": lambda: jnp.take_along_axis(x, i, 0),
+    "polyfit": lambda: jnp.polyfit(x, x, 1),
+    "isin": lambda: jnp.isin(i, pair),
+    "fft": lambda: jnp.fft.fft(x),
+    "irfft2": lambda: jnp.fft.irfft2(m, s=(2, 4)),
+    "inverse": lambda: jnp.linalg.inv(square),
+    "solve": lambda: jnp.linalg.solve(square, square),
+    "matrix_rank": lambda: jnp.linalg.matrix_rank(m),
+    "singular values": lambda: jnp.linalg.svd(m, compute_uv=False),
+    "expm": lambda: pb.scipy.linalg.expm(square),
+    "rankdata": lambda: pb.scipy.stats.rankdata(x),
+    "resize": lambda: pb.image.resize(m, (4, 4), "linear"),
 }
 
 
@@ -85,6 +110,29 @@ def test_library_functions_are_one_native_call(
     monkeypatch.setattr(JitFunction, "_miss", None)
     assert np.array_equal(call(), expected)
     assert evaluated == []
+
+
+def test_unique_is_one_program_for_all_numbers_of_values() -> None:
+    before = sets._unique_parts.__closure__
+    assert before is not None
+    (program,) = [c.cell_contents for c in before if isinstance(c.cell_contents, JitFunction)]
+    program.clear_cache()
+    for data in ([1, 1, 1, 1, 1], [1, 2, 1, 2, 1], [5, 4, 3, 2, 1]):
+        found = jnp.unique(jnp.array(data))
+        assert found.tolist() == sorted(set(data))
+        assert jnp.setdiff1d(jnp.array(data), jnp.array([1])).tolist() == sorted(set(data) - {1})
+    assert program._cache_size() == 1
+
+
+def test_an_offered_array_has_the_bits_of_the_array() -> None:
+    class Offered:
+        def __jax_array__(self) -> Any:
+            return m
+
+    for name in ("svd", "pinv", "matrix_rank"):
+        function = getattr(jnp.linalg, name)
+        for a, b in zip(tree.leaves(function(m)), tree.leaves(function(Offered())), strict=True):
+            assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
 
 
 def test_the_function_itself_gets_what_no_program_takes() -> None:

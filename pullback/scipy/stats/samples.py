@@ -9,6 +9,7 @@ import numpy as np
 from pullback import numpy as jnp
 from pullback.core import dtypes
 from pullback.numpy.promotion import ensure_arraylike, promote_dtypes_inexact
+from pullback.runtime.composites import compiled_when_eager
 
 __all__ = ["ModeResult", "mode", "rankdata", "sem"]
 
@@ -54,6 +55,7 @@ def mode(
     return ModeResult(value, count)
 
 
+@compiled_when_eager("method", "axis", "nan_policy")
 def rankdata(
     a: Any, method: str = "average", *, axis: int | None = None, nan_policy: str = "propagate"
 ) -> Any:
