@@ -127,11 +127,6 @@ def _plain_reflected(function: Function) -> Function:
     return method
 
 
-def _matmul(x: Any, y: Any) -> Any:
-    found = shortcuts.product(x, y)
-    return products.matmul(x, y) if found is None else found
-
-
 _functions: Final = elementwise.FUNCTIONS
 _ufuncs: Final = ufunc_table.UFUNCS
 
@@ -156,7 +151,7 @@ _GENERAL: Final[tuple[tuple[str, Function], ...]] = (
     ("floordiv", arithmetic.floor_divide),
     ("mod", arithmetic.remainder),
     ("divmod", arithmetic.divmod),
-    ("matmul", _matmul),
+    ("matmul", products.matmul),
     ("lshift", predicates.left_shift),
     ("rshift", predicates.right_shift),
 )

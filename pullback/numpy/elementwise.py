@@ -20,6 +20,7 @@ from pullback.numpy.promotion import (
     unwrap,
 )
 from pullback.ops import elementwise as ops
+from pullback.runtime.composites import compiled_when_eager
 from pullback.runtime.replays import replayed_when_eager
 
 __all__ = ["BINARY_NOTE", "FUNCTIONS", "IMPORT", "KEPT_NOTE", "publish"]
@@ -98,7 +99,7 @@ def _whole(operation: Function) -> Function:
     return _kept(rounded)
 
 
-@replayed_when_eager
+@compiled_when_eager()
 def _trunc(x: Any) -> Any:
     if not isinstance(x, Array):
         check_arraylike("trunc", x)

@@ -16,7 +16,6 @@ from pullback.numpy.arrays import array_of, as_array, convert_with_weak_type
 from pullback.numpy.creation import placed, zeros
 from pullback.numpy.promotion import canonical_axis, check_no_out, ensure_arraylike, shape_of
 from pullback.runtime.composites import compiled_when_eager
-from pullback.runtime.replays import replayed_when_eager
 
 __all__ = [
     "diag",
@@ -170,7 +169,7 @@ def diagflat(v: Any, k: int = 0) -> Any:
     return diag(lax.reshape(v, (v.size,)), k)
 
 
-@replayed_when_eager
+@compiled_when_eager("offset", "axis1", "axis2")
 def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """The elements of a diagonal of two axes, on a new last axis.
 

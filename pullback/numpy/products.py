@@ -108,6 +108,10 @@ def matmul(
     Array([[3.],
            [3.]], dtype=float32)
     """
+    if precision is None and preferred_element_type is None:
+        found = shortcuts.product(a, b)
+        if found is not None:
+            return found
     check_arraylike("matmul", a, b)
     for position, x in enumerate((a, b)):
         if not shape_of(x):

@@ -306,7 +306,7 @@ def _logical(
     return _reduced(reduce(a, axes), axes, keepdims)
 
 
-@replayed_when_eager
+@compiled_when_eager("axis", "keepdims")
 def count_nonzero(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """How many elements over the axes are not zero.
 
@@ -360,7 +360,7 @@ def argmin(a: Any, axis: Any = None, out: None = None, keepdims: bool | None = N
     return _arg("argmin", lax.argmin, a, axis, out, keepdims)
 
 
-@replayed_when_eager
+@compiled_when_eager("axis", "keepdims")
 def ptp(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Any:
     """The largest minus the smallest element.
 

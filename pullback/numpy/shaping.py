@@ -452,7 +452,7 @@ def fliplr(m: Any) -> Any:
     return flip(ensure_arraylike("fliplr", m), 1)
 
 
-@replayed_when_eager
+@compiled_when_eager("k", "axes")
 def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Any:
     """Turned by `k` quarters in the plane of two axes, from the first towards the second.
 

@@ -64,7 +64,7 @@ def sort(
     return lax.rev(result, (axis,)) if descending else result
 
 
-@replayed_when_eager
+@compiled_when_eager("axis", "kind", "order", "stable", "descending", "dtype")
 def argsort(
     a: Any,
     axis: int | None = -1,
@@ -138,7 +138,7 @@ def partition(a: Any, kth: int, axis: int = -1) -> Any:
     return lax.sort(a, dimension=axis)  # sorted arrays are partitioned everywhere
 
 
-@replayed_when_eager
+@compiled_when_eager("kth", "axis")
 def argpartition(a: Any, kth: int, axis: int = -1) -> Any:
     """The indices that `partition` would use.
 

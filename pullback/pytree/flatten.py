@@ -21,7 +21,7 @@ from pullback.pytree.registry import (
     one_level_data,
     sorted_keys,
 )
-from pullback.pytree.treedef import LEAF, NONE_DEF, PyTreeDef, find_interned, make
+from pullback.pytree.treedef import LEAF, NONE_DEF, PyTreeDef, make, recently_interned
 
 IsLeaf = Callable[[Any], bool]
 _Flattener = Callable[[Any, list[Any]], PyTreeDef]
@@ -41,7 +41,7 @@ def _flatten_tuple(node: Any, leaves: list[Any]) -> PyTreeDef:
         e.path.append(SequenceKey(len(defs)))
         raise
     children = tuple(defs)
-    return find_interned((TUPLE, children)) or make(TUPLE, None, children)
+    return recently_interned((TUPLE, children)) or make(TUPLE, None, children)
 
 
 def _flatten_list(node: Any, leaves: list[Any]) -> PyTreeDef:
@@ -58,7 +58,7 @@ def _flatten_list(node: Any, leaves: list[Any]) -> PyTreeDef:
         e.path.append(SequenceKey(len(defs)))
         raise
     children = tuple(defs)
-    return find_interned((LIST, children)) or make(LIST, None, children)
+    return recently_interned((LIST, children)) or make(LIST, None, children)
 
 
 def _flatten_dict(node: Any, leaves: list[Any]) -> PyTreeDef:
@@ -80,7 +80,7 @@ def _flatten_dict(node: Any, leaves: list[Any]) -> PyTreeDef:
         raise
     children = tuple(defs)
     if keys and type(keys[0]) is str:
-        return find_interned((keys, children)) or make(DICT, keys, children)
+        return recently_interned((keys, children)) or make(DICT, keys, children)
     return make(DICT, keys, children)
 
 
@@ -109,7 +109,7 @@ def _flattener_of(kind: NodeKind) -> _Flattener:
             e.path.append(kind.keys(node, data, len(children))[len(defs)])
             raise
         below = tuple(defs)
-        found = find_interned((kind, below)) if data is None else None
+        found = recently_interned((kind, below)) if data is None else None
         return found or make(kind, data, below)
 
     return flatten_node
@@ -180,6 +180,11 @@ def flatten_with_path(
     >>> flatten_with_path({"a": [1, 2]})[0][1]
     ((DictKey(key='a'), SequenceKey(idx=1)), 2)
     """
+    if is_leaf is None:
+        leaves, treedef = flatten(tree)
+        paths = treedef.paths()
+        if paths is not None:
+            return list(zip(paths, leaves, strict=True)), treedef
     pairs: list[tuple[KeyPath, Any]] = []
     stop = is_leaf if is_leaf is None or is_leaf_takes_path else _ignoring_path(is_leaf)
     return pairs, _flatten_paths((), tree, stop, pairs)

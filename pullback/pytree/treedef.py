@@ -11,11 +11,11 @@ from __future__ import annotations
 import threading
 import weakref
 from abc import ABC
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, Final, final
 
+from pullback.pytree.keys import KeyPath
 from pullback.pytree.registry import (
     DICT,
     KINDS,
@@ -37,7 +37,16 @@ class PyTreeDef(ABC):
     PyTreeDef({'a': *, 'b': [*, None]})
     """
 
-    __slots__ = ("__weakref__", "_children", "_data", "_hash", "_kind", "num_leaves", "num_nodes")
+    __slots__ = (
+        "__weakref__",
+        "_children",
+        "_data",
+        "_hash",
+        "_kind",
+        "_paths",
+        "num_leaves",
+        "num_nodes",
+    )
 
     num_leaves: int
     """How many leaves there are."""
@@ -47,9 +56,12 @@ class PyTreeDef(ABC):
     _data: Any
     _children: tuple[PyTreeDef, ...]
     _hash: int | None
+    _paths: tuple[KeyPath, ...] | None
+    """The paths of the leaves, once somebody has asked for them."""
 
     def __init__(self, kind: NodeKind | None, data: Any, children: tuple[PyTreeDef, ...]) -> None:
         self._kind, self._data, self._children, self._hash = kind, data, children, None
+        self._paths = None
         leaves, nodes = (1, 1) if kind is None else (0, 1)
         for child in children:
             leaves += child.num_leaves
@@ -94,6 +106,12 @@ class PyTreeDef(ABC):
         if mismatch is not None:
             raise ValueError(str(mismatch))
         return found
+
+    def paths(self) -> tuple[KeyPath, ...] | None:
+        """The paths of the leaves; None where custom nodes name their children themselves."""
+        if self._paths is None:
+            self._paths = _paths_of(self)
+        return self._paths
 
     def compose(self, inner: PyTreeDef) -> PyTreeDef:
         """This structure with `inner` in place of each leaf.
@@ -205,7 +223,8 @@ LEAF: Final[PyTreeDef] = _Closed(None, None, ())
 NONE_DEF: Final[PyTreeDef] = _Closed(NONE, None, ())
 
 _interned: Final[dict[Any, weakref.ref[PyTreeDef]]] = {}
-_recent: Final[deque[PyTreeDef]] = deque(maxlen=512)  # keeps the structures of a loop alive
+_recent: Final[dict[Any, PyTreeDef]] = {}  # keeps the structures of a loop alive
+_RECENT_LIMIT: Final = 1024
 _lock: Final = threading.RLock()
 
 _PLAIN_KEYS: Final = frozenset([str, int, bool, float, bytes, type(None)])
@@ -219,7 +238,9 @@ def intern_def(key: Any, kind: NodeKind, data: Any, children: tuple[PyTreeDef, .
         if found is None:
             found = _Closed(kind, data, children)
             _interned[key] = weakref.ref(found, lambda dead: _forget(key, dead))
-        _recent.append(found)
+        if len(_recent) >= _RECENT_LIMIT:
+            _recent.clear()
+        _recent[key] = found
         return found
 
 
@@ -229,10 +250,8 @@ def _forget(key: Any, dead: Any) -> None:
             del _interned[key]
 
 
-def find_interned(key: Any) -> PyTreeDef | None:
-    """The structure stored under `key`, if it is still in use."""
-    ref = _interned.get(key)
-    return None if ref is None else ref()
+recently_interned: Final = _recent.get
+"""The structure stored under a key, if it was used lately; `make` finds all others."""
 
 
 def make(kind: NodeKind, data: Any, children: tuple[PyTreeDef, ...]) -> PyTreeDef:
@@ -323,6 +342,22 @@ def _walk(
         return leaf if f_leaf is None else f_leaf(leaf)
     parts = tuple([_walk(child, f_node, f_leaf, leaves) for child in treedef._children])
     return f_node(parts, one_level_data(kind, node[1]))
+
+
+def _paths_of(treedef: PyTreeDef) -> tuple[KeyPath, ...] | None:
+    kind = treedef._kind
+    if kind is None:
+        return ((),)
+    if not kind.builtin:
+        return None
+    keys = kind.keys(None, treedef._data, len(treedef._children))
+    found: list[KeyPath] = []
+    for key, child in zip(keys, treedef._children, strict=True):
+        below = child.paths()
+        if below is None:
+            return None
+        found.extend([(key, *path) for path in below])
+    return tuple(found)
 
 
 def _text(treedef: PyTreeDef) -> str:

@@ -44,10 +44,10 @@ def compiled_when_eager(*static: str) -> Callable[[Callable[P, R]], Callable[P, 
     """
 
     def decorate(fun: Callable[P, R]) -> Callable[P, R]:
-        program: Any = jit(fun, static_argnames=static)
-        names = tuple(inspect.signature(fun).parameters)
+        program: Any = None  # made by the first call: there are hundreds of functions
 
         def by_name(args: Sequence[Any], kwargs: dict[str, Any]) -> list[tuple[Any, Any]]:
+            names = tuple(inspect.signature(fun).parameters)
             return [*zip_longest(names[: len(args)], args), *kwargs.items()]
 
         def called_again(args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
@@ -64,11 +64,14 @@ def compiled_when_eager(*static: str) -> Callable[[Callable[P, R]], Callable[P, 
 
         @functools.wraps(fun)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            nonlocal program
             try:
                 if kwargs and kwargs.get("out_sharding") is not None:
                     return as_asked(kwargs.pop("out_sharding"), call, *args, **kwargs)  # type: ignore[no-any-return]
                 if config.ACTIVE and not config.is_plain():
                     return fun(*args, **kwargs)
+                if program is None:
+                    program = jit(fun, static_argnames=static)
                 try:
                     try:
                         return program(*args, **kwargs)  # type: ignore[no-any-return]

@@ -19,7 +19,7 @@ import numpy as np
 from pullback import config
 from pullback.control.callbacks import callback_primitives
 from pullback.core import dtypes
-from pullback.core.avals import ShapedArray
+from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.jaxpr import ClosedJaxpr, JaxprEqn, Literal
 from pullback.core.primitive import FIRST_ORDER, Primitive
 from pullback.core.refs import creators
@@ -36,6 +36,7 @@ from pullback.runtime.dispatch import (
     reset_errors,
     set_errors,
     to_array,
+    wrap,
 )
 from pullback.runtime.residence import REMOTE
 from pullback.transforms.staging import stage, types_forgotten
@@ -78,8 +79,11 @@ class _Replay:
     container: type | None
     """What holds the results: a tuple, a list, or None for a single one."""
 
-    def run(self, arrays: Sequence[ArrayImpl]) -> Any:
-        """The results for arguments of the types that were recorded."""
+    def run(self, arrays: Sequence[ArrayImpl], foreign: bool) -> Any:
+        """The results for arguments of the types that were recorded.
+
+        With `foreign` ones (NumPy arrays of the user's) what may be a view of them is copied.
+        """
         values = self.known.copy()
         for i, x in enumerate(arrays):
             values[i] = x._data
@@ -88,6 +92,14 @@ class _Replay:
             self.fill(values)
         finally:
             reset_errors(token)
+        if foreign:
+            made = [
+                from_numpy(values[i], aval, copy=True)
+                if i < len(arrays)
+                else wrap(values[i], aval, True)
+                for i, aval in zip(self.outs, self.avals, strict=True)
+            ]
+            return made[0] if self.container is None else self.container(made)
         if self.container is None:
             i = self.outs[0]
             return arrays[i] if i < len(arrays) else make_array(values[i], self.avals[0])
@@ -140,18 +152,16 @@ def replayed_when_eager(fun: Callable[P, R]) -> Callable[P, R]:
             if config.ACTIVE or REMOTE or EVAL.process is not evaluate:
                 return fun(*args, **kwargs)
             arrays: list[ArrayImpl] = []
-            key: list[Any] = []
-            for x in args:
+            foreign = False
+            key: list[Any] = [*kwargs] if kwargs else []
+            for x in (*args, *kwargs.values()) if kwargs else args:
                 if type(x) is ArrayImpl:
                     arrays.append(x)
                     key.append(x.aval)
-                else:
-                    key.append(_static(x))
-            for name, x in kwargs.items():
-                key.append(name)
-                if type(x) is ArrayImpl:
-                    arrays.append(x)
-                    key.append(x.aval)
+                elif type(x) is np.ndarray and x.dtype.kind in "biufc":
+                    arrays.append(to_array(x))
+                    key.append(arrays[-1].aval)
+                    foreign = True
                 else:
                     key.append(_static(x))
             signature = tuple(key)
@@ -167,7 +177,7 @@ def replayed_when_eager(fun: Callable[P, R]) -> Callable[P, R]:
                 elif found is _MET:
                     found = replays[signature] = _recorded(fun, args, kwargs) or _IRREGULAR
             if type(found) is _Replay:
-                return found.run(arrays)  # type: ignore[no-any-return]
+                return found.run(arrays, foreign)  # type: ignore[no-any-return]
             return fun(*args, **kwargs)
         except Exception as error:
             shorten(error)
@@ -226,8 +236,8 @@ def _recorded(fun: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> _Re
     if config.numpy_rank_promotion() != "allow":
         return None  # a warning belongs to every call
     given = [*args, *kwargs.values()]
-    where = [i for i, x in enumerate(given) if type(x) is ArrayImpl]
-    if not where or any(_may_warn(x) for x in given):
+    where = [i for i, x in enumerate(given) if type(x) in (ArrayImpl, np.ndarray)]
+    if any(_may_warn(x) for x in given):
         return None
     container: list[type | None] = []
 
@@ -242,7 +252,7 @@ def _recorded(fun: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> _Re
         return out if several else [out]
 
     try:
-        closed = stage(flat, [given[i].aval for i in where])
+        closed = stage(flat, [aval_of(given[i]) for i in where])
         return _replay(closed, container[0])
     except Exception:  # the call itself says what is wrong, and where
         return None

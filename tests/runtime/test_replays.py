@@ -132,6 +132,16 @@ def test_results_and_arguments_keep_their_own_buffers(written: list[Any]) -> Non
     assert [p.tolist() for p in parts(a)] == [[0, 1, 2], [3, 3, 3], [1, 1, 1]]
 
 
+def test_results_are_no_views_of_the_users_arrays(written: list[Any]) -> None:
+    given = np.arange(6, dtype="float32").reshape(2, 3)
+    found = [f(given) for f in (jnp.ravel, jnp.real, jnp.atleast_1d, jnp.sum) for _ in range(4)]
+    expected = [np.asarray(f).tolist() for f in found]
+    given[:] = -1
+    assert [np.asarray(f).tolist() for f in found] == expected
+    assert len(written) == 4
+    assert all(type(f) is type(x) for f in found)
+
+
 def test_programs_and_large_arrays_are_not_replayed(written: list[Any]) -> None:
     @replayed_when_eager
     def looped(a: Any) -> Any:
