@@ -108,6 +108,13 @@ def _roots(n: int, sign: int) -> Any:
     return np.outer(coarse, near).reshape(-1)[:n]
 
 
+def _turns(n: int, count: int, sign: int) -> Any:
+    """The powers exp(sign 2 pi i k / n) for k below `count`, without an error at quarters."""
+    k = np.arange(count)
+    powers = np.exp(sign * 2j * np.pi * k / n)
+    return np.where(4 * k % n, powers, np.round(powers))
+
+
 # --------------------------------------------------------------------------- one axis
 
 
@@ -465,7 +472,7 @@ def real_transform(b: Any, x: Any) -> Any:
         _real_rows(b, x, spectra, half, math.prod(lanes), _scale(dtype, 1, False))
         return spectra
     z = _packed_transform(b, x, half)
-    turns = _table(b, -0.5j * np.exp(-2j * np.pi * np.arange(half + 1) / n), dtype)
+    turns = _table(b, -0.5j * _turns(n, half + 1, -1), dtype)
 
     def at(i: Any) -> tuple[Any, Any]:
         here = z.at([*i[:-1], i[-1] % half])
@@ -518,7 +525,7 @@ def inverse_real(b: Any, z: Any, n: int) -> Any:
         out = b.buffer((*lanes, n), dtype)
         _real_rows(b, z, out, half, math.prod(lanes), _scale(dtype, n, True))
         return out
-    turns = _table(b, 1j * np.exp(2j * np.pi * np.arange(half) / n), dtype)
+    turns = _table(b, 1j * _turns(n, half, 1), dtype)
 
     def packed(i: Any) -> tuple[Any, Any]:
         here, there = element(i, i[-1]), element(i, half - i[-1])
