@@ -12,6 +12,7 @@ from typing import Final
 
 from pullback.llvm.entry_ir import FALSE, NULL, Function, Value, i64
 from pullback.llvm.gemm_packing import Packing, Shape
+from pullback.llvm.scratch import Scratch
 from pullback.ops.convolution_plan import PANEL
 
 __all__ = ["AHEAD", "MOST_ROWS", "RUN", "DirectBlocks"]
@@ -29,6 +30,9 @@ _HEIGHTS: Final = {64: (8, 8, 8, 6), 32: (8, 6), 16: (8, 6)}
 
 class DirectBlocks(Packing):
     """Writes the micro-kernels of one element type."""
+
+    scratch: Scratch
+    zeros: Value
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
@@ -144,8 +148,8 @@ class DirectBlocks(Packing):
         rows = [f.at(edge, PANEL * r) for r in range(MOST_ROWS)]
         kind = f"[{MOST_ROWS} x ptr]"
         own = f.variable(kind, Value(kind, "zeroinitializer"))
-        for r, row in enumerate(rows):
-            f.store(row, own, 8 * r)
+        for i, row in enumerate(rows):
+            f.store(row, own, 8 * i)
         f.call("void", micro, *operands, own, FALSE)
         height = self.height_of(f, vectors)
         with f.loop(height) as r:

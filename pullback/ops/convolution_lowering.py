@@ -10,6 +10,7 @@ writes, or, where few products are summed, a loop in place.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import math
@@ -367,6 +368,11 @@ def _by_rows(
 ) -> Any:
     """The result by kernels that multiply rows of features where they are, or None."""
     met = [g for g in choices if g.depth]
+    if len(choices) == 1 and convolution_direct.tiles_fit(b, x, w, choices[0], out_spec, dtype):
+        result, g = b.buffer(shape, dtype), choices[0]
+        convolution_direct.by_tiles(b, x, w, g, result, out_spec, _whole(w, g))
+        return result
+    x, w = (contractions.converted(b, v, dtype) for v in (x, w))
     ways = (way for fits, way in _BY_ROWS if all(fits(x, g, out_spec, dtype) for g in met))
     write = next(ways, None)
     if write is None or not met:
@@ -374,10 +380,46 @@ def _by_rows(
     result = b.buffer(shape, dtype)
     for g in choices:
         if g.depth:
-            write(b, x, w, g, result, out_spec, g.taps[1:] == pick(w.shape, g.w_spec)[2:])
+            write(b, x, w, g, result, out_spec, _whole(w, g))
         else:
             _store_phase(b, result, None, "", out_spec, g)
     return result
+
+
+def _whole(w: Any, g: Geometry) -> bool:
+    """Whether all elements of the kernel are met."""
+    return g.taps[1:] == pick(w.shape, g.w_spec)[2:]
+
+
+_WORTH_MOVING: Final = 250
+"""Products for each element of operands and result that are worth another layout."""
+
+
+def _moved_tiles(
+    b: Any,
+    x: Any,
+    w: Any,
+    shape: Sequence[int],
+    choices: Sequence[Geometry],
+    out_spec: Sequence[int],
+    dtype: Any,
+) -> Any:
+    """The same on tile registers only, with features moved to the end and back."""
+    g, last = choices[0], len(out_spec) - 1
+    products = math.prod(shape) * g.depth
+    numbers = math.prod(x.shape) + math.prod(shape)
+    if len(choices) > 1 or products < _WORTH_MOVING * numbers:
+        return None
+    spec = (0, last, *range(1, last))
+    sizes = [tuple(pick(of, by)[k] for k in (0, *range(2, last + 1), 1))
+             for of, by in ((x.shape, g.x_spec), (shape, out_spec))]  # fmt: skip
+    moved = b.view(sizes[0], lambda idx: x.at(place(g.x_spec, [idx[axis] for axis in spec])))
+    part = dataclasses.replace(g, x_spec=spec)
+    if not convolution_direct.tiles_fit(b, moved, w, part, spec, dtype):
+        return None
+    result = b.buffer(sizes[1], dtype)
+    convolution_direct.by_tiles(b, moved, w, part, result, spec, _whole(w, g))
+    return b.view(shape, lambda idx: result.at(place(spec, [idx[axis] for axis in out_spec])))
 
 
 def lower(
@@ -413,14 +455,11 @@ def lower(
     only = Geometry(*shared, tuple(phases[0] for phases in per_axis))
     one = all(len(phases) == 1 for phases in per_axis) and only.taps == w[1:]
     choices = [Geometry(*shared, phases) for phases in _combinations(per_axis)]
-    if one and convolution_direct.tiles_fit(b, lhs, rhs, only, out_spec, inner):
-        result = b.buffer(shape, inner)
-        convolution_direct.by_tiles(b, lhs, rhs, only, result, out_spec, True)
-        return contractions.converted(b, result, dtype)
+    for by_rows in (_by_rows, _moved_tiles):
+        found = by_rows(b, lhs, rhs, shape, choices, out_spec, inner)
+        if found is not None:
+            return contractions.converted(b, found, dtype)
     lhs, rhs = (contractions.converted(b, v, inner) for v in (lhs, rhs))
-    found = _by_rows(b, lhs, rhs, shape, choices, out_spec, inner)
-    if found is not None:
-        return contractions.converted(b, found, dtype)
     if one and _few_products(only.depth, outs):
         return contractions.converted(b, _unrolled(b, lhs, rhs, only, out_spec), dtype)
     lhs, per_axis = _with_room(b, lhs, x_spec[2:], per_axis)

@@ -152,6 +152,17 @@ def test_bfloat16_is_summed_in_float32_and_rounded_once(case: Any) -> None:
         assert np.array_equal(np.asarray(found), expected)
 
 
+def test_bfloat16_with_features_in_front() -> None:
+    shape, kernel, strides, padding = (2, 16, 18, 64), (3, 3, 64, 96), (1, 2), ((1, 1), (0, 2))
+    rng = np.random.default_rng(3)
+    x, w = (rng.integers(-9, 10, s).astype(ml_dtypes.bfloat16) for s in (shape, kernel))
+    expected = _expected(x, w, strides, padding, (1, 1), (1, 1), 1).astype(ml_dtypes.bfloat16)
+    found = pb.jit(lambda x, w: lax.conv_general_dilated(x, w, strides, padding))(
+        np.ascontiguousarray(x.transpose(0, 3, 1, 2)), w.transpose(3, 2, 0, 1).copy()
+    )
+    assert np.array_equal(np.asarray(found), expected.transpose(0, 3, 1, 2))
+
+
 @pytest.mark.skipif(not library.has("pb_tiles_direct_bf16"), reason="no tile registers")
 def test_tile_registers_multiply_windows() -> None:
     module = tile_kernels._module("bf16", library.address)
