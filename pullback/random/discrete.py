@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from pullback.lax.structural import (
     broadcast_in_dim,
     broadcast_shapes,
     canonical_axis,
+    stack,
+    unstack,
 )
 from pullback.ops import (
     conversion,
@@ -110,10 +113,24 @@ def _shuffle(key: Any, x: Any, axis: int) -> Any:
     """`x` sorted by random keys, often enough that equal keys do not bias the result."""
     aval = aval_of(x)
     rounds = math.ceil(3 * math.log(max(1, aval.size)) / math.log(2**32 - 1))
+    orders = []
     for _ in range(rounds):
         key, subkey = split_into(key, 2)
-        order = random_bits(subkey, 32, aval.shape)
+        orders.append(random_bits(subkey, 32, aval.shape))
+    if aval.ndim == 1 and rounds > 1:
+        return _reordered(x, orders)
+    for order in orders:
         x = sorting.sort(order, x, dimension=axis, is_stable=True, num_keys=1)[1]
+    return x
+
+
+def _reordered(x: Any, orders: Sequence[Any]) -> Any:
+    """`x` sorted by one row of keys after the other; the rows are ranked at once, by threads."""
+    shape = (len(orders), aval_of(x).shape[0])
+    places = rearrange.iota(dtype=dtypes.int32, shape=shape, dimension=1, sharding=None)
+    ranked = sorting.sort(stack(orders), places, dimension=1, is_stable=True, num_keys=1)[1]
+    for row in unstack(ranked):
+        x = gather.take_along_axis(x, row, 0)
     return x
 
 
