@@ -40,6 +40,7 @@ from pullback.llvm.emit_work import (
 )
 from pullback.llvm.interrupts import POLL_WORK_NS
 from pullback.llvm.jit import DATA_ALIGNMENT
+from pullback.llvm.stacks import aligned_stack
 from pullback.loops.expr import Axis, Expr, Local, Read
 from pullback.loops.ir import (
     Block,
@@ -182,7 +183,8 @@ class Routine:
     def definition(self, linkage: str) -> str:
         """Its text in the module that has it."""
         head = f"define {linkage}{self.result} @{self.name}({self.parameters})"
-        return f"{head}{'' if self.inlined else ' noinline'} {{\n{self.text}}}"
+        inlining = "" if self.inlined else " noinline"
+        return f"{head}{inlining}{aligned_stack(self.text)} {{\n{self.text}}}"
 
     def declaration(self) -> str:
         """Its text in a module that calls it."""

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
+from pullback.llvm.stacks import aligned_stack
+
 __all__ = ["FALSE", "NULL", "TRUE", "Function", "Module", "Value", "i32", "i64"]
 
 
@@ -105,7 +107,7 @@ class Function:
         self.parameters = [Value(t, f"%p{i}") for i, t in enumerate(types)]
         linkage = "" if exported else "internal "
         arguments = ", ".join(str(p) for p in self.parameters)
-        self._head = f"define {linkage}{result} @{name}({arguments}) nounwind {{"
+        self._head = f"define {linkage}{result} @{name}({arguments}) nounwind"
         self._slots: list[str] = []
         self._lines: list[str] = []
         self._count = 0
@@ -113,7 +115,8 @@ class Function:
 
     def text(self) -> str:
         """The function as LLVM text."""
-        return "\n".join([self._head, "entry:", *self._slots, *self._lines, "}"])
+        body = "\n".join(["entry:", *self._slots, *self._lines, "}"])
+        return f"{self._head}{aligned_stack(body)} {{\n{body}"
 
     # ------------------------------------------------------------------------------ instructions
 

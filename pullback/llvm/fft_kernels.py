@@ -24,6 +24,12 @@ way to the scratch memory (D. H. Bailey, "FFTs in external or hierarchical memor
 powers are products of one in `roots`, found there as the product of a fine (2^`shift` of them) and
 a coarse one in double precision, and one of the 16 in a row of `lanes`.
 
+    void pb_fft_planes_T(T *src, T *mid, T *dst, T *turns, i64 *plan, T *halves,
+                         T *turns2, i64 *plan2, i64 n, i64 n2, i64 outer,
+                         i64 inverse, i64 real, T scale, T scale2)
+
+does the rows and then the columns of `outer` matrices (`llvm.fft_planes`).
+
 An element of the result is the same arithmetic whatever its lane, group and thread.
 """
 
@@ -35,23 +41,22 @@ from typing import Final
 
 from pullback.llvm import jit, pool
 from pullback.llvm.entry_ir import FALSE, NULL, Function, Value, i64
-from pullback.llvm.fft_groups import LONGEST, Groups
+from pullback.llvm.fft_groups import LONGEST
 from pullback.llvm.fft_passes import RADICES, Complex
+from pullback.llvm.fft_planes import Planes
 from pullback.llvm.scratch import CACHE_LINE
 from pullback.llvm.squares import transposed
 
 __all__ = ["KERNELS", "LONGEST", "RADICES", "WIDEST", "address", "module_text"]
 
-GRAIN: Final = 16_384
-"""Complex numbers that are worth a task."""
 WIDEST: Final = 16
 """Lanes of the widest vectors, for which there are powers in `lanes`."""
 _TYPES: Final = ("f32", "f64")
-_NAMES: Final = ("pb_fft", "pb_fft_real", "pb_fft_long")
+_NAMES: Final = ("pb_fft", "pb_fft_real", "pb_fft_long", "pb_fft_planes")
 KERNELS: Final = tuple(f"{name}_{kind}" for name in _NAMES for kind in _TYPES)
 
 
-class Writer(Groups):
+class Writer(Planes):
     """Writes the functions of one element type."""
 
     def __init__(self, name: str, bits: int) -> None:
@@ -65,23 +70,8 @@ class Writer(Groups):
         self.write_columns()
         self.write_lines()
         self.write_long_entry(f"pb_fft_long_{name}")
-
-    def grain(self, f: Function, n: Value) -> Value:
-        """Groups that are worth a task."""
-        work = f.op("or", f.op("mul", n, self.lanes), 1)
-        return f.op("add", f.op("udiv", i64(GRAIN), work), 1)
-
-    def groups(self, f: Function, lanes: Value) -> Value:
-        """How many groups some transforms make."""
-        return f.op("udiv", f.op("add", lanes, self.lanes - 1), self.lanes)
-
-    def environment(self, f: Function) -> Value:
-        """The arguments of an entry as words in memory."""
-        count = len(f.parameters)
-        env = f.variable(f"[{count} x i64]", Value(f"[{count} x i64]", "zeroinitializer"))
-        for k, value in enumerate(f.parameters):
-            f.store(value, env, 8 * k)
-        return env
+        self.write_planes()
+        self.write_planes_entry(f"pb_fft_planes_{name}")
 
     # ------------------------------------------------------------------------------ many at once
 
@@ -118,7 +108,7 @@ class Writer(Groups):
         types = (*["ptr"] * 4, *["i64"] * 4, self.type)
         f = self.m.function(name, "void", *types, exported=True)
         n, outer, inner = f.parameters[4:7]
-        env = self.environment(f)
+        env = self.words(f, f.parameters)
         single = f.compare("eq", inner, 1)
         count = self.groups(f, f.select(single, outer, inner))
         count = f.op("mul", count, f.select(single, i64(1), outer))
@@ -201,7 +191,7 @@ class Writer(Groups):
         types = (*["ptr"] * 5, *["i64"] * 3, self.type)
         f = self.m.function(name, "void", *types, exported=True)
         n, outer = f.parameters[5:7]
-        env, tasks = self.environment(f), Value("ptr", "@real_tasks")
+        env, tasks = self.words(f, f.parameters), Value("ptr", "@real_tasks")
         count = self.groups(f, outer)
         f.call("void", "pb_parallel_for", tasks, env, count, self.grain(f, n))
         f.ret()
@@ -318,7 +308,7 @@ class Writer(Groups):
         f = self.m.function(name, "void", *types, exported=True)
         src, dst = f.parameters[:2]
         n, n2, outer = f.parameters[9:12]
-        env = self.environment(f)
+        env = self.words(f, f.parameters)
         row = f.op("mul", f.op("mul", n, n2), 2 * self.size)
         with f.loop(outer) as k:
             offset = f.op("mul", k, row)

@@ -19,7 +19,7 @@ from pullback.core.primitive import FIRST_ORDER, PURE, Primitive, Sample
 from pullback.ops import hlo_windows, kinds
 from pullback.ops.arithmetic import mul
 from pullback.ops.complexes import conj, real
-from pullback.ops.fft_lowering import along, inverse_real, real_transform
+from pullback.ops.fft_lowering import along, real_from_spectra, real_spectra
 from pullback.ops.joining import pad
 from pullback.ops.linalg_lapack import real_dtype
 
@@ -134,9 +134,9 @@ def _lower(b: Any, x: Any, *, fft_type: FftType, fft_lengths: Sequence[int]) -> 
     rank = len(x.shape)
     axes = list(range(rank - len(fft_lengths), rank))
     if fft_type == FftType.RFFT:
-        return along(b, real_transform(b, x), axes[:-1], inverse=False, fresh=True)
+        return real_spectra(b, x, axes)
     if fft_type == FftType.IRFFT:
-        return inverse_real(b, along(b, x, axes[:-1], inverse=True), fft_lengths[-1])
+        return real_from_spectra(b, x, fft_lengths[-1], axes)
     return along(b, x, axes, inverse=fft_type == FftType.IFFT)
 
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from pullback.ops import windows
 
-__all__ = ["along", "inverse_real", "radices", "real_transform"]
+__all__ = ["along", "radices", "real_from_spectra", "real_spectra"]
 
 _PRIMES: Final = (3, 5, 7, 11, 13)
 _WIDTH: Final = 16
@@ -402,11 +402,45 @@ def _by_parts(b: Any, x: Any, out: Any, shape: Sequence[int], axis: int, scale: 
 def _real_rows(b: Any, x: Any, out: Any, n: int, outer: int, scale: Any) -> None:
     """Rows of 2n real numbers, or of their spectra if `scale` is negative."""
     back = scale < 0
-    factor = 1j if back else -0.5j
-    halves = factor * _roots(2 * n, 1 if back else -1)[: n // 2 + 1]
-    table = b.constant(halves.view(np.float64).astype(scale.dtype))
+    table = _halves(b, n, scale.dtype, bool(back))
     plan, numbers = _plan(b, n, scale.dtype), map(np.int64, (n, outer, back))
     b.call(_symbol("pb_fft_real", scale.dtype), x, out, *plan, table, *numbers, abs(scale))
+
+
+_PLANE_BYTES: Final = range(1 << 14, (1 << 20) + 1)
+"""Spectra of matrices that stay in a thread's cache between rows and columns, and are work."""
+
+
+def _by_planes(shape: Sequence[int], real: Any, dtype: Any) -> bool:
+    """Whether rows and columns of spectra of this shape are done matrix by matrix."""
+    *outer, n2, width = shape
+    n = width - real
+    size = n2 * width * 2 * np.dtype(dtype).itemsize
+    if math.prod(outer) < 2 or size not in _PLANE_BYTES or n2 * np.dtype(dtype).itemsize < 256:
+        return False
+    lanes = (math.prod(outer), n2)
+    rows = _by_real_rows(lanes, n, dtype) if real else _kernel((*lanes, n), 2, dtype) is _by_lanes
+    return rows and _kernel((*lanes, width), 1, dtype) is _by_lanes
+
+
+def _planes(
+    b: Any, x: Any, mid: Any, out: Any, shape: Sequence[int], real: bool, scales: Sequence[Any]
+) -> None:
+    """Rows and columns; `shape` is that of the spectra, scales are those of rows and columns."""
+    *outer, n2, width = shape
+    n, dtype, back = width - real, scales[0].dtype, bool(scales[0] < 0)
+    plan, plan2 = _plan(b, n, dtype), _plan(b, n2, dtype)
+    halves = _halves(b, n, dtype, back) if real else plan[0]
+    numbers = map(np.int64, (n, n2, math.prod(outer), back, real))
+    symbol = _symbol("pb_fft_planes", dtype)
+    b.call(symbol, x, mid, out, *plan, halves, *plan2, *numbers, *map(abs, scales))
+
+
+def _halves(b: Any, n: int, dtype: Any, back: bool) -> Any:
+    """The powers by which spectra of 2n real numbers are folded."""
+    factor = 1j if back else -0.5j
+    halves = factor * _roots(2 * n, 1 if back else -1)[: n // 2 + 1]
+    return b.constant(halves.view(np.float64).astype(dtype))
 
 
 def _by_real_rows(lanes: Sequence[int], half: int, dtype: Any) -> bool:
@@ -425,6 +459,12 @@ def along(b: Any, x: Any, axes: Sequence[int], *, inverse: bool, fresh: bool = F
     """
     own = None
     real = np.dtype(np.float32 if x.dtype == np.complex64 else np.float64)
+    rank = len(x.shape)
+    if tuple(axes[-2:]) == (rank - 2, rank - 1) and _by_planes(x.shape, False, real):
+        own = b.buffer(x.shape, x.dtype)
+        scales = [_scale(real, x.shape[axis], inverse) for axis in (-1, -2)]
+        _planes(b, x, own, own, x.shape, False, scales)
+        x, axes = own, axes[:-2]
     for axis in reversed(axes):
         n = x.shape[axis]
         kernel = _kernel(x.shape, axis, real)
@@ -496,6 +536,29 @@ def _packed_transform(b: Any, x: Any, half: int) -> Pair:
     packed = _pair(b, wide, lambda i: (x.at([*i[:-1], 2 * i[-1]]), x.at([*i[:-1], 2 * i[-1] + 1])))
     z = complex_transform(b, packed, len(lanes), -1)
     return Pair(b.materialize(z.re), b.materialize(z.im))
+
+
+def real_spectra(b: Any, x: Any, axes: Sequence[int]) -> Any:
+    """Transforms of a real tensor along some axes, the last of which is its last."""
+    *lanes, n = x.shape
+    shape = (*lanes, n // 2 + 1)
+    if len(axes) < 2 or n % 2 or not _by_planes(shape, True, x.dtype):
+        return along(b, real_transform(b, x), axes[:-1], inverse=False, fresh=True)
+    out = b.buffer(shape, np.complex64 if x.dtype == np.float32 else np.complex128)
+    _planes(b, x, out, out, shape, True, [_scale(x.dtype, 1, False)] * 2)
+    return along(b, out, axes[:-2], inverse=False, fresh=True)
+
+
+def real_from_spectra(b: Any, z: Any, n: int, axes: Sequence[int]) -> Any:
+    """The inverse of `real_spectra`, to rows of n numbers."""
+    real = np.dtype(np.float32 if z.dtype == np.complex64 else np.float64)
+    if len(axes) < 2 or n % 2 or not _by_planes(z.shape, True, real):
+        return inverse_real(b, along(b, z, axes[:-1], inverse=True), n)
+    z = along(b, z, axes[:-2], inverse=True)
+    out, mid = b.buffer((*z.shape[:-1], n), real), b.buffer(z.shape, z.dtype)
+    scales = [_scale(real, n, True), _scale(real, z.shape[-2], True)]
+    _planes(b, z, mid, out, z.shape, True, scales)
+    return out
 
 
 def inverse_real(b: Any, z: Any, n: int) -> Any:

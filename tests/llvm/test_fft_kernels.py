@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 
 import pullback as pb
 from pullback import numpy as pnp
-from pullback.llvm import fft_kernels
+from pullback.llvm import fft_kernels, library, pool
 
 SHAPES = [
     ((16, 64), 1), ((19, 120), 1), ((33, 77), 1), ((17, 1001), 1), ((20, 512), 1),
@@ -57,6 +59,41 @@ def test_real(shape: tuple[int, ...], dtype: str) -> None:
         _close(pb.jit(lambda z: pnp.fft.irfft2(z, shape[-2:]))(spectrum), x)
 
 
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = pool.num_threads()
+    library.set_num_threads(count)
+    yield
+    library.set_num_threads(before)
+
+
+PLANES = [(8, 64, 128), (3, 128, 70), (2, 3, 80, 96), (5, 96, 64), (4, 260, 32)]
+"""Matrices that are done one by one, and too few for the threads; rows that do not fill lanes."""
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", PLANES)
+def test_matrices(shape: tuple[int, ...], dtype: str, threads: int) -> None:
+    """Rows and columns of a matrix at once; bits are those of one axis after the other."""
+    with pb.enable_x64(True), _threads(threads):
+        x = np.random.default_rng(3).standard_normal(shape).astype(dtype)
+        wide = x.astype(np.longdouble)
+        spectrum = pb.jit(pnp.fft.rfft2)(x)
+        _close(spectrum, np.fft.rfft2(wide))
+        axes = pb.jit(lambda x: pnp.fft.fft(pnp.fft.rfft(x), axis=-2))(x)
+        np.testing.assert_array_equal(spectrum, axes)
+        back = pb.jit(lambda z: pnp.fft.irfft2(z, shape[-2:]))(spectrum)
+        _close(back, x)
+        axes = pb.jit(lambda z: pnp.fft.irfft(pnp.fft.ifft(z, axis=-2), shape[-1]))(spectrum)
+        np.testing.assert_array_equal(back, axes)
+        z = _complex(shape, np.result_type(dtype, np.complex64))
+        _close(pb.jit(pnp.fft.fft2)(z), np.fft.fft2(z.astype(np.clongdouble)))
+        _close(pb.jit(pnp.fft.ifft2)(z), np.fft.ifft2(z.astype(np.clongdouble)))
+        whole = tuple(range(z.ndim))
+        _close(pb.jit(pnp.fft.fftn)(z), np.fft.fftn(z.astype(np.clongdouble), axes=whole))
+
+
 def test_several_axes_and_the_operand_stays() -> None:
     x = pnp.asarray(_complex((32, 16, 48), "complex64"))
     before = np.array(x)
@@ -83,4 +120,4 @@ def test_long_transforms_are_in_the_library() -> None:
     module, needs = fft_kernels.module_text("pb_fft_long_f32", 128)
     for name in fft_kernels.KERNELS:
         assert (f"@{name}(" in module) == name.endswith("f32")
-    assert set(needs) == {"pb_parallel_for", "malloc", "free"}
+    assert set(needs) == {"pb_parallel_for", "pb_pool_threads", "malloc", "free"}
