@@ -1,9 +1,10 @@
 """Large matrices by blocks of columns, on the threads of the program.
 
 LAPACK factors a block of columns, and strips of the columns to the right of it are brought up to
-date at the same time, by products.  The strips are the same however many threads there are, so that
-bits are.  Matrices lie row by row, with room for whole vectors at the ends of rows: a triangle is
-then solved for a vector of columns at a time, some rows in registers.
+date by products, of large matrices at the same time, while the thread that has the first strip
+already factors the next block of an LU decomposition.  The strips are the same however many threads
+there are, so that bits are.  Matrices lie row by row, with room for whole vectors at the ends of
+rows: a triangle is then solved for a vector of columns at a time, some rows in registers.
 """
 
 from __future__ import annotations
@@ -35,6 +36,10 @@ _ROWS: Final = 8
 """Rows of a block whose substitution is written out."""
 _WIDE: Final = 512
 """Columns up to which strips have 64 of them, and beyond 128."""
+_SHARED: Final = 4 << 20
+"""Bytes of a matrix from which threads share the strips of a block.  Any thread takes any strip, so
+that after each block one in two comes from another core's cache: where the matrix would stay in one
+core's own, that takes longer than its product."""
 PIECE_NS: Final = 20_000.0
 _LEAST: Final = 64
 """Columns from which blocks are faster than LAPACK."""
@@ -76,10 +81,12 @@ def each_block(b: Any, columns: int, body: Callable[[Any, int], None]) -> None:
         body(full * BLOCK, rest)
 
 
-def each_strip(b: Any, start: Any, stop: int, body: Callable[[Any, Any], None]) -> None:
+def each_strip(
+    b: Any, start: Any, stop: int, body: Callable[[Any, Any], None], at_once: bool = True
+) -> None:
     """`body(first, size)` for strips of the columns [start, stop), which may run at once."""
     most = 64 if stop <= _WIDE else 128
-    with b.loop((stop + most - 1 - start) // most, independent=True) as strip:
+    with b.loop((stop + most - 1 - start) // most, independent=at_once) as strip:
         first = b.let(start + strip * most)
         body(first, b.let(b.s.min(stop - first, most)))
 
@@ -96,6 +103,7 @@ class _Blocks:
         self.stride = apart(self.width, self.tile)
         shape = (*x.shape[:-2], self.height, self.stride)
         self.a = b.buffer(shape, x.dtype, x if x.shape == shape else _padded(b, x, shape))
+        self.at_once = self.height * self.stride * x.dtype.itemsize >= _SHARED
         self.minus, self.one = (
             b.materialize(b.constant(np.full((1,), value, x.dtype))) for value in (-1, 1)
         )
@@ -192,26 +200,41 @@ class _Lu(_Blocks):
         self.panel, self.status = self.call.work(BLOCK * self.apart), self.call.status()
 
     def lane(self, i: list[Any]) -> None:
-        each_block(self.b, self.columns, lambda k, size: self.block(i, k, size))
+        with self.b.loop(_up(self.columns, BLOCK) // BLOCK) as p:
+            self.block(i, p * BLOCK)
         self.swap_left(i)
 
-    def block(self, i: list[Any], k: Any, size: int) -> None:
-        """Factor `size` columns from column k on, and bring those to the right up to date."""
+    def block(self, i: list[Any], k: Any) -> None:
+        """Bring columns from k on up to date with the block before, and factor the first ones.
+
+        One thread factors as soon as its strip is ready, while others are at theirs.
+        """
+        b = self.b
+        size = BLOCK if self.columns % BLOCK == 0 else b.let(self.s.min(self.columns - k, BLOCK))
+
+        def strip(first: Any, count: Any) -> None:
+            with b.if_(k > 0):
+                self.strip(i, k - BLOCK, first, count)
+            with b.if_(first <= k):
+                self.factor(i, k, size)
+
+        each_strip(b, k, self.width, strip, self.at_once)
+
+    def factor(self, i: list[Any], k: Any, size: Any) -> None:
+        """Factor `size` columns from column k on."""
         b, s, call = self.b, self.s, self.call
         self.move_panel(i, k, size, back=False)
-        call("getrf", number(b, self.rows - k), size, self.panel, self.apart,
+        call("getrf", number(b, self.rows - k), number(b, size), self.panel, self.apart,
              b.part(self.swaps, [*i, k]), b.part(self.status, i))  # fmt: skip
         with b.loop(size) as j:
             row = b.load(self.swaps, [*i, k + j])
             b.store(self.swaps, [*i, k + j], s.add(row, int32(b, k)))
         self.move_panel(i, k, size, back=True)
-        if size == BLOCK:
-            each_strip(b, k + size, self.width, lambda first, count: self.strip(i, k, first, count))
 
-    def move_panel(self, i: list[Any], k: Any, size: int, back: bool) -> None:
+    def move_panel(self, i: list[Any], k: Any, size: Any, back: bool) -> None:
         """Columns of the matrix go into LAPACK's order, or come back, in square tiles."""
         b, tile, panel, slot = self.b, self.tile, self.panel.slots, self.call.slot
-        extents = ((self.height - k) // tile, _up(size, tile) // tile, tile, tile)
+        extents = ((self.height - k) // tile, (size + tile - 1) // tile, tile, tile)
 
         def move(place: list[Any]) -> None:
             t, q, v, u = place
@@ -250,7 +273,7 @@ class _Lu(_Blocks):
     def swap_left(self, i: list[Any]) -> None:
         """What later blocks exchange, in the columns before them."""
         b = self.b
-        with b.loop(_up(self.columns, BLOCK) // BLOCK - 1, independent=True) as p:
+        with b.loop(_up(self.columns, BLOCK) // BLOCK - 1, independent=self.at_once) as p:
             start = (p + 1) * BLOCK
             with b.loop(self.columns - start, start=start) as row:
                 self.swap(i, row, p * BLOCK, BLOCK)
@@ -293,8 +316,11 @@ class _Cholesky(_Blocks):
             i, k, first, count,
             lambda r, c: b.load(self.a, [*i, k + c, k + r]),
             lambda r: b.load(self.inverses.slots, [slot, r]),
-        ))  # fmt: skip
-        each_strip(b, k + size, self.width, lambda first, count: self.update(i, k, first, count))
+        ), self.at_once)  # fmt: skip
+        each_strip(
+            b, k + size, self.width, lambda first, count: self.update(i, k, first, count),
+            self.at_once,
+        )  # fmt: skip
 
     def update(self, i: list[Any], k: Any, first: Any, count: Any) -> None:
         """A strip of what is left, down to the diagonal."""
