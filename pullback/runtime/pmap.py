@@ -32,7 +32,8 @@ def pmap(
     """`fun` compiled, one row of the mapped axis for each device.
 
     There is one device, so that mapped axes must have size 1 (ValueError otherwise); collectives
-    over `axis_name` are over that one row. Keyword arguments are mapped over their first axis.
+    over `axis_name` are over that one row. Where `out_axes` are None, results are those of one
+    device. Keyword arguments are mapped over their first axis.
 
     >>> import pullback as pb, pullback.numpy as jnp
     >>> pb.pmap(lambda x: pb.lax.psum(x, "i"), axis_name="i")(jnp.ones((1, 2))).tolist()
@@ -57,8 +58,15 @@ def pmap(
 
         axes = tuple(in_axes[i] for i in rest) if isinstance(in_axes, tuple) else in_axes
         functools.update_wrapper(partial, fun)
-        row = vmap(partial, axes, out_axes, axis_name=axis_name, axis_size=axis_size)
-        return row(*[args[i] for i in rest], **kwargs)
+        stacked = tree.map(lambda a: 0 if a is None else a, out_axes, is_leaf=lambda a: a is None)
+        row = vmap(partial, axes, stacked, axis_name=axis_name, axis_size=axis_size)
+        out = row(*[args[i] for i in rest], **kwargs)
+        if stacked == out_axes:
+            return out
+        leaves, structure = tree.flatten(out)
+        spread = tree.flatten_axes("pmap out_axes", structure, out_axes)
+        of_one = [x[0] if a is None else x for x, a in zip(leaves, spread, strict=True)]
+        return structure.unflatten(of_one)
 
     compiled = jit(mapped, static_argnums=fixed or None, donate_argnums=donate_argnums or None)
 

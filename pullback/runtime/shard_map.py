@@ -12,7 +12,7 @@ from typing import Any, Final, final
 
 from pullback import tree
 from pullback.core.avals import aval_of
-from pullback.core.meshes import AbstractMesh, Mesh, PartitionSpec, current_mesh
+from pullback.core.meshes import AbstractMesh, AxisType, Mesh, PartitionSpec, current_mesh
 from pullback.core.sharding import NamedSharding, check_names
 from pullback.core.source import describe_function
 from pullback.runtime.placement import device_put
@@ -77,7 +77,10 @@ def shard_map(
         names = _bound_names(found, axis_names)
         if in_specs is not Infer:
             _check_specs(f, found, in_specs, args, "in_specs")
-        out = _under_names(f, names)(*args)
+            _check_manual(in_specs, names, "in_specs")
+        _check_manual(out_specs, names, "out_specs")
+        with _manual(found, names):
+            out = _under_names(f, names)(*args)
         specs = _check_specs(f, found, out_specs, out, "out_specs")
         if found.size != 1 or not found.devices.flat[0].is_attached:
             return out
@@ -118,7 +121,8 @@ def _mesh(mesh: Any) -> Mesh:
     found = current_mesh() if mesh is None else mesh
     if found is None:
         raise ValueError(
-            "shard_map: the context mesh cannot be empty. Give mesh=..., or use jax.set_mesh(mesh)"
+            "The context mesh cannot be empty. Use `jax.set_mesh(mesh)` to enter into a mesh "
+            "context, or give shard_map one"
         )
     if not isinstance(found, Mesh):
         raise ValueError(f"shard_map needs a mesh of devices, got {found!r}")
@@ -133,6 +137,24 @@ def _bound_names(mesh: Mesh, axis_names: Any) -> list[Hashable]:
             f"{mesh.axis_names}"
         )
     return [n for n in mesh.axis_names if not wanted or n in wanted]
+
+
+def _manual(mesh: Mesh, names: Sequence[Hashable]) -> Mesh:
+    """The mesh in force within the function: the axes that it is mapped over are its own affair."""
+    types = zip(mesh.axis_names, mesh.axis_types, strict=True)
+    kinds = tuple(AxisType.Manual if n in names else kind for n, kind in types)
+    return Mesh(mesh.devices, mesh.axis_names, kinds)
+
+
+def _check_manual(specs: Any, names: Sequence[Hashable], what: str) -> None:
+    for spec in tree.leaves(specs):
+        for entry in spec if isinstance(spec, PartitionSpec) else ():
+            for name in entry if isinstance(entry, tuple) else (entry,):
+                if name is not None and name not in names:
+                    raise ValueError(
+                        f"shard_map {what} argument must refer to an axis marked as manual "
+                        f"({frozenset(names)}), but {what} refers to {name!r}"
+                    )
 
 
 def _under_names(f: Callable[..., Any], names: Sequence[Hashable]) -> Callable[..., Any]:
@@ -155,11 +177,14 @@ def _check_specs(f: Any, mesh: Mesh, specs: Any, values: Any, what: str) -> list
             continue
         if not isinstance(spec, PartitionSpec):
             raise TypeError(f"shard_map: {what} has PartitionSpecs as leaves, got {spec!r}")
-        check_names(mesh, spec)
         shape = aval_of(x).shape
         if len(spec) > len(shape):
+            kind = "input value from" if what == "in_specs" else "output value from"
             raise ValueError(
-                f"shard_map of {describe_function(f)}: {what} has {spec} of length {len(spec)} for "
-                f"an array of shape {shape}"
+                f"shard_map applied to the function {describe_function(f)} was given an {what} "
+                f"entry which is too long to be compatible with the corresponding {kind} the "
+                f"function: {what} is {spec} which has length {len(spec)}, but the value has shape "
+                f"{shape}"
             )
+        check_names(mesh, spec)
     return list(spread)

@@ -1,7 +1,7 @@
-"""`jax.scipy.optimize`: minimisation of functions of a vector by BFGS.
+"""`jax.scipy.optimize`: minimisation of functions of a vector by BFGS and L-BFGS.
 
 The iteration and the line search are those of Nocedal and Wright, "Numerical optimization", 2nd
-ed., algorithms 6.1, 3.5 and 3.6, in one compiled loop each.
+ed., algorithms 6.1, 7.4 and 7.5, 3.5 and 3.6, in one compiled loop each.
 """
 
 from __future__ import annotations
@@ -48,7 +48,11 @@ def minimize(
     """A minimum of the scalar function `fun(x, *args)` of a vector, near `x0`.
 
     `method` is "BFGS"; its options are `gtol` (by default `tol`, or 1e-5), `norm` (of the gradient
-    that is compared with it), `maxiter` and `line_search_maxiter`.
+    that is compared with it), `maxiter` and `line_search_maxiter`. The other one, which keeps the
+    last `maxcor` steps instead of a matrix, has JAX's name
+    "l-bfgs-experimental-do-not-rely-on-this"; its options are `gtol`, `norm`, `ftol` (the relative
+    decrease of the function at which it ends; by default `tol`, or 2.2e-9), `maxiter`, `maxfun`,
+    `maxgrad`, `maxcor` and `maxls`, and there is no `hess_inv`.
 
     >>> import pullback.numpy as jnp
     >>> found = minimize(lambda x: jnp.sum((x - 1) ** 2), jnp.zeros(2), method="BFGS")
@@ -57,15 +61,16 @@ def minimize(
     """
     if not isinstance(args, tuple):
         raise TypeError(f"args argument to jax.scipy.optimize.minimize must be a tuple, got {args}")
-    if method.lower() != "bfgs":
+    solver = _METHODS.get(method.lower())
+    if solver is None:
         raise ValueError(f"Method {method} not recognized")
     settings = dict(options or {})
     if tol is not None:
-        settings.setdefault("gtol", tol)
+        settings.setdefault("ftol" if solver is _lbfgs else "gtol", tol)
     x0 = jnp.asarray(x0)
     if x0.ndim != 1:
         raise TypeError(f"x0 must be a vector, got an array of shape {x0.shape}")
-    return _bfgs(lambda x: fun(x, *args), x0, **settings)
+    return solver(lambda x: fun(x, *args), x0, **settings)
 
 
 # --------------------------------------------------------------------------- BFGS
@@ -136,6 +141,104 @@ def _updated(inverse: Any, s: Any, y: Any) -> Any:
     return jnp.where(useful, new, inverse)
 
 
+# --------------------------------------------------------------------------- L-BFGS
+
+
+class _Limited(NamedTuple):
+    x: Any
+    f: Any
+    g: Any
+    moves: Any  # the last steps, the newest in the last row
+    changes: Any  # the changes of the gradient in them
+    weights: Any  # 1 / dot(move, change); 0 where a row is empty
+    steps: Any
+    evaluations: Any
+    status: Any  # -1 while it goes on
+
+
+def _lbfgs(
+    fun: Callable[[Any], Any],
+    x0: Any,
+    maxiter: int | None = None,
+    norm: Any = np.inf,
+    maxcor: int = 10,
+    ftol: float = 2.220446049250313e-09,
+    gtol: float = 1e-5,
+    maxfun: float | None = None,
+    maxgrad: float | None = None,
+    maxls: int = 20,
+) -> OptimizeResults:
+    n = x0.shape[0]
+    limit = 200 * n if maxiter is None else maxiter
+    calls = min(np.inf if maxfun is None else maxfun, np.inf if maxgrad is None else maxgrad)
+    both = value_and_grad(fun)
+    f, g = both(x0)
+
+    def converged(g: Any) -> Any:
+        return jnp.linalg.norm(g, ord=norm) < gtol
+
+    def step(state: _Limited) -> _Limited:
+        found = _line_search(both, state, _direction(state), maxls)
+        s, y = found.x - state.x, found.g - state.g
+        curvature = jnp.dot(s, y)
+        useful = curvature > 0
+        weight = jnp.where(useful, 1 / jnp.where(useful, curvature, 1), 0)
+        pairs = ((state.moves, s), (state.changes, y), (state.weights, weight))
+        moves, changes, weights = (
+            jnp.where(useful, jnp.roll(old, -1, 0).at[-1].set(new), old) for old, new in pairs
+        )
+        steps, evaluations = state.steps + 1, state.evaluations + found.count
+        size = jnp.maximum(jnp.maximum(abs(state.f), abs(found.f)), 1)
+        ended = converged(found.g) | (state.f - found.f <= ftol * size)
+        status = jnp.where((steps >= limit) | (evaluations >= calls), 1, -1)
+        status = jnp.where(ended, 0, status)
+        status = jnp.where((found.phase == _FAILED) & ~converged(found.g), 3, status)
+        point = found.x, found.f, found.g
+        return _Limited(*point, moves, changes, weights, steps, evaluations, status)
+
+    status = jnp.where(converged(g), 0, jnp.where(limit <= 0, 1, -1))
+    none = jnp.zeros((maxcor, n), x0.dtype)
+    start = _Limited(x0, f, g, none, none, none[:, 0], 0, 1, status)
+    end = lax.while_loop(lambda state: state.status < 0, step, start)
+    return OptimizeResults(
+        x=end.x,
+        success=end.status == 0,
+        status=end.status,
+        fun=end.f,
+        jac=end.g,
+        hess_inv=None,
+        nfev=end.evaluations,
+        njev=end.evaluations,
+        nit=end.steps,
+    )
+
+
+def _direction(state: _Limited) -> Any:
+    """The gradient times the inverse Hessian that the last steps tell of, downwards (alg. 7.4)."""
+
+    def backwards(q: Any, row: Any) -> Any:
+        move, change, weight = row
+        a = weight * jnp.dot(move, q)
+        return q - a * change, a
+
+    def forwards(r: Any, row: Any) -> Any:
+        (move, change, weight), a = row
+        return r + move * (a - weight * jnp.dot(change, r)), None
+
+    rows = state.moves, state.changes, state.weights
+    q, factors = lax.scan(backwards, state.g, rows, reverse=True)
+    last, newest = state.weights[-1], state.changes[-1]
+    scale = jnp.where(last > 0, 1 / jnp.where(last > 0, last * jnp.dot(newest, newest), 1), 1)
+    r, _ = lax.scan(forwards, scale * q, (rows, factors))
+    return -r
+
+
+_METHODS: Final[dict[str, Callable[..., OptimizeResults]]] = {
+    "bfgs": _bfgs,
+    "l-bfgs-experimental-do-not-rely-on-this": _lbfgs,
+}
+
+
 # --------------------------------------------------------------------------- line search
 
 _ARMIJO: Final = 1e-4
@@ -166,7 +269,9 @@ def _choose(condition: Any, one: _Point, other: _Point) -> _Point:
     return _Point(*(jnp.where(condition, a, b) for a, b in zip(one, other, strict=True)))
 
 
-def _line_search(both: Callable[[Any], Any], state: _State, p: Any, limit: int) -> _Search:
+def _line_search(
+    both: Callable[[Any], Any], state: _State | _Limited, p: Any, limit: int
+) -> _Search:
     """A point along `p` that satisfies the strong Wolfe conditions, or the best one found."""
     slope0 = jnp.dot(state.g, p)
     zero = jnp.zeros_like(state.f)

@@ -351,3 +351,10 @@ def test_inspecting_shardings() -> None:
     pb.debug.inspect_array_sharding({"a": jnp.ones(2)}, callback=seen.append)
     pb.jit(lambda x: pb.debug.inspect_array_sharding(x, callback=seen.append))(1.0)
     assert seen == [SingleDeviceSharding(CPU)] * 2
+
+
+def test_pmap_gives_results_of_one_device() -> None:
+    for lib in (pb, jax):
+        f = lib.pmap(lambda x, y: (x + y, {"x": x}), in_axes=(0, None), out_axes=(0, None))
+        total, same = f(lib.numpy.ones((1, 2)), 1.0)
+        assert (total.shape, same["x"].tolist()) == ((1, 2), [1.0, 1.0])

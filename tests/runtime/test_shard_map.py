@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
@@ -123,3 +124,43 @@ def test_slices() -> None:
     assert pb.tree.map(lambda s: s + 1, pb.ds(1, 2, 3)) == pb.ds(2, 2, 3)
     with pytest.raises(ValueError, match="negative"):
         pb.ds(0, -1)
+
+
+def _sharding(lib: Any) -> tuple[Any, Any, Any]:
+    auto = lib.sharding.AxisType.Auto
+    mesh = lib.make_mesh((1, 1), ("a", "b"), axis_types=(auto, auto))
+    return mesh, lib.sharding.PartitionSpec, lib.numpy.arange(6.0).reshape(2, 3)
+
+
+@pytest.mark.parametrize("lib", [pb, jax])
+def test_the_mesh_within_is_manual(lib: Any) -> None:
+    """So that a function mapped over one axis may be mapped over another one within."""
+    mesh, P, x = _sharding(lib)
+    seen = []
+
+    def outer(y: Any) -> Any:
+        seen.append(lib.sharding.get_abstract_mesh().manual_axes)
+        names = {"axis_names": {"b"}, "in_specs": P("b"), "out_specs": P("b")}
+        return lib.shard_map(lambda z: z + 1, **names)(y)
+
+    whole = {"mesh": mesh, "axis_names": {"a"}, "in_specs": P("a"), "out_specs": P("a")}
+    assert lib.shard_map(outer, **whole)(x).tolist() == (x + 1).tolist()
+    assert set(seen) == {("a",)}
+    assert lib.sharding.get_abstract_mesh().empty
+
+
+@pytest.mark.parametrize("lib", [pb, jax])
+def test_errors_of_specs_are_those_of_jax(lib: Any) -> None:
+    mesh, P, x = _sharding(lib)
+
+    def mapped(f: Any, i: Any, o: Any, **options: Any) -> Any:
+        return lib.shard_map(f, in_specs=i, out_specs=o, **options)(x)
+
+    with pytest.raises(ValueError, match="in_specs argument must refer to an axis marked as m"):
+        mapped(lambda y: y, P("b"), P("b"), axis_names={"a"}, mesh=mesh)
+    with pytest.raises(ValueError, match="given an in_specs entry which is too long"):
+        mapped(lambda y: y, P("a", "b", "a"), P(), mesh=mesh)
+    with pytest.raises(ValueError, match="given an out_specs entry which is too long"):
+        mapped(lambda y: y.sum(), P("a"), P("a"), mesh=mesh)
+    with pytest.raises(ValueError, match="The context mesh cannot be empty"):
+        mapped(lambda y: y, P(), P())

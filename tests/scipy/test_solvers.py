@@ -180,3 +180,36 @@ def test_errors_of_minimize() -> None:
         optimize.minimize(f, jnp.zeros((2, 1)), method="BFGS")
     with pytest.raises(TypeError, match="unexpected keyword"):
         optimize.minimize(f, jnp.zeros(2), method="BFGS", options={"foo": 1})
+
+
+LIMITED = "l-bfgs-experimental-do-not-rely-on-this"
+
+
+def test_minimize_with_limited_memory() -> None:
+    """More variables than steps that are kept, a curved valley, and what ends it."""
+
+    with pb.enable_x64(True):
+        x0 = np.linspace(-1, 1, 30)
+        options = {"ftol": 0.0, "gtol": 1e-8}
+        solve = pb.jit(
+            lambda x: optimize.minimize(
+                lambda y: rosenbrock(jnp, y), x, method=LIMITED, options=options
+            )
+        )
+        found = solve(x0)
+        truth = scipy.optimize.minimize(
+            lambda y: rosenbrock(np, y), x0, method="L-BFGS-B", options={"gtol": 1e-8, "ftol": 0}
+        )
+        assert bool(found.success)
+        assert int(found.status) == 0
+        assert found.hess_inv is None
+        assert float(rosenbrock(np, found.x)) <= truth.fun + 1e-12
+        assert float(jnp.max(jnp.abs(found.jac))) < 1e-8
+        assert int(found.nfev) < 4 * truth.nfev
+        few = optimize.minimize(
+            lambda y: rosenbrock(jnp, y), x0, method=LIMITED, options={"maxiter": 2, "maxcor": 1}
+        )
+        assert (int(few.nit), int(few.status), bool(few.success)) == (2, 1, False)
+        coarse = optimize.minimize(lambda y: rosenbrock(jnp, y), x0, method=LIMITED, tol=1e-1)
+        assert bool(coarse.success)
+        assert int(coarse.nit) < int(found.nit)
