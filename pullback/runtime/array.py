@@ -180,6 +180,8 @@ class ArrayImpl(Array):
 
     def __getattr__(self, name: str) -> Any:
         """What is missing: elements that are on a device, or were deleted, if nothing else."""
+        if name in _ASKED_BY_NUMPY:
+            raise AttributeError(name)  # at each conversion: a text would double its cost
         if name == "_data":
             found = living(self)
             if found is not None:
@@ -308,6 +310,7 @@ class Shard:
         )
 
 
+_ASKED_BY_NUMPY: Final = frozenset(("__array_interface__", "__array_struct__", "__array_wrap__"))
 _buffer_of: Final[Any] = ArrayImpl.__dict__["_data"].__get__
 _ON_CPU: Final = SingleDeviceSharding(CPU)
 PLACED: Final[dict[int, tuple[Any, Sharding]]] = {}
