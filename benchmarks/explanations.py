@@ -30,8 +30,8 @@ _FEW_TILES: Final = (
     "later; the share of the limit varies between 76 and 89 percent from run to run"
 )
 _STEPS: Final = (
-    "a step takes some 60 microseconds, of which the gates, a third, run on one thread, since "
-    "waking another can take as long; two threads gain little over one"
+    "what is left in a step, a product with the state and the gates, takes each of two threads "
+    "some ten microseconds, after which they wait for one another"
 )
 _TRANSFORM: Final = (
     "PyTorch brings MKL, whose passes take less time: sixteen complex numbers are all registers of "
