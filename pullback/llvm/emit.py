@@ -389,7 +389,7 @@ class _Main(StatementWriter):
         count = turns(stmt)
         end = self.index(stmt.extent).name if count is None else str(count)
         total = work_of(stmt)
-        share = AWAKE if self.awake else ASLEEP
+        share = AWAKE if self.awake and total < ASLEEP.least else ASLEEP
         if stmt.parallel and total >= share.least and count != 1:
             each = max(total / (count or UNKNOWN_TURNS), 0.01)
             grain = max(1, int(share.chunk / each))

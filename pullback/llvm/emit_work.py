@@ -30,6 +30,7 @@ ALONE_NS: Final = 16_000.0
 """Work on one thread between two parallel parts during which workers stay awake."""
 KERNELS: Final = ("pb_gemm_", "pb_conv_")
 """Library functions that share large work among the threads themselves."""
+LARGE_CALL_NS: Final = 6_000.0
 
 
 class Share(NamedTuple):
@@ -40,7 +41,7 @@ class Share(NamedTuple):
 
 
 ASLEEP: Final = Share(40_000.0, 10_000.0)
-AWAKE: Final = Share(5_000.0, 1_000.0)
+AWAKE: Final = Share(10_000.0, 1_000.0)
 
 
 def block_work(block: Block) -> float:
@@ -82,5 +83,5 @@ def _alone(stmt: Stmt) -> float | None:
     if not isinstance(stmt, Call):
         return work
     if stmt.symbol.startswith(KERNELS):
-        return None if work >= AWAKE.least or work == CALL_NS else work
+        return None if work >= LARGE_CALL_NS or work == CALL_NS else work
     return ALONE_NS + work

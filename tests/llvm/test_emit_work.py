@@ -17,7 +17,7 @@ from pullback.passes.simplify import simplify
 
 Array = Any
 Step = Callable[[Array], Array]
-X = np.linspace(-1, 1, 64 * 128, dtype=np.float32).reshape(64, 128)
+X = np.linspace(-1, 1, 192 * 128, dtype=np.float32).reshape(192, 128)
 W = np.eye(128, dtype=np.float32)
 
 
