@@ -32,6 +32,12 @@ CHEAP: Final = 3.0
 """Computations up to this cost are repeated rather than stored."""
 SLICED: Final = 64.0
 """Computations up to this cost, of all slices that one reader takes, stand in the reader."""
+FAR: Final = 1 << 20
+"""Bytes from which what is stored comes back from behind the second cache."""
+AGAIN: Final = 40.0
+"""Work of all neighbours that is repeated rather than stored there."""
+SHARED: Final = 16.0
+"""The same of what is read at one place: no elementary function, which costs more."""
 DEEP: Final = 48
 EXPENSIVE: Final = 600.0
 HOISTED_RUN: Final = 8
@@ -52,6 +58,12 @@ class _Uses:
 
     readers: set[tuple[int, tuple[Affine, ...]]] = field(default_factory=set)
     repeats: bool = False
+    mapped: bool = True
+    """Whether no reduction, and no block, reads it."""
+
+    def places(self) -> int:
+        """How many neighbours are read, by indices that differ by constants."""
+        return len({tuple(i.const for i in index) for _, index in self.readers})
 
     def apart(self) -> bool:
         """Whether one reader takes rows, or larger slices, that have no element in common.
@@ -73,12 +85,15 @@ def items_to_place(region: RegionLike) -> list[Item]:
     uses = _collect_uses([item for item in region.items if id(item) not in dropped])
     totals: dict[int, tuple[float, int]] = {}
     stored: list[MapItem] = []
+    stencils: set[int] = set()
     for tensor in region.lazies:
         use = uses.get(id(tensor))
         if use is None or tensor.stored is not None:
             continue
         cost, depth = _total_cost(tensor, totals)
-        if tensor.position >= 0 and _worth_storing(tensor, use, cost, depth):
+        if tensor.position >= 0 and _worth_storing(
+            tensor, use, cost, depth, _again(tensor, use, cost, stencils)
+        ):
             buffer = Buffer(tensor.dtype, tensor.size, "temp")
             region.owned.add(buffer)
             tensor.stored = BufferTensor(buffer, tensor.shape, affine(0))
@@ -150,12 +165,28 @@ def _total_cost(tensor: LazyTensor, totals: dict[int, tuple[float, int]]) -> tup
     return cost, depth + tensor.expr.depth + 1
 
 
-def _worth_storing(tensor: LazyTensor, use: _Uses, cost: float, depth: int) -> bool:
+def _again(tensor: LazyTensor, use: _Uses, cost: float, stencils: set[int]) -> bool:
+    """Whether computing a stencil wherever it is read costs less than to fetch it from far away.
+
+    `stencils` are tensors of which this holds, and what is made from them.  What is read at one
+    place is computed once if its readers share a loop, as most do.
+    """
+    if tensor.size * tensor.dtype.itemsize < FAR or not use.mapped:
+        return False
+    made = any(id(leaf.tensor) in stencils for leaf in tensor.leaves)
+    near = use.places() > 1
+    found = (len(use.readers) - 1) * cost <= AGAIN if near else made and cost <= SHARED
+    if found or (made and len(use.readers) == 1):
+        stencils.add(id(tensor))
+    return found
+
+
+def _worth_storing(tensor: LazyTensor, use: _Uses, cost: float, depth: int, again: bool) -> bool:
     if cost <= CHEAP or tensor.size == 0:
         return False
     readers = len(use.readers)
     if use.repeats or (readers > 1 and not (cost * readers <= SLICED and use.apart())):
-        return True
+        return use.repeats or not again
     return depth > DEEP or cost > EXPENSIVE
 
 
@@ -188,6 +219,17 @@ def _collect_uses(items: Sequence[Item]) -> dict[int, _Uses]:
             tensor = stack.pop()
             for leaf in tensor.leaves:
                 read(leaf, id(tensor), tensor.axes, tensor.size)
+    roots = [item for item in items if not isinstance(item, MapItem)]
+    inner = [
+        leaf
+        for r in roots
+        for leaf in (r.leaves if isinstance(r, ReduceItem) else _block_leaves(r))
+    ]
+    while inner:
+        tensor = inner.pop().tensor
+        if uses[id(tensor)].mapped:
+            uses[id(tensor)].mapped = False
+            inner += tensor.leaves if tensor.stored is None else ()
     return uses
 
 

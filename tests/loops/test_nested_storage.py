@@ -11,6 +11,7 @@ import pytest
 import pullback as pb
 import pullback.numpy as jnp
 from pullback import lax
+from tests.loops.harness import compile_function
 
 Fun = Callable[[Any], Any]
 
@@ -87,3 +88,19 @@ def test_stored_once(fun: Fun, shape: tuple[int, int]) -> None:
         expected = pb.tree.leaves(fun(w))
     for got, want in zip(compiled, expected, strict=True):
         np.testing.assert_allclose(got, want, rtol=2e-4, atol=2e-4)
+
+
+def test_neighbours_far_away_are_computed_again() -> None:
+    # The flux of a Laplacian: three passes over a large array would all come from memory.
+    def flux(u: Any) -> Any:
+        lap = 4.0 * u[1:-1, 1:-1] - (u[2:, 1:-1] + u[:-2, 1:-1] + u[1:-1, 2:] + u[1:-1, :-2])
+        across = lap[1:, 1:-1] - lap[:-1, 1:-1]
+        limited = jnp.where(across * (u[2:-1, 2:-2] - u[1:-2, 2:-2]) > 0, 0.0, across)
+        return u[2:-2, 2:-2] - 0.1 * (limited[1:] - limited[:-1])
+
+    large = np.random.default_rng(0).normal(size=(600, 600)).astype(np.float32)
+    assert compile_function(flux, large).program.arena_bytes == 0
+    assert compile_function(flux, large[:60, :60]).program.arena_bytes > 0
+    with pb.disable_jit():
+        want = flux(jnp.asarray(large))
+    np.testing.assert_allclose(pb.jit(flux)(large), want, rtol=1e-4, atol=1e-5)
