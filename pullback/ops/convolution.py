@@ -2,8 +2,8 @@
 
 Rules and lowering think in one canonical form: the operand as `[batch, feature, *space]`, the
 kernel as `[out feature, in feature, *window]`, the result as `[batch, out feature, *space]`;
-`dimension_numbers` says which axis plays which role.  The compiler gathers windows into a matrix
-(one `view`) and calls the matrix kernel; convolutions with little depth become loops in place.
+`dimension_numbers` says which axis plays which role.  How they are computed stands in
+`ops.convolution_lowering`.
 """
 
 from __future__ import annotations

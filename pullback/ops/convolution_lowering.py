@@ -3,7 +3,9 @@
 Along each spatial axis the result is cut into phases, which dilation of the operand makes differ:
 the positions of one phase meet the same elements of the kernel, none of which falls between the
 elements of the operand.  In a phase, the place of an operand's element is linear in the position
-and in the kernel element.  A phase is a matrix product one operand of which is gathered by offsets
+and in the kernel element.  With features last, a phase goes to kernels that multiply rows of
+features where they are (`ops.convolution_direct`, `ops.convolution_depthwise`).  Otherwise it is a
+matrix product one operand of which is gathered by offsets
 while it is packed (`pb_conv_T` of `llvm.gemm`), or a product with a matrix of windows that a loop
 writes, or, where few products are summed, a loop in place.
 """
