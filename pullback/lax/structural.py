@@ -125,7 +125,8 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, *, sharding: Any = None
     >>> full((2,), 3, 'float32')
     Array([3., 3.], dtype=float32)
     """
-    if aval_of(fill_value).shape != ():
+    # A Python integer is of the dtype that is given, and may be too large for the default one.
+    if not (type(fill_value) is int and dtype is not None) and aval_of(fill_value).shape != ():
         raise TypeError(
             f"full must be called with scalar fill_value, got shape {aval_of(fill_value).shape}"
         )

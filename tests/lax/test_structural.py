@@ -133,3 +133,12 @@ def test_what_does_nothing_returns_its_operand() -> None:
 def test_errors(call: Callable[[], Any], error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         call()
+
+
+@pytest.mark.parametrize("value", [2166136261, 2**32 - 1, 2**63, 300, -1])
+@pytest.mark.parametrize("dtype", ["uint32", "int32", "uint8", "float32"])
+def test_full_of_an_integer_beyond_the_default_dtype(value: int, dtype: str) -> None:
+    want = np.full(2, np.asarray(value).astype(dtype))
+    np.testing.assert_array_equal(lax.full((2,), value, dtype), want)
+    np.testing.assert_array_equal(pullback.numpy.full(2, value, dtype), want)
+    np.testing.assert_array_equal(pullback.jit(lambda: lax.full((2,), value, dtype))(), want)
