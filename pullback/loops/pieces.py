@@ -12,7 +12,7 @@ from itertools import combinations, pairwise
 from typing import Final
 
 from pullback.loops.expr import Affine, Axis, Load
-from pullback.loops.ir import Buffer, Loop, Stmt, Store, walk
+from pullback.loops.ir import Buffer, Call, Copy, If, Loop, Stmt, Store, Swap, While, walk
 from pullback.records import replaced
 
 __all__ = ["are_apart", "fill", "without_self_copies"]
@@ -42,12 +42,10 @@ def _boxes(stmts: Iterable[Stmt], buffer: Buffer) -> list[Box] | None:
 
     Offsets are read as the digits of a number whose places are the strides that occur.
     """
-    offsets = [
-        s.offset
-        for stmt in stmts
-        for s in walk((stmt,))
-        if isinstance(s, Store) and s.buffer.root() is buffer
-    ]
+    inner = [s for stmt in stmts for s in walk((stmt,))]
+    if any(_writes_unseen(s, buffer) for s in inner):
+        return None
+    offsets = [s.offset for s in inner if isinstance(s, Store) and s.buffer.root() is buffer]
     strides = sorted({1, *(abs(c) for o in offsets for c in o.terms.values())}, reverse=True)
     if len(offsets) > MOST or any(a % b for a, b in pairwise(strides)):
         return None
@@ -55,6 +53,17 @@ def _boxes(stmts: Iterable[Stmt], buffer: Buffer) -> list[Box] | None:
     if len(boxes) < len(offsets) or not all(_apart(a, b) for a, b in combinations(boxes, 2)):
         return None
     return boxes
+
+
+def _writes_unseen(stmt: Stmt, buffer: Buffer) -> bool:
+    """Whether a statement writes a buffer otherwise than by stores that certainly happen once."""
+    if isinstance(stmt, Copy):
+        return stmt.target.buffer.root() is buffer
+    if isinstance(stmt, Swap):
+        return buffer in (stmt.first.root(), stmt.second.root())
+    if isinstance(stmt, Call):
+        return any(b.root() is buffer for b in stmt.writes)
+    return isinstance(stmt, (If, While))
 
 
 def _box(offset: Affine, strides: Sequence[int]) -> Box | None:

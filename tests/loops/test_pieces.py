@@ -12,7 +12,7 @@ import pullback as pb
 import pullback.numpy as jnp
 from pullback import lax
 from pullback.loops.expr import Axis, Load, affine
-from pullback.loops.ir import Buffer, Copy, Loop, Stmt, Store, Swap, walk
+from pullback.loops.ir import Address, Buffer, Copy, If, Loop, Stmt, Store, Swap, walk
 from pullback.loops.pieces import are_apart, fill, without_self_copies
 from tests.loops.harness import compile_function
 
@@ -55,6 +55,17 @@ def test_boxes(name: str) -> None:
     stmts = [nest(buffer, const, *axes) for const, *axes in places]
     assert are_apart(stmts, buffer) is apart
     assert fill(stmts, buffer) is full
+
+
+def test_other_writes_are_no_boxes() -> None:
+    buffer, other = (Buffer(np.dtype(np.float32), 100, "temp") for _ in range(2))
+    zero = affine(0)
+    copy = Copy(Address(buffer, zero), Address(other, zero), 100)
+    perhaps = If(zero, (nest(buffer, 0, (30, 1)),), ())
+    for stmt in (copy, Swap(buffer, other), perhaps):
+        pieces = [stmt, nest(buffer, 30, (70, 1))]
+        assert not are_apart(pieces, buffer)
+        assert not fill(pieces, buffer)
 
 
 def test_what_is_there_already_is_not_stored() -> None:
@@ -160,6 +171,18 @@ def test_steps(name: str, turns: int) -> None:
         want = step(*want)
     for got, expected in zip(run(U, V), want, strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("inside", [np.s_[1:-1], np.s_[5:], np.s_[:3]], ids=str)
+def test_another_array_of_which_a_part_is_set(inside: slice) -> None:
+    def body(u: Any, base: Any) -> Any:
+        return base.at[inside].set(2 * u[inside] + 1)
+
+    run = pb.jit(lambda u, base: lax.fori_loop(0, 3, lambda _, u: body(u, base), u))
+    want = U[0].view(_Array)
+    for _ in range(3):
+        want = body(want, V[0].view(_Array))
+    np.testing.assert_allclose(run(U[0], V[0]), want, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", [name for name, (_, alone) in STEPS.items() if alone])
