@@ -336,7 +336,7 @@ class _Loop:
         known, eqns, wanted = set(self.rows), [], []
         for eqn in self.body.eqns:
             read = [v for v in eqn.invars if type(v) is Var]
-            ready = all(v in known or v in self.outside or v in self.fixed for v in read)
+            ready = all(v in known or v in self.outside for v in read)
             if not ready or eqn.effects or eqn.primitive.partial_eval is not FIRST_ORDER:
                 continue
             known.update(eqn.outvars)
@@ -349,7 +349,7 @@ class _Loop:
     def move_in_front(self, eqns: Sequence[JaxprEqn], wanted: list[Any]) -> None:
         """Compute variables of the body in front of the loop, from rows; the body reads them."""
         needed = _needed(eqns, wanted)
-        rest = [e for e in self.remaining() if e.outvars[0] not in wanted]
+        rest = [e for e in self.remaining() if not any(v in wanted for v in e.outvars)]
         left = set(map(id, _needed(rest, [*self.results, *self.ys])))
         costly = [e for e in needed if id(e) in left and e.primitive.name not in CHEAP]
         twice = [v for e in costly for v in e.outvars]

@@ -120,6 +120,38 @@ def test_costly_work_for_products_is_not_done_twice() -> None:
     assert names.isdisjoint({"exp", "div", "reduce_sum"})
 
 
+def test_a_matrix_that_an_inner_loop_makes_stays_inside() -> None:
+    def step(h: Array, x: Array, w: Array) -> tuple[Array, Array]:
+        made = lax.while_loop(lambda s: s[0] < 3, lambda s: (s[0] + 1, s[1] * 0.5), (0, w))[1]
+        return h + jnp.tanh(x @ made), h
+
+    def program(xs: Array, w: Array) -> Any:
+        return lax.scan(lambda h, x: step(h, x, w), jnp.asarray(H), xs)
+
+    verify(gather_products(pb.make_jaxpr(program)(XS, W)).jaxpr)
+    want = _by_hand(lambda h, x: step(h, x, jnp.asarray(W)), jnp.asarray(H), XS)
+    np.testing.assert_allclose(pb.jit(program)(XS, W)[0], want[0], rtol=1e-5, atol=1e-6)
+
+
+def test_steps_may_call_python() -> None:
+    seen: list[float] = []
+
+    def program(xs: Array, w: Array) -> Any:
+        def step(h: Array, x: Array) -> tuple[Array, Array]:
+            product = x @ w
+            pb.debug.callback(lambda v: seen.append(float(v)), product[0, 0], ordered=True)
+            return h + product, h
+
+        return lax.scan(step, jnp.asarray(H), xs)
+
+    closed = _gathered(program, XS, W)
+    assert _counts(closed) == (0, 1)
+    got = pb.jit(program)(XS, W)[0]
+    pb.effects_barrier()
+    np.testing.assert_allclose(got, H + (XS @ W).sum(0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(seen, (XS @ W)[:, 0, 0], rtol=1e-5, atol=1e-6)
+
+
 # --------------------------------------------------------------------------- behind
 
 
