@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 import pullback
-from pullback.llvm import attention_kernels, fft_kernels, gemm, library, sort_kernels, top_kernels
+from pullback.llvm import (
+    attention_kernels,
+    direct_kernels,
+    fft_kernels,
+    gemm,
+    library,
+    sort_kernels,
+    top_kernels,
+)
 
 SCRIPT = """
 import sys
@@ -108,7 +116,7 @@ def test_prepare_fills_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("PULLBACK_CACHE_DIR", str(tmp_path))
     done = _command("prepare")
     assert done.returncode == 0, done.stderr
-    count = len(attention_kernels.KERNELS)
+    count = len([*attention_kernels.KERNELS, *direct_kernels.KERNELS])
     count += len([*gemm.KERNELS, *fft_kernels.KERNELS, *sort_kernels.KERNELS])
     count += len(top_kernels.KERNELS) + len(library.optional_kernels())
     assert f"{count} kernels" in done.stdout
