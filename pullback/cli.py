@@ -65,7 +65,7 @@ def _prepare(options: argparse.Namespace) -> int:
     start = time.perf_counter()
     pullback.jit(lambda x: x + 1.0)(0.0)  # the call path
     count = kernels.prepare()
-    stats = cache.stats()
+    stats = cache.library_cache().stats()
     where = stats.directory or "no cache: PULLBACK_CACHE is off"
     print(f"{count} kernels in {time.perf_counter() - start:.1f} s, {where}")
     return 0

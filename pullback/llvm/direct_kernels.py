@@ -261,21 +261,17 @@ class _Writer(FewFeatures):
 
 def module_text(symbol: str, bits: int) -> tuple[str, list[str]]:
     """LLVM text of the module that defines a kernel, and the symbols that it needs."""
-    module = _Writer(shape_of(symbol.rsplit("_", 1)[1], bits)).m
+    module = _Writer(shape_of(symbol.rsplit("_", 1)[1], bits)).m.only(symbol)
     return module.text(), module.undefined
 
 
 @cache
-def _module(name: str, find: Callable[[str], int]) -> jit.LoadedModule:
+def _module(symbol: str, find: Callable[[str], int]) -> jit.LoadedModule:
     bits = jit.vector_bits()
-    made = jit.stored_object(
-        lambda: module_text(f"pb_direct_{name}", bits), name=f"direct_{name}", variant=bits
-    )
-    return pool.load_kernels(made, [k for k in KERNELS if k.endswith(name)], find)
+    made = jit.stored_object(lambda: module_text(symbol, bits), name=symbol, variant=bits)
+    return pool.load_kernels(made, [symbol], find)
 
 
 def address(symbol: str, find: Callable[[str], int]) -> int:
     """Address of one of `KERNELS`, 0 for another name; `find` gives addresses of C functions."""
-    if symbol not in KERNELS:
-        return 0
-    return _module(symbol.rsplit("_", 1)[1], find).address(symbol)
+    return _module(symbol, find).address(symbol) if symbol in KERNELS else 0

@@ -35,9 +35,9 @@ HANDLER_FUNCTIONS: Final = (
 
 def write_blocks(m: Module, *, huge_pages: bool) -> None:
     """Add `pb_block_alloc`, `pb_block_free`, `pb_blocks_trim` and NumPy's four functions."""
-    m.variable("pb_free_lists", f"[{CLASSES} x ptr]")
-    m.variable("pb_cached_bytes", "i64")
-    m.variable("pb_cache_limit", "i64")
+    m.variable("pb_free_lists", f"[{CLASSES} x ptr]", exported=True)
+    m.variable("pb_cached_bytes", "i64", exported=True)
+    m.variable("pb_cache_limit", "i64", exported=True)
     _write_system_alloc(m, huge_pages)
     _write_alloc(m)
     _write_free(m)

@@ -7,6 +7,7 @@ Here they are written as Python (`with f.when(...)`, `with f.loop(...)`), and co
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, NamedTuple
@@ -41,11 +42,14 @@ def i32(number: int) -> Value:
     return Value("i32", str(number))
 
 
+_GLOBAL: Final = re.compile(r"@([\w.]+)")
+
+
 class Module:
     """Functions, globals and the declarations they need."""
 
     def __init__(self) -> None:
-        self._parts: list[str] = []
+        self._parts: dict[str, str] = {}
         self._defined: set[str] = set()
         self._declared: dict[str, str] = {}
         self._functions: list[Function] = []
@@ -57,10 +61,13 @@ class Module:
         self._functions.append(made)
         return made
 
-    def variable(self, name: str, type: str, initial: str = "zeroinitializer") -> Value:
-        """A global of this module, visible outside."""
+    def variable(
+        self, name: str, type: str, initial: str = "zeroinitializer", *, exported: bool = False
+    ) -> Value:
+        """A global of this module, visible outside if it is `exported`."""
         self._defined.add(name)
-        self._parts.append(f"@{name} = global {type} {initial}, align 64")
+        linkage = "" if exported else "internal "
+        self._parts[name] = f"@{name} = {linkage}global {type} {initial}, align 64"
         return Value("ptr", f"@{name}")
 
     def external(self, name: str) -> Value:
@@ -77,7 +84,7 @@ class Module:
     def include(self, name: str, text: str, declarations: Iterable[str]) -> None:
         """A function given as text, and lines that declare what it calls."""
         self._defined.add(name)
-        self._parts.append(text)
+        self._parts[name] = text
         for line in declarations:
             self._declared.setdefault(line.split("@")[1].split("(")[0], line)
 
@@ -94,7 +101,32 @@ class Module:
     def text(self) -> str:
         """The module as LLVM text."""
         declared = list(self.declared.values())
-        return "\n".join(declared + self._parts + [f.text() for f in self._functions]) + "\n"
+        return "\n".join([*declared, *self._texts().values()]) + "\n"
+
+    def _texts(self) -> dict[str, str]:
+        """What is defined here, by name."""
+        return self._parts | {f.name: f.text() for f in self._functions}
+
+    def only(self, *names: str) -> Module:
+        """The module of these functions, and of what they need.
+
+        >>> m = Module()
+        >>> for name in ("f", "g"):
+        ...     m.function(name, "void", exported=True).ret()
+        >>> m.only("g").text()
+        'define void @g() nounwind {\\nentry:\\n  ret void\\n}\\n'
+        """
+        texts, needed, waiting = self._texts(), set[str](), list(names)
+        while waiting:
+            name = waiting.pop()
+            if name not in needed:
+                needed.add(name)
+                waiting += _GLOBAL.findall(texts.get(name, ""))
+        made = Module()
+        made._parts = {name: text for name, text in texts.items() if name in needed}
+        made._defined = set(made._parts)
+        made._declared = {name: line for name, line in self._declared.items() if name in needed}
+        return made
 
 
 class Function:
@@ -105,6 +137,7 @@ class Function:
     ) -> None:
         self.module = module
         self.parameters = [Value(t, f"%p{i}") for i, t in enumerate(types)]
+        self.name = name
         linkage = "" if exported else "internal "
         arguments = ", ".join(str(p) for p in self.parameters)
         self._head = f"define {linkage}{result} @{name}({arguments}) nounwind"

@@ -31,7 +31,7 @@ from functools import cache
 from string import Template
 from typing import Final
 
-from pullback.llvm import gemm_kernels, gemm_packing, jit, pool
+from pullback.llvm import gemm_kernels, jit, pool
 
 __all__ = ["KERNELS", "address", "module_text"]
 
@@ -185,7 +185,7 @@ def module_text(symbol: str, bits: int) -> tuple[str, list[str]]:
     """LLVM text of the module that defines a kernel, and the symbols that it needs."""
     name = symbol.rsplit("_", 1)[1]
     if name in _REAL:
-        module = gemm_kernels.kernel_module(gemm_packing.shape_of(name, bits))
+        module = gemm_kernels.kernel_module(symbol, bits)
         return module.text(), module.undefined
     blas, kind, one = _ELEMENTS[name]
     text = _KERNEL.substitute(
@@ -196,16 +196,12 @@ def module_text(symbol: str, bits: int) -> tuple[str, list[str]]:
 
 
 @cache
-def _module(name: str, find: Find) -> jit.LoadedModule:
+def _module(symbol: str, find: Find) -> jit.LoadedModule:
     bits = jit.vector_bits()
-    made = jit.stored_object(
-        lambda: module_text(f"pb_gemm_{name}", bits), name=f"gemm_{name}", variant=bits
-    )
-    return pool.load_kernels(made, [f"pb_gemm_{name}"], find)
+    made = jit.stored_object(lambda: module_text(symbol, bits), name=symbol, variant=bits)
+    return pool.load_kernels(made, [symbol], find)
 
 
 def address(symbol: str, find: Find) -> int:
     """Address of one of `KERNELS`, 0 for another name; `find` gives addresses of C functions."""
-    if symbol not in KERNELS:
-        return 0
-    return _module(symbol.rsplit("_", 1)[1], find).address(symbol)
+    return _module(symbol, find).address(symbol) if symbol in KERNELS else 0

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from pullback.llvm.entry_ir import NULL, Function, Module, Value, i64
-from pullback.llvm.gemm_packing import DEPTH, Shape
+from pullback.llvm.gemm_packing import DEPTH, Shape, shape_of
 from pullback.llvm.gemm_tiles import FEW_PANELS, Tiles
 from pullback.llvm.gemm_vectors import NARROW
 from pullback.llvm.scratch import Scratch
@@ -43,14 +43,16 @@ PARALLEL_WORK: Final = 400_000
 class _Writer(Tiles):
     """Writes the products of one element type."""
 
-    def __init__(self, shape: Shape) -> None:
-        super().__init__(shape)
+    def __init__(self, shape: Shape, windows: bool) -> None:
+        super().__init__(shape, windows)
         self.scratch = Scratch(self.m, f"pb_gemm_{shape.name}", self.scratch_bytes)
         self.write_tiles()
         self.write_tasks()
-        self.write_entry()
-        self.write_conv_entry()
-        self.write_rows_entry()
+        if windows:
+            self.write_conv_entry()
+            self.write_rows_entry()
+        else:
+            self.write_entry()
 
     def moved(self, f: Function, table: Value, by: Value) -> Value:
         """A table of offsets from an element on, if there is a table."""
@@ -254,6 +256,10 @@ class _Writer(Tiles):
         return f.op("mul", f.select(f.compare("sgt", units, 1), units, i64(1)), unit)
 
 
-def kernel_module(shape: Shape) -> Module:
-    """The module that defines `pb_gemm_<name>`; it needs malloc, free and pb_parallel_for."""
-    return _Writer(shape).m
+def kernel_module(symbol: str, bits: int) -> Module:
+    """The module that defines one of `pb_gemm_T`, `pb_conv_T`, `pb_conv_rows_T` for real numbers.
+
+    It needs malloc, free and the pool.  What windows of convolutions need is not in the first.
+    """
+    kind, name = symbol.rsplit("_", 1)
+    return _Writer(shape_of(name, bits), kind != "pb_gemm").m.only(symbol)

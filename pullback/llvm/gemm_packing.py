@@ -59,10 +59,13 @@ def shape_of(name: str, vector_bits: int) -> Shape:
 
 
 class Packing:
-    """Writes the packing functions of one element type, and what all functions share."""
+    """Writes the packing functions of one element type, and what all functions share.
 
-    def __init__(self, shape: Shape) -> None:
-        self.shape, self.m = shape, Module()
+    With `windows`, an operand may be the windows of a convolution, by tables.
+    """
+
+    def __init__(self, shape: Shape, windows: bool = True) -> None:
+        self.shape, self.windows, self.m = shape, windows, Module()
         self.zero = Value(shape.vector, "zeroinitializer")
 
     def write_packing(self) -> None:

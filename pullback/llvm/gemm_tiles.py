@@ -165,7 +165,8 @@ class Tiles(Vectors):
         by_k, s = rest[4], self.shape
         plain, by_rows = f.new_label(), f.new_label()
         f.goto_if(f.compare("ne", m, 1), plain)
-        f.goto_unless(f.is_null(by_k), plain)
+        if self.windows:
+            f.goto_unless(f.is_null(by_k), plain)
         f.goto_if(f.compare("eq", col_b, 1), by_rows)
         f.goto_if(f.compare("ne", row_b, 1), plain)
         f.goto_if(f.compare("ne", col_a, 1), plain)
@@ -251,15 +252,18 @@ class Tiles(Vectors):
             p = f.op("add", whole, rest)
             column, columns = self.panel_at(f, v, p)
             place = f.at(v["scratch"], f.op("mul", p, self.panel_bytes))
-            with f.when(f.is_null(v["by_n"])):
-                source = self.at(f, v["block"], column, v["col_b"])
-                strides = v["row_b"], v["col_b"]
-                vectors = f.op("udiv", f.op("add", columns, s.lanes - 1), s.lanes)
-                step = f.op("mul", vectors, s.lanes * s.size)
-                f.call("void", "pack", place, step, source, *strides, v["deep"], columns)
-            with f.when(f.compare("ne", v["by_n"], NULL)):
-                rows_at, columns_at = f.item(v["by_k"], v["first"], 4), f.item(v["by_n"], column, 4)
-                f.call("void", "gather", place, v["b"], rows_at, columns_at, v["deep"], columns)
+            packed = f.new_label()
+            if self.windows:
+                with f.when(f.compare("ne", v["by_n"], NULL)):
+                    tables = f.item(v["by_k"], v["first"], 4), f.item(v["by_n"], column, 4)
+                    f.call("void", "gather", place, v["b"], *tables, v["deep"], columns)
+                    f.goto(packed)
+            source = self.at(f, v["block"], column, v["col_b"])
+            strides = v["row_b"], v["col_b"]
+            vectors = f.op("udiv", f.op("add", columns, s.lanes - 1), s.lanes)
+            step = f.op("mul", vectors, s.lanes * s.size)
+            f.call("void", "pack", place, step, source, *strides, v["deep"], columns)
+            f.label(packed)
 
     def one_sliver(self, f: Function, v: dict[str, Value], i: Value) -> None:
         """Some rows of the left operand, packed or where they are, times all panels."""
@@ -267,7 +271,7 @@ class Tiles(Vectors):
         rows = self.smaller(f, f.op("sub", v["m"], i), s.rows)
         place = f.variable("ptr", NULL)
         row, column = (f.variable("i64", i64(0)) for _ in range(2))
-        gathered, ready = f.new_label(), f.new_label()
+        ready = f.new_label()
 
         def found(at: Value, steps: tuple[Value, Value]) -> None:
             f.store(at, place)
@@ -279,7 +283,18 @@ class Tiles(Vectors):
             row_step, column_step = self.sliver_steps(by_columns)
             return i64(row_step), i64(column_step)
 
-        f.goto_if(f.compare("ne", v["by_m"], NULL), gathered)
+        if self.windows:
+            with f.when(f.compare("ne", v["by_m"], NULL)):
+                rows_at, columns_at = f.item(v["by_m"], i, 4), f.item(v["by_k"], v["first"], 4)
+                start = self.offset(f, rows_at, 0)
+                steady, step = self.spacing(f, rows_at, rows, start)
+                regular = f.op("and", f.op("and", v["few"], steady), f.compare("ne", v["step"], 0))
+                with f.when(regular):
+                    corner = f.op("add", start, self.offset(f, columns_at, 0))
+                    steps = f.op("mul", step, s.size), f.op("mul", v["step"], s.size)
+                    found(self.item(f, v["a"], corner), steps)
+                f.call("void", "sliver", v["sliver"], v["a"], rows_at, columns_at, rows, v["deep"])
+                found(v["sliver"], packed(False))
         left = self.at(f, self.at(f, v["a"], i, v["row_a"]), v["first"], v["col_a"])
         with f.when(v["few"]):
             found(left, (f.op("mul", v["row_a"], s.size), f.op("mul", v["col_a"], s.size)))
@@ -289,17 +304,6 @@ class Tiles(Vectors):
         with f.when(f.compare("eq", v["col_a"], 1)):
             found(v["sliver"], packed(False))
         found(v["sliver"], packed(True))
-        f.label(gathered)
-        rows_at, columns_at = f.item(v["by_m"], i, 4), f.item(v["by_k"], v["first"], 4)
-        start = self.offset(f, rows_at, 0)
-        steady, step = self.spacing(f, rows_at, rows, start)
-        regular = f.op("and", f.op("and", v["few"], steady), f.compare("ne", v["step"], 0))
-        with f.when(regular):
-            corner = f.op("add", start, self.offset(f, columns_at, 0))
-            steps = f.op("mul", step, s.size), f.op("mul", v["step"], s.size)
-            found(self.item(f, v["a"], corner), steps)
-        f.call("void", "sliver", v["sliver"], v["a"], rows_at, columns_at, rows, v["deep"])
-        found(v["sliver"], packed(False))
         f.label(ready)
         out = self.at(f, v["c"], i, v["row_c"])
         with f.loop(v["panels"]) as p:

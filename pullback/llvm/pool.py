@@ -84,7 +84,7 @@ class _Pool:
     def __init__(self, machine: str) -> None:
         self.machine = machine.lower()
         self.m = Module()
-        self.state = self.m.variable("pb_pool", f"[{STATE_BYTES} x i8]")
+        self.state = self.m.variable("pb_pool", f"[{STATE_BYTES} x i8]", exported=True)
         self.write_reset()
         self.write_work()
         self.write_enter()

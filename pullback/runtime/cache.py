@@ -9,7 +9,7 @@ alone (mode 0700), since what lies there is executed.
 Environment: `PULLBACK_CACHE=0` switches it off, `PULLBACK_CACHE_DIR` says where,
 `PULLBACK_CACHE_SIZE` bounds it (`2GB` by default, the least recently used going first).  The
 settings `compilation_cache_dir`, `enable_compilation_cache` and `compilation_cache_max_size` say
-the same for one process.
+the same for one process, and for programs only: our own library stays where the environment says.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ __all__ = [
     "connect",
     "default_cache",
     "get",
+    "library_cache",
     "put",
     "stats",
 ]
@@ -401,8 +402,8 @@ def _write_atomically(path: str, data: bytes) -> None:
 # ------------------------------------------------------------------------------- the user's cache
 
 
-def _default_directory() -> Path:
-    given = config.compilation_cache_dir() or os.environ.get("PULLBACK_CACHE_DIR")
+def _own_directory() -> Path:
+    given = os.environ.get("PULLBACK_CACHE_DIR")
     if given:
         return Path(given).expanduser()
     if sys.platform == "darwin":
@@ -420,21 +421,37 @@ def _parse_size(text: str) -> int:
     return int(float(found[1]) * 1024 ** " KMGT".index(found[2] or " "))
 
 
+def _limit() -> int:
+    return _parse_size(os.environ.get("PULLBACK_CACHE_SIZE") or str(DEFAULT_LIMIT))
+
+
+def _opened(given: str | None, limit: int) -> DiskCache:
+    """The cache in a directory, or in that of the environment, if that does not switch it off."""
+    off = os.environ.get("PULLBACK_CACHE", "1").lower() in ("0", "false", "off", "no")
+    if off or not limit:
+        return DiskCache(None, limit)
+    try:
+        return DiskCache(Path(given).expanduser() if given else _own_directory(), limit)
+    except RuntimeError:  # there is no home directory
+        return DiskCache(None, limit)
+
+
 @cache
 def default_cache() -> DiskCache:
     """The cache that the settings and the environment ask for."""
-    limit = _parse_size(os.environ.get("PULLBACK_CACHE_SIZE") or str(DEFAULT_LIMIT))
-    limit = (
-        config.compilation_cache_max_size() if config.compilation_cache_max_size() >= 0 else limit
-    )
-    if not limit or not config.enable_compilation_cache():
+    size = config.compilation_cache_max_size()
+    limit = size if size >= 0 else _limit()
+    if not config.enable_compilation_cache():
         return DiskCache(None, limit)
-    if os.environ.get("PULLBACK_CACHE", "1").lower() in ("0", "false", "off", "no"):
-        return DiskCache(None, limit)
-    try:
-        return DiskCache(_default_directory(), limit)
-    except RuntimeError:  # there is no home directory
-        return DiskCache(None, limit)
+    return _opened(config.compilation_cache_dir(), limit)
+
+
+def library_cache() -> DiskCache:
+    """The cache of our own library (call path, pool, kernels), which programs have in common.
+
+    Settings that move the cache of programs, or switch it off, leave it where it is.
+    """
+    return _opened(None, _limit())
 
 
 def get(key: bytes) -> CacheEntry | None:
@@ -458,13 +475,8 @@ def clear() -> None:
 
 
 def connect() -> None:
-    """Keep the modules that every process needs (call path, pool) in the user's cache."""
-    jit.use_store(default_cache())
-
-
-def _reconnect() -> None:
-    default_cache.cache_clear()
-    connect()
+    """Keep the modules that every process needs (call path, pool, kernels) on disk."""
+    jit.use_store(library_cache())
 
 
 for _setting in (
@@ -472,4 +484,4 @@ for _setting in (
     config.compilation_cache_max_size,
     config.enable_compilation_cache,
 ):
-    _setting.watchers.append(_reconnect)
+    _setting.watchers.append(default_cache.cache_clear)

@@ -21,7 +21,7 @@ PRODUCTS = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 12
 
 @cache
 def _kernels() -> tuple[bytes, list[str]]:
-    module = gemm_kernels.kernel_module(gemm_packing.shape_of("f32", jit.vector_bits()))
+    module = gemm_kernels.kernel_module("pb_gemm_f32", jit.vector_bits())
     return jit.compile_object(module.text(), name="tiles"), module.undefined
 
 
@@ -112,7 +112,9 @@ def test_no_thread_waits_long_for_the_last_tiles(threads: int) -> None:
 @pytest.mark.parametrize("name", ["f32", "f64"])
 def test_a_step_of_the_micro_kernel_computes_few_addresses(name: str) -> None:
     shape = gemm_packing.shape_of(name, jit.vector_bits())
-    assembly = jit.disassemble(gemm_kernels.kernel_module(shape).text())
+    assembly = jit.disassemble(
+        gemm_kernels.kernel_module(f"pb_gemm_{name}", jit.vector_bits()).text()
+    )
     start = assembly.index(f"\nmicro_{shape.rows}_{shape.vectors}:")
     body = assembly[start : assembly.index("ret", start)]
     loops = re.findall(r"\n(\.LBB\w+):.*?\n((?:(?!\.LBB).*\n)*?)\s+jl\s+\1", body)

@@ -67,7 +67,7 @@ def test_a_row_times_a_matrix(name: str, bits: int | None, monkeypatch: pytest.M
     """Results of any length, sums of any length, rows or columns contiguous, on either side."""
     if bits is not None:
         monkeypatch.setattr(jit, "vector_bits", lambda: bits)
-    module = gemm._module.__wrapped__(name, library.address)
+    module = gemm._module.__wrapped__(f"pb_gemm_{name}", library.address)
     multiply = _function(module, f"pb_gemm_{name}", *[POINTER] * 3, *[LONG] * 12)
     rng, dtype = np.random.default_rng(2), np.dtype(f"f{int(name[1:]) // 8}")
     for n, k in ONE_ROW:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.special
 
-from pullback.llvm import gemm, gemm_kernels, gemm_packing, jit, library, pool
+from pullback.llvm import gemm, gemm_kernels, jit, library, pool
 
 DTYPES = {"f32": np.float32, "f64": np.float64, "c64": np.complex64, "c128": np.complex128}
 SIZES = [(1, 1, 1), (3, 4, 5), (1, 7, 9), (7, 1, 9), (17, 65, 33), (64, 64, 64), (200, 130, 70)]
@@ -145,16 +145,20 @@ def test_kernels_for_vectors_of_any_width(kind: str, bits: int) -> None:
     if bits > jit.vector_bits():
         pytest.skip("this machine has no such vectors")
     rng, dtype = np.random.default_rng(12), DTYPES[kind]
-    module = gemm_kernels.kernel_module(gemm_packing.shape_of(kind, bits))
-    symbols = {name: pool.symbols().get(name) or library.address(name) for name in module.undefined}
-    loaded = jit.load(jit.compile_object(module.text(), name="test"), symbols)
+    loaded = {}
+    for symbol in (f"pb_{name}_{kind}" for name in ("gemm", "conv", "conv_rows")):
+        module = gemm_kernels.kernel_module(symbol, bits)
+        given = {
+            name: pool.symbols().get(name) or library.address(name) for name in module.undefined
+        }
+        loaded[symbol] = jit.load(jit.compile_object(module.text(), name="test"), given)
     products = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 12)
     gathers = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5, *[ctypes.c_int64] * 10)
     for m, n, k in [(1, 37, 20), (13, 29, 300), (20, 64, 33)]:
         a, b = rng.normal(size=(m, k)).astype(dtype), rng.normal(size=(k, n)).astype(dtype)
         out = np.full((m, n), np.nan, dtype)
         for right, steps in ((b, (n, 1)), (np.ascontiguousarray(b.T), (1, k))):
-            products(loaded.address(f"pb_gemm_{kind}"))(
+            products(loaded[f"pb_gemm_{kind}"].address(f"pb_gemm_{kind}"))(
                 a.ctypes.data,
                 right.ctypes.data,
                 out.ctypes.data,
@@ -173,7 +177,7 @@ def test_kernels_for_vectors_of_any_width(kind: str, bits: int) -> None:
             np.testing.assert_allclose(out, a @ b, rtol=1e-4, atol=1e-4)
         by_k, by_n = (np.arange(size, dtype=np.int32) * step for size, step in ((k, n), (n, 1)))
         tables = by_k.ctypes.data, by_n.ctypes.data
-        gathers(loaded.address(f"pb_conv_{kind}"))(
+        gathers(loaded[f"pb_conv_{kind}"].address(f"pb_conv_{kind}"))(
             a.ctypes.data, b.ctypes.data, out.ctypes.data, *tables, 1, 0, 0, 0, m, n, k, k, 1, n
         )
         np.testing.assert_allclose(out, a @ b, rtol=1e-4, atol=1e-4)
@@ -182,7 +186,7 @@ def test_kernels_for_vectors_of_any_width(kind: str, bits: int) -> None:
         rows = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5, *[ctypes.c_int64] * 12)
         for blocks in ((256, 0), (256, 1), (7, 1)):
             out.fill(np.nan)
-            rows(loaded.address(f"pb_conv_rows_{kind}"))(
+            rows(loaded[f"pb_conv_rows_{kind}"].address(f"pb_conv_rows_{kind}"))(
                 a.ctypes.data, b.ctypes.data, out.ctypes.data, *tables,
                 1, 0, 0, 0, m, n, k, n, 1, n, *blocks,
             )  # fmt: skip

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ml_dtypes
@@ -166,7 +167,7 @@ def test_bfloat16_with_features_in_front() -> None:
 @pytest.mark.skipif(not library.has("pb_tiles_direct_bf16"), reason="no tile registers")
 def test_tile_registers_multiply_windows() -> None:
     module = tile_kernels._module("bf16", library.address)
-    caller, rng = _Caller(module), np.random.default_rng(3)
+    caller, rng = _Caller(lambda _: module), np.random.default_rng(3)
     x, w = (rng.integers(-9, 10, s).astype(ml_dtypes.bfloat16) for s in BFLOAT16[1][:2])
     pads, specs = ((1, 1), (1, 1)), ((0, 3, 1, 2), (3, 2, 0, 1))
     g, space = _geometry((2, 64, 9, 11), (40, 64, 3, 3), specs, pads, (1, 1))
@@ -183,8 +184,8 @@ def test_tile_registers_multiply_windows() -> None:
 class _Caller:
     """Stands for the builder: what lowering tells a kernel goes to that kernel at once."""
 
-    def __init__(self, module: jit.LoadedModule) -> None:
-        self.module = module
+    def __init__(self, load: Callable[[str], jit.LoadedModule]) -> None:
+        self.load = functools.cache(load)
 
     def materialize(self, x: Any) -> Any:
         return x
@@ -206,7 +207,7 @@ class _Caller:
 
     def call(self, symbol: str, *arrays: Any) -> None:
         types = [ctypes.c_void_p] * len(arrays)
-        function = ctypes.CFUNCTYPE(None, *types)(self.module.address(symbol))
+        function = ctypes.CFUNCTYPE(None, *types)(self.load(symbol).address(symbol))
         function(*(a.ctypes.data for a in arrays))
 
 
@@ -218,6 +219,11 @@ class _Lazy:
 
     def at(self, index: Sequence[int]) -> Any:
         return self.x[tuple(index)]
+
+
+def _compiled(symbol: str) -> jit.LoadedModule:
+    """A kernel for the vectors that are set now."""
+    return direct_kernels._module.__wrapped__(symbol, library.address)
 
 
 def _geometry(
@@ -246,7 +252,7 @@ def test_vectors_of_every_width(
 ) -> None:
     if bits is not None:
         monkeypatch.setattr(jit, "vector_bits", lambda: bits)
-    caller = _Caller(direct_kernels._module.__wrapped__(name, library.address))
+    caller = _Caller(_compiled)
     rng, dtype, pads = (
         np.random.default_rng(2),
         np.dtype(f"f{int(name[1:]) // 8}"),
@@ -280,7 +286,7 @@ def test_features_apart_at_every_width(
 ) -> None:
     if bits is not None:
         monkeypatch.setattr(jit, "vector_bits", lambda: bits)
-    caller = _Caller(direct_kernels._module.__wrapped__(name, library.address))
+    caller = _Caller(_compiled)
     rng, dtype, pads = (
         np.random.default_rng(2),
         np.dtype(f"f{int(name[1:]) // 8}"),
@@ -314,7 +320,7 @@ def test_few_features_at_every_width(
 ) -> None:
     if bits is not None:
         monkeypatch.setattr(jit, "vector_bits", lambda: bits)
-    caller = _Caller(direct_kernels._module.__wrapped__(name, library.address))
+    caller = _Caller(_compiled)
     rng, dtype = np.random.default_rng(2), np.dtype(f"f{int(name[1:]) // 8}")
     pads = ((1, 1), (1, 1))
     x = rng.integers(-3, 4, (2, 5, 7, 48)).astype(dtype)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import pytest
 
+from pullback import config
 from pullback.llvm import jit
 from pullback.runtime import cache
 from pullback.runtime.cache import CacheEntry, DiskCache
@@ -202,6 +203,24 @@ def test_environment(
     disk = cache.default_cache.__wrapped__()
     assert (disk.stats().directory is not None) == (value == "1")
     assert disk.stats().limit == 3 << 20
+
+
+def test_settings_move_programs_and_not_our_library(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PULLBACK_CACHE_DIR", str(tmp_path / "library"))
+    places: tuple[tuple[Any, Any, str | None], ...] = (
+        (config.compilation_cache_dir, str(tmp_path / "programs"), "programs"),
+        (config.enable_compilation_cache, False, None),
+    )
+    for setting, value, programs in places:
+        before = setting()
+        config.update(setting.name, value)
+        try:
+            found = (c().stats().directory for c in (cache.default_cache, cache.library_cache))
+            assert [where and where.parent.name for where in found] == [programs, "library"]
+        finally:
+            config.update(setting.name, before)
 
 
 @pytest.mark.parametrize(
