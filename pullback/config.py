@@ -19,7 +19,10 @@ from typing import Any, Final
 from pullback.accepted_flags import ACCEPTED
 
 ACTIVE: Final[list[Any]] = []
-"""Not empty while a thread traces or overrides a setting; native calls look at its size."""
+"""Not empty while a thread traces or overrides a setting; native calls look at its size.
+
+Entries of several threads come and go in any order: each removes its own.
+"""
 _LOOKED_AT: Final = "looked at"
 
 
@@ -30,16 +33,13 @@ watchers_of_calls: Final[list[Callable[[], None]]] = []
 
 
 def look_at_calls(who: object, wanted: bool) -> None:
-    """Keep `ACTIVE` from being empty as long as `who` wants to see calls, by its identity.
-
-    Those who trace or override a setting take the last entry away, so that these stand in front.
-    """
+    """Keep `ACTIVE` from being empty as long as `who` wants to see calls, by its identity."""
     there = any(x is who for x in LOOKERS)
     if wanted == there:
         return
     if wanted:
         LOOKERS.append(who)
-        ACTIVE.insert(0, _LOOKED_AT)
+        ACTIVE.append(_LOOKED_AT)
     else:
         LOOKERS[:] = [x for x in LOOKERS if x is not who]
         ACTIVE.remove(_LOOKED_AT)
@@ -102,7 +102,7 @@ class Setting:
             self.changed()
             yield
         finally:
-            ACTIVE.pop()
+            ACTIVE.remove(self)  # other threads' entries may be behind it
             _overrides.values = before
             self.changed()
 

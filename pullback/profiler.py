@@ -179,7 +179,7 @@ def stop_trace() -> None:
         if not _sessions:
             raise RuntimeError("No profile started")
         session = _sessions.pop()
-        config.ACTIVE.pop()
+        config.ACTIVE.remove(_sessions)
     with contextlib.suppress(AssertionError):  # somebody cleared all listeners
         monitoring.unregister_event_time_span_listener(session.on_span)
     path = session.write()

@@ -145,7 +145,7 @@ class set_trace:
 
     def __exit__(self, *exc: object) -> None:
         current.trace = self.before
-        config.ACTIVE.pop()
+        config.ACTIVE.remove(self)  # other threads' entries may be behind it
 
 
 @contextlib.contextmanager

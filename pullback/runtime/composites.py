@@ -16,6 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 
 from pullback import config, tree
+from pullback.core.trace import EVAL, current
 from pullback.core.tracebacks import shorten
 from pullback.runtime.jit import jit
 from pullback.runtime.placement import as_asked
@@ -68,7 +69,7 @@ def compiled_when_eager(*static: str) -> Callable[[Callable[P, R]], Callable[P, 
             try:
                 if kwargs and kwargs.get("out_sharding") is not None:
                     return as_asked(kwargs.pop("out_sharding"), call, *args, **kwargs)  # type: ignore[no-any-return]
-                if config.ACTIVE and not config.is_plain():
+                if config.ACTIVE and current.trace is not EVAL:
                     return fun(*args, **kwargs)
                 if program is None:
                     program = jit(fun, static_argnames=static)

@@ -51,6 +51,8 @@ _LIMIT: Final = 1024
 _LONGEST: Final = 12
 """Operations from which on a function is better compiled."""
 _PLAIN: Final = frozenset((bool, int, str, type(None)))
+_BUILTIN: Final = frozenset((bool, int, float, complex))
+"""Types for which any number of bits will do."""
 _MET: Final = object()
 """A signature that was met once."""
 
@@ -260,8 +262,13 @@ def _recorded(fun: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> _Re
 
 def _may_warn(x: Any) -> bool:
     """Whether a dtype is not what results have: asking for it warns, at each call."""
-    if type(x) is type or isinstance(x, np.dtype):
-        return x not in (bool, int, float, complex) and dtypes.canonicalize_dtype(x) != x
+    if type(x) is str:
+        try:
+            x = np.dtype(x)
+        except TypeError:  # the name of something else
+            return False
+    if isinstance(x, np.dtype) or (type(x) is type and x not in _BUILTIN):
+        return bool(dtypes.canonicalize_dtype(x) != x)
     return False
 
 

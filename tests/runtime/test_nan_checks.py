@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -89,6 +90,49 @@ def test_infinities_name_the_operation_and_the_line(call: Any) -> None:
 def test_good_values_pass() -> None:
     with pb.debug_nans(True), pb.debug_infs(True):
         assert float(shifted_log(4.0)) == pytest.approx(-0.0636553)
+
+
+@pytest.mark.parametrize(
+    "call", [jnp.hypot, jnp.nanmax, jnp.nan_to_num], ids=lambda f: str(f.__name__)
+)
+@pytest.mark.parametrize("where", [pb.debug_nans, pb.debug_infs], ids=["nans", "infs"])
+def test_constants_inside_library_functions_are_no_results(call: Any, where: Any) -> None:
+    x = jnp.arange(3.0)
+    operands = (x, x) if call is jnp.hypot else (x,)
+    outside = call(*operands)
+    with where(True):
+        assert (call(*operands) == outside).all()
+
+
+def test_threads_that_check_values_do_not_end_each_others_checks() -> None:
+    steps = [threading.Event() for _ in range(4)]
+
+    def trace() -> None:
+        def f(x: Any) -> Any:
+            steps[0].set()
+            assert steps[1].wait(60)
+            return x
+
+        pb.make_jaxpr(f)(1.0)
+        steps[2].set()
+
+    def check_infinities() -> None:
+        with pb.debug_infs(True):
+            pass
+        steps[3].set()
+
+    threads = [threading.Thread(target=trace), threading.Thread(target=check_infinities)]
+    threads[0].start()
+    assert steps[0].wait(60)
+    with pb.debug_nans(True):
+        steps[1].set()
+        assert steps[2].wait(60)
+        threads[0].join()
+        threads[1].start()
+        assert steps[3].wait(60)
+        threads[1].join()
+        with pytest.raises(FloatingPointError, match="nan"):
+            jnp.log(-jnp.ones(3))
 
 
 def test_infinities_and_process_wide_settings() -> None:

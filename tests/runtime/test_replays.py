@@ -165,6 +165,13 @@ def test_settings_are_obeyed(written: list[Any]) -> None:
     assert [jnp.sum(i > 0).dtype.name for _ in range(3)] == ["int32"] * 3
 
 
+@pytest.mark.parametrize("dtype", ["float64", np.dtype("float64"), np.float64, jnp.float64])
+def test_narrower_results_than_asked_for_warn_at_every_call(dtype: Any, written: list[Any]) -> None:
+    for _ in range(4):
+        with pytest.warns(UserWarning, match="float64"):
+            jnp.cumsum(x, dtype=dtype)
+
+
 def test_what_is_kept_of_a_function_is_bounded(written: list[Any]) -> None:
     @replayed_when_eager
     def product(a: Any, factor: Any) -> Any:
