@@ -147,7 +147,7 @@ def batched_rule(
     rule: Rule,
     size: int,
     in_batched: Callable[[int], Sequence[bool]],
-    out_batched: Callable[[int], Sequence[bool]],
+    out_batched: Callable[[Sequence[Any]], Sequence[bool]],
 ) -> Rule:
     """The rule for all lanes at once; batch axes are in front on both sides.
 
@@ -159,10 +159,18 @@ def batched_rule(
     def fun(*args: Any) -> list[Any]:
         given, dims = lanes_of(args, in_batched(len(args)))
         outs, out_dims = batch_flat(rule.fun, size, given, dims, axis_name=axis_name)
-        wanted = out_batched(len(outs))
+        wanted = out_batched(outs)
         return [_to_lanes(x, size, d, b) for x, d, b in zip(outs, out_dims, wanted, strict=True)]
 
     return Rule(fun, rule.name)
+
+
+def has_lanes(x: Any) -> bool:
+    """Whether a value that a forward rule keeps for the backward rule can hold one of each lane.
+
+    What has no axes cannot, and stays what it is: a Python bool remains one that `if` can ask.
+    """
+    return type(x) is Zero or bool(aval_of(x).shape)
 
 
 def lanes_of(args: Sequence[Any], batched: Sequence[bool]) -> tuple[list[Any], list[int | None]]:

@@ -83,7 +83,7 @@ def _batch_custom_jvp(
         *consts,
         *moved,
         call_jaxpr=opened,
-        jvp=batched_rule(jvp, size, lambda n: flags + flags, lambda n: [True] * n),
+        jvp=batched_rule(jvp, size, lambda n: flags + flags, lambda outs: [True] * len(outs)),
         num_consts=len(consts) + num_consts,
         **params,
     )

@@ -17,6 +17,7 @@ from pullback.control.custom import (
     batched_rule,
     call_abstract,
     call_reference,
+    has_lanes,
     inline_lower,
     is_trivial,
     lanes_of,
@@ -124,12 +125,16 @@ def _batch_custom_vjp(
     closed, _ = batch_jaxpr(call_jaxpr, size, batched, force=True)
     opened, consts = open_consts(closed)
     flags = batched[num_consts:]
+    n_out = len(call_jaxpr.out_avals)
     outs = custom_vjp_call.bind(
         *consts,
         *moved,
         call_jaxpr=opened,
         fwd=batched_rule(
-            fwd, size, lambda n: [*flags, *[False] * (n - len(flags))], lambda n: [True] * n
+            fwd,
+            size,
+            lambda n: [*flags, *[False] * (n - len(flags))],
+            lambda outs: [i < n_out or has_lanes(x) for i, x in enumerate(outs)],
         ),
         bwd=_batched_bwd(bwd, size, flags),
         num_consts=num_consts + len(consts),
@@ -150,7 +155,7 @@ def _batched_bwd(rule: Rule, size: int, batched: Sequence[bool]) -> Rule:
             present[:] = [ct is not None and type(ct) is not Zero for ct in cts]
             return [ct for ct, p in zip(cts, present, strict=True) if p]
 
-        given, in_dims = lanes_of(args, [True] * len(args))
+        given, in_dims = lanes_of(args, [has_lanes(x) for x in args])
         outs, dims = batch_flat(without_none, size, given, in_dims, axis_name=axis_name)
         values = iter(zip(outs, dims, strict=True))
         results: list[Any] = []
@@ -234,8 +239,13 @@ def _lin_batch(
     out_avals: Any,
     symbolic_zeros: bool,
 ) -> tuple[list[Any], list[int | None]]:
-    moved = [move_batch_axis(x, size, d, 0) for x, d in zip(args, dims, strict=True)]
     n = len(args) - num_residuals
+    shared = [d is None and not has_lanes(x) for x, d in zip(args, dims, strict=True)]
+    shared[num_residuals:] = [False] * n
+    moved = [
+        x if s else move_batch_axis(x, size, d, 0)
+        for x, d, s in zip(args, dims, shared, strict=True)
+    ]
     avals = tuple(a.update(shape=(size, *a.shape)) for a in out_avals)
     outs = custom_lin.bind(
         *moved,

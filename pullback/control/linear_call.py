@@ -126,7 +126,7 @@ def _batch(
         transpose,
         size,
         lambda k: [*res_batched, *[True] * (k - num_res)],
-        lambda k: [True] * k,
+        lambda outs: [True] * len(outs),
     )
     outs = _bind(closed, rule, moved[:n], lin, num_res)
     return outs, [0] * len(outs)

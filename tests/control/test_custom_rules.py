@@ -83,6 +83,53 @@ def test_closure_convert() -> None:
     assert_same(test)
 
 
+# ------------------------------------------------------------------ residuals without axes
+
+
+@pytest.mark.parametrize("nesting", ["inside", "outside", "jit", "twice", "around", "second"])
+def test_flags_among_residuals_stay_python_bools_under_vmap(nesting: str) -> None:
+    """A backward rule may ask with `if` what the forward rule told it, whatever maps the two."""
+
+    def test(sys: Any) -> Any:
+        lax = sys.lax
+        seen: list[type] = []
+
+        @sys.custom_vjp
+        def f(m: Any, y: Any) -> Any:
+            return lax.mul(m, lax.sin(y))
+
+        def fwd(m: Any, y: Any) -> Any:
+            value = lax.mul(m.value, lax.sin(y.value))
+            return value, (m.perturbed, y.perturbed, m.value, y.value)
+
+        def bwd(res: Any, ct: Any) -> Any:
+            m_moves, y_moves, m, y = res
+            seen.extend([type(m_moves), type(y_moves)])
+            of_m = lax.mul(ct, lax.sin(y)) if m_moves else None
+            return of_m, lax.mul(ct, lax.mul(m, lax.cos(y))) if y_moves else None
+
+        f.defvjp(fwd, bwd, symbolic_zeros=True)
+        each = sys.vmap(f, (None, 0))
+
+        def grad(fun: Any) -> Any:
+            return sys.grad(lambda m: total(sys, fun(m)))
+
+        column = lax.reshape(X, (3, 1))
+        found = {
+            "inside": lambda: grad(lambda m: each(m, X))(A),
+            "outside": lambda: sys.vmap(sys.grad(f, (0, 1)), (None, 0))(A, X),
+            "jit": lambda: sys.jit(grad(lambda m: each(m, X)))(A),
+            "twice": lambda: grad(lambda m: sys.vmap(each, (None, 0))(m, column))(A),
+            "around": lambda: sys.vmap(grad(lambda m: each(m, X)))(X),
+            "second": lambda: grad(lambda b: grad(lambda m: each(m, lax.mul(X, b)))(A))(B),
+        }[nesting]()
+        assert seen
+        assert set(seen) == {bool}
+        return found
+
+    assert_same(test)
+
+
 # ------------------------------------------------------------------ symbolic zeros
 
 
