@@ -97,7 +97,7 @@ def permutation(
         return _shuffle(key, _range(_length(x, "x")), 0)
     aval = _check_array("permutation", x)
     axis = canonical_axis(axis, aval.ndim)
-    if independent or aval.ndim == 1:
+    if independent or aval.ndim == 1 or not aval.size:
         return _shuffle(key, x, axis)
     return take(x, _shuffle(key, _range(aval.shape[axis]), 0), axis)
 

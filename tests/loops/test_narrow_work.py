@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import pytest
 
 import pullback as pb
 import pullback.numpy as jnp
@@ -67,3 +68,8 @@ def test_permutations_are_those_of_jax() -> None:
     np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
     assert sorted(np.asarray(ours).tolist()) == list(range(N))
     assert jnp.asarray(ours).dtype == np.int32
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((0, 3), 0), ((0, 3), 1), ((3, 0), 0), ((3, 0), 1)])
+def test_permutations_of_nothing(shape: tuple[int, ...], axis: int) -> None:
+    assert random.permutation(random.key(0), jnp.zeros(shape), axis).shape == shape
