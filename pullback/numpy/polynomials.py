@@ -248,8 +248,8 @@ def polyfit(
     `rcond`; with `cov` (True or "unscaled") the covariance of the coefficients.
 
     >>> import pullback.numpy as jnp
-    >>> jnp.polyfit(jnp.arange(3.0), 2 * jnp.arange(3.0), 1).round(3)
-    Array([2., 0.], dtype=float32)
+    >>> jnp.polyfit(jnp.arange(3.0), 2 * jnp.arange(3.0) + 1, 1).round(3)
+    Array([2., 1.], dtype=float32)
     """
     x, y = promote_dtypes_inexact(*ensure_arraylike("polyfit", x, y))
     order = operator.index(deg) + 1

@@ -55,6 +55,7 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = {
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What is written down, while no device and no observer turn replays off."""
+    replays._forget()
     made: list[Any] = []
     before = replays.stage
     monkeypatch.setattr(replays, "stage", lambda *a: made.append(a) or before(*a))
