@@ -23,6 +23,7 @@ __all__ = [
     "SingleDeviceSharding",
     "check_fits",
     "check_names",
+    "check_rank",
     "make_single_device_sharding",
     "type_sharding",
 ]
@@ -259,16 +260,21 @@ def make_single_device_sharding(device: Device, *, memory_kind: str | None = Non
     return SingleDeviceSharding(device, memory_kind=memory_kind or "device")
 
 
-def check_fits(sharding: Sharding, shape: tuple[int, ...], what: str) -> None:
-    """Raise ValueError unless arrays of this shape can be spread so."""
-    if not isinstance(sharding, NamedSharding):
-        return
-    if len(sharding.spec) > len(shape):
+def check_rank(sharding: Sharding, shape: tuple[int, ...], what: str) -> None:
+    """Raise ValueError unless arrays of this shape have all axes that are to be spread."""
+    if isinstance(sharding, NamedSharding) and len(sharding.spec) > len(shape):
         raise ValueError(
             f"{what} is incompatible with its sharding annotation {sharding}: Sharding {sharding} "
             f"is only valid for values of rank at least {len(sharding.spec)}, but was applied to a "
             f"value of rank {len(shape)}."
         )
+
+
+def check_fits(sharding: Sharding, shape: tuple[int, ...], what: str) -> None:
+    """Raise ValueError unless arrays of this shape can be spread so."""
+    check_rank(sharding, shape, what)
+    if not isinstance(sharding, NamedSharding):
+        return
     for axis, parts in enumerate(sharding.parts(len(shape))):
         if shape[axis] % parts:
             raise ValueError(

@@ -11,7 +11,7 @@ from pullback.core import dtypes
 from pullback.core.avals import ShapedArray, register_aval
 from pullback.core.meshes import PartitionSpec, get_abstract_mesh
 from pullback.core.refs import AbstractRef
-from pullback.core.sharding import NamedSharding, Sharding, check_fits
+from pullback.core.sharding import NamedSharding, Sharding, check_rank
 
 __all__ = ["ShapeDtypeStruct"]
 
@@ -42,7 +42,7 @@ class ShapeDtypeStruct:
         self.dtype = dtype if isinstance(dtype, dtypes.KeyDtype) else np.dtype(dtype)
         self._sharding = sharding
         if isinstance(sharding, Sharding):
-            check_fits(sharding, self.shape, "ShapeDtypeStruct")
+            check_rank(sharding, self.shape, "ShapeDtypeStruct")
         self.weak_type = weak_type
         self.manual_axis_type = manual_axis_type
         self.is_ref = is_ref
