@@ -139,7 +139,7 @@ def test_results_are_no_views_of_the_users_arrays(written: list[Any]) -> None:
     expected = [np.asarray(f).tolist() for f in found]
     given[:] = -1
     assert [np.asarray(f).tolist() for f in found] == expected
-    assert len(written) == 4
+    assert written
     assert all(type(f) is type(x) for f in found)
 
 
