@@ -330,10 +330,7 @@ class _Writer(Tiles):
         numbers, kind = ["i64"] * len(_NUMBERS), self.shape.type
         name = f"pb_attention_{self.shape.name}"
         f = self.m.function(name, "void", *["ptr"] * 4, *numbers, kind, kind, exported=True)
-        size = len(f.parameters)
-        env = f.variable(f"[{size} x i64]", Value(f"[{size} x i64]", "zeroinitializer"))
-        for i, value in enumerate(f.parameters):
-            f.store(value, env, 8 * i)
+        env = f.words(f.parameters)
         lanes, t = f.parameters[4], f.parameters[4 + _NUMBERS.index("t")]
         count = f.op("mul", lanes, self.blocks(f, t))
         f.call("void", "pb_parallel_for", Value("ptr", "@tasks"), env, count, i64(1))

@@ -43,9 +43,8 @@ class DirectBlocks(Packing):
         """All functions of this module."""
         for vectors in range(1, self.widest + 1):
             self.write_micro(vectors)
-        names = ", ".join(f"ptr @direct_{v}" for v in range(1, self.widest + 1))
-        name = f"pb_direct_table_{self.shape.name}"
-        self.kernels = self.m.variable(name, f"[{self.widest} x ptr]", f"[ {names} ]")
+        names = [f"direct_{v}" for v in range(1, self.widest + 1)]
+        self.kernels = self.m.table(f"pb_direct_table_{self.shape.name}", names)
         self.write_move_row()
         self.write_block()
         self.write_additions()
@@ -177,9 +176,7 @@ class DirectBlocks(Packing):
     def write_add_parts(self) -> None:
         """`add_parts(out, sums, parts, total)`: sums over several parts, in order."""
         f = self.m.function("add_parts", "void", "ptr", "ptr", "i64", "i64")
-        env = f.variable("[4 x i64]", Value("[4 x i64]", "zeroinitializer"))
-        for i, value in enumerate(f.parameters):
-            f.store(value, env, 8 * i)
+        env = f.words(f.parameters)
         with f.when(f.compare("sgt", f.parameters[2], 1)):
             count = self.parts(f, f.parameters[3], ADDED)
             f.call("void", "pb_parallel_for", Value("ptr", "@additions"), env, count, i64(1))

@@ -40,9 +40,8 @@ class Depthwise(DirectGradients):
                 self.write_lanes(taps, vectors)
             self.write_gradient_line(vectors)
         for name in ("line", "gradient_line"):
-            names = ", ".join(f"ptr @{name}_{v}" for v in range(1, self.widest + 1))
-            kind = f"[{self.widest} x ptr]"
-            self.m.variable(f"pb_depthwise_{name}_{self.shape.name}", kind, f"[ {names} ]")
+            names = [f"{name}_{v}" for v in range(1, self.widest + 1)]
+            self.m.table(f"pb_depthwise_{name}_{self.shape.name}", names)
         self.write_depthwise_tasks()
         self.write_depthwise_gradient_tasks()
         self.write_depthwise_entry()
@@ -225,9 +224,7 @@ class Depthwise(DirectGradients):
 
     def run(self, f: Function, tasks: str, count: Value) -> None:
         """Give tasks to the threads, with the arguments of the entry."""
-        env = f.variable("[5 x i64]", Value("[5 x i64]", "zeroinitializer"))
-        for i, value in enumerate(f.parameters):
-            f.store(value, env, 8 * i)
+        env = f.words(f.parameters)
         grain = f.op("add", f.op("udiv", count, 4 * TASKS), 1)
         f.call("void", "pb_parallel_for", Value("ptr", f"@{tasks}"), env, count, grain)
 

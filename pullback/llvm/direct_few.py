@@ -33,9 +33,8 @@ class FewFeatures(Depthwise):
         self.positions = _HEIGHTS[self.shape.lanes * self.shape.size]
         for features in range(1, _FEATURES + 1):
             self.write_sums_of_lanes(features)
-        names = ", ".join(f"ptr @few_{n}" for n in range(1, _FEATURES + 1))
-        name = f"pb_direct_few_table_{self.shape.name}"
-        self.few = self.m.variable(name, f"[{_FEATURES} x ptr]", f"[ {names} ]")
+        names = [f"few_{n}" for n in range(1, _FEATURES + 1)]
+        self.few = self.m.table(f"pb_direct_few_table_{self.shape.name}", names)
         self.write_few_tasks()
         self.write_few_entry()
 

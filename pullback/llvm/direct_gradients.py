@@ -51,9 +51,8 @@ class DirectGradients(DirectBlocks):
             for rows in self.counts_of(vectors):
                 self.write_turned(rows, vectors)
             self.write_features(vectors)
-        names = ", ".join(f"ptr @features_{v}" for v in range(1, self.widest + 1))
-        name = f"pb_direct_features_{self.shape.name}"
-        self.by_width = self.m.variable(name, f"[{self.widest} x ptr]", f"[ {names} ]")
+        names = [f"features_{v}" for v in range(1, self.widest + 1)]
+        self.by_width = self.m.table(f"pb_direct_features_{self.shape.name}", names)
         self.write_chunk()
         self.write_part()
         self.write_gradient_tasks()
@@ -258,10 +257,7 @@ class DirectGradients(DirectBlocks):
         f = self.m.function(name, "void", *["ptr"] * 5, exported=True)
         v = self.gradient_header(f, f.parameters[4])
         sizes = self.gradient_sizes(f, v)
-        kind = f"[{len(_POINTERS) + len(_SIZES)} x i64]"
-        env = f.variable(kind, Value(kind, "zeroinitializer"))
-        for i, value in enumerate((*f.parameters, *(sizes[name] for name in _SIZES))):
-            f.store(value, env, 8 * i)
+        env = f.words((*f.parameters, *(sizes[name] for name in _SIZES)))
         count = v["lanes"]
         for factor in (v["parts"], *(sizes[name] for name in ("panels", "slices", "strips"))):
             count = f.op("mul", count, factor)

@@ -19,7 +19,7 @@ elements; it is cut into blocks as the shapes say, so that threads and tiles cha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from typing import Final
 
@@ -227,11 +227,7 @@ class _Writer(FewFeatures):
         f = self.m.function(name, "void", *["ptr"] * 4, exported=True)
         v = self.header(f, f.parameters[3])
         sizes = self.sizes(f, v)
-        kind = f"[{len(_POINTERS) + len(_SIZES)} x i64]"
-        env = f.variable(kind, Value(kind, "zeroinitializer"))
-        values: Sequence[Value] = (*f.parameters, *(sizes[name] for name in _SIZES))
-        for i, value in enumerate(values):
-            f.store(value, env, 8 * i)
+        env = f.words((*f.parameters, *(sizes[name] for name in _SIZES)))
         count = f.op("mul", v["lanes"], f.op("mul", sizes["blocks"], sizes["tiles"]))
         f.call("void", "pb_parallel_for", Value("ptr", "@tasks"), env, count, i64(1))
         f.ret()

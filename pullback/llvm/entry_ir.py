@@ -8,7 +8,7 @@ Here they are written as Python (`with f.when(...)`, `with f.loop(...)`), and co
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
@@ -69,6 +69,11 @@ class Module:
         linkage = "" if exported else "internal "
         self._parts[name] = f"@{name} = {linkage}global {type} {initial}, align 64"
         return Value("ptr", f"@{name}")
+
+    def table(self, name: str, functions: Sequence[str]) -> Value:
+        """A global with the addresses of functions of this module."""
+        addresses = ", ".join(f"ptr @{function}" for function in functions)
+        return self.variable(name, f"[{len(functions)} x ptr]", f"[ {addresses} ]")
 
     def external(self, name: str) -> Value:
         """The address of a symbol that the loader provides."""
@@ -229,6 +234,14 @@ class Function:
         self._slots.append(f"  {slot.text} = alloca {type}")
         self.store(initial, slot)
         return slot
+
+    def words(self, values: Sequence[Value]) -> Value:
+        """Values in memory, eight bytes each: the address of a block on the stack."""
+        kind = f"[{len(values)} x i64]"
+        block = self.variable(kind, Value(kind, "zeroinitializer"))
+        for k, value in enumerate(values):
+            self.store(value, block, 8 * k)
+        return block
 
     # ------------------------------------------------------------------------------------ control
 

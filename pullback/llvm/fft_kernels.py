@@ -108,7 +108,7 @@ class Writer(Planes):
         types = (*["ptr"] * 4, *["i64"] * 4, self.type)
         f = self.m.function(name, "void", *types, exported=True)
         n, outer, inner = f.parameters[4:7]
-        env = self.words(f, f.parameters)
+        env = f.words(f.parameters)
         single = f.compare("eq", inner, 1)
         count = self.groups(f, f.select(single, outer, inner))
         count = f.op("mul", count, f.select(single, i64(1), outer))
@@ -191,7 +191,7 @@ class Writer(Planes):
         types = (*["ptr"] * 5, *["i64"] * 3, self.type)
         f = self.m.function(name, "void", *types, exported=True)
         n, outer = f.parameters[5:7]
-        env, tasks = self.words(f, f.parameters), Value("ptr", "@real_tasks")
+        env, tasks = f.words(f.parameters), Value("ptr", "@real_tasks")
         count = self.groups(f, outer)
         f.call("void", "pb_parallel_for", tasks, env, count, self.grain(f, n))
         f.ret()
@@ -308,7 +308,7 @@ class Writer(Planes):
         f = self.m.function(name, "void", *types, exported=True)
         src, dst = f.parameters[:2]
         n, n2, outer = f.parameters[9:12]
-        env = self.words(f, f.parameters)
+        env = f.words(f.parameters)
         row = f.op("mul", f.op("mul", n, n2), 2 * self.size)
         with f.loop(outer) as k:
             offset = f.op("mul", k, row)

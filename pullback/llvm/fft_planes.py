@@ -7,7 +7,6 @@ than threads, all threads do all rows and then all columns.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 from pullback.llvm.entry_ir import Function, Value, i64
@@ -35,14 +34,6 @@ class Planes(Groups):
         """How many groups some transforms make."""
         return f.op("udiv", f.op("add", lanes, self.lanes - 1), self.lanes)
 
-    def words(self, f: Function, values: Sequence[Value]) -> Value:
-        """Values in memory, eight bytes each."""
-        kind = f"[{len(values)} x i64]"
-        env = f.variable(kind, Value(kind, "zeroinitializer"))
-        for k, value in enumerate(values):
-            f.store(value, env, 8 * k)
-        return env
-
     def write_planes(self) -> None:
         """`planes(env, begin, end)`: some matrices.
 
@@ -57,7 +48,7 @@ class Planes(Groups):
         apart = [f.load("i64", env, 8 * k) for k in range(2 * _WORDS + 3, 2 * _WORDS + 7)]
         columns_first = f.compare("ne", f.load("i64", env, 8 * (2 * _WORDS + 7)), 0)
         given = [f.load("i64", env, 8 * k) for k in range(2 * _WORDS)]
-        rows, columns = (self.words(f, given[k:][:_WORDS]) for k in (0, _WORDS))
+        rows, columns = (f.words(given[k:][:_WORDS]) for k in (0, _WORDS))
         tasks = Value("ptr", "@tasks")
 
         with f.loop(f.op("sub", end, begin)) as t:
@@ -101,7 +92,7 @@ class Planes(Groups):
         columns = [between, column_to, turns2, plan2, n2, outer, width, inverse, scale2]
         counts = [self.groups(f, number), self.groups(f, width)]
         apart = [f.select(back, whole, half), f.select(back, half, whole), whole, whole]
-        env = self.words(f, [*rows, *columns, function, *counts, *apart, columns_first])
+        env = f.words([*rows, *columns, function, *counts, *apart, columns_first])
         with f.when(each):
             f.call("void", "pb_parallel_for", Value("ptr", "@planes"), env, outer, i64(1))
         with f.when(f.op("xor", each, 1)):

@@ -171,9 +171,7 @@ class _Writer(Tiles):
                 f.store(size, slot)
         mt, nt = f.load("i64", tall), f.load("i64", wide)
         it, jt = self.parts(f, m, mt), self.parts(f, n, nt)
-        env = f.variable("[23 x i64]", Value("[23 x i64]", "zeroinitializer"))
-        for i, value in enumerate((*pointers, *numbers, mt, nt, it, jt, *tables)):
-            f.store(value, env, 8 * i)
+        env = f.words((*pointers, *numbers, mt, nt, it, jt, *tables))
         count = f.op("mul", lanes, f.op("mul", it, jt))
         tile_work = f.op("mul", f.op("mul", mt, nt), k)
         serial, done = f.new_label(), f.new_label()

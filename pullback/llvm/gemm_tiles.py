@@ -129,9 +129,7 @@ class Tiles(Vectors):
         """
         s, heights = self.shape, _row_counts(self.shape)
         names = [_micro_name(*kernel) for kernel in _micro_kernels(s)]
-        kernels = ", ".join(f"ptr @{name}" for name in names)
-        kind = f"[{len(names)} x ptr]"
-        table = self.m.variable(f"pb_gemm_table_{s.name}", kind, f"[ {kernels} ]")
+        table = self.m.table(f"pb_gemm_table_{s.name}", names)
         types = ("i64", "ptr", "i64", "i64", "ptr", "i64", "i64", "ptr", "i64", "i1", "i64")
         f = self.m.function("block", "void", *types)
         rows, a, row_a, col_a, b, row_b, k, c, row_c, add, vectors = f.parameters

@@ -280,9 +280,7 @@ class _Pool:
         with f.when(f.op("or", *(f.compare("ult", by, nbytes) for by in (ahead, behind)))):
             f.call("ptr", "memmove", target, source, nbytes)
             f.ret()
-        block = f.variable("[3 x i64]", Value("[3 x i64]", "zeroinitializer"))
-        for k, value in enumerate(f.parameters):
-            f.store(value, block, 8 * k)
+        block = f.words(f.parameters)
         count = self.divide_up(f, nbytes, i64(COPY_BYTES))
         task = Value("ptr", "@pb_pool_copy")
         f.call("void", "pb_parallel_for", task, block, count, i64(COPY_GRAIN))

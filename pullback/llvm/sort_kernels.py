@@ -253,9 +253,7 @@ class _Network:
         zeros = f.call("i64", "llvm.ctlz.i64", f.op("sub", n, 1), Value("i1", "false"))
         padded = f.op("shl", i64(1), f.op("sub", i64(64), zeros))
         padded = f.select(f.compare("slt", padded, RUN), i64(RUN), padded)
-        env = f.variable("[5 x i64]", Value("[5 x i64]", "zeroinitializer"))
-        for k, value in enumerate((src, dst, rows, n, padded)):
-            f.store(value, env, 8 * k)
+        env = f.words((src, dst, rows, n, padded))
         groups = f.op("udiv", f.op("add", rows, self.lanes - 1), self.lanes)
         grain = f.op("add", f.op("udiv", i64(8192 // self.lanes), padded), 1)
         f.call("void", "pb_parallel_for", Value("ptr", "@tasks"), env, groups, grain)
@@ -376,9 +374,7 @@ class _Radix:
     def write_entry(self, name: str) -> None:
         f = self.m.function(name, "void", "ptr", "ptr", "i64", "i64", exported=True)
         keys, other, rows, n = f.parameters
-        env = f.variable("[3 x i64]", Value("[3 x i64]", "zeroinitializer"))
-        for k, value in enumerate((keys, other, n)):
-            f.store(value, env, 8 * k)
+        env = f.words((keys, other, n))
         with f.when(f.compare("eq", rows, 1)):  # its pieces may have the threads
             f.call("void", "rows", env, i64(0), i64(1))
             f.ret()

@@ -117,14 +117,10 @@ def _write_entry(m: Module) -> None:
     x, w, out, packed, plan = f.parameters
     v = _header(f, plan)
     depth = f.op("mul", v["taps"], v["k"])
-    env = f.variable("[7 x i64]", Value("[7 x i64]", "zeroinitializer"))
     packing = (w, packed, v["n"], depth, i64(1), v["n"], i64(1))  # side 1: the right operand
-    for i, value in enumerate(packing):
-        f.store(value, env, 8 * i)
     strips = _up(f, v["n"], SIDE)
-    f.call("void", "pb_parallel_for", Value("ptr", "@pack_tasks"), env, strips, i64(1))
-    for i, value in enumerate((x, packed, out, plan)):
-        f.store(value, env, 8 * i)
+    f.call("void", "pb_parallel_for", Value("ptr", "@pack_tasks"), f.words(packing), strips, i64(1))
+    env = f.words((x, packed, out, plan))
     work = f.op("mul", f.op("mul", depth, v["n"]), 2 * SIDE)
     grain = f.op("add", f.op("udiv", i64(GRAIN), work), 1)
     count = _up(f, v["rows"], 2 * SIDE)

@@ -248,9 +248,7 @@ class _Writer:
     def parallel(
         self, f: Function, task: str, values: list[Value], count: Value, work: Value
     ) -> None:
-        env = f.variable("[8 x i64]", Value("[8 x i64]", "zeroinitializer"))
-        for i, value in enumerate(values):
-            f.store(value, env, 8 * i)
+        env = f.words(values)
         grain = f.op("add", f.op("udiv", i64(GRAIN // self.size), f.op("or", work, 1)), 1)
         f.call("void", "pb_parallel_for", Value("ptr", f"@{task}"), env, count, grain)
 

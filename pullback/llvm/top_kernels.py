@@ -251,9 +251,7 @@ class _Writer:
         types = (*["ptr"] * 4, *["i64"] * 3)
         f = self.m.function(name, "void", *types, exported=True)
         rows, n = f.parameters[4:6]
-        env = f.variable("[7 x i64]", Value("[7 x i64]", "zeroinitializer"))
-        for k, value in enumerate(f.parameters):
-            f.store(value, env, 8 * k)
+        env = f.words(f.parameters)
         grain = f.op("add", f.op("udiv", i64(GRAIN), f.op("or", n, 1)), 1)
         f.call("void", "pb_parallel_for", Value("ptr", "@rows"), env, rows, grain)
         f.ret()
