@@ -25,17 +25,16 @@ each row.  Blocks do not depend on the number of threads.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import Final
 
-from pullback.llvm import jit, math, pool
+from pullback.llvm import math
 from pullback.llvm.entry_ir import FALSE, NULL, TRUE, Function, Value, i64
 from pullback.llvm.gemm_packing import DEPTH, Shape, shape_of
 from pullback.llvm.gemm_tiles import Tiles
 from pullback.llvm.scratch import Scratch
 from pullback.ops.attention import WIDEST
 
-__all__ = ["KERNELS", "address", "module_text"]
+__all__ = ["KERNELS", "module_text"]
 
 KERNELS: Final = ("pb_attention_f32", "pb_attention_f64")
 SLIVERS: Final = 16
@@ -341,15 +340,3 @@ def module_text(symbol: str, bits: int) -> tuple[str, list[str]]:
     """LLVM text of the module that defines a kernel, and the symbols that it needs."""
     module = _Writer(shape_of(symbol.rsplit("_", 1)[1], bits)).m
     return module.text(), module.undefined
-
-
-@cache
-def _module(symbol: str, find: Callable[[str], int]) -> jit.LoadedModule:
-    bits = jit.vector_bits()
-    made = jit.stored_object(lambda: module_text(symbol, bits), name=symbol, variant=bits)
-    return pool.load_kernels(made, [symbol], find)
-
-
-def address(symbol: str, find: Callable[[str], int]) -> int:
-    """Address of one of `KERNELS`, 0 for another name; `find` gives addresses of C functions."""
-    return _module(symbol, find).address(symbol) if symbol in KERNELS else 0

@@ -19,11 +19,8 @@ elements; it is cut into blocks as the shapes say, so that threads and tiles cha
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
 from typing import Final
 
-from pullback.llvm import jit, pool
 from pullback.llvm.direct_blocks import MOST_ROWS, RUN
 from pullback.llvm.direct_few import FewFeatures
 from pullback.llvm.entry_ir import Function, Value, i64
@@ -39,7 +36,7 @@ from pullback.ops.convolution_plan import (
     ZEROS,
 )
 
-__all__ = ["KERNELS", "address", "module_text"]
+__all__ = ["KERNELS", "module_text"]
 
 _REAL: Final = ("f32", "f64")
 KERNELS: Final = (
@@ -259,15 +256,3 @@ def module_text(symbol: str, bits: int) -> tuple[str, list[str]]:
     """LLVM text of the module that defines a kernel, and the symbols that it needs."""
     module = _Writer(shape_of(symbol.rsplit("_", 1)[1], bits)).m.only(symbol)
     return module.text(), module.undefined
-
-
-@cache
-def _module(symbol: str, find: Callable[[str], int]) -> jit.LoadedModule:
-    bits = jit.vector_bits()
-    made = jit.stored_object(lambda: module_text(symbol, bits), name=symbol, variant=bits)
-    return pool.load_kernels(made, [symbol], find)
-
-
-def address(symbol: str, find: Callable[[str], int]) -> int:
-    """Address of one of `KERNELS`, 0 for another name; `find` gives addresses of C functions."""
-    return _module(symbol, find).address(symbol) if symbol in KERNELS else 0

@@ -35,19 +35,15 @@ An element of the result is the same arithmetic whatever its lane, group and thr
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
 from typing import Final
 
-from pullback.llvm import jit, pool
 from pullback.llvm.entry_ir import FALSE, NULL, Function, Value, i64
 from pullback.llvm.fft_groups import LONGEST
 from pullback.llvm.fft_passes import RADICES, Complex
 from pullback.llvm.fft_planes import Planes
-from pullback.llvm.scratch import CACHE_LINE
 from pullback.llvm.squares import transposed
 
-__all__ = ["KERNELS", "LONGEST", "RADICES", "WIDEST", "address", "module_text"]
+__all__ = ["KERNELS", "LONGEST", "RADICES", "WIDEST", "module_text"]
 
 WIDEST: Final = 16
 """Lanes of the widest vectors, for which there are powers in `lanes`."""
@@ -322,21 +318,5 @@ class Writer(Planes):
 
 def module_text(symbol: str, bits: int) -> tuple[str, list[str]]:
     """LLVM text of the module that defines a kernel, and the symbols that it needs."""
-    module = Writer(symbol.rsplit("_", 1)[1], bits).m
+    module = Writer(symbol.rsplit("_", 1)[1], bits).m.only(symbol)
     return module.text(), module.undefined
-
-
-@cache
-def _module(name: str, find: Callable[[str], int]) -> jit.LoadedModule:
-    bits = jit.vector_bits()
-    made = jit.stored_object(
-        lambda: module_text(f"pb_fft_{name}", bits), name=f"fft_{name}", variant=(bits, CACHE_LINE)
-    )
-    return pool.load_kernels(made, [f"{kernel}_{name}" for kernel in _NAMES], find)
-
-
-def address(symbol: str, find: Callable[[str], int]) -> int:
-    """Address of one of `KERNELS`, 0 for another name; `find` gives addresses of C functions."""
-    if symbol not in KERNELS:
-        return 0
-    return _module(symbol.rsplit("_", 1)[1], find).address(symbol)

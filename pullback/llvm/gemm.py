@@ -26,14 +26,12 @@ share the thread pool of the program and give the same bits at any number of thr
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
 from string import Template
 from typing import Final
 
-from pullback.llvm import gemm_kernels, jit, pool
+from pullback.llvm import gemm_kernels
 
-__all__ = ["KERNELS", "address", "module_text"]
+__all__ = ["KERNELS", "module_text"]
 
 _ELEMENTS: Final[dict[str, tuple[str, str, str]]] = {
     # name: (BLAS function, LLVM type, one)
@@ -46,9 +44,6 @@ KERNELS: Final = (
     *(f"pb_conv_{name}" for name in _REAL),
     *(f"pb_conv_rows_{name}" for name in _REAL),
 )
-
-Find = Callable[[str], int]
-
 
 _STRIP: Final = 64
 """Rows of a complex product that one call of BLAS computes, however many threads there are."""
@@ -193,15 +188,3 @@ def module_text(symbol: str, bits: int) -> tuple[str, list[str]]:
         strip=_STRIP, last=_STRIP - 1, enough=_ENOUGH,
     )  # fmt: skip
     return _HELPERS + text, [blas, "pb_parallel_for"]
-
-
-@cache
-def _module(symbol: str, find: Find) -> jit.LoadedModule:
-    bits = jit.vector_bits()
-    made = jit.stored_object(lambda: module_text(symbol, bits), name=symbol, variant=bits)
-    return pool.load_kernels(made, [symbol], find)
-
-
-def address(symbol: str, find: Find) -> int:
-    """Address of one of `KERNELS`, 0 for another name; `find` gives addresses of C functions."""
-    return _module(symbol, find).address(symbol) if symbol in KERNELS else 0

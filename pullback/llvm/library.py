@@ -48,6 +48,7 @@ from pullback.llvm import (
 __all__ = [
     "address",
     "has",
+    "kernel_module",
     "kernel_text",
     "optional_kernels",
     "prepare",
@@ -57,6 +58,10 @@ __all__ = [
 ]
 
 _PREFIX: Final = "pb_"
+_FAMILIES: Final = (
+    gemm, direct_kernels, attention_kernels, fft_kernels, sort_kernels, top_kernels,
+)  # fmt: skip
+"""Kernels of ours that every machine has."""
 _LAPACK_NAME: Final = re.compile(r"[sdcz][a-z0-9]{3,7}$|i[sdcz]amax$")
 
 
@@ -99,30 +104,40 @@ def optional_kernels() -> frozenset[str]:
 def _kernel(name: str) -> int:
     if not name.startswith(_PREFIX):
         return 0
-    families = (gemm, direct_kernels, attention_kernels, fft_kernels, sort_kernels, top_kernels)
-    for module in (*families, quick_kernels, tile_kernels):
-        found: int = module.address(name, address)
-        if found:
-            return found
-    return 0
+    for family in _FAMILIES:
+        if name in family.KERNELS:
+            return kernel_module(name).address(name)
+    return kernel_module(name).address(name) if name in optional_kernels() else 0
 
 
 def kernel_text(symbol: str, bits: int) -> tuple[str, list[str]] | None:
     """LLVM text that defines a kernel of ours for vectors of `bits`, and the symbols it needs.
 
-    None for other names, and for kernels that not every machine has.
+    None for other names.
     """
-    for kernels, text in (
-        (gemm.KERNELS, gemm.module_text),
-        (direct_kernels.KERNELS, direct_kernels.module_text),
-        (attention_kernels.KERNELS, attention_kernels.module_text),
-        (fft_kernels.KERNELS, fft_kernels.module_text),
-        (sort_kernels.KERNELS, sort_kernels.module_text),
-        (top_kernels.KERNELS, top_kernels.module_text),
-    ):
-        if symbol in kernels:
-            return text(symbol, bits)
+    for family in (*_FAMILIES, quick_kernels, tile_kernels):
+        if symbol in family.KERNELS:
+            found: tuple[str, list[str]] = family.module_text(symbol, bits)
+            return found
     return None
+
+
+@cache
+def kernel_module(symbol: str) -> jit.LoadedModule:
+    """A kernel of ours in memory, for the vectors of this machine; LLVM compiles it once a machine.
+
+    Raises KeyError for other names.
+    """
+    bits = jit.vector_bits()
+
+    def write() -> tuple[str, list[str]]:
+        found = kernel_text(symbol, bits)
+        if found is None:
+            raise KeyError(f"no kernel of the name {symbol!r}")
+        return found
+
+    made = jit.stored_object(write, name=symbol, variant=bits)
+    return pool.load_kernels(made, [symbol], address)
 
 
 def provider(name: str) -> str:

@@ -16,17 +16,17 @@ result, whoever sorts it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
 from typing import Final
 
-from pullback.llvm import jit, pool
+from pullback.llvm import jit
 from pullback.llvm.entry_ir import Function, Module, Value, i64
 from pullback.llvm.sort_kernels import exchanges
 from pullback.llvm.squares import transposed
 
-__all__ = ["KERNELS", "address", "available"]
+__all__ = ["KERNELS", "available", "module_text"]
 
+_BITS: Final = 512
+"""Vectors that can be compressed."""
 ROUNDS: Final = 4
 """How often a long row is split before threads share its parts; even, which leads back."""
 LONG: Final = 1 << 17
@@ -329,22 +329,12 @@ class _Writer:
 
 def available() -> frozenset[str]:
     """Those of `KERNELS` that this machine has."""
-    return frozenset(KERNELS if jit.vector_bits() == 512 else ())
+    return frozenset(KERNELS if jit.vector_bits() == _BITS else ())
 
 
-def _module_text(name: str) -> tuple[str, list[str]]:
-    module = _Writer(name).m
+def module_text(symbol: str, bits: int) -> tuple[str, list[str]]:
+    """LLVM text of the module that defines a kernel, and the symbols that it needs."""
+    if bits != _BITS:
+        raise ValueError(f"{symbol} is for vectors of {_BITS} bits, not of {bits}")
+    module = _Writer(symbol.rsplit("_", 1)[1]).m
     return module.text(), module.undefined
-
-
-@cache
-def _module(name: str, find: Callable[[str], int]) -> jit.LoadedModule:
-    made = jit.stored_object(lambda: _module_text(name), name=f"quick_{name}")
-    return pool.load_kernels(made, [f"pb_quick_{name}"], find)
-
-
-def address(symbol: str, find: Callable[[str], int]) -> int:
-    """Address of one of `KERNELS`, 0 for another name or machine; `find` gives C functions."""
-    if symbol not in available():
-        return 0
-    return _module(symbol.rsplit("_", 1)[1], find).address(symbol)

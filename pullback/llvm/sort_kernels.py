@@ -17,16 +17,14 @@ places, so that the order is stable, and the result the same, however many there
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Iterator
 from typing import Final
 
-from pullback.llvm import jit, pool
 from pullback.llvm.entry_ir import Function, Module, Value, i64
 from pullback.llvm.scratch import Scratch
 from pullback.llvm.squares import transposed
 
-__all__ = ["KERNELS", "LONGEST_ROW", "address", "exchanges", "module_text"]
+__all__ = ["KERNELS", "LONGEST_ROW", "exchanges", "module_text"]
 
 LONGEST_ROW: Final = 4096
 RUN: Final = 16
@@ -391,15 +389,3 @@ def module_text(symbol: str, bits: int) -> tuple[str, list[str]]:
     kind, name = symbol.removeprefix("pb_").rsplit("_", 1)
     module = (_Radix(name) if kind == "radix" else _Network(name, bits)).m
     return module.text(), module.undefined
-
-
-@cache
-def _module(symbol: str, find: Callable[[str], int]) -> jit.LoadedModule:
-    bits = jit.vector_bits()
-    made = jit.stored_object(lambda: module_text(symbol, bits), name=symbol, variant=bits)
-    return pool.load_kernels(made, [symbol], find)
-
-
-def address(symbol: str, find: Callable[[str], int]) -> int:
-    """Address of one of `KERNELS`, 0 for another name; `find` gives addresses of C functions."""
-    return _module(symbol, find).address(symbol) if symbol in KERNELS else 0

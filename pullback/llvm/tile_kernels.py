@@ -17,16 +17,14 @@ nothing.  Only machines for which `jit.tile_types()` names the numbers have thes
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
 from typing import Final
 
-from pullback.llvm import jit, pool
+from pullback.llvm import jit
 from pullback.llvm.entry_ir import Function, Module, Value, i64
 from pullback.llvm.squares import transposed
 from pullback.llvm.tile_convolutions import write_convolutions
 
-__all__ = ["KERNELS", "address", "available"]
+__all__ = ["KERNELS", "available", "module_text"]
 
 SIDE: Final = 16
 LINE: Final = 64
@@ -282,19 +280,7 @@ def available() -> frozenset[str]:
     return frozenset(k for k in KERNELS if k.rsplit("_", 1)[1] in jit.tile_types())
 
 
-def _module_text(name: str) -> tuple[str, list[str]]:
-    module = _Writer(name).m
+def module_text(symbol: str, _bits: int) -> tuple[str, list[str]]:
+    """LLVM text of the module that defines a kernel, and the symbols that it needs."""
+    module = _Writer(symbol.rsplit("_", 1)[1]).m.only(symbol)
     return module.text(), module.undefined
-
-
-@cache
-def _module(name: str, find: Callable[[str], int]) -> jit.LoadedModule:
-    made = jit.stored_object(lambda: _module_text(name), name=f"tiles_{name}")
-    return pool.load_kernels(made, [k for k in KERNELS if k.endswith(f"_{name}")], find)
-
-
-def address(symbol: str, find: Callable[[str], int]) -> int:
-    """Address of one of `KERNELS`, 0 for another name or machine; `find` gives C functions."""
-    if symbol not in available():
-        return 0
-    return _module(symbol.rsplit("_", 1)[1], find).address(symbol)

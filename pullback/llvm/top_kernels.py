@@ -15,14 +15,11 @@ best so far.  In random order few are put aside.  `work` has room for twice
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
 from typing import Final
 
-from pullback.llvm import jit, pool
 from pullback.llvm.entry_ir import Function, Module, Value, i64
 
-__all__ = ["BLOCK", "KERNELS", "WIDEST", "address", "module_text"]
+__all__ = ["BLOCK", "KERNELS", "WIDEST", "module_text"]
 
 BLOCK: Final = 16
 """Keys that are put aside at least before they are sorted."""
@@ -261,15 +258,3 @@ def module_text(symbol: str, bits: int) -> tuple[str, list[str]]:
     """LLVM text of the module that defines a kernel, and the symbols that it needs."""
     module = _Writer(symbol.rsplit("_", 1)[1], bits).m
     return module.text(), module.undefined
-
-
-@cache
-def _module(symbol: str, find: Callable[[str], int]) -> jit.LoadedModule:
-    bits = jit.vector_bits()
-    made = jit.stored_object(lambda: module_text(symbol, bits), name=symbol, variant=bits)
-    return pool.load_kernels(made, [symbol], find)
-
-
-def address(symbol: str, find: Callable[[str], int]) -> int:
-    """Address of one of `KERNELS`, 0 for another name; `find` gives addresses of C functions."""
-    return _module(symbol, find).address(symbol) if symbol in KERNELS else 0

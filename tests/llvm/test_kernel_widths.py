@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pullback.llvm import fft_kernels, gemm, jit, library, sort_kernels
+from pullback.llvm import gemm, jit, library
 
 POINTER, LONG = ctypes.c_void_p, ctypes.c_int64
 
@@ -27,7 +27,7 @@ def narrow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("name", ["f32", "i64"])
 def test_sorted_rows(name: str) -> None:
     symbol, dtype = f"pb_sort_rows_{name}", np.dtype(f"{name[0]}{int(name[1:]) // 8}")
-    module = sort_kernels._module.__wrapped__(symbol, library.address)
+    module = library.kernel_module.__wrapped__(symbol)
     sort = _function(module, symbol, POINTER, POINTER, LONG, LONG)
     x = (np.random.default_rng(0).standard_normal((21, 130)) * 1e6).astype(dtype)
     out = np.empty_like(x)
@@ -38,7 +38,7 @@ def test_sorted_rows(name: str) -> None:
 @pytest.mark.usefixtures("narrow")
 @pytest.mark.parametrize("shape", [(19, 40, 1), (3, 40, 21)])
 def test_transforms(shape: tuple[int, int, int]) -> None:
-    module = fft_kernels._module.__wrapped__("f32", library.address)
+    module = library.kernel_module.__wrapped__("pb_fft_f32")
     types = (*[POINTER] * 4, *[LONG] * 4, ctypes.c_float)
     transform = _function(module, "pb_fft_f32", *types)
     rng = np.random.default_rng(1)
@@ -67,7 +67,7 @@ def test_a_row_times_a_matrix(name: str, bits: int | None, monkeypatch: pytest.M
     """Results of any length, sums of any length, rows or columns contiguous, on either side."""
     if bits is not None:
         monkeypatch.setattr(jit, "vector_bits", lambda: bits)
-    module = gemm._module.__wrapped__(f"pb_gemm_{name}", library.address)
+    module = library.kernel_module.__wrapped__(f"pb_gemm_{name}")
     multiply = _function(module, f"pb_gemm_{name}", *[POINTER] * 3, *[LONG] * 12)
     rng, dtype = np.random.default_rng(2), np.dtype(f"f{int(name[1:]) // 8}")
     for n, k in ONE_ROW:

@@ -11,7 +11,7 @@ import pytest
 
 import pullback as pb
 from pullback import lax
-from pullback.llvm import library, top_kernels
+from pullback.llvm import jit, library, top_kernels
 from pullback.ops import sorting
 
 DTYPES = [
@@ -60,8 +60,8 @@ def test_rows_in_order(k: int) -> None:
 
 @pytest.mark.parametrize("bits", [128, 256])
 def test_narrower_vectors(bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(top_kernels.jit, "vector_bits", lambda: bits)
-    module = top_kernels._module.__wrapped__("pb_top_i32", library.address)
+    monkeypatch.setattr(jit, "vector_bits", lambda: bits)
+    module = library.kernel_module.__wrapped__("pb_top_i32")
     x = np.random.default_rng(1).integers(-99, 99, (5, 130)).astype(np.int32)
     values, order = np.empty((5, 7), np.int32), np.empty((5, 7), np.int32)
     work = np.empty((5, 2 * (7 + top_kernels.BLOCK + top_kernels.WIDEST)), np.int64)

@@ -14,7 +14,7 @@ import pytest
 
 import pullback as pb
 from pullback import lax
-from pullback.llvm import direct_kernels, jit, library, tile_kernels
+from pullback.llvm import jit, library
 from pullback.ops import convolution_depthwise, convolution_direct
 from pullback.ops.convolution_geometry import Geometry, output_space, phases_of
 
@@ -166,8 +166,7 @@ def test_bfloat16_with_features_in_front() -> None:
 
 @pytest.mark.skipif(not library.has("pb_tiles_direct_bf16"), reason="no tile registers")
 def test_tile_registers_multiply_windows() -> None:
-    module = tile_kernels._module("bf16", library.address)
-    caller, rng = _Caller(lambda _: module), np.random.default_rng(3)
+    caller, rng = _Caller(library.kernel_module), np.random.default_rng(3)
     x, w = (rng.integers(-9, 10, s).astype(ml_dtypes.bfloat16) for s in BFLOAT16[1][:2])
     pads, specs = ((1, 1), (1, 1)), ((0, 3, 1, 2), (3, 2, 0, 1))
     g, space = _geometry((2, 64, 9, 11), (40, 64, 3, 3), specs, pads, (1, 1))
@@ -223,7 +222,7 @@ class _Lazy:
 
 def _compiled(symbol: str) -> jit.LoadedModule:
     """A kernel for the vectors that are set now."""
-    return direct_kernels._module.__wrapped__(symbol, library.address)
+    return library.kernel_module.__wrapped__(symbol)
 
 
 def _geometry(
