@@ -59,6 +59,7 @@ __all__ = ["region_statements"]
 LOOK_BACK: Final = 16
 GROUP_COST: Final = 800.0
 GROUP_BUFFERS: Final = 24
+"""Arrays that one loop walks; values that stay in its registers are none."""
 ROW_BYTES: Final = 1 << 18
 LOCAL_BYTES: Final = 1 << 14
 
@@ -88,6 +89,14 @@ class _Expanded:
     writes: list[Buffer]
 
 
+@record()
+class _Statements:
+    """A block without `At`, and all buffers that it touches."""
+
+    stmts: list[Stmt]
+    loads: set[Buffer]
+
+
 class _Grouping:
     """Places items, in order, into groups and blocks."""
 
@@ -96,25 +105,26 @@ class _Grouping:
         self.readers: dict[Buffer, set[int]] = {}
         self.writers: dict[Buffer, list[int]] = {}
         self.owned = owned
-        for item in items:
-            if isinstance(item, BlockItem):
-                self._block(item)
+        self.awaited: dict[Buffer, int] = {}
+        """How many items that read a buffer have no place yet."""
+        complete = [new for item in items if (new := _complete(item)) is not None]
+        for new in complete:
+            for buffer in new.loads:
+                self.awaited[buffer] = self.awaited.get(buffer, 0) + 1
+        for new in complete:
+            if isinstance(new, _Expanded):
+                self._place(new)
             else:
-                self._place(item)
+                self._block(new)
 
-    def _block(self, item: BlockItem) -> None:
-        stmts = [vectorised(s) for s in _resolved(item.stmts)]
+    def _block(self, block: _Statements) -> None:
         number = len(self.entries)
-        self.entries.append(stmts)
-        for stmt in walk(tuple(stmts)):
-            for buffer in touched(stmt):
-                self.readers.setdefault(buffer, set()).add(number)
-                self.writers.setdefault(buffer, []).append(number)
+        self.entries.append(block.stmts)
+        for buffer in block.loads:  # never placed: others may write what a block reads
+            self.readers.setdefault(buffer, set()).add(number)
+            self.writers.setdefault(buffer, []).append(number)
 
-    def _place(self, item: MapItem | ReduceItem) -> None:
-        new = _expand(item)
-        if new is None:
-            return
+    def _place(self, new: _Expanded) -> None:
         number = self._join(new)
         if number is None:
             number = len(self.entries)
@@ -126,10 +136,12 @@ class _Grouping:
             group = entry
         group.cost += new.member.cost
         group.buffers |= {*new.loads, *new.writes}
-        for buffer in new.loads:
-            self.readers.setdefault(buffer, set()).add(number)
         for buffer in new.writes:
             self.writers.setdefault(buffer, []).append(number)
+        for buffer in new.loads:
+            self.readers.setdefault(buffer, set()).add(number)
+            self.awaited[buffer] -= 1
+            group.registers += self._is_private(buffer, number)
 
     def _join(self, new: _Expanded) -> int | None:
         """Add to an earlier group if one fits; its number."""
@@ -163,8 +175,10 @@ class _Grouping:
         if not all(_is_plain(g) and _extents(g.axes) == _extents(new.axes) for g in (first, group)):
             return False
         buffers = first.buffers | group.buffers
-        cost = first.cost + group.cost
-        if cost + new.member.cost > GROUP_COST or len(buffers | new.loads.keys()) > GROUP_BUFFERS:
+        cost, registers = first.cost + group.cost, first.registers + group.registers
+        if cost + new.member.cost > GROUP_COST:
+            return False
+        if len(buffers | new.loads.keys()) - registers > GROUP_BUFFERS:
             return False
         stores = {s.buffer for m in first.stages[0].members for s in m.stores}
         between = range(number + 1, last + 1)
@@ -175,7 +189,7 @@ class _Grouping:
         mapping: Mapping = dict(zip(first.axes, map(affine, group.axes), strict=True))
         members = group.stages[0].members
         members[:0] = rename_members(first.stages[0].members, mapping)
-        group.cost, group.buffers = cost, buffers
+        group.cost, group.buffers, group.registers = cost, buffers, registers
         for buffer in first.buffers:
             readers, writers = self.readers.get(buffer, set()), self.writers.get(buffer, [])
             if number in readers:
@@ -191,7 +205,8 @@ class _Grouping:
         if any(number in self.writers.get(b, ()) for b in new.writes):
             return False  # parts of one buffer
         shared = number in needs or any(b in group.buffers and b.size > 1 for b in new.loads)
-        return shared and len(group.buffers | new.loads.keys()) <= GROUP_BUFFERS
+        more = sum(b not in group.buffers for b in new.loads)
+        return shared and len(group.buffers) - group.registers + more <= GROUP_BUFFERS
 
     def drop_private_stores(self) -> None:
         """Remove stores that nobody reads, and shrink to one row what only later stages read."""
@@ -211,14 +226,16 @@ class _Grouping:
     def _private_buffers(self, group: Group, number: int) -> set[Buffer]:
         """Temporaries that this group writes and no other reads."""
         stores = [s for stage in group.stages for m in stage.members for s in m.stores]
-        return {
-            s.buffer
-            for s in stores
-            if s.buffer.kind == "temp"
-            and s.buffer in self.owned
-            and not self.readers.get(s.buffer, set()) - {number}
-            and len(self.writers[s.buffer]) == 1
-        }
+        return {s.buffer for s in stores if self._is_private(s.buffer, number)}
+
+    def _is_private(self, buffer: Buffer, number: int) -> bool:
+        return (
+            buffer.kind == "temp"
+            and buffer in self.owned
+            and not self.awaited.get(buffer)
+            and self.writers.get(buffer) == [number]
+            and self.readers.get(buffer, set()) <= {number}
+        )
 
 
 def _is_plain(group: Group) -> bool:
@@ -246,6 +263,14 @@ def _shrink(group: Group, buffer: Buffer) -> None:
 
 
 # --------------------------------------------------------------------------- expansion
+
+
+def _complete(item: Item) -> _Expanded | _Statements | None:
+    """An item without `At`; None if it has no elements."""
+    if not isinstance(item, BlockItem):
+        return _expand(item)
+    stmts = [vectorised(s) for s in _resolved(item.stmts)]
+    return _Statements(stmts, {b for stmt in walk(tuple(stmts)) for b in touched(stmt)})
 
 
 def _expand(item: MapItem | ReduceItem) -> _Expanded | None:

@@ -132,6 +132,8 @@ class Group:
     outer: int = 0
     cost: float = 0.0
     buffers: set[Buffer] = field(default_factory=set)
+    registers: int = 0
+    """How many of them nobody else reads any more."""
 
 
 # --------------------------------------------------------------------------- one nest

@@ -39,6 +39,11 @@ AGAIN: Final = 40.0
 SHARED: Final = 16.0
 """The same of what is read at one place: no elementary function, which costs more."""
 DEEP: Final = 48
+MANY: Final = 8
+"""Stored tensors that one computation may read before its own place is worth it.
+
+The terms of two long sums would otherwise all wait for the end of the sums.
+"""
 EXPENSIVE: Final = 600.0
 HOISTED_RUN: Final = 8
 
@@ -79,27 +84,39 @@ class _Uses:
         )
 
 
+@record()
+class _Total:
+    """What computing an element takes, with all that is not stored."""
+
+    cost: float
+    depth: int
+    reads: int
+    """Stored tensors that are read."""
+
+
+_STORED: Final = _Total(0.25, 0, 1)
+
+
 def items_to_place(region: RegionLike) -> list[Item]:
     """The items, and those that store what is worth it, in order."""
     dropped = _unread(region.items, region.stacked)
     uses = _collect_uses([item for item in region.items if id(item) not in dropped])
-    totals: dict[int, tuple[float, int]] = {}
+    totals: dict[int, _Total] = {}
     stored: list[MapItem] = []
     stencils: set[int] = set()
     for tensor in region.lazies:
         use = uses.get(id(tensor))
         if use is None or tensor.stored is not None:
             continue
-        cost, depth = _total_cost(tensor, totals)
-        if tensor.position >= 0 and _worth_storing(
-            tensor, use, cost, depth, _again(tensor, use, cost, stencils)
-        ):
+        total = _total(tensor, totals)
+        again = _again(tensor, use, total.cost, stencils)
+        if tensor.position >= 0 and _worth_storing(tensor, use, total, again):
             buffer = Buffer(tensor.dtype, tensor.size, "temp")
             region.owned.add(buffer)
             tensor.stored = BufferTensor(buffer, tensor.shape, affine(0))
             stored.append(MapItem(tensor, tensor.stored))
-            cost, depth = 0.25, 0
-        totals[id(tensor)] = cost, depth
+            total = _STORED
+        totals[id(tensor)] = total
     order = {id(tensor): k for k, tensor in enumerate(region.lazies)}
     while True:  # moving a store may make another one late
         merged = _merged(region.items, stored, dropped)
@@ -149,20 +166,21 @@ def _merged(items: Sequence[Item], stored: Sequence[MapItem], dropped: set[int])
     return [*out, *queue[at:]]
 
 
-def _total_cost(tensor: LazyTensor, totals: dict[int, tuple[float, int]]) -> tuple[float, int]:
-    cost, depth = tensor.cost, 0
+def _total(tensor: LazyTensor, totals: dict[int, _Total]) -> _Total:
+    cost, depth, reads = tensor.cost, 0, 0
     for leaf in tensor.leaves:
         inner: LazyTensor = leaf.tensor
+        found = _STORED
         if inner.stored is None:
-            found = totals.get(id(inner))
-            if found is None:  # of an outer region: always inlined
-                found = totals[id(inner)] = _total_cost(inner, totals)
-            # A scalar is computed outside of loops, but for a scalar all of it is there.
-            cost += found[0] if inner.shape or not tensor.shape else 0.0
-            depth = max(depth, found[1])
-        else:
-            cost += 0.25
-    return cost, depth + tensor.expr.depth + 1
+            known = totals.get(id(inner))
+            if known is None:  # of an outer region: always inlined
+                known = totals[id(inner)] = _total(inner, totals)
+            found = known
+        # A scalar is computed outside of loops, but for a scalar all of it is there.
+        cost += found.cost if inner.shape or not tensor.shape or found is _STORED else 0.0
+        depth = max(depth, found.depth)
+        reads += found.reads
+    return _Total(cost, depth + tensor.expr.depth + 1, reads)
 
 
 def _again(tensor: LazyTensor, use: _Uses, cost: float, stencils: set[int]) -> bool:
@@ -181,13 +199,13 @@ def _again(tensor: LazyTensor, use: _Uses, cost: float, stencils: set[int]) -> b
     return found
 
 
-def _worth_storing(tensor: LazyTensor, use: _Uses, cost: float, depth: int, again: bool) -> bool:
-    if cost <= CHEAP or tensor.size == 0:
+def _worth_storing(tensor: LazyTensor, use: _Uses, total: _Total, again: bool) -> bool:
+    if total.cost <= CHEAP or tensor.size == 0:
         return False
     readers = len(use.readers)
-    if use.repeats or (readers > 1 and not (cost * readers <= SLICED and use.apart())):
+    if use.repeats or (readers > 1 and not (total.cost * readers <= SLICED and use.apart())):
         return use.repeats or not again
-    return depth > DEEP or cost > EXPENSIVE
+    return total.depth > DEEP or total.cost > EXPENSIVE or total.reads > MANY
 
 
 def _collect_uses(items: Sequence[Item]) -> dict[int, _Uses]:

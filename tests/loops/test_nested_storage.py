@@ -104,3 +104,20 @@ def test_neighbours_far_away_are_computed_again() -> None:
     with pb.disable_jit():
         want = flux(jnp.asarray(large))
     np.testing.assert_allclose(pb.jit(flux)(large), want, rtol=1e-4, atol=1e-5)
+
+
+def test_terms_of_two_long_sums_are_not_stored() -> None:
+    def filtered(x: Any) -> Any:
+        total = weights = 0.0
+        for k in range(40):
+            near = jnp.exp(-((x[k : k + 4000] - x[20:4020]) ** 2))
+            total, weights = total + near * x[k : k + 4000], weights + near
+        return total / weights
+
+    x = np.random.default_rng(0).normal(size=4039).astype(np.float32)
+    program = compile_function(filtered, x)
+    assert program.program.arena_bytes <= 4 * 16064  # of forty
+    windows = np.lib.stride_tricks.sliding_window_view(x, 4000)[:40].astype(float)
+    near = np.exp(-((windows - x[20:4020]) ** 2))
+    expected = (near * windows).sum(0) / near.sum(0)
+    np.testing.assert_allclose(program(x)[0], expected, rtol=1e-4, atol=1e-5)
