@@ -198,6 +198,8 @@ def client_of(backend: Any = None) -> Client:
 
 def default_device() -> Device:
     """Where programs run whose arguments are nowhere in particular."""
+    if not config.ACTIVE and config.default_device.value is None and not config.platform.value:
+        return CPU
     chosen = config.default_device()
     if isinstance(chosen, Device):
         return chosen

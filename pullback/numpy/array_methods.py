@@ -212,12 +212,12 @@ def _length(self: Any) -> int:
 
 def _itemsize(self: Any) -> int:
     """Size of one element in bytes."""
-    return int(dtypes.physical(self.aval.dtype).itemsize)
+    return self.aval.dtype.itemsize  # type: ignore[no-any-return]
 
 
 def _nbytes(self: Any) -> int:
     """Size of the elements in bytes."""
-    return int(self.aval.size) * _itemsize(self)
+    return self.aval.size * self.aval.dtype.itemsize  # type: ignore[no-any-return]
 
 
 def _contains(self: Any, item: Any) -> bool:

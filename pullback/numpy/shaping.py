@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pullback import lax
+from pullback.core.array import Array
 from pullback.core.trace import concrete_or_error, is_concrete
 from pullback.numpy.arrays import as_array, broadcast_to_shape
 from pullback.numpy.creation import asarray
@@ -91,6 +92,8 @@ def size(a: Any, axis: Any = None) -> int:
 
 def _shape_of_any(name: str, a: Any) -> tuple[int, ...]:
     """The shape of an array or a scalar; of anything else, with a warning, what NumPy says."""
+    if isinstance(a, Array):
+        return a.shape
     if getattr(a, "shape", None) is None:
         try:
             check_arraylike(name, a)

@@ -28,6 +28,7 @@ __all__ = [
     "Shard",
     "asked_sharding",
     "device_of",
+    "expect_absence",
     "from_numpy",
     "is_committed",
     "is_here",
@@ -178,29 +179,20 @@ class ArrayImpl(Array):
 
     # Deletion: the slot of the buffer is empty.
 
-    def __getattr__(self, name: str) -> Any:
-        """What is missing: elements that are on a device, or were deleted, if nothing else."""
-        if name in _ASKED_BY_NUMPY:
-            raise AttributeError(name)  # at each conversion: a text would double its cost
-        if name == "_data":
-            found = living(self)
-            if found is not None:
-                return found.elements()
-            raise RuntimeError(
-                f"Array has been deleted with shape={self.aval.str_short(short_dtypes=False)}. Its "
-                "buffer was given away, by .delete() or as an argument in donate_argnums."
-            )
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-
     def delete(self) -> None:
         """Give the buffer back now; every later use of the elements is a RuntimeError."""
+        expect_absence()
         residence.forget(self)
-        if _has_elements(self):
+        if not self.is_deleted():
             del self._data
 
     def is_deleted(self) -> bool:
         """Whether the buffer was given away."""
-        return not _has_elements(self) and living(self) is None
+        try:
+            _buffer_of(self)
+        except AttributeError:
+            return living(self) is None
+        return False
 
     def is_ready(self) -> bool:
         """Whether the value is computed."""
@@ -310,7 +302,6 @@ class Shard:
         )
 
 
-_ASKED_BY_NUMPY: Final = frozenset(("__array_interface__", "__array_struct__", "__array_wrap__"))
 _buffer_of: Final[Any] = ArrayImpl.__dict__["_data"].__get__
 _ON_CPU: Final = SingleDeviceSharding(CPU)
 PLACED: Final[dict[int, tuple[Any, Sharding]]] = {}
@@ -319,13 +310,32 @@ SPREAD: Final[set[int]] = set()
 """Which of them are NamedShardings: while there is one, calls take the route through Python."""
 
 
-def _has_elements(x: ArrayImpl) -> bool:
-    """Whether the slot of elements is not empty."""
-    try:
-        _buffer_of(x)
-    except AttributeError:
-        return False
-    return True
+def expect_absence() -> None:
+    """From now on arrays may be without elements: these are on a device, or were given away.
+
+    Then alone has the class a `__getattr__`, which makes every attribute slower, and doubles the
+    cost of conversions by NumPy, since it asks for three attributes that are not there.
+    """
+    if "__getattr__" not in ArrayImpl.__dict__:
+        ArrayImpl.__getattr__ = _absent  # type: ignore[attr-defined]
+
+
+def _absent(x: ArrayImpl, name: str) -> Any:
+    """What is missing: elements that are on a device, or were deleted, if nothing else."""
+    if name in _ASKED_BY_NUMPY:
+        raise AttributeError(name)  # at each conversion: a text would double its cost
+    if name == "_data":
+        found = living(x)
+        if found is not None:
+            return found.elements()
+        raise RuntimeError(
+            f"Array has been deleted with shape={x.aval.str_short(short_dtypes=False)}. Its "
+            "buffer was given away, by .delete() or as an argument in donate_argnums."
+        )
+    raise AttributeError(f"{type(x).__name__!r} object has no attribute {name!r}")
+
+
+_ASKED_BY_NUMPY: Final = frozenset(("__array_interface__", "__array_struct__", "__array_wrap__"))
 
 
 def is_here(x: ArrayImpl) -> bool:
@@ -350,6 +360,7 @@ def is_committed(x: ArrayImpl) -> bool:
 
 def make_remote_array(buffer: Any, aval: ShapedArray, committed: bool = False) -> ArrayImpl:
     """An array whose elements are on a device until they are asked for."""
+    expect_absence()
     x = _new(ArrayImpl)
     x.aval = aval
     residence.remember(x, buffer, committed=committed)

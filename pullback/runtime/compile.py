@@ -51,7 +51,7 @@ from pullback.passes import simplify
 from pullback.passes.host_calls import number_callbacks
 from pullback.passes.regroup import regroup
 from pullback.runtime import cache
-from pullback.runtime.array import ArrayImpl, from_numpy
+from pullback.runtime.array import ArrayImpl, expect_absence, from_numpy
 from pullback.runtime.fingerprint import Uncacheable, fingerprint
 from pullback.runtime.host_calls import HostTable, raise_pending
 
@@ -204,6 +204,8 @@ class Executable:
         deleted: Sequence[int] = (),
     ) -> EntrySpec:
         """What the native call path needs to call this program with such arguments."""
+        if deleted:
+            expect_absence()
         return EntrySpec(
             args=args,
             kwargs=kwargs,

@@ -231,3 +231,36 @@ if __name__ == "__main__":
     gradient = pb.grad(jnp.sin)
     found = {case: _python_calls(ours) for case, (ours, _) in SHORTCUTS.items()}
     print(json.dumps(found | {"gradient": _python_calls(lambda: gradient(1.0))}))
+
+
+def test_attributes_of_arrays_take_no_python_route_until_elements_may_be_absent() -> None:
+    program = """
+import numpy as np
+import pullback as pb
+from pullback import numpy as jnp
+from pullback.runtime.array import ArrayImpl
+
+x = jnp.arange(3.0)
+assert not hasattr(ArrayImpl, "__getattr__"), "NumPy asks for three attributes that are not there"
+assert np.asarray(x) is x._data and not x.is_deleted()
+y = jnp.ones(3)
+step = pb.jit(lambda v: v + 1, donate_argnums=0)
+z = step(y)
+assert y.is_deleted() and not x.is_deleted() and not z.is_deleted()
+for f in (np.asarray, lambda v: v + 1, lambda v: v.tolist(), step):
+    try:
+        f(y)
+    except RuntimeError as error:
+        assert "Array has been deleted with shape=float32[3]" in str(error), error
+    else:
+        raise AssertionError(f)
+try:
+    x.nothing
+except AttributeError as error:
+    assert "'ArrayImpl' object has no attribute 'nothing'" in str(error), error
+assert np.asarray(x).tolist() == [0, 1, 2]
+z.delete()
+z.delete()
+assert z.is_deleted()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import pickle
+import sys
 from typing import Any
 
 import jax
@@ -14,7 +15,6 @@ import pytest
 import pullback as pb
 import pullback.numpy as jnp
 from pullback import dlpack
-from pullback.core import dlpack as capsules
 from pullback.sharding import (
     AxisType,
     Mesh,
@@ -243,9 +243,10 @@ def test_dlpack_round_trips(dtype: str, versions: bool) -> None:
     assert y.dtype == x.dtype
     assert y.unsafe_buffer_pointer() == x.unsafe_buffer_pointer()
     np.testing.assert_array_equal(np.asarray(x), np.asarray(y))
-    exported = len(capsules._exported)
+    held = sys.getrefcount(x._data)
     del y
-    assert len(capsules._exported) == exported - 1
+    left = sys.getrefcount(x._data)
+    assert left == held - 1
 
 
 def test_dlpack_with_numpy_and_jax() -> None:
