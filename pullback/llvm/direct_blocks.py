@@ -145,10 +145,7 @@ class DirectBlocks(Packing):
             f.call("void", micro, *operands, places, add)
             f.ret()
         rows = [f.at(edge, PANEL * r) for r in range(MOST_ROWS)]
-        kind = f"[{MOST_ROWS} x ptr]"
-        own = f.variable(kind, Value(kind, "zeroinitializer"))
-        for i, row in enumerate(rows):
-            f.store(row, own, 8 * i)
+        own = f.words(rows)
         f.call("void", micro, *operands, own, FALSE)
         height = self.height_of(f, vectors)
         with f.loop(height) as r:

@@ -253,12 +253,7 @@ def _write_with_workspace(m: Module, e: _Entry) -> None:
     )
     taken = [inputs[i] for i in e.used] + [Value("ptr", f"@{c}") for c in e.constants]
     given = [p for p, known in zip(outputs, e.outputs, strict=True) if known is None]
-    tables = []
-    for pointers in (taken, given):
-        kind = f"[{max(len(pointers), 1)} x ptr]"
-        tables.append(f.variable(kind, Value(kind, "zeroinitializer")))
-        for k, pointer in enumerate(pointers):
-            f.store(pointer, tables[-1], 8 * k)
+    tables = [f.words(pointers) for pointers in (taken, given)]
     status = f.call("i32", "pb_program", *tables, workspace)
     for p, known, size in zip(outputs, e.outputs, e.sizes, strict=True):
         if known is not None:

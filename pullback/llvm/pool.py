@@ -220,8 +220,8 @@ class _Pool:
         """
         f = self.m.function("pb_pool_start", "void", "i64")
         (wanted,) = f.parameters
-        attributes = f.variable("[64 x i8]", Value("[64 x i8]", "zeroinitializer"))
-        masks = [f.variable("[128 x i8]", Value("[128 x i8]", "zeroinitializer")) for _ in range(2)]
+        attributes = f.space("[64 x i8]")
+        masks = [f.space("[128 x i8]") for _ in range(2)]
         thread = f.variable("ptr", NULL)
         again, done = f.new_label(), f.new_label()
         f.call("i32", "pthread_attr_init", attributes)

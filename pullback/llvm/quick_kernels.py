@@ -300,9 +300,8 @@ class _Writer:
     def write_entry(self, name: str) -> None:
         f = self.m.function(name, "void", "ptr", "ptr", "i64", "i64", exported=True)
         keys, other, rows, n = f.parameters
-        env = f.variable("[4 x i64]", Value("[4 x i64]", "zeroinitializer"))
-        kind = f"[{4 << ROUNDS} x i64]"
-        tables = [f.variable(kind, Value(kind, "zeroinitializer")) for _ in range(2)]
+        env = f.space("[4 x i64]")
+        tables = [f.space(f"[{4 << ROUNDS} x i64]") for _ in range(2)]
         several = f.new_label()
 
         def run(task: str, values: tuple[Value, ...], count: Value, grain: Value) -> None:

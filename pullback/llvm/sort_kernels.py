@@ -148,22 +148,26 @@ class _Network:
         """`halves(data, blocks, distance)`: one step of a merge of bitonic blocks."""
         f = self.m.function("halves", "void", "ptr", "i64", "i64")
         data, blocks, distance = f.parameters
-        size = f.op("mul", distance, 2)
-        with f.loop(blocks) as q, f.loop(distance) as i:
-            base = self.place(f, data, f.op("add", f.op("mul", q, size), i))
-            self.rearrange(f, [base, self.place(f, base, distance)], [(0, 1)])
+        step = f.op("mul", distance, self.step)
+        with f.loop(blocks) as q:
+            block = f.at(data, f.op("mul", q, f.op("mul", step, 2)))
+            with f.loop(distance) as i:
+                base = self.place(f, block, i)
+                self.rearrange(f, [base, f.at(base, step)], [(0, 1)])
         f.ret()
 
     def write_two_halves(self) -> None:
         """`two_halves(data, blocks, distance)`: steps of twice the distance and of the distance."""
         f = self.m.function("two_halves", "void", "ptr", "i64", "i64")
         data, blocks, distance = f.parameters
-        size, step = f.op("mul", distance, 4), f.op("mul", distance, self.step)
-        with f.loop(blocks) as q, f.loop(distance) as i:
-            places = [self.place(f, data, f.op("add", f.op("mul", q, size), i))]
-            for _ in range(3):
-                places.append(f.at(places[-1], step))
-            self.rearrange(f, places, [(0, 2), (1, 3), (0, 1), (2, 3)])
+        step = f.op("mul", distance, self.step)
+        with f.loop(blocks) as q:
+            block = f.at(data, f.op("mul", q, f.op("mul", step, 4)))
+            with f.loop(distance) as i:
+                places = [self.place(f, block, i)]
+                for _ in range(3):
+                    places.append(f.at(places[-1], step))
+                self.rearrange(f, places, [(0, 2), (1, 3), (0, 1), (2, 3)])
         f.ret()
 
     def write_network(self) -> None:
@@ -340,7 +344,7 @@ class _Radix:
         pieces = f.select(f.compare("slt", pieces, PIECES), pieces, i64(PIECES))
         length = f.op("udiv", f.op("add", n, f.op("sub", pieces, 1)), pieces)
         source, target = f.variable("ptr", keys), f.variable("ptr", other)
-        env = f.variable("[6 x i64]", Value("[6 x i64]", "zeroinitializer"))
+        env = f.space("[6 x i64]")
         narrow = f.convert("trunc", n, "i32")
         with f.loop(i64(self.passes)) as k:
             here, there = f.load("ptr", source), f.load("ptr", target)

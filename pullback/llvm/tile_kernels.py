@@ -203,7 +203,7 @@ class _Writer:
             for number, (x, y) in enumerate(((4, 6), (4, 7), (5, 6), (5, 7))):
                 operands = (Value("i8", str(i)) for i in (number, x, y))
                 f.call("void", self.product, *operands)
-        edge = f.variable(f"[{TILE} x i8]", Value(f"[{TILE} x i8]", "zeroinitializer"))
+        edge = f.space(f"[{TILE} x i8]")
         for number in range(4):
             high, wide = (
                 f.op("sub", size, SIDE * part)
