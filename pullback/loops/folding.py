@@ -53,6 +53,7 @@ _INTEGERS: Final[dict[str, Any]] = {
 
 
 def rounded(value: float, dtype: np.dtype[Any]) -> float:
+    """The value as a float of this type would hold it."""
     if dtype.itemsize == 8:
         return value
     with np.errstate(all="ignore"):
@@ -108,6 +109,7 @@ _NEUTRAL: Final = {"add": -1.0, "sub": 1.0}
 
 
 def convert_constant(x: Const, dtype: np.dtype[Any]) -> Expr:
+    """A constant of another type, as generated code would convert it."""
     kind = dtypes.kind_of(dtype)
     if kind == "f":
         return Const(rounded(float(x.value), dtype), dtype)

@@ -126,24 +126,32 @@ class Address:
 
 @record()
 class Let:
+    """A value, computed here and once."""
+
     local: Local
     value: Expr
 
 
 @record()
 class Declare:
+    """A mutable scalar begins with a value."""
+
     var: Var
     init: Expr
 
 
 @record()
 class Assign:
+    """A mutable scalar gets a value."""
+
     var: Var
     value: Expr
 
 
 @record()
 class Store:
+    """One element of a buffer is written, in a vector loop one for each lane."""
+
     buffer: Buffer
     offset: Affine
     value: Expr
@@ -179,6 +187,8 @@ class Combine:
 
 @record()
 class Fold:
+    """The lanes of wide variables, combined in pairs, become scalars."""
+
     results: tuple[Local, ...]
     vars: tuple[Var, ...]
     combine: Combine
@@ -186,6 +196,8 @@ class Fold:
 
 @record()
 class If:
+    """One of two blocks."""
+
     condition: Expr
     then: Block
     otherwise: Block = ()
@@ -193,6 +205,8 @@ class If:
 
 @record()
 class While:
+    """`before` and the condition, then `body`, until the condition fails."""
+
     before: Block
     condition: Expr
     body: Block
@@ -223,6 +237,8 @@ class Call:
 
 @record()
 class Copy:
+    """`count` neighbouring elements from one place to another."""
+
     target: Address
     source: Address
     count: int
@@ -230,6 +246,8 @@ class Copy:
 
 @record()
 class Swap:
+    """Two buffers of one size exchange their memory."""
+
     first: Buffer
     second: Buffer
 

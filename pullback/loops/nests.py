@@ -159,11 +159,13 @@ class Nest:
 
 
 def extent_of(axis: Axis) -> int:
+    """The number of turns of an axis, which is known."""
     assert axis.extent is not None
     return axis.extent
 
 
 def size_of(axes: Iterable[Axis]) -> int:
+    """The number of turns of all axes together."""
     return math.prod(extent_of(a) for a in axes)
 
 
@@ -184,6 +186,7 @@ def merge(nest: Nest) -> Nest:
 def merged_axes(
     axes: Sequence[Axis], reduced: frozenset[int], indices: list[Affine]
 ) -> tuple[list[Axis], Mapping, frozenset[int]]:
+    """The axes of `merge`, the old ones in terms of them, and which are reduced."""
     out: list[tuple[list[Axis], bool]] = []
     for k, axis in enumerate(axes):
         if out and out[-1][1] == (k in reduced):
@@ -252,10 +255,12 @@ def _is_vectorizable(exprs: Sequence[Expr]) -> bool:
 
 
 def power_of_two(n: int) -> int:
+    """The largest power of two that is no larger than n."""
     return 1 << (n.bit_length() - 1)
 
 
 def width_of(extent: int, exprs: Sequence[Expr], unroll: int) -> int:
+    """Lanes of a vector loop over so many elements; 1 where the work is no vector's."""
     if not _is_vectorizable(exprs):
         return 1
     return min(lanes_of(exprs) * unroll, power_of_two(max(extent, 1)), 256)

@@ -443,6 +443,7 @@ class StridedTarget(BufferTensor):
 
 
 def element_of(value: Any, dtype: np.dtype[Any]) -> Expr:
+    """An expression: of one, of a tensor without axes, or of a number."""
     if isinstance(value, Expr):
         return value
     if isinstance(value, (LazyTensor, BufferTensor)):

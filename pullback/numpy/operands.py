@@ -25,16 +25,19 @@ __all__ = [
 
 
 def kind(x: Any) -> str:
+    """The kind of the element type: "b", "i", "u", "f" or "c"."""
     return dtypes.kind_of(dtypes.dtype_of(x))
 
 
 def refuse_complex(name: str, *args: Any) -> None:
+    """Raise ValueError for a complex operand."""
     for x in args:
         if kind(x) == "c":
             raise ValueError(f"{name} does not support complex-valued inputs, got {aval_of(x)}")
 
 
 def refuse_complex_type(name: str, *args: Any) -> None:
+    """Raise TypeError for a complex operand."""
     for x in args:
         if kind(x) == "c":
             raise TypeError(f"{name} does not support complex-valued inputs, got {aval_of(x)}")

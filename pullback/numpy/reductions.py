@@ -51,6 +51,7 @@ def _reduced(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
 
 
 def where_mask(where: Any, shape: tuple[int, ...]) -> Any:
+    """The argument `where` as an array of bools of a shape."""
     return broadcast_to_shape(to_bool(as_array(where)), shape)
 
 
@@ -545,6 +546,7 @@ def average(
 
 
 def along_axes(weights: Any, a: Any, axis: Axis, axes: tuple[int, ...]) -> Any:
+    """Weights of some axes as an array of the shape of `a`."""
     if axis is None:
         raise ValueError("Axis must be specified when shapes of a and weights differ.")
     if weights.shape != tuple(a.shape[k] for k in axes):

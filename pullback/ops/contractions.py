@@ -386,6 +386,7 @@ def gemm(b: Any, lhs: Matrix, rhs: Matrix, lanes: int, m: int, n: int, k: int, d
 
 
 def strides_of(shape: Sequence[int]) -> list[int]:
+    """Elements between neighbours along each axis of an array in C order."""
     strides, step = [0] * len(shape), 1
     for axis in range(len(shape) - 1, -1, -1):
         strides[axis] = step
@@ -412,6 +413,7 @@ def _transposed(b: Any, x: Any, order: Sequence[int]) -> Any:
 
 
 def converted(b: Any, x: Any, dtype: Any) -> Any:
+    """A tensor with elements of another type."""
     return x if x.dtype == dtype else b.map(lambda s, e: s.convert(e, dtype), x)
 
 

@@ -84,6 +84,7 @@ class Phase:
 
 
 def phases_of(out: int, window: int, stride: int, low: int, ld: int, rd: int) -> list[Phase]:
+    """The phases of one axis, at most `ld` of them."""
     every, skip = ld // math.gcd(stride, ld), ld // math.gcd(rd, ld)
     result = []
     for first in range(min(every, out)):

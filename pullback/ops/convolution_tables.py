@@ -57,6 +57,7 @@ def steps_of(x: Any, spec: Sequence[int]) -> list[int]:
 
 
 def plan_of(b: Any, names: Sequence[str], numbers: dict[str, int], *tables: Any) -> Any:
+    """Numbers, in the order of their names, and tables, as one array of words."""
     words = [numbers[name] for name in names]
     for table in tables:
         words += _table(table)

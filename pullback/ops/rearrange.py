@@ -162,10 +162,12 @@ def _check_axes(name: str, what: str, dims: Sequence[int], x: ShapedArray) -> No
 
 
 def sample_values(*shape: int, dtype: Any = np.float32) -> Any:
+    """Small numbers in no order, some negative, for samples."""
     return (np.arange(math.prod(shape)).reshape(shape) * 3 % 7 - 2).astype(dtype)
 
 
 def dtype_samples(shape: tuple[int, ...], **params: Any) -> list[Sample]:
+    """A sample for each kind of element."""
     names = ("float32", "int32", "bool", "uint8", "complex64", dtypes.bfloat16)
     return [Sample((sample_values(*shape, dtype=d),), params) for d in names]
 

@@ -171,6 +171,7 @@ def _compiled_words(s: Any, key: Any) -> tuple[Any, Any]:
 
 
 def compiled_join(s: Any, low: Any, high: Any) -> Any:
+    """A key of its two words."""
     shifted = s.shift_left(s.convert(high, _U64), s.const(32, _U64))
     return s.or_(s.convert(low, _U64), shifted)
 
@@ -387,6 +388,7 @@ def _split_lower(b: Any, keys: Any, *, shape: Any) -> Any:
 
 
 def split_hlo(b: Any, keys: Any, *, shape: Any) -> Any:
+    """`random_split` in StableHLO."""
     return compiled_join(b.s, *_blocks_hlo(b, keys, shape))
 
 

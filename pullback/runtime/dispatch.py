@@ -213,6 +213,7 @@ def _operand(x: Any) -> tuple[ShapedArray, Any]:
 
 
 def is_large(avals: Sequence[ShapedArray], out: Any) -> bool:
+    """Whether an operand or a result has so many elements that a kernel is worth it."""
     try:
         for aval in avals:
             if aval.size >= LARGE:

@@ -324,6 +324,7 @@ def two_sum(a: Value, b: float) -> tuple[Value, Value]:
 
 
 def where(mask: Value, a: Operand, b: Operand) -> Value:
+    """`a` in the lanes where the mask is set, `b` in the others."""
     kernel, kind = _kernel(a, b)
     type_ = kernel.type(kind)
     left, right = kernel.operand(kind, a), kernel.operand(kind, b)
@@ -343,26 +344,32 @@ def at_most(x: Value, high: Operand) -> Value:
 
 
 def absolute(x: Value) -> Value:
+    """|x|; a NaN stays one."""
     return x.kernel.intrinsic("fabs", x.kind, [x.text])
 
 
 def sqrt(x: Value) -> Value:
+    """The root, rounded correctly; NaN below zero."""
     return x.kernel.intrinsic("sqrt", x.kind, [x.text])
 
 
 def truncate(x: Value) -> Value:
+    """Rounded towards zero."""
     return x.kernel.intrinsic("trunc", x.kind, [x.text])
 
 
 def round_half_even(x: Value) -> Value:
+    """Rounded to the nearest integer, halves to the even one."""
     return x.kernel.intrinsic("roundeven", x.kind, [x.text])
 
 
 def round_half_away(x: Value) -> Value:
+    """Rounded to the nearest integer, halves away from zero."""
     return x.kernel.intrinsic("round", x.kind, [x.text])
 
 
 def copysign(size: Operand, sign: Value) -> Value:
+    """`size` with the sign bit of `sign`."""
     kernel, kind = sign.kernel, sign.kind
     return kernel.intrinsic("copysign", kind, [kernel.operand(kind, size), sign.text])
 

@@ -37,11 +37,13 @@ ERF_INV_CENTRE = {"f32": 1.5, "f64": 2.125}
 
 
 def erf_near(x: Value) -> Value:
+    """erf for |x| < ERF_NEAR."""
     return fma(x, polynomial("erf", x * x), x)
 
 
 @elementary("erf")
 def erf(x: Value) -> Value:
+    """erf(x): a polynomial in x^2 near zero, one in |x| beyond."""
     size = absolute(x)
     high, centre = ERF_FAR[x.kind]
     far = polynomial("erf_far", fma(at_most(size, high), 0.5, -0.5 * centre))
@@ -81,6 +83,7 @@ def erfc_far(size: Value) -> Value:
 
 @elementary("erfc")
 def erfc(x: Value) -> Value:
+    """1 - erf(x), accurate where erf(x) is near 1."""
     size = at_most(absolute(x), 30.0)
     tail = erfc_far(size)
     far = where(x < 0.0, 2.0 - tail, tail)
@@ -103,6 +106,7 @@ def erf_inv_far(x: Value, w: Value) -> Value:
 
 @elementary("erf_inv")
 def erf_inv(x: Value) -> Value:
+    """The x with erf(x) as given: infinite at -1 and 1, NaN beyond."""
     _, m, e = split_exponent(fma(-x, x, 1.0))
     w = -finish(m - 1.0, e)
     near = fma(x, polynomial("erf_inv", w - 3.0), x)

@@ -55,15 +55,18 @@ def scale(y: Value, n: Value, tiny: Value) -> Value:
 
 
 def clamp_exp(x: Value) -> Value:
+    """x, no further than where exp is 0 or overflows."""
     return at_most(at_least(x, LOWEST[x.kind]), HIGHEST[x.kind])
 
 
 def tiny_exp(x: Value) -> Value:
+    """Where exp(x) may be subnormal."""
     return x < math.log(x.format.smallest_normal) + 1
 
 
 @elementary("exp")
 def exp(x: Value) -> Value:
+    """e^x: 2^n times a polynomial of the rest."""
     x = clamp_exp(x)
     r, n = reduce_exp(x)
     return scale(polynomial("exp", r, 1.0, 1.0), n, tiny_exp(x))
@@ -71,6 +74,7 @@ def exp(x: Value) -> Value:
 
 @elementary("exp2")
 def exp2(x: Value) -> Value:
+    """2^x: the integer part goes to the exponent, the rest to a polynomial."""
     format_ = x.format
     smallest = 1 - format_.bias
     x = at_most(at_least(x, smallest - format_.mantissa - 2.0), format_.bias + 1.0)
@@ -85,6 +89,7 @@ def expm1_reduced(r: Value) -> Value:
 
 @elementary("expm1")
 def expm1(x: Value) -> Value:
+    """e^x - 1, accurate near zero."""
     clamped = at_most(at_least(x, SATURATED[x.kind]), HIGHEST[x.kind])
     r, n = reduce_exp(clamped)
     half = power_of_two(n, -1)  # 2^n itself may overflow
@@ -128,6 +133,7 @@ def half_exp(x: Value) -> tuple[Value, Value]:
 
 @elementary("sinh")
 def sinh(x: Value) -> Value:
+    """sinh(x): odd in x near zero, halves of exponentials beyond."""
     size = absolute(x)
     large, small = half_exp(size)
     return copysign(where(size < 1.0, odd("sinh", size), large - small), x)
@@ -135,6 +141,7 @@ def sinh(x: Value) -> Value:
 
 @elementary("cosh")
 def cosh(x: Value) -> Value:
+    """cosh(x): the sum of two halves of exponentials."""
     large, small = half_exp(absolute(x))
     return large + small
 

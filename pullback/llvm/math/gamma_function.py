@@ -61,6 +61,7 @@ def angle(x: Value) -> Value:
 
 @elementary("lgamma")
 def lgamma(x: Value) -> Value:
+    """log |gamma(x)|, computed in double precision."""
     wide = to_double(x)
     low, y = reflected(wide)
     z, small, product, _ = raised(y)
@@ -81,6 +82,7 @@ def lgamma(x: Value) -> Value:
 
 @elementary("digamma")
 def digamma(x: Value) -> Value:
+    """The derivative of `lgamma`, computed in double precision."""
     wide = to_double(x)
     low, y = reflected(wide)
     z, small, product, slope = raised(y)

@@ -43,12 +43,14 @@ def log_sum(x: Value, one: float) -> Value:
 
 @elementary("asinh")
 def asinh(x: Value) -> Value:
+    """asinh(x): odd in x near zero, a logarithm beyond."""
     size = absolute(x)
     return copysign(where(size < 0.5, odd("asinh", size), log_sum(size, 1.0)), x)
 
 
 @elementary("acosh")
 def acosh(x: Value) -> Value:
+    """acosh(x), NaN below 1."""
     t = x - 1.0
     root = sqrt(t + t)
     near = fma(root, t * polynomial("acosh", t), root)
@@ -58,6 +60,7 @@ def acosh(x: Value) -> Value:
 
 @elementary("atanh")
 def atanh(x: Value) -> Value:
+    """atanh(x): infinite at -1 and 1, NaN beyond."""
     size = absolute(x)
     result = where(size < 0.5, odd("atanh", size), half_log_quotient(size))
     edge = x.kernel.constant(x.kind, math.inf)

@@ -45,6 +45,7 @@ def from_pi(x: Value) -> Value:
 
 @elementary("asin")
 def asin(x: Value) -> Value:
+    """asin(x), NaN beyond -1 and 1."""
     large, base, rest = asin_parts(absolute(x))
     far = from_half_pi(base + base, rest + rest)
     return copysign(where(large, far, base + rest), x)
@@ -52,6 +53,7 @@ def asin(x: Value) -> Value:
 
 @elementary("acos")
 def acos(x: Value) -> Value:
+    """acos(x), NaN beyond -1 and 1."""
     large, base, rest = asin_parts(absolute(x))
     part = base + rest
     far = where(x < 0.0, from_pi(part + part), part + part)
@@ -60,6 +62,7 @@ def acos(x: Value) -> Value:
 
 @elementary("atan")
 def atan(x: Value) -> Value:
+    """atan(x); beyond 1 it is what 1 / x leaves of a right angle."""
     size = absolute(x)
     large = size > 1.0
     part = odd("atan", where(large, 1.0 / size, size))

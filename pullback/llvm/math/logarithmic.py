@@ -69,6 +69,7 @@ def special_cases(x: Value, result: Value, zero: float) -> Value:
 
 @elementary("log")
 def log(x: Value) -> Value:
+    """The natural logarithm: -inf at 0, NaN below."""
     normal, correction = normalise(x)
     _, m, e = split_exponent(normal)
     return special_cases(x, finish(m - 1.0, e + correction), 0.0)
@@ -76,6 +77,7 @@ def log(x: Value) -> Value:
 
 @elementary("log2")
 def log2(x: Value) -> Value:
+    """The logarithm to base 2, exact at powers of 2."""
     normal, correction = normalise(x)
     _, m, e = split_exponent(normal)
     f, (high, low) = m - 1.0, constants("log2e", x.kind)

@@ -43,6 +43,7 @@ def add_to_constant(name: str, x: Value, x_low: Operand) -> Pair:
 
 
 def multiply(a: Pair, b: Pair) -> Pair:
+    """The product of two such sums."""
     product = a[0] * b[0]
     return product, fma(a[0], b[0], -product) + fma(a[0], b[1], a[1] * b[0])
 
@@ -84,6 +85,7 @@ def positive_power(x: Value, y: Value) -> Value:
 
 @elementary("pow")
 def pow_(x: Value, y: Value) -> Value:
+    """x^y with the special cases of C's `pow`."""
     size = absolute(x)
     result = positive_power(size, y)
     endless = size.equals(math.inf)

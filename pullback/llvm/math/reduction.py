@@ -141,6 +141,7 @@ def table_text(name: str) -> str:
 
 
 def result_type(dtype: str, width: int) -> str:
+    """The type of what a reduction returns: r, its error, and n."""
     floats = type_name(dtype, width)
     return f"{{{floats}, {floats}, {type_name(INTEGER[dtype], width)}}}"
 

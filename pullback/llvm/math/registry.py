@@ -38,15 +38,19 @@ def elementary(name: str) -> Callable[[Rule], Rule]:
 
 
 def parameters(name: str) -> list[str]:
+    """Names of the arguments of an elementary function."""
     return list(inspect.signature(RULES[name]).parameters)
 
 
 def symbol(name: str, dtype: str, width: int) -> str:
+    """The name of a kernel for vectors of `width` elements."""
     return f"pb_{name}_{dtype}" if width == 1 else f"pb_{name}_{dtype}x{width}"
 
 
 @record()
 class Definition:
+    """A function as text, with what it declares and the kernels that it calls."""
+
     text: str
     declarations: frozenset[str]
     dependencies: tuple[Key, ...]
@@ -54,6 +58,7 @@ class Definition:
 
 @cache
 def definition(name: str, dtype: str, width: int) -> Definition:
+    """The kernel of a function or helper at one width of vectors."""
     if name in HELPERS:
         return Definition(HELPERS[name](dtype, width), HELPER_DECLARATIONS, ())
     kernel, type_ = Kernel(width), type_name(dtype, width)

@@ -22,11 +22,13 @@ from pullback.llvm.math.trigonometric import sign
 
 @elementary("round_half_even")
 def round_half_even(x: Value) -> Value:
+    """As the instruction does."""
     return builder.round_half_even(x)
 
 
 @elementary("round_half_away")
 def round_half_away(x: Value) -> Value:
+    """As the instruction does."""
     return builder.round_half_away(x)
 
 

@@ -19,6 +19,7 @@ HUGE = {"f32": 2.0**18, "f64": 2.0**28}
 
 
 def sign(x: Value) -> Value:
+    """The sign bit of x, alone."""
     return bits(x) & -(1 << (x.format.size - 1))
 
 
@@ -69,12 +70,14 @@ def sine_of(size: Value, offset: int) -> tuple[Value, Value]:
 
 @elementary("sin")
 def sin(x: Value) -> Value:
+    """sin(x) for every x, however large."""
     result, turns = sine_of(absolute(x), 0)
     return from_bits(bits(result) ^ sign(from_bits(turns ^ bits(x))))
 
 
 @elementary("cos")
 def cos(x: Value) -> Value:
+    """cos(x) for every x, however large."""
     result, turns = sine_of(absolute(x), 1)
     return from_bits(bits(result) ^ sign(from_bits(turns)))
 
