@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -49,6 +50,23 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
         assert path.read_text() == text + "\n"
 
     return check
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Programs of the oracle are compiled once for all runs and processes: most of its time.
+
+    By its settings, since ours would hear its environment variables, too.
+    """
+    oracle = sys.modules.get("jax")
+    if oracle is not None:
+        directory = session.config.rootpath / ".pytest_cache" / "jax"
+        oracle.config.update("jax_compilation_cache_dir", str(directory))
+        oracle.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        oracle.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+        # Modules may have run something before.
+        importlib.import_module(
+            "jax.experimental.compilation_cache.compilation_cache"
+        ).reset_cache()
 
 
 @pytest.fixture(autouse=True, scope="module")

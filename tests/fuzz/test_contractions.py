@@ -29,16 +29,24 @@ def agree(actual: Any, expected: Any) -> None:
 
 def check(ours: Any, theirs: Any, args: Any, in_axes: Any, rng: Random) -> None:
     """Value, cotangents of both operands, and lanes of one or both."""
-    expected, pull = jax.vjp(theirs, *args)
-    agree(pb.jit(ours)(*args), expected)
-    ct = rng.normal(size=expected.shape).astype(expected.dtype)
-    gradients = pb.jit(lambda *xs: pb.vjp(ours, *xs)[1](ct))(*args)
-    for actual, wanted in zip(gradients, pull(ct), strict=True):
-        agree(actual, wanted)
+    shape = jax.eval_shape(theirs, *args)
+    ct = rng.normal(size=shape.shape).astype(shape.dtype)
     lanes = [
         np.stack([x, 1 - 2 * x]) if axis == 0 else x for x, axis in zip(args, in_axes, strict=True)
     ]
-    agree(pb.jit(pb.vmap(ours, in_axes))(*lanes), jax.vmap(theirs, in_axes)(*lanes))
+
+    def pulled(root: Any, f: Any) -> Any:
+        return lambda *xs: root.vjp(f, *xs)[1](ct)
+
+    @jax.jit
+    def wanted(args: Any, lanes: Any) -> list[Any]:
+        return [theirs(*args), *pulled(jax, theirs)(*args), jax.vmap(theirs, in_axes)(*lanes)]
+
+    value, *gradients, mapped = wanted(args, lanes)
+    agree(pb.jit(ours)(*args), value)
+    for actual, gradient in zip(pb.jit(pulled(pb, ours))(*args), gradients, strict=True):
+        agree(actual, gradient)
+    agree(pb.jit(pb.vmap(ours, in_axes))(*lanes), mapped)
 
 
 def random_product(rng: Random) -> tuple[Any, Any, Any]:

@@ -229,7 +229,7 @@ def _close(ours: Any, theirs: Any) -> None:
 def test_gradient(name: str) -> None:
     make, args = CASES[name]
     argnums = tuple(range(len(args)))
-    theirs = jax.grad(_loss(jax, make), argnums)(*args)
+    theirs = jax.jit(jax.grad(_loss(jax, make), argnums))(*args)
     gradient = pullback.grad(_loss(pullback, make), argnums)
     for run in (gradient, pullback.jit(gradient)):
         for a, b in zip(run(*args), theirs, strict=True):
@@ -246,4 +246,4 @@ def test_hessian_vector_product(name: str) -> None:
         direction = np.sin(np.arange(args[0].size)).reshape(args[0].shape).astype(np.float32)
         return lambda x: system.jvp(first, (x,), (direction,))[1]
 
-    _close(pullback.jit(product(pullback))(args[0]), product(jax)(args[0]))
+    _close(pullback.jit(product(pullback))(args[0]), jax.jit(product(jax))(args[0]))

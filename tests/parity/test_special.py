@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -56,7 +57,8 @@ def test_values_and_slopes(name: str) -> None:
         assert got.dtype == want.dtype
         np.testing.assert_allclose(got, want, 3e-4, 1e-5)
     if name not in ("gammasgn", "gammainc", "gammaincc"):
-        for got, slope in zip(_slope(pullback, name, xs), _slope(jax, name, xs), strict=True):
+        slopes = jax.jit(partial(_slope, jax, name))(xs)
+        for got, slope in zip(_slope(pullback, name, xs), slopes, strict=True):
             np.testing.assert_allclose(np.asarray(got), np.asarray(slope), 2e-3, 1e-4)
 
 
