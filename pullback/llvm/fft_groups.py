@@ -2,7 +2,7 @@
 
 A group is as many transforms as a vector has lanes.  It is copied to memory that stays in cache, a
 vector for each place; if its lanes are rows, squares are transposed on the way.  Inverse transforms
-exchange real and imaginary parts on the way in and out.
+have conjugates, on the way in and out.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from pullback.llvm.entry_ir import NULL, Function, Module, Value, i64
-from pullback.llvm.fft_passes import RADICES, Complex, Passes
+from pullback.llvm.fft_passes import Complex, Passes
 from pullback.llvm.scratch import Scratch
 from pullback.llvm.squares import transposed
 
@@ -24,8 +24,8 @@ LONGEST: Final = 8192
 class Groups(Passes):
     """Writes the copies, and the function that runs all passes of a group."""
 
-    def __init__(self, name: str, bits: int) -> None:
-        super().__init__(Module(), name, bits)
+    def __init__(self, name: str, bits: int, radices: Sequence[int]) -> None:
+        super().__init__(Module(), name, bits, radices)
         self.scratch = Scratch(self.m, f"pb_fft_{name}", (2 * LONGEST + 1) * self.step)
         self.write_slow_copy("slow_load", loads=True)
         self.write_slow_copy("slow_store", loads=False)
@@ -34,22 +34,25 @@ class Groups(Passes):
         self.write_rows("rows_load", loads=True)
         self.write_rows("rows_store", loads=False)
         self.write_group()
+        self.write_some("some_load", loads=True)
+        self.write_some("some_store", loads=False)
+        self.write_near_group()
+        self.write_near_task()
 
     # ------------------------------------------------------------------------------ copies
 
-    def exchanged(self, f: Function, x: Complex, inverse: Value) -> Complex:
-        """The parts, the other way round for an inverse transform."""
-        return Complex(f.select(inverse, x.im, x.re), f.select(inverse, x.re, x.im))
-
     def write_slow_copy(self, name: str, loads: bool) -> None:
-        """`slow_load(scratch, array, first, last, count, step, lane, inverse, scale)`
+        """`slow_load(scratch, array, first, last, count, step, lane, sign, scale)`
 
         copies places `first` to `last` of `count` lanes one by one; `step` and `lane` are bytes.
         """
-        types = ("ptr", "ptr", "i64", "i64", "i64", "i64", "i64", "i1", self.type)
+        types = ("ptr", "ptr", "i64", "i64", "i64", "i64", "i64", *[self.type] * 2)
         f = self.m.function(name, "void", *types)
-        scratch, array, first, last, count, step, lane, inverse, scale = f.parameters
+        scratch, array, first, last, count, step, lane, sign, scale = f.parameters
         half = self.step // 2
+        one = Value(self.type, "1.0")
+        signed = f.value(self.type, f"fmul {sign}, {(one if loads else scale).text}")
+        factors = (one if loads else scale, signed)
         with f.loop(f.op("sub", last, first)) as i:
             k = f.op("add", i, first)
             place, line = f.item(scratch, k, self.step), f.at(array, f.op("mul", k, step))
@@ -58,61 +61,65 @@ class Groups(Passes):
             with f.loop(count) as j:
                 inside = f.at(place, f.op("mul", j, self.size))
                 outside = f.at(line, f.op("mul", j, lane))
-                for part, other in ((0, 1), (1, 0)):
-                    offset = f.select(inverse, i64(other * self.size), i64(part * self.size))
-                    here, there = f.at(inside, part * half), f.at(outside, offset)
-                    if loads:
-                        f.store(f.load(self.type, there), here)
-                    else:
-                        value = f.value(self.type, f"fmul {f.load(self.type, here)}, {scale.text}")
-                        f.store(value, there)
+                for part, factor in enumerate(factors):
+                    here, there = f.at(inside, part * half), f.at(outside, part * self.size)
+                    source, target = (there, here) if loads else (here, there)
+                    number = f.load(self.type, source)
+                    f.store(f.value(self.type, f"fmul {number}, {factor.text}"), target)
         f.ret()
 
-    def halves(self, f: Function, x: Value, y: Value) -> Complex:
-        """The parts of numbers that are interleaved in two vectors."""
-        masks = (range(part, 2 * self.lanes, 2) for part in (0, 1))
-        return Complex(*(self.shuffled(f, x, y, list(mask)) for mask in masks))
-
-    def interleaved(self, f: Function, x: Complex) -> list[Value]:
-        n = self.lanes
-        masks = ([(k // 2) + n * (k % 2) for k in range(h * n, h * n + n)] for h in (0, 1))
-        return [self.shuffled(f, *x, mask) for mask in masks]
-
-    def shuffled(self, f: Function, x: Value, y: Value, picks: Sequence[int]) -> Value:
-        mask = ", ".join(f"i32 {p}" for p in picks)
-        kind = f"<{self.lanes} x i32>"
-        return f.value(self.vector, f"shufflevector {x}, {y}, {kind} <{mask}>")
-
-    def outside(self, f: Function, place: Value) -> Value:
-        return f.value(self.vector, f"load {self.vector}, {place}, align {self.size}")
-
-    def put(self, f: Function, value: Value, place: Value) -> None:
-        f.emit(f"store {value}, {place}, align {self.size}")
-
     def write_neighbours(self, name: str, loads: bool) -> None:
-        """`near_load(scratch, array, n, step, inverse, scale)`: lanes that are neighbours."""
-        f = self.m.function(name, "void", "ptr", "ptr", "i64", "i64", "i1", self.type)
-        scratch, array, n, step, inverse, scale = f.parameters
-        factor, half = self.splat(f, scale), self.step // 2
+        """`near_load(scratch, array, n, step, sign, scale)`: lanes that are neighbours."""
+        f = self.m.function(name, "void", "ptr", "ptr", "i64", "i64", *[self.type] * 2)
+        scratch, array, n, step, sign, scale = f.parameters
+        signs, factors = self.splat(f, sign), self.factors(f, scale, sign)
         with f.loop(n) as k:
             place, line = f.item(scratch, k, self.step), f.at(array, f.op("mul", k, step))
             if loads:
-                parts = self.halves(f, *(self.outside(f, f.at(line, h * half)) for h in (0, 1)))
-                self.store(f, self.exchanged(f, parts, inverse), place)
+                self.store(f, self.signed(f, self.near(f, line), signs), place)
             else:
-                parts = self.exchanged(f, self.load(f, place), inverse)
-                for h, vector in enumerate(self.interleaved(f, self.scaled(f, parts, factor))):
-                    self.put(f, vector, f.at(line, h * half))
+                self.put_near(f, self.weighted(f, self.load(f, place), factors), line)
+        f.ret()
+
+    def write_some(self, name: str, loads: bool) -> None:
+        """`some_load(scratch, array, n, count, pitch)`: fewer neighbours than lanes, as they are.
+
+        Numbers are interleaved in the scratch memory, too; others are 0.
+        """
+        f = self.m.function(name, "void", "ptr", "ptr", "i64", "i64", "i64")
+        scratch, array, n, count, pitch = f.parameters
+        half, kind = self.step // 2, f"v{self.lanes}f{8 * self.size}"
+        lanes = ", ".join(f"i64 {k}" for k in range(self.lanes))
+        masks = []
+        for h in (0, 1):
+            left = f.op("sub", f.op("mul", count, 2), h * self.lanes)
+            wide = f"<{self.lanes} x i64>"
+            first = f.value(wide, f"insertelement {wide} poison, {left}, i64 0")
+            zeros = f"<{self.lanes} x i32> zeroinitializer"
+            limit = f.value(wide, f"shufflevector {first}, {wide} poison, {zeros}")
+            masks.append(f.value(f"<{self.lanes} x i1>", f"icmp sgt {limit}, <{lanes}>"))
+        align = Value("i32", str(self.size))
+        with f.loop(n) as k:
+            place, line = f.item(scratch, k, self.step), f.at(array, f.op("mul", k, pitch))
+            for h, mask in enumerate(masks):
+                inside, outside = f.at(place, h * half), f.at(line, h * half)
+                if loads:
+                    name = f"llvm.masked.load.{kind}.p0"
+                    vector = f.call(self.vector, name, outside, align, mask, self.zero)
+                    self.put(f, vector, inside)
+                else:
+                    name = f"llvm.masked.store.{kind}.p0"
+                    f.call("void", name, self.outside(f, inside), outside, align, mask)
         f.ret()
 
     def write_rows(self, name: str, loads: bool) -> None:
-        """`rows_load(scratch, array, blocks, lane, inverse, scale)`: lanes are rows.
+        """`rows_load(scratch, array, blocks, lane, sign, scale)`: lanes are rows.
 
         A block is as many places as half a vector has lanes: a vector of each row.
         """
-        f = self.m.function(name, "void", "ptr", "ptr", "i64", "i64", "i1", self.type)
-        scratch, array, blocks, lane, inverse, scale = f.parameters
-        many, factor = self.lanes // 2, self.splat(f, scale)
+        f = self.m.function(name, "void", "ptr", "ptr", "i64", "i64", *[self.type] * 2)
+        scratch, array, blocks, lane, sign, scale = f.parameters
+        many, signs, factors = self.lanes // 2, self.splat(f, sign), self.factors(f, scale, sign)
         rows = [array]
         for _ in range(self.lanes - 1):
             rows.append(f.at(rows[-1], lane))
@@ -125,10 +132,10 @@ class Groups(Passes):
                 vectors = [self.outside(f, place) for place in outside]
                 low, high = (transposed(f, vectors[h * many :][:many], 2) for h in (0, 1))
                 for place, pair in zip(places, zip(low, high, strict=True), strict=True):
-                    self.store(f, self.exchanged(f, self.halves(f, *pair), inverse), place)
+                    self.store(f, self.signed(f, self.halves(f, *pair), signs), place)
             else:
-                parts = [self.exchanged(f, self.load(f, place), inverse) for place in places]
-                pairs = [self.interleaved(f, self.scaled(f, part, factor)) for part in parts]
+                parts = [self.weighted(f, self.load(f, place), factors) for place in places]
+                pairs = [self.interleaved(f, part) for part in parts]
                 for h in (0, 1):
                     vectors = transposed(f, [pair[h] for pair in pairs], 2)
                     for vector, place in zip(vectors, outside[h * many :], strict=False):
@@ -140,16 +147,16 @@ class Groups(Passes):
         ways: tuple[Value, Value], shape: tuple[Value, ...],
     ) -> None:  # fmt: skip
         """Bring the lanes in or out, by the fastest way for most of their places."""
-        n, count, step, lane, inverse, scale = shape
+        n, count, step, lane, sign, scale = shape
         by_rows, near = ways
         many = self.lanes // 2
         blocks = f.select(by_rows, f.op("udiv", n, many), i64(0))
         done = f.select(near, n, f.op("mul", blocks, many))
         with f.when(near):
-            f.call("void", f"near_{what}", scratch, array, n, step, inverse, scale)
+            f.call("void", f"near_{what}", scratch, array, n, step, sign, scale)
         with f.when(by_rows):
-            f.call("void", f"rows_{what}", scratch, array, blocks, lane, inverse, scale)
-        f.call("void", f"slow_{what}", scratch, array, done, n, count, step, lane, inverse, scale)
+            f.call("void", f"rows_{what}", scratch, array, blocks, lane, sign, scale)
+        f.call("void", f"slow_{what}", scratch, array, done, n, count, step, lane, sign, scale)
 
     # ------------------------------------------------------------------------------ groups
 
@@ -185,7 +192,7 @@ class Groups(Passes):
 
             return body
 
-        f.switch(r, {radix: run(radix) for radix in RADICES}, done)
+        f.switch(r, {radix: run(radix) for radix in self.radices}, done)
         used = f.op("mul", f.op("mul", f.op("sub", r, 1), m), 2 * self.size)
         f.store(f.at(powers, used), table)
         f.store(there, source)
@@ -195,3 +202,83 @@ class Groups(Passes):
         f.goto(again)
         f.label(done)
         f.ret(f.load("ptr", source))
+
+    def write_near_group(self) -> None:
+        """`near_group(scratch, src, dst, pitch, turns, plan, n, sign, scale)`
+
+        transforms neighbours from array to array: the first pass reads the one, the last pass
+        writes the other.  If `dst` is null, the last pass writes to the scratch memory, as to an
+        array; the result is where.
+        """
+        types = (*["ptr"] * 3, "i64", "ptr", "ptr", "i64", *[self.type] * 2)
+        f = self.m.function("near_group", "ptr", *types)
+        scratch, src, dst, pitch, turns, plan, n, sign, scale = f.parameters
+        other = f.at(scratch, f.op("mul", n, self.step))
+        source, target = f.variable("ptr", scratch), f.variable("ptr", other)
+        r = f.load("i64", plan)
+        m = f.op("udiv", n, r)
+        used = f.op("mul", f.op("mul", f.op("sub", r, 1), m), 2 * self.size)
+        table, step = f.variable("ptr", f.at(turns, used)), f.variable("ptr", f.at(plan, 8))
+        stride = f.variable("i64", r)
+        again, last = f.new_label(), f.new_label()
+
+        def first(radix: int) -> Callable[[], None]:
+            return lambda: (
+                f.call("void", f"first_{radix}", src, scratch, turns, m, pitch, sign) and None
+            )
+
+        with f.when(f.compare("eq", m, 1)):
+            f.call("void", "near_load", scratch, src, n, pitch, sign, scale)
+            f.store(i64(1), stride)
+            f.store(plan, step)
+            f.goto(last)
+        f.switch(r, {radix: first(radix) for radix in self.radices}, last)
+        f.label(again)
+        at = f.load("ptr", step)
+        r, now = f.load("i64", at), f.load("i64", stride)
+        following = f.op("mul", now, r)
+        m = f.op("udiv", n, following)
+        f.goto_if(f.compare("eq", m, 1), last)
+        here, there, powers = (f.load("ptr", slot) for slot in (source, target, table))
+
+        def middle(radix: int) -> Callable[[], None]:
+            return lambda: f.call("void", f"pass_{radix}", here, there, powers, m, now) and None
+
+        f.switch(r, {radix: middle(radix) for radix in self.radices}, last)
+        used = f.op("mul", f.op("mul", f.op("sub", r, 1), m), 2 * self.size)
+        f.store(f.at(powers, used), table)
+        f.store(there, source)
+        f.store(here, target)
+        f.store(following, stride)
+        f.store(f.at(at, 8), step)
+        f.goto(again)
+        f.label(last)
+        here, free, now = f.load("ptr", source), f.load("ptr", target), f.load("i64", stride)
+        to = f.select(f.compare("eq", dst, NULL), free, dst)
+        r, end = f.load("i64", f.load("ptr", step)), f.new_label()
+
+        def final(radix: int) -> Callable[[], None]:
+            arguments = (here, to, now, pitch, sign, scale)
+            return lambda: f.call("void", f"final_{radix}", *arguments) and None
+
+        f.switch(r, {radix: final(radix) for radix in self.radices}, end)
+        f.label(end)
+        f.ret(to)
+
+    def write_near_task(self) -> None:
+        """`near_task(scratch, src, dst, count, pitch, turns, plan, n, sign, scale)`
+
+        transforms `count` neighbours, at most as many as there are lanes.
+        """
+        types = (*["ptr"] * 3, "i64", "i64", "ptr", "ptr", "i64", *[self.type] * 2)
+        f = self.m.function("near_task", "void", *types)
+        scratch, src, dst, count, pitch, *transform = f.parameters
+        with f.when(f.compare("sge", count, self.lanes)):
+            f.call("ptr", "near_group", scratch, src, dst, pitch, *transform)
+            f.ret()
+        n = transform[2]
+        lines = f.at(scratch, f.op("mul", n, self.step))
+        f.call("void", "some_load", lines, src, n, count, pitch)
+        result = f.call("ptr", "near_group", scratch, lines, NULL, i64(self.step), *transform)
+        f.call("void", "some_store", result, dst, n, count, pitch)
+        f.ret()

@@ -30,6 +30,9 @@ a coarse one in double precision, and one of the 16 in a row of `lanes`.
 
 does the rows and then the columns of `outer` matrices (`llvm.fft_planes`).
 
+Lengths that are powers of two have kernels of their own, `pb_fft_twos_T` and so on, of the same
+arguments: they are half the code, which is compiled when it is needed.
+
 An element of the result is the same arithmetic whatever its lane, group and thread.
 """
 
@@ -39,7 +42,7 @@ from typing import Final
 
 from pullback.llvm.entry_ir import FALSE, NULL, Function, Value, i64
 from pullback.llvm.fft_groups import LONGEST
-from pullback.llvm.fft_passes import RADICES, Complex
+from pullback.llvm.fft_passes import RADICES, TWOS, Complex
 from pullback.llvm.fft_planes import Planes
 from pullback.llvm.squares import transposed
 
@@ -49,25 +52,30 @@ WIDEST: Final = 16
 """Lanes of the widest vectors, for which there are powers in `lanes`."""
 _TYPES: Final = ("f32", "f64")
 _NAMES: Final = ("pb_fft", "pb_fft_real", "pb_fft_long", "pb_fft_planes")
-KERNELS: Final = tuple(f"{name}_{kind}" for name in _NAMES for kind in _TYPES)
+KERNELS: Final = tuple(
+    f"{name}_{twos}{kind}" for name in _NAMES for twos in ("", "twos_") for kind in _TYPES
+)
 
 
 class Writer(Planes):
     """Writes the functions of one element type."""
 
-    def __init__(self, name: str, bits: int) -> None:
-        super().__init__(name, bits)
+    def __init__(self, symbol: str, bits: int) -> None:
+        name = symbol.rsplit("_", 1)[1]
+        only_twos = "_twos_" in symbol
+        suffix = f"twos_{name}" if only_twos else name
+        super().__init__(name, bits, TWOS if only_twos else RADICES)
         self.write_tasks()
-        self.write_entry(f"pb_fft_{name}")
+        self.write_entry(f"pb_fft_{suffix}")
         self.write_fold()
         self.write_real_tasks()
-        self.write_real_entry(f"pb_fft_real_{name}")
+        self.write_real_entry(f"pb_fft_real_{suffix}")
         self.write_turned_load()
         self.write_columns()
         self.write_lines()
-        self.write_long_entry(f"pb_fft_long_{name}")
+        self.write_long_entry(f"pb_fft_long_{suffix}")
         self.write_planes()
-        self.write_planes_entry(f"pb_fft_planes_{name}")
+        self.write_planes_entry(f"pb_fft_planes_{suffix}")
 
     # ------------------------------------------------------------------------------ many at once
 
@@ -78,8 +86,7 @@ class Writer(Planes):
         src, dst, turns, plan = (f.load("ptr", env, 8 * k) for k in range(4))
         n, outer, inner, inverted = (f.load("i64", env, 8 * k) for k in range(4, 8))
         scale = f.load(self.type, env, 64)
-        inverse = f.compare("ne", inverted, 0)
-        pair = 2 * self.size
+        sign, pair = self.sign(f, inverted), 2 * self.size
         single = f.compare("eq", inner, 1)
         wide = f.select(single, outer, inner)
         groups = f.op("udiv", f.op("add", wide, self.lanes - 1), self.lanes)
@@ -93,12 +100,21 @@ class Writer(Planes):
             left = f.op("sub", wide, place)
             full = f.compare("sge", left, self.lanes)
             count = f.select(full, i64(self.lanes), left)
-            ways = f.op("and", full, single), f.op("and", full, f.compare("ne", inner, 1))
-            shape = (n, count, step, lane, inverse, scale)
-            self.copy(f, "load", scratch, f.at(src, offset), ways, shape)
-            result = f.call("ptr", "group", scratch, turns, plan, n, NULL)
-            self.copy(f, "store", result, f.at(dst, offset), ways, shape)
+            source, target = f.at(src, offset), f.at(dst, offset)
+            with f.when(single):
+                ways, shape = (full, FALSE), (n, count, step, lane, sign, scale)
+                self.copy(f, "load", scratch, source, ways, shape)
+                result = f.call("ptr", "group", scratch, turns, plan, n, NULL)
+                self.copy(f, "store", result, target, ways, shape)
+            with f.when(f.compare("ne", inner, 1)):
+                transform = (turns, plan, n, sign, scale)
+                f.call("void", "near_task", scratch, source, target, count, step, *transform)
         f.ret()
+
+    def sign(self, f: Function, inverted: Value) -> Value:
+        """1, or -1 for an inverse transform, which takes and gives conjugates."""
+        one, minus = (Value(self.type, text) for text in ("1.0", "-1.0"))
+        return f.select(f.compare("ne", inverted, 0), minus, one)
 
     def write_entry(self, name: str) -> None:
         types = (*["ptr"] * 4, *["i64"] * 4, self.type)
@@ -118,14 +134,14 @@ class Writer(Planes):
         return Complex(x.re, self.negative(f, x.im))
 
     def write_fold(self) -> None:
-        """`fold(places, n, halves, factor, inverse)`: c S + D t and its partner, for k <= n / 2.
+        """`fold(places, n, halves, factor, sign)`: c S + D t and its partner, for k <= n / 2.
 
         S and D are the sum and the difference of a number and its opposite's conjugate, t the power
         of k.  Numbers 0 and n are there both before and after.
         """
-        f = self.m.function("fold", "void", "ptr", "i64", "ptr", self.type, "i1")
-        places, n, halves, scalar, inverse = f.parameters
-        factor = self.splat(f, scalar)
+        f = self.m.function("fold", "void", "ptr", "i64", "ptr", *[self.type] * 2)
+        places, n, halves, scalar, sign = f.parameters
+        factor, signs = self.splat(f, scalar), self.splat(f, sign)
         count = f.op("add", f.op("lshr", n, 1), 1)
         with f.loop(count) as k:
             here = f.item(places, k, self.step)
@@ -138,8 +154,8 @@ class Writer(Planes):
             turned = self.times(f, self.minus(f, x, y), turn)
             left = self.plus(f, total, turned)
             right = self.conjugate(f, self.minus(f, total, turned))
-            self.store(f, self.exchanged(f, left, inverse), here)
-            self.store(f, self.exchanged(f, right, inverse), there)
+            self.store(f, self.signed(f, left, signs), here)
+            self.store(f, self.signed(f, right, signs), there)
         f.ret()
 
     def write_real_tasks(self) -> None:
@@ -148,12 +164,12 @@ class Writer(Planes):
         env, begin, end = f.parameters
         src, dst, turns, plan, halves = (f.load("ptr", env, 8 * k) for k in range(5))
         n, outer, inverted = (f.load("i64", env, 8 * k) for k in range(5, 8))
-        scale, no = f.load(self.type, env, 64), FALSE
+        scale = f.load(self.type, env, 64)
         back = f.compare("ne", inverted, 0)
         pair = i64(2 * self.size)
         more = f.op("add", n, 1)
         whole, half = (f.op("mul", count, pair) for count in (more, n))
-        one, half_of = (Value(self.type, text) for text in ("1.0", "0.5"))
+        one, minus, half_of = (Value(self.type, text) for text in ("1.0", "-1.0", "0.5"))
         with self.scratch.held(f) as scratch, f.loop(f.op("sub", end, begin)) as t:
             row = f.op("mul", f.op("add", t, begin), self.lanes)
             left = f.op("sub", outer, row)
@@ -165,22 +181,22 @@ class Writer(Planes):
             with f.when(f.compare("eq", inverted, 0)):
                 source = f.at(src, f.op("mul", row, half))
                 target = f.at(dst, f.op("mul", row, whole))
-                self.copy(f, "load", scratch, source, ways, (*real_rows, no, one))
+                self.copy(f, "load", scratch, source, ways, (*real_rows, one, one))
                 result = f.call("ptr", "group", scratch, turns, plan, n, NULL)
                 first = self.load(f, result)
                 self.store(f, first, f.item(result, n, self.step))
-                f.call("void", "fold", result, n, halves, half_of, no)
-                self.copy(f, "store", result, target, ways, (*complex_rows, no, scale))
+                f.call("void", "fold", result, n, halves, half_of, one)
+                self.copy(f, "store", result, target, ways, (*complex_rows, one, scale))
             with f.when(back):
                 source = f.at(src, f.op("mul", row, whole))
                 target = f.at(dst, f.op("mul", row, half))
-                self.copy(f, "load", scratch, source, ways, (*complex_rows, no, one))
+                self.copy(f, "load", scratch, source, ways, (*complex_rows, one, one))
                 for place in (scratch, f.item(scratch, n, self.step)):
                     alone = self.load(f, place)
                     self.store(f, Complex(alone.re, self.zero), place)
-                f.call("void", "fold", scratch, n, halves, one, back)
+                f.call("void", "fold", scratch, n, halves, one, minus)
                 result = f.call("ptr", "group", scratch, turns, plan, n, NULL)
-                self.copy(f, "store", result, target, ways, (*real_rows, back, scale))
+                self.copy(f, "store", result, target, ways, (*real_rows, minus, scale))
         f.ret()
 
     def write_real_entry(self, name: str) -> None:
@@ -259,7 +275,7 @@ class Writer(Planes):
         pointers, numbers, scale = self.long_environment(f, env)
         src, _, work, turns, plan = pointers[:5]
         n, n2, _, _, inverted = numbers
-        back, pair = f.compare("ne", inverted, 0), i64(2 * self.size)
+        sign, pair = self.sign(f, inverted), i64(2 * self.size)
         step, block = f.op("mul", n2, pair), f.op("mul", n, self.step)
         with self.scratch.held(f) as scratch, f.loop(f.op("sub", end, begin)) as t:
             group = f.op("add", t, begin)
@@ -269,7 +285,7 @@ class Writer(Planes):
             count = f.select(full, i64(self.lanes), left)
             ways = FALSE, full
             source = f.at(src, f.op("mul", place, pair))
-            self.copy(f, "load", scratch, source, ways, (n, count, step, pair, back, scale))
+            self.copy(f, "load", scratch, source, ways, (n, count, step, pair, sign, scale))
             final = f.at(work, f.op("mul", group, block))
             f.call("ptr", "group", scratch, turns, plan, n, final)
         f.ret()
@@ -282,7 +298,7 @@ class Writer(Planes):
         dst, work = pointers[1:3]
         turns, plan, table, roots = pointers[5:]
         n, n2, _, shift, inverted = numbers
-        back, pair = f.compare("ne", inverted, 0), i64(2 * self.size)
+        sign, pair = self.sign(f, inverted), i64(2 * self.size)
         step, block, whole = f.op("mul", n, pair), f.op("mul", n, self.step), f.op("mul", n, n2)
         blocks = self.groups(f, n2)
         with self.scratch.held(f) as scratch, f.loop(f.op("sub", end, begin)) as t:
@@ -296,7 +312,7 @@ class Writer(Planes):
             f.call("void", "turned_load", *arguments)
             result = f.call("ptr", "group", scratch, turns, plan, n2, NULL)
             target = f.at(dst, f.op("mul", first, pair))
-            self.copy(f, "store", result, target, ways, (n2, count, step, pair, back, scale))
+            self.copy(f, "store", result, target, ways, (n2, count, step, pair, sign, scale))
         f.ret()
 
     def write_long_entry(self, name: str) -> None:
@@ -318,5 +334,5 @@ class Writer(Planes):
 
 def module_text(symbol: str, bits: int) -> tuple[str, list[str]]:
     """LLVM text of the module that defines a kernel, and the symbols that it needs."""
-    module = Writer(symbol.rsplit("_", 1)[1], bits).m.only(symbol)
+    module = Writer(symbol, bits).m.only(symbol)
     return module.text(), module.undefined

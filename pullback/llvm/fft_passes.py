@@ -13,9 +13,10 @@ from typing import Final, NamedTuple
 
 from pullback.llvm.entry_ir import Function, Module, Value, i64
 
-__all__ = ["RADICES", "Complex", "Passes"]
+__all__ = ["RADICES", "TWOS", "Complex", "Passes"]
 
 RADICES: Final = (2, 3, 4, 5, 7, 8, 11, 13, 16)
+TWOS: Final = (2, 4, 8, 16)
 
 
 class Complex(NamedTuple):
@@ -28,16 +29,18 @@ class Complex(NamedTuple):
 class Passes:
     """Writes arithmetic on vectors of one element type, and the functions of the passes."""
 
-    def __init__(self, module: Module, name: str, bits: int) -> None:
-        self.m = module
+    def __init__(self, module: Module, name: str, bits: int, radices: Sequence[int]) -> None:
+        self.m, self.radices = module, radices
         self.type, self.size = {"f32": ("float", 4), "f64": ("double", 8)}[name]
         self.lanes = bits // 8 // self.size
         self.vector = f"<{self.lanes} x {self.type}>"
         self.step = 2 * self.lanes * self.size
         """Bytes of a place: both parts of all lanes."""
-        for r in RADICES:
+        for r in radices:
             self.write_pass(r, turned=True)
             self.write_pass(r, turned=False)
+            self.write_first(r)
+            self.write_final(r)
 
     # ------------------------------------------------------------------------------ arithmetic
 
@@ -158,6 +161,50 @@ class Passes:
     def multiplied(self, f: Function, x: Complex, factor: Value, to: Complex) -> Complex:
         return Complex(*(self.fma(f, p, factor, q) for p, q in zip(x, to, strict=True)))
 
+    # ------------------------------------------------------------------------------ neighbours
+
+    def halves(self, f: Function, x: Value, y: Value) -> Complex:
+        """The parts of numbers that are interleaved in two vectors."""
+        masks = (range(part, 2 * self.lanes, 2) for part in (0, 1))
+        return Complex(*(self.shuffled(f, x, y, list(mask)) for mask in masks))
+
+    def interleaved(self, f: Function, x: Complex) -> list[Value]:
+        n = self.lanes
+        masks = ([(k // 2) + n * (k % 2) for k in range(h * n, h * n + n)] for h in (0, 1))
+        return [self.shuffled(f, *x, mask) for mask in masks]
+
+    def shuffled(self, f: Function, x: Value, y: Value, picks: Sequence[int]) -> Value:
+        mask = ", ".join(f"i32 {p}" for p in picks)
+        kind = f"<{self.lanes} x i32>"
+        return f.value(self.vector, f"shufflevector {x}, {y}, {kind} <{mask}>")
+
+    def outside(self, f: Function, place: Value) -> Value:
+        return f.value(self.vector, f"load {self.vector}, {place}, align {self.size}")
+
+    def put(self, f: Function, value: Value, place: Value) -> None:
+        f.emit(f"store {value}, {place}, align {self.size}")
+
+    def near(self, f: Function, line: Value) -> Complex:
+        """A number of every lane, where lanes are neighbours in an array."""
+        half = self.step // 2
+        return self.halves(f, *(self.outside(f, f.at(line, h * half)) for h in (0, 1)))
+
+    def signed(self, f: Function, x: Complex, sign: Value) -> Complex:
+        """The number or its conjugate: the imaginary part multiplied by 1 or -1."""
+        return Complex(x.re, self.binary(f, "fmul", x.im, sign))
+
+    def factors(self, f: Function, scale: Value, sign: Value) -> Complex:
+        """By what the parts are multiplied on the way out."""
+        signed = f.value(self.type, f"fmul {scale}, {sign.text}")
+        return Complex(self.splat(f, scale), self.splat(f, signed))
+
+    def weighted(self, f: Function, x: Complex, factors: Complex) -> Complex:
+        return Complex(*(self.binary(f, "fmul", a, b) for a, b in zip(x, factors, strict=True)))
+
+    def put_near(self, f: Function, x: Complex, line: Value) -> None:
+        for h, vector in enumerate(self.interleaved(f, x)):
+            self.put(f, vector, f.at(line, h * (self.step // 2)))
+
     # ------------------------------------------------------------------------------ passes
 
     def load(self, f: Function, place: Value) -> Complex:
@@ -173,6 +220,12 @@ class Passes:
         for k, part in enumerate(value):
             f.emit(f"store {part}, {f.at(place, k * half)}, align {half}")
 
+    def turns(self, f: Function, table: Value, r: int) -> list[Complex]:
+        """The powers for one butterfly, each in all lanes."""
+        powers = ([f.load(self.type, table, (2 * j + k) * self.size) for k in (0, 1)]
+                  for j in range(r - 1))  # fmt: skip
+        return [Complex(*(self.splat(f, x) for x in power)) for power in powers]
+
     def write_pass(self, r: int, turned: bool) -> None:
         """`pass_R(src, dst, turns, m, stride)`; the last pass of a transform turns nothing."""
         name = f"pass_{r}" if turned else f"last_{r}"
@@ -182,21 +235,56 @@ class Passes:
         apart = f.op("mul", m, row)
         with f.loop(m if turned else i64(1)) as p:
             table = f.item(turns, p, 2 * (r - 1) * self.size)
-            factors = []
-            for j in range(r - 1) if turned else ():
-                scalars = [f.load(self.type, table, (2 * j + k) * self.size) for k in (0, 1)]
-                factors.append(Complex(*(self.splat(f, x) for x in scalars)))
+            factors = self.turns(f, table, r) if turned else []
             source = f.at(src, f.op("mul", p, row))
             target = f.at(dst, f.op("mul", f.op("mul", p, r), row))
             with f.loop(stride) as q:
                 offset = f.op("mul", q, self.step)
                 at, to = f.at(source, offset), f.at(target, offset)
-                inputs = []
-                for k in range(r):
-                    inputs.append(self.load(f, at))
-                    at = f.at(at, apart) if k + 1 < r else at
-                for j, value in enumerate(self.butterfly(f, inputs)):
+                inputs = [self.load(f, place) for place in self.steps(f, at, apart, r)]
+                outputs = self.butterfly(f, inputs)
+                for j, place in enumerate(self.steps(f, to, row, r)):
+                    value = outputs[j]
                     value = self.times(f, value, factors[j - 1]) if j and turned else value
-                    self.store(f, value, to)
-                    to = f.at(to, row)
+                    self.store(f, value, place)
+        f.ret()
+
+    def steps(self, f: Function, first: Value, apart: Value, count: int) -> list[Value]:
+        """Addresses at equal distances."""
+        places = [first]
+        for _ in range(count - 1):
+            places.append(f.at(places[-1], apart))
+        return places
+
+    def write_first(self, r: int) -> None:
+        """`first_R(src, dst, turns, m, pitch, sign)`: the first of several passes, from an array.
+
+        Lanes are neighbours there; places are `pitch` bytes apart.
+        """
+        types = (*["ptr"] * 3, "i64", "i64", self.type)
+        f = self.m.function(f"first_{r}", "void", *types)
+        src, dst, turns, m, pitch, scalar = f.parameters
+        apart, sign = f.op("mul", m, pitch), self.splat(f, scalar)
+        with f.loop(m) as p:
+            powers = self.turns(f, f.item(turns, p, 2 * (r - 1) * self.size), r)
+            places = self.steps(f, f.at(src, f.op("mul", p, pitch)), apart, r)
+            inputs = [self.signed(f, self.near(f, place), sign) for place in places]
+            target = f.item(dst, p, r * self.step)
+            for j, value in enumerate(self.butterfly(f, inputs)):
+                value = self.times(f, value, powers[j - 1]) if j else value
+                self.store(f, value, f.at(target, j * self.step))
+        f.ret()
+
+    def write_final(self, r: int) -> None:
+        """`final_R(src, dst, stride, pitch, sign, scale)`: the last pass, to an array."""
+        f = self.m.function(f"final_{r}", "void", *["ptr"] * 2, *["i64"] * 2, *[self.type] * 2)
+        src, dst, stride, pitch, sign, scale = f.parameters
+        factors = self.factors(f, scale, sign)
+        apart, row = f.op("mul", stride, self.step), f.op("mul", stride, pitch)
+        with f.loop(stride) as q:
+            places = self.steps(f, f.item(src, q, self.step), apart, r)
+            outputs = self.butterfly(f, [self.load(f, place) for place in places])
+            targets = self.steps(f, f.at(dst, f.op("mul", q, pitch)), row, r)
+            for value, place in zip(outputs, targets, strict=True):
+                self.put_near(f, self.weighted(f, value, factors), place)
         f.ret()

@@ -366,8 +366,10 @@ def _plan(b: Any, n: int, dtype: Any) -> tuple[Any, Any]:
     return b.constant(table), b.constant(np.array([*factors, 0], np.int64))
 
 
-def _symbol(name: str, dtype: Any) -> str:
-    return f"{name}_f{8 * dtype.itemsize}"
+def _symbol(name: str, dtype: Any, *lengths: int) -> str:
+    """The kernel for these lengths: powers of two have smaller ones."""
+    twos = "" if any(n & (n - 1) for n in lengths) else "twos_"
+    return f"{name}_{twos}f{8 * dtype.itemsize}"
 
 
 def _by_lanes(b: Any, x: Any, out: Any, shape: Sequence[int], axis: int, scale: Any) -> None:
@@ -376,7 +378,7 @@ def _by_lanes(b: Any, x: Any, out: Any, shape: Sequence[int], axis: int, scale: 
     outer, inner = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
     numbers = map(np.int64, (n, outer, inner, scale < 0))
     plan = _plan(b, n, scale.dtype)
-    b.call(_symbol("pb_fft", scale.dtype), x, out, *plan, *numbers, abs(scale))
+    b.call(_symbol("pb_fft", scale.dtype, n), x, out, *plan, *numbers, abs(scale))
 
 
 def _by_parts(b: Any, x: Any, out: Any, shape: Sequence[int], axis: int, scale: Any) -> None:
@@ -395,7 +397,7 @@ def _by_parts(b: Any, x: Any, out: Any, shape: Sequence[int], axis: int, scale: 
     shift = len(fine).bit_length() - 1
     numbers = map(np.int64, (first, second, outer, shift, scale < 0))
     constants = b.constant(np.ascontiguousarray(lanes)), b.constant(tables)
-    symbol = _symbol("pb_fft_long", dtype)
+    symbol = _symbol("pb_fft_long", dtype, n)
     b.call(symbol, x, out, work, *plans, *constants, *numbers, abs(scale))
 
 
@@ -404,7 +406,7 @@ def _real_rows(b: Any, x: Any, out: Any, n: int, outer: int, scale: Any) -> None
     back = scale < 0
     table = _halves(b, n, scale.dtype, bool(back))
     plan, numbers = _plan(b, n, scale.dtype), map(np.int64, (n, outer, back))
-    b.call(_symbol("pb_fft_real", scale.dtype), x, out, *plan, table, *numbers, abs(scale))
+    b.call(_symbol("pb_fft_real", scale.dtype, n), x, out, *plan, table, *numbers, abs(scale))
 
 
 _PLANE_BYTES: Final = range(1 << 14, (1 << 20) + 1)
@@ -432,7 +434,7 @@ def _planes(
     plan, plan2 = _plan(b, n, dtype), _plan(b, n2, dtype)
     halves = _halves(b, n, dtype, back) if real else plan[0]
     numbers = map(np.int64, (n, n2, math.prod(outer), back, real))
-    symbol = _symbol("pb_fft_planes", dtype)
+    symbol = _symbol("pb_fft_planes", dtype, n, n2)
     b.call(symbol, x, mid, out, *plan, halves, *plan2, *numbers, *map(abs, scales))
 
 

@@ -121,3 +121,29 @@ def test_a_module_has_the_kernel_that_is_asked_for() -> None:
     for name in fft_kernels.KERNELS:
         assert (f"@{name}(" in module) == (name == "pb_fft_long_f32")
     assert set(needs) == {"pb_parallel_for", "malloc", "free"}
+
+
+def test_powers_of_two_have_smaller_kernels() -> None:
+    module, _ = fft_kernels.module_text("pb_fft_planes_twos_f32", 512)
+    whole, _ = fft_kernels.module_text("pb_fft_planes_f32", 512)
+    assert "@pass_16(" in module
+    assert "@pass_13(" not in module
+    assert 2 * len(module) < len(whole)
+
+
+def test_neighbours_are_not_copied() -> None:
+    """The first pass reads the array and the last one writes it."""
+    module, _ = fft_kernels.module_text("pb_fft_twos_f32", 512)
+    group = module.split("@near_group(", 1)[1].split("\n}", 1)[0]
+    assert "@first_16(" in group
+    assert "@final_16(" in group
+    assert group.count("@near_load(") == 1  # of a transform of a single pass
+
+
+@pytest.mark.parametrize("count", [2, 3, 16, 17, 31])
+@pytest.mark.parametrize("n", [64, 480, 1024])
+def test_groups_of_fewer_neighbours_than_lanes(n: int, count: int) -> None:
+    x = _complex((3, n, count), "complex64")
+    wide = x.astype(np.complex128)
+    _close(pb.jit(pnp.fft.fft2)(x), np.fft.fft2(wide))
+    _close(pb.jit(pnp.fft.ifft2)(x), np.fft.ifft2(wide))
