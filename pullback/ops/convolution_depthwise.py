@@ -9,16 +9,18 @@ from typing import Any, Final
 import numpy as np
 
 from pullback.ops import convolution_plan
-from pullback.ops.convolution_direct import KERNEL_NAMES, LONG_ROW, MOST_SUMS
+from pullback.ops.convolution_direct import LONG_ROW
 from pullback.ops.convolution_geometry import Geometry, pick
 from pullback.ops.convolution_tables import (
+    KERNEL_NAMES,
     axis,
     kernel_of,
-    met_along,
-    offsets,
+    parts_of,
     plan_of,
     steps_of,
     together,
+    walk_of,
+    write_walk,
 )
 
 __all__ = ["depthwise", "depthwise_fits", "depthwise_gradient", "depthwise_gradient_fits"]
@@ -87,27 +89,17 @@ def depthwise_gradient(
 ) -> None:
     """Write the gradient of the kernel of a depthwise convolution."""
     size, total = np.dtype(result.dtype).itemsize, math.prod(result.shape)
-    x_steps, g_steps = steps_of(x, g.x_spec), steps_of(cotangent, g.w_spec)
-    out_steps, lengths = steps_of(result, out_spec), pick(x.shape, g.x_spec)[2:]
-    about = list(zip(g.phases, lengths, x_steps[2:], out_steps[2:], strict=True))
-    far, near = together([axis(*a) for a in about[:-1]]), met_along(*about[-1])
-    places = zip(g.phases[:-1], g_steps[2:-1], strict=True)
-    cells = offsets([(p.taps, p.skip * step, p.tap * step) for p, step in places])
-    last = g.phases[-1]
-    wanted = min(convolution_plan.TASKS, max(1, MOST_SUMS // (total * size)), g.ins * len(cells))
-    share = -(-g.ins * len(cells) // wanted)
-    parts = -(-g.ins * len(cells) // share)
+    walk, last = walk_of(x, cotangent, g, result, out_spec), g.phases[-1]
+    x_steps, g_steps = walk.x_steps, walk.g_steps
+    runs = g.ins * len(walk.cells)
     numbers = {
         "images": g.ins, "image_x": x_steps[1], "image_c": g_steps[1],
-        "outer": len(cells), "inner": last.taps,
-        "outer_taps": len(far), "inner_taps": last.cells,
-        "n": g.groups, "row_w": out_steps[-1] * last.every,
+        "outer": len(walk.cells), "inner": last.taps,
+        "outer_taps": len(walk.far), "inner_taps": last.cells,
+        "n": g.groups, "row_w": walk.out_steps[-1] * last.every,
         "cell_x": x_steps[-1] * last.tap_step, "tap_x": x_steps[-1] * last.cell_step,
         "cell_c": g_steps[-1] * last.skip, "begin": 0, "end": 0,
-        "parts": parts, "total": total,
+        "parts": parts_of(convolution_plan.TASKS, total, runs, size), "total": total,
     }  # fmt: skip
-    moved = [[place + last.tap * g_steps[-1]] for place in cells]
-    plan = plan_of(b, convolution_plan.DEPTHWISE, numbers, far, moved, near)
-    sums = b.buffer((parts, total), result.dtype) if parts > 1 else result
-    symbol = f"pb_depthwise_gradient_{KERNEL_NAMES[np.dtype(result.dtype)]}"
-    b.call(symbol, b.materialize(x), b.materialize(cotangent), result, sums, plan)
+    operands = x, cotangent, result
+    write_walk(b, "pb_depthwise_gradient", convolution_plan.DEPTHWISE, numbers, walk, operands)

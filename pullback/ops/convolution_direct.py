@@ -18,20 +18,20 @@ from pullback.core import dtypes
 from pullback.ops import convolution_plan
 from pullback.ops.convolution_geometry import Geometry, pick
 from pullback.ops.convolution_tables import (
+    KERNEL_NAMES,
     axis,
     kernel_of,
-    met_along,
-    offsets,
     padded,
+    parts_of,
     plan_of,
     steps_of,
     together,
+    walk_of,
+    write_walk,
 )
 
 __all__ = [
-    "KERNEL_NAMES",
     "LONG_ROW",
-    "MOST_SUMS",
     "by_tiles",
     "direct",
     "few",
@@ -44,7 +44,6 @@ __all__ = [
     "tiles_fit",
 ]
 
-KERNEL_NAMES: Final = {dtypes.float32: "f32", dtypes.float64: "f64"}
 _LINE: Final = 64
 """Bytes of features that are whole vectors anywhere."""
 _TILES: Final = "pb_tiles_direct_bf16"
@@ -186,8 +185,6 @@ LONG_ROW: Final = 6
 """Cells of a row of the cotangent that are worth a run."""
 _TABLE: Final = 1 << 16
 """Words of a table, at most."""
-MOST_SUMS: Final = 1 << 21
-"""Bytes of the sums of all parts, at most, where there are several."""
 
 
 def gradient_fits(x: Any, g: Geometry, out_spec: Sequence[int], dtype: Any) -> bool:
@@ -206,42 +203,25 @@ def gradient_fits(x: Any, g: Geometry, out_spec: Sequence[int], dtype: Any) -> b
     return short and inner >= LONG_ROW and g.batch >= 2 and g.outs >= _FEW
 
 
-def _parts(g: Geometry, total: int, runs: int, size: int) -> int:
-    """Into how many parts the images are cut; each has sums of its own."""
-    panels = -(-g.outs * size // convolution_plan.PANEL)
-    wanted = -(-convolution_plan.TASKS // (g.groups * panels))
-    parts = min(wanted, max(1, MOST_SUMS // (total * size)), runs)
-    share = -(-runs // parts)
-    return -(-runs // share)
-
-
 def gradient(
     b: Any, x: Any, cotangent: Any, g: Geometry, result: Any, out_spec: Any, _whole: bool
 ) -> None:
     """Write the gradient of a kernel."""
     size, total = np.dtype(result.dtype).itemsize, math.prod(result.shape)
-    x_steps, g_steps = steps_of(x, g.x_spec), steps_of(cotangent, g.w_spec)
-    out_steps, lengths = steps_of(result, out_spec), pick(x.shape, g.x_spec)[2:]
-    about = list(zip(g.phases, lengths, x_steps[2:], out_steps[2:], strict=True))
-    far, near = together([axis(*a) for a in about[:-1]]), met_along(*about[-1])
-    places = zip(g.phases[:-1], g_steps[2:-1], strict=True)
-    cells = offsets([(p.taps, p.skip * step, p.tap * step) for p, step in places])
-    last = g.phases[-1]
-    near_g = g_steps[-1] * last.skip
-    parts = _parts(g, total, g.ins * len(cells), size)
+    walk, last = walk_of(x, cotangent, g, result, out_spec), g.phases[-1]
+    x_steps, g_steps = walk.x_steps, walk.g_steps
+    panels = -(-g.outs * size // convolution_plan.PANEL)
+    wanted = -(-convolution_plan.TASKS // (g.groups * panels))
     numbers = {
         "lanes": g.groups,
         "lane_x": g.batch * x_steps[0] if g.by_batch else g.ins * x_steps[1],
         "lane_g": g.outs * size, "lane_c": g.outs * size,
         "images": g.ins, "image_x": x_steps[1], "image_g": g_steps[1],
-        "outer": len(cells), "inner": last.taps,
-        "outer_taps": len(far), "inner_taps": last.cells,
-        "features": g.batch, "n": g.outs,
-        "col_x": x_steps[-1] * last.tap_step, "col_g": near_g // size, "row_c": out_steps[0],
-        "parts": parts, "total": total,
+        "outer": len(walk.cells), "inner": last.taps,
+        "outer_taps": len(walk.far), "inner_taps": last.cells,
+        "features": g.batch, "n": g.outs, "col_x": x_steps[-1] * last.tap_step,
+        "col_g": g_steps[-1] * last.skip // size, "row_c": walk.out_steps[0],
+        "parts": parts_of(wanted, total, g.ins * len(walk.cells), size), "total": total,
     }  # fmt: skip
-    moved = [[place + last.tap * g_steps[-1]] for place in cells]
-    plan = plan_of(b, convolution_plan.GRADIENT, numbers, far, moved, near)
-    sums = b.buffer((parts, total), result.dtype) if parts > 1 else result
-    symbol = f"pb_direct_gradient_{KERNEL_NAMES[np.dtype(result.dtype)]}"
-    b.call(symbol, b.materialize(x), b.materialize(cotangent), result, sums, plan)
+    operands = x, cotangent, result
+    write_walk(b, "pb_direct_gradient", convolution_plan.GRADIENT, numbers, walk, operands)

@@ -8,14 +8,33 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 
+from pullback.core import dtypes
 from pullback.ops import contractions
 from pullback.ops.convolution_geometry import Geometry, Phase, pick
 
-__all__ = ["axis", "kernel_of", "met_along", "offsets", "padded", "plan_of", "steps_of", "together"]
+__all__ = [
+    "KERNEL_NAMES",
+    "Walk",
+    "axis",
+    "kernel_of",
+    "padded",
+    "parts_of",
+    "plan_of",
+    "steps_of",
+    "together",
+    "walk_of",
+    "write_walk",
+]
+
+KERNEL_NAMES: Final = {dtypes.float32: "f32", dtypes.float64: "f64"}
+"""What names of kernels end in, by types of elements."""
+_MOST_SUMS: Final = 1 << 21
+"""Bytes of the sums of all parts of a gradient, at most, where there are several."""
 
 
 def axis(phase: Phase, length: int, step_x: int, step_out: int) -> Any:
@@ -96,6 +115,63 @@ def offsets(axes: Iterable[tuple[int, int, int]]) -> list[int]:
     for count, step, start in axes:
         found = [place + start + step * i for place in found for i in range(count)]
     return found
+
+
+def parts_of(wanted: int, total: int, runs: int, size: int) -> int:
+    """Into how many parts the rows of a gradient are cut; each has sums of its own."""
+    share = -(-runs // min(wanted, max(1, _MOST_SUMS // (total * size)), runs))
+    return -(-runs // share)
+
+
+@dataclass(frozen=True)
+class Walk:
+    """The gradient of a kernel, made along rows of a cotangent: where rows and windows are.
+
+    Steps are in bytes.  `far` has the elements of the window but for the last axis, `cells` the
+    rows, `near` the elements of the last axis and where they meet the operand.
+    """
+
+    x_steps: list[int]
+    g_steps: list[int]
+    out_steps: list[int]
+    far: list[list[int | None]]
+    cells: list[list[int]]
+    near: list[list[int]]
+
+
+def walk_of(x: Any, cotangent: Any, g: Geometry, result: Any, out_spec: Sequence[int]) -> Walk:
+    """The walk that makes the gradient of a kernel."""
+    x_steps, g_steps = steps_of(x, g.x_spec), steps_of(cotangent, g.w_spec)
+    out_steps, lengths = steps_of(result, out_spec), pick(x.shape, g.x_spec)[2:]
+    about = list(zip(g.phases, lengths, x_steps[2:], out_steps[2:], strict=True))
+    places = zip(g.phases[:-1], g_steps[2:-1], strict=True)
+    rows = offsets([(p.taps, p.skip * step, p.tap * step) for p, step in places])
+    first = g.phases[-1].tap * g_steps[-1]
+    return Walk(
+        x_steps,
+        g_steps,
+        out_steps,
+        together([axis(*a) for a in about[:-1]]),
+        [[place + first] for place in rows],
+        met_along(*about[-1]),
+    )
+
+
+def write_walk(
+    b: Any,
+    family: str,
+    names: Sequence[str],
+    numbers: dict[str, int],
+    walk: Walk,
+    operands: tuple[Any, Any, Any],
+) -> None:
+    """Call the kernel of a family; each of several parts has sums of its own."""
+    x, cotangent, result = operands
+    parts, total = numbers["parts"], numbers["total"]
+    plan = plan_of(b, names, numbers, walk.far, walk.cells, walk.near)
+    sums = b.buffer((parts, total), result.dtype) if parts > 1 else result
+    symbol = f"{family}_{KERNEL_NAMES[np.dtype(result.dtype)]}"
+    b.call(symbol, b.materialize(x), b.materialize(cotangent), result, sums, plan)
 
 
 def padded(b: Any, x: Any, axes: Sequence[int], amounts: Sequence[tuple[int, int]]) -> Any:

@@ -73,6 +73,35 @@ def minimize(
     return solver(lambda x: fun(x, *args), x0, **settings)
 
 
+def _below(gtol: float, norm: Any) -> Callable[[Any], Any]:
+    """Whether a gradient is small enough."""
+    return lambda g: jnp.linalg.norm(g, ord=norm) < gtol
+
+
+def _status_before(converged: Any, limit: int) -> Any:
+    """The status before the first step: -1 where there is one to make."""
+    return jnp.where(converged, 0, jnp.where(limit <= 0, 1, -1))
+
+
+def _goes_on(state: Any) -> Any:
+    return state.status < 0
+
+
+def _result(end: Any, inverse: Any) -> OptimizeResults:
+    """What a user gets of the last state."""
+    return OptimizeResults(
+        x=end.x,
+        success=end.status == 0,
+        status=end.status,
+        fun=end.f,
+        jac=end.g,
+        hess_inv=inverse,
+        nfev=end.evaluations,
+        njev=end.evaluations,
+        nit=end.steps,
+    )
+
+
 # --------------------------------------------------------------------------- BFGS
 
 
@@ -99,8 +128,7 @@ def _bfgs(
     both = value_and_grad(fun)
     f, g = both(x0)
 
-    def converged(g: Any) -> Any:
-        return jnp.linalg.norm(g, ord=norm) < gtol
+    converged = _below(gtol, norm)
 
     def step(state: _State) -> _State:
         p = -(state.inverse @ state.g)
@@ -114,20 +142,10 @@ def _bfgs(
         evaluations = state.evaluations + found.count
         return _State(found.x, found.f, found.g, inverse, steps, evaluations, status)
 
-    status = jnp.where(converged(g), 0, jnp.where(limit <= 0, 1, -1))
+    status = _status_before(converged(g), limit)
     start = _State(x0, f, g, jnp.eye(n, dtype=x0.dtype), 0, 1, status)
-    end = lax.while_loop(lambda state: state.status < 0, step, start)
-    return OptimizeResults(
-        x=end.x,
-        success=end.status == 0,
-        status=end.status,
-        fun=end.f,
-        jac=end.g,
-        hess_inv=end.inverse,
-        nfev=end.evaluations,
-        njev=end.evaluations,
-        nit=end.steps,
-    )
+    end = lax.while_loop(_goes_on, step, start)
+    return _result(end, end.inverse)
 
 
 def _updated(inverse: Any, s: Any, y: Any) -> Any:
@@ -174,8 +192,7 @@ def _lbfgs(
     both = value_and_grad(fun)
     f, g = both(x0)
 
-    def converged(g: Any) -> Any:
-        return jnp.linalg.norm(g, ord=norm) < gtol
+    converged = _below(gtol, norm)
 
     def step(state: _Limited) -> _Limited:
         found = _line_search(both, state, _direction(state), maxls)
@@ -196,21 +213,10 @@ def _lbfgs(
         point = found.x, found.f, found.g
         return _Limited(*point, moves, changes, weights, steps, evaluations, status)
 
-    status = jnp.where(converged(g), 0, jnp.where(limit <= 0, 1, -1))
+    status = _status_before(converged(g), limit)
     none = jnp.zeros((maxcor, n), x0.dtype)
     start = _Limited(x0, f, g, none, none, none[:, 0], 0, 1, status)
-    end = lax.while_loop(lambda state: state.status < 0, step, start)
-    return OptimizeResults(
-        x=end.x,
-        success=end.status == 0,
-        status=end.status,
-        fun=end.f,
-        jac=end.g,
-        hess_inv=None,
-        nfev=end.evaluations,
-        njev=end.evaluations,
-        nit=end.steps,
-    )
+    return _result(lax.while_loop(_goes_on, step, start), None)
 
 
 def _direction(state: _Limited) -> Any:
