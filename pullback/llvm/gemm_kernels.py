@@ -38,6 +38,14 @@ LONG_ROW: Final = 4096
 """Columns of it, at most, so that the sums stay in the first cache."""
 PARALLEL_WORK: Final = 400_000
 """Multiplications from which waking up the pool pays."""
+FEW_SUMS: Final = 4096
+"""Elements of a result with too few tiles for all threads, where its sums may be cut instead."""
+LONG_SUM: Final = 2048
+"""Terms of a sum that may be cut, at least."""
+PIECES: Final = 8
+"""Pieces of a long sum, however many threads there are."""
+PIECE_UNIT: Final = 16
+"""Terms of a piece are a multiple; what is left over, one at least, is one more, short piece."""
 
 
 class _Writer(Tiles):
@@ -107,6 +115,7 @@ class _Writer(Tiles):
             pick(cb, ra), pick(rb, ca), pick(ca, rb), pick(ra, cb), rc, i64(DEPTH), i64(0),
         )  # fmt: skip
         self.small_row(f, lanes, pointers, numbers)
+        self.long_sums(f, name, lanes, pointers, numbers)
         self.run_tasks(f, lanes, pointers, numbers, (NULL, NULL, NULL))
         f.ret()
 
@@ -128,6 +137,64 @@ class _Writer(Tiles):
             f.call("void", "dots", a, b, f.op("mul", cb, size), c, k, n)
             f.ret()
         f.label(otherwise)
+
+    def long_sums(
+        self,
+        f: Function,
+        name: str,
+        lanes: Value,
+        pointers: tuple[Value, ...],
+        numbers: tuple[Value, ...],
+    ) -> None:
+        """Return at once if these are a few long sums: pieces of them are added, in order.
+
+        The pieces are lanes of a product of their own.  They depend on shapes alone.
+        """
+        a, b, c = pointers
+        m, n, k, ra, ca, rb, cb, rc = numbers[3:11]
+        size, area, otherwise = self.shape.size, f.op("mul", m, n), f.new_label()
+        least = f.select(f.compare("eq", cb, 1), i64(ROW_COLUMNS), i64(DOT_COLUMNS))
+        few = f.select(f.compare("eq", m, 1), f.op("mul", least, 2), i64(FEW_SUMS + 1))
+        work = f.op("mul", area, k)
+        f.goto_if(f.compare("ne", lanes, 1), otherwise)
+        f.goto_if(f.compare("sge", area, few), otherwise)
+        f.goto_if(f.compare("slt", k, LONG_SUM), otherwise)
+        f.goto_if(f.compare("slt", work, 2 * PARALLEL_WORK), otherwise)
+        deep = f.op("and", f.op("udiv", f.op("sub", k, 1), PIECES), -PIECE_UNIT)
+        done = f.op("mul", deep, PIECES)
+        rest = f.op("sub", k, done)
+        sums = f.call("ptr", "malloc", f.op("mul", area, (PIECES + 1) * size))
+        strides = (ra, ca, rb, cb, n)
+        left, right = f.op("mul", deep, ca), f.op("mul", deep, rb)
+        shape = (m, n)
+        f.call("void", name, a, b, sums, i64(PIECES), left, right, area, *shape, deep, *strides)
+        last = self.at(f, sums, i64(PIECES), area)
+        a, b = self.at(f, a, done, ca), self.at(f, b, done, rb)
+        f.call("void", name, a, b, last, i64(1), *[i64(0)] * 3, *shape, rest, *strides)
+        self.add_pieces(f, sums, area, (m, n), (c, rc))
+        f.call("void", "free", sums)
+        f.ret()
+        f.label(otherwise)
+
+    def add_pieces(
+        self,
+        f: Function,
+        sums: Value,
+        area: Value,
+        shape: tuple[Value, Value],
+        result: tuple[Value, Value],
+    ) -> None:
+        """The sum of matrices that follow one another in memory."""
+        s, (m, n), (c, row_c) = self.shape, shape, result
+        total = f.variable(s.type, Value(s.type, "0.0"))
+        with f.loop(m) as i, f.loop(n) as j:
+            place = self.item(f, self.at(f, sums, i, n), j)
+            f.store(f.load(s.type, place), total)
+            for piece in range(1, PIECES + 1):
+                term = f.load(s.type, self.item(f, place, f.op("mul", area, piece)))
+                now = f.load(s.type, total)
+                f.store(f.value(s.type, f"fadd {now}, {term.text}"), total)
+            f.store(f.load(s.type, total), self.item(f, self.at(f, c, i, row_c), j))
 
     def write_conv_entry(self) -> None:
         """`pb_conv_T`: see `llvm.gemm`."""

@@ -93,6 +93,42 @@ class Packing:
     def store_vector(self, f: Function, value: Value, base: Value) -> None:
         f.emit(f"store {value}, {base}, align {self.shape.size}")
 
+    def first_lanes(self, f: Function, count: Value) -> Value:
+        """Which lanes are among the first `count`."""
+        lanes = self.shape.lanes
+        t = f"<{lanes} x i64>"
+        one = f.value(t, f"insertelement {t} poison, {count}, i64 0")
+        every = f.value(t, f"shufflevector {one}, {t} poison, <{lanes} x i32> zeroinitializer")
+        numbers = ", ".join(f"i64 {lane}" for lane in range(lanes))
+        return f.value(f"<{lanes} x i1>", f"icmp slt {t} <{numbers}>, {every.text}")
+
+    def load_lanes(self, f: Function, base: Value, mask: Value | None) -> Value:
+        """A vector, with zeros in lanes that are not in the mask."""
+        if mask is None:
+            return self.load_vector(f, base)
+        name = f"llvm.masked.load.{self.suffix}.p0"
+        types = ("ptr", mask.type, self.shape.vector)
+        self.m.declare(name, self.shape.vector, types)
+        place = f"ptr align {self.shape.size} {base.text}"
+        return f.value(
+            self.shape.vector, f"call {self.shape.vector} @{name}({place}, {mask}, {self.zero})"
+        )
+
+    def store_lanes(self, f: Function, value: Value, base: Value, mask: Value | None) -> None:
+        """Write a vector, or its lanes in the mask."""
+        if mask is None:
+            self.store_vector(f, value, base)
+            return
+        name = f"llvm.masked.store.{self.suffix}.p0"
+        self.m.declare(name, "void", (value.type, "ptr", mask.type))
+        place = f"ptr align {self.shape.size} {base.text}"
+        f.emit(f"call void @{name}({value}, {place}, {mask})")
+
+    @property
+    def suffix(self) -> str:
+        """How intrinsics' names spell the vectors."""
+        return f"v{self.shape.lanes}f{8 * self.shape.size}"
+
     def splat(self, f: Function, scalar: Value) -> Value:
         vector, lanes = self.shape.vector, self.shape.lanes
         first = f.value(vector, f"insertelement {vector} poison, {scalar}, i64 0")
@@ -100,8 +136,7 @@ class Packing:
         return f.value(vector, f"shufflevector {first}, {vector} poison, {mask}")
 
     def fma(self, f: Function, a: Value, b: Value, c: Value) -> Value:
-        suffix = f"v{self.shape.lanes}f{8 * self.shape.size}"
-        return f.call(self.shape.vector, f"llvm.fma.{suffix}", a, b, c)
+        return f.call(self.shape.vector, f"llvm.fma.{self.suffix}", a, b, c)
 
     def smaller(self, f: Function, a: Value, b: Value | int) -> Value:
         b = i64(b) if isinstance(b, int) else b
@@ -152,7 +187,7 @@ class Packing:
         whole = f.op("udiv", columns, s.lanes)
         rest = f.op("urem", columns, s.lanes)
         vectors = f.op("udiv", f.op("add", columns, s.lanes - 1), s.lanes)
-        by_column, done = f.new_label(), f.new_label()
+        by_column, done, mask = f.new_label(), f.new_label(), self.first_lanes(f, rest)
         f.goto_if(f.compare("ne", col_b, 1), by_column)
         with f.loop(k) as i:
             line, out = self.at(f, src, i, row_b), f.at(dst, f.op("mul", i, step))
@@ -161,10 +196,9 @@ class Packing:
                 self.store_vector(f, self.load_vector(f, f.at(line, offset)), f.at(out, offset))
             with f.when(f.compare("ne", rest, 0)):
                 offset = f.op("mul", whole, s.lanes * s.size)
-                self.store_vector(f, self.zero, f.at(out, offset))
-                with f.loop(rest) as j:
-                    spot = f.op("add", f.op("mul", j, s.size), offset)
-                    f.store(f.load(s.type, line, spot), out, spot)
+                self.store_vector(
+                    f, self.load_lanes(f, f.at(line, offset), mask), f.at(out, offset)
+                )
         f.goto(done)
         f.label(by_column)
         squares = f.op("udiv", f.op("add", k, s.lanes - 1), s.lanes)

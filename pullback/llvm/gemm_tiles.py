@@ -358,16 +358,43 @@ class Tiles(Vectors):
         f.label(narrow)
         row_edge = i64(s.width * s.size)
         f.call("void", "block", rows, *operands, edge, row_edge, FALSE, vectors)
-        with f.loop(rows) as i, f.loop(columns) as j:
-            value = f.variable(s.type, Value(s.type, "0.0"))
-            spot = f.op("add", f.op("mul", i, s.width), j)
-            f.store(f.load(s.type, self.item(f, edge, spot)), value)
-            place = self.item(f, self.at(f, target, i, v["row_c"]), j)
-            with f.when(add):
-                now, old = f.load(s.type, value), f.load(s.type, place)
-                f.store(f.value(s.type, f"fadd {now}, {old.text}"), value)
-            f.store(f.load(s.type, value), place)
+        self.copy_edge(f, edge, target, v["row_c"], rows, columns, add)
         f.label(done)
+
+    def copy_edge(
+        self,
+        f: Function,
+        edge: Value,
+        target: Value,
+        row_c: Value,
+        rows: Value,
+        columns: Value,
+        add: Value,
+    ) -> None:
+        """Write, or add, rows of the buffer to the result: the last vector of each in part."""
+        s = self.shape
+        step = s.lanes * s.size
+        whole = f.op("udiv", columns, s.lanes)
+        last = self.first_lanes(f, f.op("urem", columns, s.lanes))
+        keep = f.select(add, last, Value(last.type, "zeroinitializer"))
+        with f.loop(rows) as i:
+            line, out = f.at(edge, f.op("mul", i, s.width * s.size)), self.at(f, target, i, row_c)
+            with f.loop(whole) as v:
+                offset = f.op("mul", v, step)
+                place = f.at(out, offset)
+                value = f.variable(s.vector, self.zero)
+                f.store(self.load_vector(f, f.at(line, offset)), value)
+                with f.when(add):
+                    now, old = f.load(s.vector, value), self.load_vector(f, place)
+                    f.store(f.value(s.vector, f"fadd {now}, {old.text}"), value)
+                self.store_vector(f, f.load(s.vector, value), place)
+            offset = f.op("mul", whole, step)
+            now, old = (
+                self.load_vector(f, f.at(line, offset)),
+                self.load_lanes(f, f.at(out, offset), keep),
+            )
+            total = f.value(s.vector, f"fadd {now}, {old.text}")
+            self.store_lanes(f, total, f.at(out, offset), last)
 
     @property
     def scratch_bytes(self) -> int:

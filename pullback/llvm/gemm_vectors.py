@@ -37,43 +37,7 @@ class Vectors(Packing):
         self.write_long_row()
         self.write_row()
 
-    # ------------------------------------------------------------------------------ masks
-
-    def first_lanes(self, f: Function, count: Value) -> Value:
-        """Which lanes are among the first `count`."""
-        lanes = self.shape.lanes
-        t = f"<{lanes} x i64>"
-        one = f.value(t, f"insertelement {t} poison, {count}, i64 0")
-        every = f.value(t, f"shufflevector {one}, {t} poison, <{lanes} x i32> zeroinitializer")
-        numbers = ", ".join(f"i64 {lane}" for lane in range(lanes))
-        return f.value(f"<{lanes} x i1>", f"icmp slt {t} <{numbers}>, {every.text}")
-
-    def load_lanes(self, f: Function, base: Value, mask: Value | None) -> Value:
-        """A vector, with zeros in lanes that are not in the mask."""
-        if mask is None:
-            return self.load_vector(f, base)
-        name = f"llvm.masked.load.{self.suffix}.p0"
-        types = ("ptr", mask.type, self.shape.vector)
-        self.m.declare(name, self.shape.vector, types)
-        place = f"ptr align {self.shape.size} {base.text}"
-        return f.value(
-            self.shape.vector, f"call {self.shape.vector} @{name}({place}, {mask}, {self.zero})"
-        )
-
-    def store_lanes(self, f: Function, value: Value, base: Value, mask: Value | None) -> None:
-        """Write a vector, or its lanes in the mask."""
-        if mask is None:
-            self.store_vector(f, value, base)
-            return
-        name = f"llvm.masked.store.{self.suffix}.p0"
-        self.m.declare(name, "void", (value.type, "ptr", mask.type))
-        place = f"ptr align {self.shape.size} {base.text}"
-        f.emit(f"call void @{name}({value}, {place}, {mask})")
-
-    @property
-    def suffix(self) -> str:
-        """How intrinsics' names spell the vectors."""
-        return f"v{self.shape.lanes}f{8 * self.shape.size}"
+    # ------------------------------------------------------------------------------ sums
 
     def sum_of(self, f: Function, terms: Sequence[Value]) -> Value:
         """The sum of vectors, pairwise."""

@@ -95,6 +95,34 @@ def test_threads_share_a_single_row(m: int, n: int) -> None:
         assert _tasks(threads, 1, m, n, 1000) == threads
 
 
+@pytest.mark.parametrize(("m", "n"), [(20, 20), (64, 64), (8, 7), (1, 100), (20, 1), (1, 1)])
+@pytest.mark.parametrize("k", [100_000, 100_003])
+def test_threads_share_long_sums(m: int, n: int, k: int) -> None:
+    alone, *others = (_product(threads, 1, m, n, k) for threads in (1, 2, 4))
+    if m * n * k >= 2 * gemm_kernels.PARALLEL_WORK:
+        assert all(tasks >= gemm_kernels.PIECES for _, tasks in others)
+    assert all(out.tobytes() == alone[0].tobytes() for out, _ in others)
+
+
+def test_a_sum_of_whole_pieces_has_a_short_one_at_its_end() -> None:
+    whole = gemm_kernels.PIECES * gemm_kernels.PIECE_UNIT * 32
+    for k in (whole - 1, whole, whole + 1):
+        _product(2, 1, 48, 48, k)
+
+
+@pytest.mark.parametrize("n", [10, 20, 49])
+def test_ragged_rows_are_added_to_what_is_there(n: int) -> None:
+    for threads in (1, 2):
+        _product(threads, 1, 77, n, 2 * gemm_packing.DEPTH + 3)
+
+
+def test_ragged_rows_are_packed_by_vectors() -> None:
+    text = gemm_kernels.kernel_module("pb_gemm_f32", jit.vector_bits()).text()
+    (pack,) = re.findall(r"^define [^\n]*@pack\(.*?^}", text, re.M | re.S)
+    assert "masked.load" in pack
+    assert "load float" not in pack
+
+
 def test_one_thread_packs_as_little_as_it_can() -> None:
     assert _tasks(1, 1, 256, 256, 256) == 0
     assert _tasks(4, 1, 20, 30, 40) == 0
