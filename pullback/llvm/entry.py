@@ -28,6 +28,7 @@ from pullback.llvm import entry_python, jit
 from pullback.llvm.entry_blocks import HANDLER_FUNCTIONS
 from pullback.llvm.entry_layout import (
     HEADER,
+    TYPE_DEALLOC,
     TYPE_FLAGS,
     TYPE_VECTORCALL,
     Layout,
@@ -37,6 +38,7 @@ from pullback.llvm.entry_layout import (
     supported,
 )
 from pullback.llvm.entry_native import CallableLayout, support_module
+from pullback.llvm.entry_objects import ArrayLayout
 from pullback.llvm.entry_spec import (
     EntrySpec,
     LeafSpec,
@@ -70,6 +72,7 @@ __all__ = [
     "scalar_leaf",
     "set_cache_limit",
     "trim_memory",
+    "use_again",
 ]
 
 VECTORCALL_AT: Final = HEADER
@@ -262,8 +265,34 @@ def make_entry(spec: EntrySpec) -> Entry:
 # ---------------------------------------------------------------------------------- native routine
 
 
-def _support_text(found: Layout, places: CallableLayout) -> tuple[str, list[str]]:
-    module = support_module(found, places)
+_array_class: list[type] = []
+"""The class of arrays, once somebody has said which it is."""
+
+
+def use_again(cls: type) -> None:
+    """Let instances of `cls`, the class of arrays, be used again by the native route.
+
+    Its slots are `aval`, `_data` and `__weakref__`. To be called before the first entry is added.
+    """
+    _array_class[:] = [cls]
+
+
+def _own_the_end(cls: type, function: int) -> None:
+    """Put `function` in the place of CPython's for the end of an instance."""
+    place = ctypes.c_void_p.from_address(id(cls) + TYPE_DEALLOC)
+    plain = ctypes.c_void_p.from_address(id(Entry) + TYPE_DEALLOC)
+    if place.value == plain.value and plain.value is not None:
+        place.value = function
+
+
+def _array_layout(cls: type) -> ArrayLayout:
+    return ArrayLayout(slot_offset(cls, "aval"), slot_offset(cls, "_data"), cls.__weakrefoffset__)
+
+
+def _support_text(
+    found: Layout, places: CallableLayout, arrays: ArrayLayout
+) -> tuple[str, list[str]]:
+    module = support_module(found, places, arrays)
     return module.text(), module.undefined
 
 
@@ -277,23 +306,27 @@ class _Support:
             b"a program failed, but no exception was raised"
         )
         places = CallableLayout(slot_offset(FastCallable, "_entries"), HINT_AT, _table_slot())
+        arrays = _array_layout(_array_class[0])
         made = jit.stored_object(
-            lambda: _support_text(layout(), places),
+            lambda: _support_text(layout(), places, arrays),
             name="pullback_call_path",
-            variant=(layout(), places, sys.version, np.__version__),
+            variant=(layout(), places, arrays, sys.version, np.__version__),
         )
         symbols = {name: self.symbol(name) for name in made.symbols}
         exports = ["pb_call", "pb_block_alloc", "pb_block_free", "pb_blocks_trim"]
+        exports += ["pb_array_dealloc"]
         exports += ["pb_cache_limit", "pb_cached_bytes", *HANDLER_FUNCTIONS]
         self.module = jit.load(made.code, symbols, exports=exports)
         self.call = self.module.address("pb_call")
         self.connect_numpy()
+        _own_the_end(_array_class[0], self.module.address("pb_array_dealloc"))
         self.limit.value = _default_cache_limit()
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
 
     def symbol(self, name: str) -> int:
         ours = {
             "pb_numpy_handler": id(self.handler),
+            "pb_array_class": id(_array_class[0]),
             "pb_slow_call_name": id(self.slow_call_name),
             "pb_no_exception_text": ctypes.addressof(self.no_exception_text),
             **_object_addresses(),

@@ -12,6 +12,7 @@ import ctypes
 import os
 import sys
 import sysconfig
+import weakref
 from functools import cache
 from typing import Any, Final, NamedTuple
 
@@ -22,11 +23,11 @@ __all__ = ["Layout", "capsule_pointer", "layout", "slot_offset", "supported"]
 HEADER: Final = 16
 """Bytes of a plain object header: reference count and type."""
 
-TYPE_CALL, TYPE_VECTORCALL, TYPE_FLAGS = 128, 56, 168
+TYPE_DEALLOC, TYPE_VECTORCALL, TYPE_CALL, TYPE_FLAGS = 48, 56, 128, 168
 """Members of PyTypeObject; the same in every CPython since 3.8."""
 
-ARRAY_DATA, ARRAY_NDIM, ARRAY_DIMENSIONS = 16, 24, 32
-ARRAY_DESCR, ARRAY_FLAGS, ARRAY_HANDLER = 56, 64, 88
+ARRAY_DATA, ARRAY_NDIM, ARRAY_DIMENSIONS, ARRAY_STRIDES, ARRAY_BASE = 16, 24, 32, 40, 48
+ARRAY_DESCR, ARRAY_FLAGS, ARRAY_WEAK_LIST, ARRAY_BUFFER_INFO, ARRAY_HANDLER = 56, 64, 72, 80, 88
 """Members of PyArrayObject_fields; part of NumPy's stable binary interface since 1.22."""
 
 
@@ -136,9 +137,17 @@ def _check_array() -> None:
     _expect(ctypes.c_int32.from_address(base + ARRAY_NDIM).value == 2)
     dimensions = _word(base + ARRAY_DIMENSIONS)
     _expect((_word(dimensions), _word(dimensions + 8)) == (3, 5))
+    strides = _word(base + ARRAY_STRIDES)
+    _expect((_word(strides), _word(strides + 8)) == (20, 4))
     _expect(_word(base + ARRAY_DESCR) == id(array.dtype))
     flags = ctypes.c_int32.from_address(base + ARRAY_FLAGS).value
     _expect(flags == array.flags.num)
+    noted = ARRAY_BASE, ARRAY_WEAK_LIST, ARRAY_BUFFER_INFO
+    _expect(not any(_word(base + at) for at in noted))
+    _expect(_word(id(array[1:]) + ARRAY_BASE) == base)
+    users = weakref.ref(array), array.data
+    _expect(all(_word(base + at) for at in noted[1:]))
+    del users
     handler = _word(base + ARRAY_HANDLER)
     capsule = ctypes.pythonapi.PyCapsule_New
     capsule.restype = ctypes.py_object

@@ -13,19 +13,18 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import Final
 
 from pullback.llvm.entry_blocks import write_blocks
-from pullback.llvm.entry_ir import NULL, Function, Module, Value, i32, i64
+from pullback.llvm.entry_ir import NULL, Module, Value, i32, i64
 from pullback.llvm.entry_layout import ARRAY_DATA, ARRAY_FLAGS, ARRAY_HANDLER, Layout
 from pullback.llvm.entry_match import CONTIGUOUS_AND_ALIGNED, region, type_of, word, write_match
+from pullback.llvm.entry_objects import OWNS_DATA, ArrayLayout, decref, incref, write_objects
 from pullback.llvm.entry_spec import Build, Header, Out
 
 __all__ = ["CallableLayout", "support_module"]
 
 MATCHED, MISSED = i32(0), i32(1)
 STACK_FRAME_LIMIT = 16384
-OWNS_DATA = 0x4
 OUTPUT_BYTES, STEP_BYTES = 64, 32
 VECTORCALL_COUNT = (1 << 63) - 1
 
@@ -39,10 +38,11 @@ class CallableLayout:
     table: int
 
 
-def support_module(layout: Layout, places: CallableLayout) -> Module:
-    """The module with `pb_call` and the functions of `entry_blocks.py`."""
+def support_module(layout: Layout, places: CallableLayout, arrays: ArrayLayout) -> Module:
+    """The module with `pb_call`, `pb_array_dealloc` and the functions of `entry_blocks.py`."""
     m = Module()
     write_blocks(m, huge_pages=sys.platform == "linux")
+    write_objects(m, arrays)
     _write_wrap(m)
     _write_new_output(m)
     write_match(m, layout)
@@ -50,27 +50,6 @@ def support_module(layout: Layout, places: CallableLayout) -> Module:
     _write_try(m)
     _write_call(m, layout, places)
     return m
-
-
-PLAIN_COUNTS: Final = sys.version_info < (3, 12) and not hasattr(sys, "gettotalrefcount")
-"""Whether reference counts are plain words at the start of objects: none is immortal, or traced."""
-
-
-def _incref(f: Function, obj: Value) -> None:
-    if PLAIN_COUNTS:
-        f.store(f.op("add", f.load("i64", obj), 1), obj)
-    else:
-        f.call("void", "Py_IncRef", obj)
-
-
-def _decref(f: Function, obj: Value) -> None:
-    if not PLAIN_COUNTS:
-        f.call("void", "Py_DecRef", obj)
-        return
-    left = f.op("sub", f.load("i64", obj), 1)
-    f.store(left, obj)
-    with f.when(f.compare("eq", left, 0)):
-        f.call("void", "_Py_Dealloc", obj)
 
 
 # ------------------------------------------------------------------------------------------ outputs
@@ -81,11 +60,11 @@ def _write_wrap(m: Module) -> None:
     f = m.function("pb_wrap", "ptr", "ptr", "ptr", "ptr")
     table, aval, data = f.parameters
     cls = word(f, table, Header.ARRAY_TYPE, "ptr")
-    made = f.call("ptr", "PyType_GenericAlloc", cls, i64(0))
+    made = f.call("ptr", "pb_array_bare", cls)
     with f.when(f.is_null(made)):
-        _decref(f, data)
+        decref(f, data)
         f.ret(NULL)
-    _incref(f, aval)
+    incref(f, aval)
     f.store(aval, made, word(f, table, Header.AVAL_SLOT))
     f.store(data, made, word(f, table, Header.DATA_SLOT))
     f.ret(made)
@@ -100,8 +79,13 @@ def _write_new_output(m: Module) -> None:
         f.call("ptr", "PyErr_NoMemory")
         f.ret(NULL)
     f.store(block, data)
+    cls = word(f, table, Header.ARRAY_TYPE, "ptr")
+    with f.when(f.compare("eq", cls, m.external("pb_array_class"))):
+        again = f.call("ptr", "pb_array_again", table, record, block)
+        with f.when(f.compare("ne", again, NULL)):
+            f.ret(again)
     descr = f.load("ptr", record, 16)
-    _incref(f, descr)  # the next call takes it over, even if it fails
+    incref(f, descr)  # the next call takes it over, even if it fails
     ndim = f.convert("trunc", f.load("i64", record, 24), "i32")
     shape = f.at(table, f.load("i64", record, 32))
     flags = i32(CONTIGUOUS_AND_ALIGNED)
@@ -115,7 +99,7 @@ def _write_new_output(m: Module) -> None:
     owned = f.op("or", f.load("i32", made, ARRAY_FLAGS), OWNS_DATA)
     f.store(owned, made, ARRAY_FLAGS)
     handler = m.external("pb_numpy_handler")
-    _incref(f, handler)
+    incref(f, handler)
     f.store(handler, made, ARRAY_HANDLER)
     f.ret(f.call("ptr", "pb_wrap", table, f.load("ptr", record, 8), made))
 
@@ -148,7 +132,7 @@ def _write_build(m: Module, layout: Layout) -> None:
         f.store(NULL, at)
 
     def borrowed(obj: Value) -> None:
-        _incref(f, obj)
+        incref(f, obj)
         push(obj)
 
     def sequence(maker: str, count: Value) -> None:
@@ -172,11 +156,11 @@ def _write_build(m: Module, layout: Layout) -> None:
             name, obj = f.load("ptr", f.item(names, index)), f.load("ptr", f.item(base, index))
             status = f.call("i32", "PyDict_SetItem", made, name, obj)
             with f.when(f.compare("ne", status, 0)):
-                _decref(f, made)
+                decref(f, made)
                 f.goto(failed)
         base = pop_base(count)
         with f.loop(count) as index:
-            _decref(f, f.load("ptr", f.item(base, index)))
+            decref(f, f.load("ptr", f.item(base, index)))
         push(made)
 
     with f.loop(word(f, table, Header.STEPS)) as index:
@@ -196,7 +180,7 @@ def _write_build(m: Module, layout: Layout) -> None:
     f.ret(f.load("ptr", stack))
     f.label(failed)
     with f.loop(f.load("i64", depth)) as index:
-        _decref(f, f.load("ptr", f.item(stack, index)))
+        decref(f, f.load("ptr", f.item(stack, index)))
     f.ret(NULL)
 
 
@@ -256,7 +240,7 @@ class _Try:
         """From here on foreign code may run; the arguments' containers cannot be relied upon."""
         f = self.f
         with f.loop(self.count(Header.LEAVES)) as index:
-            _incref(f, f.load("ptr", f.item(self.leaves, index)))
+            incref(f, f.load("ptr", f.item(self.leaves, index)))
         constants = self.count(Header.CONSTANTS)
         source = region(f, self.table, self.table, Header.CONSTANTS_AT)
         target = f.item(self.params, self.count(Header.PARAMS))
@@ -292,7 +276,7 @@ class _Try:
                 f.label(done)
 
             def same(obj: Value, place: Value = place) -> None:
-                _incref(f, obj)
+                incref(f, obj)
                 f.store(obj, place)
 
             def source(record: Value = record) -> Value:
@@ -328,7 +312,7 @@ class _Try:
             f.store(f.op("add", f.load("i64", seen), f.convert("zext", again, "i64")), seen)
         f.goto_if(f.compare("ugt", f.load("i64", seen), 1), other)
         f.store(data, pointer)
-        _incref(f, array)
+        incref(f, array)
         return f.call("ptr", "pb_wrap", self.table, f.load("ptr", record, 8), array)
 
     def run(self) -> None:
@@ -375,10 +359,10 @@ class _Try:
             with f.when(f.compare("eq", type_of(f, leaf), array_type)):
                 if hold:
                     data = f.load("ptr", leaf, self.count(Header.DATA_SLOT))
-                    _incref(f, data)
+                    incref(f, data)
                     f.store(data, place)
                 else:
-                    _decref(f, f.load("ptr", place))
+                    decref(f, f.load("ptr", place))
 
     def delete_inputs(self) -> None:
         f = self.f
@@ -389,7 +373,7 @@ class _Try:
             data = f.load("ptr", place)
             with f.when(f.compare("ne", data, NULL)):
                 f.store(NULL, place)
-                _decref(f, data)
+                decref(f, data)
 
     def finish(self) -> None:
         """The result from the table's steps, or from the Python callable `finish`."""
@@ -406,16 +390,16 @@ class _Try:
             f.call("i32", "PyList_SetItem", listed, index, f.load("ptr", place))
             f.store(NULL, place)
         f.store(f.call("ptr", "PyObject_CallOneArg", call, listed), self.result)
-        _decref(f, listed)
+        decref(f, listed)
 
     def clean(self) -> None:
         f = self.f
         with f.loop(self.count(Header.OUTPUTS)) as index:
             obj = f.load("ptr", f.item(self.objects, index))
             with f.when(f.compare("ne", obj, NULL)):
-                _decref(f, obj)
+                decref(f, obj)
         with f.loop(self.count(Header.LEAVES)) as index:
-            _decref(f, f.load("ptr", f.item(self.leaves, index)))
+            decref(f, f.load("ptr", f.item(self.leaves, index)))
         f.call("void", "pb_block_free", f.load("ptr", self.arena))
         f.call("void", "pb_block_free", f.load("ptr", self.block))
 
@@ -428,9 +412,9 @@ def _write_report(m: Module) -> None:
     with f.when(f.is_null(number)):
         f.ret()
     answer = f.call("ptr", "PyObject_CallOneArg", word(f, table, Header.ON_ERROR, "ptr"), number)
-    _decref(f, number)
+    decref(f, number)
     with f.when(f.compare("ne", answer, NULL)):
-        _decref(f, answer)
+        decref(f, answer)
         cls = f.load("ptr", m.external("PyExc_SystemError"))
         f.call("void", "PyErr_SetString", cls, m.external("pb_no_exception_text"))
     f.ret()
@@ -457,7 +441,7 @@ def _write_call(m: Module, layout: Layout, places: CallableLayout) -> None:
     named = f.load("i64", keywords)
     hint = f.load("i64", callable_, places.hint)
     first = f.select(f.compare("ult", hint, count), hint, i64(0))
-    _incref(f, entries)  # keeps the entries alive while one of them is tried
+    incref(f, entries)  # keeps the entries alive while one of them is tried
     with f.loop(count) as index:
         again = f.new_label()
         turn = f.op("add", first, index)
@@ -475,14 +459,14 @@ def _write_call(m: Module, layout: Layout, places: CallableLayout) -> None:
         outcome = f.call("i32", "pb_try", table, args, kwnames, result)
         f.goto_if(f.compare("ne", outcome, 0), again)
         f.store(at, callable_, places.hint)
-        _decref(f, entries)
+        decref(f, entries)
         f.ret(f.load("ptr", result))
         f.label(again)
-    _decref(f, entries)
+    decref(f, entries)
     f.label(missed)
     method = f.call("ptr", "PyObject_GetAttr", callable_, m.external("pb_slow_call_name"))
     with f.when(f.is_null(method)):
         f.ret(NULL)
     answer = f.call("ptr", "PyObject_Vectorcall", method, args, nargsf, kwnames)
-    _decref(f, method)
+    decref(f, method)
     f.ret(answer)

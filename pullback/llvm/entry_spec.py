@@ -330,16 +330,29 @@ def _safe_key(key: Any) -> Any:
     return sys.intern(key) if type(key) is str else key
 
 
+def _numpy_layout(shape: Sequence[int], itemsize: int) -> tuple[list[int], int]:
+    """Strides and flags of a new read-only array that owns its memory, as NumPy would set them."""
+    strides = [itemsize * math.prod(max(n, 1) for n in shape[i + 1 :]) for i in range(len(shape))]
+    by_columns = sum(n != 1 for n in shape) <= 1 or 0 in shape
+    return strides, OWNED_BY_ROWS | (COLUMNS if by_columns else 0)
+
+
+OWNED_BY_ROWS: Final = 0x105
+COLUMNS: Final = 0x2
+"""NumPy's flags: contiguous, aligned, owner of the memory; and contiguous by columns."""
+
+
 def _output_words(spec: OutputSpec, table: _Table) -> list[int]:
     if spec.origin is Out.CONSTANT:
         return [spec.origin, table.pointer(spec.value), 0, 0, 0, 0, 0, 0]
     if spec.origin is Out.INPUT:
         return [spec.origin, 0, 0, 0, 0, 0, spec.source, 0]
     assert spec.dtype is not None
-    at = table.append(spec.shape)
+    strides, flags = _numpy_layout(spec.shape, spec.dtype.itemsize)
+    at = table.append([*spec.shape, *strides])
     nbytes = math.prod(spec.shape) * spec.dtype.itemsize
     aval, dtype = table.pointer(spec.aval), table.pointer(spec.dtype)
-    return [spec.origin, aval, dtype, len(spec.shape), at, nbytes, spec.source, 0]
+    return [spec.origin, aval, dtype, len(spec.shape), at, nbytes, spec.source, flags]
 
 
 def _steps(node: Node, leaves: Iterator[int], table: _Table) -> Iterator[tuple[int, ...]]:

@@ -18,6 +18,7 @@ from pullback.core.dtypes import KeyDtype
 from pullback.core.layout import Format, contiguous
 from pullback.core.sharding import NamedSharding, Sharding, SingleDeviceSharding
 from pullback.core.trace import AMBIGUOUS, EMPTY, NO_SCALAR
+from pullback.llvm import entry
 from pullback.runtime import residence
 from pullback.runtime.residence import living
 
@@ -435,3 +436,4 @@ def from_numpy(value: Any, aval: ShapedArray, *, copy: bool = False) -> ArrayImp
 
 
 avals.register_aval(ArrayImpl, avals.own_aval)
+entry.use_again(ArrayImpl)
