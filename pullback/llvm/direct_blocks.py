@@ -89,7 +89,7 @@ class DirectBlocks(Packing):
         out = [[f.at(line, v * step) for v in range(vectors)] for line in lines]
         for place in itertools.chain(*out):
             self.prefetch(f, place)
-        sums = [[f.variable(s.vector, self.zero) for _ in range(vectors)] for _ in range(rows)]
+        sums = self.new_sums(f, rows, vectors)
         along, at_b, at_run = (f.variable(t, z) for t, z in (("i64", i64(0)), *[("ptr", NULL)] * 2))
         f.store(table, at_run)
         ahead = f.op("mul", row_b, AHEAD)
@@ -104,29 +104,12 @@ class DirectBlocks(Packing):
                 for v in range(vectors):
                     self.prefetch(f, f.at(f.at(pb, ahead), v * step))
                 right = [self.load_vector(f, f.at(pb, v * step)) for v in range(vectors)]
-                for line, slots in zip(left, sums, strict=True):
-                    factor = self.splat(f, f.load(s.type, line, offset))
-                    for vector, slot in zip(right, slots, strict=True):
-                        f.store(self.fma(f, factor, vector, f.load(s.vector, slot)), slot)
+                factors = (self.splat(f, f.load(s.type, line, offset)) for line in left)
+                self.multiply_add(f, factors, right, sums)
                 f.store(f.op("add", offset, col_a), along)
                 f.store(f.at(pb, row_b), at_b)
         self.write_sums(f, out, sums, add)
         f.ret()
-
-    def write_sums(
-        self, f: Function, out: list[list[Value]], sums: list[list[Value]], add: Value
-    ) -> None:
-        """Store a register block, or add it to what is there."""
-        pairs = [pair for row in zip(out, sums, strict=True) for pair in zip(*row, strict=True)]
-        with f.when(add):
-            for place, slot in pairs:
-                now = f.load(self.shape.vector, slot)
-                f.store(self.plus(f, now, self.load_vector(f, place)), slot)
-        for place, slot in pairs:
-            self.store_vector(f, f.load(self.shape.vector, slot), place)
-
-    def plus(self, f: Function, a: Value, b: Value) -> Value:
-        return f.value(a.type, f"fadd {a}, {b.text}")
 
     # ------------------------------------------------------------------------------ ragged panels
 
@@ -166,6 +149,17 @@ class DirectBlocks(Packing):
         with f.loop(f.op("sub", columns, start)) as j:
             at = f.op("mul", f.op("add", start, j), s.size)
             self.move(f, f.at(source, at), f.at(target, at), s.type, add)
+        f.ret()
+
+    # ------------------------------------------------------------------------------ tasks
+
+    def write_tasks(self, name: str, task: str, plan_at: int) -> None:
+        """`name(env, begin, end)`: some tasks, with scratch memory and the plan in `env`."""
+        f = self.m.function(name, "void", "ptr", "i64", "i64")
+        env, begin, end = f.parameters
+        plan = f.load("ptr", env, 8 * plan_at)
+        with self.scratch.held(f) as scratch, f.loop(f.op("sub", end, begin)) as t:
+            f.call("void", task, env, plan, f.op("add", begin, t), scratch)
         f.ret()
 
     # ------------------------------------------------------------------------------ sums of parts

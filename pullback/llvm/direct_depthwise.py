@@ -72,11 +72,11 @@ class Depthwise(DirectGradients):
         For each outer element of the window `rows` has the place of the operand that the first
         element of the window meets at cell 0, the step between cells, and that in the window.
         """
-        s, height = self.shape, self.heights[vectors - 1]
+        height = self.heights[vectors - 1]
         types = ("ptr", "i64", "i64", "i64", "ptr", "i64", "ptr", "i64")
         f = self.m.function(f"inside_{vectors}", "void", *types)
         rows, outer_taps, inner_taps, cell, w, row_w, c, cell_c = f.parameters
-        sums = [[f.variable(s.vector, self.zero) for _ in range(vectors)] for _ in range(height)]
+        sums = self.new_sums(f, height, vectors)
         at_w, along = f.variable("ptr", w), f.variable("i64", i64(0))
         with f.loop(outer_taps) as t:
             row = f.item(rows, t, 24)
@@ -241,7 +241,7 @@ class Depthwise(DirectGradients):
             lines.append(f.at(lines[-1], tap_x))
             places.append(f.at(places[-1], row_c))
         lines = [f.opaque(line) for line in lines]
-        sums = [[f.variable(s.vector, self.zero) for _ in range(vectors)] for _ in lines]
+        sums = self.new_sums(f, len(lines), vectors)
         along, at_g = f.variable("i64", i64(0)), f.variable("ptr", g)
         with f.loop(k):
             place, offset = f.load("ptr", at_g), f.load("i64", along)

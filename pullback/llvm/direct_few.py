@@ -59,7 +59,7 @@ class FewFeatures(Depthwise):
         types = ("ptr", "i64", "i64", "ptr", "i64", "ptr", "i64")
         f = self.m.function(f"few_{features}", "void", *types)
         table, runs, turns, w, row_w, places, skip = f.parameters
-        sums = [[f.variable(s.vector, self.zero) for _ in range(features)] for _ in range(rows)]
+        sums = self.new_sums(f, rows, features)
         lines = [w]
         for _ in range(features - 1):
             lines.append(f.at(lines[-1], row_w))
@@ -72,10 +72,8 @@ class FewFeatures(Depthwise):
             with f.loop(turns):
                 offset, here = f.load("i64", along), f.load("i64", at_w)
                 kernel = [self.load_vector(f, f.at(line, here)) for line in lines]
-                for row, slots in zip(left, sums, strict=True):
-                    value = self.load_vector(f, f.at(row, offset))
-                    for factor, slot in zip(kernel, slots, strict=True):
-                        f.store(self.fma(f, value, factor, f.load(s.vector, slot)), slot)
+                values = (self.load_vector(f, f.at(row, offset)) for row in left)
+                self.multiply_add(f, values, kernel, sums)
                 f.store(f.op("add", offset, step), along)
                 f.store(f.op("add", here, step), at_w)
         group = min(rows, s.lanes)

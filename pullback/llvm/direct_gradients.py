@@ -55,7 +55,7 @@ class DirectGradients(DirectBlocks):
         self.by_width = self.m.table(f"pb_direct_features_{self.shape.name}", names)
         self.write_chunk()
         self.write_part()
-        self.write_gradient_tasks()
+        self.write_tasks("gradient_tasks", "part", _POINTERS.index("plan"))
         self.write_gradient_entry()
 
     def counts_of(self, vectors: int) -> list[int]:
@@ -74,13 +74,10 @@ class DirectGradients(DirectBlocks):
         types = ("i64", "ptr", "i64", "i64", "i64", "ptr", "i64", "i1")
         f = self.m.function(f"turned_{rows}_{vectors}", "void", *types)
         runs, table, k, col_a, skip, c, row_c, add = f.parameters
-        lines = [c]
-        for _ in range(rows - 1):
-            lines.append(f.at(lines[-1], row_c))
-        out = [[f.at(line, v * step) for v in range(vectors)] for line in lines]
+        out = self.places(f, c, row_c, rows, vectors)
         for place in itertools.chain(*out):
             self.prefetch(f, place)
-        sums = [[f.variable(s.vector, self.zero) for _ in range(vectors)] for _ in range(rows)]
+        sums = self.new_sums(f, rows, vectors)
         at_a, at_b = f.variable("ptr", NULL), f.variable("ptr", NULL)
         with f.loop(runs) as r:
             run = f.item(table, r, _RUN)
@@ -91,10 +88,8 @@ class DirectGradients(DirectBlocks):
                 for v in range(vectors):
                     self.prefetch(f, f.at(pb, (AHEAD * vectors + v) * step))
                 right = [self.load_vector(f, f.at(pb, v * step)) for v in range(vectors)]
-                for i, slots in enumerate(sums):
-                    factor = self.splat(f, f.load(s.type, pa, i * s.size))
-                    for vector, slot in zip(right, slots, strict=True):
-                        f.store(self.fma(f, factor, vector, f.load(s.vector, slot)), slot)
+                factors = (self.splat(f, f.load(s.type, pa, i * s.size)) for i in range(rows))
+                self.multiply_add(f, factors, right, sums)
                 f.store(f.at(pa, col_a), at_a)
                 f.store(f.at(pb, vectors * step), at_b)
         self.write_sums(f, out, sums, add)
@@ -238,15 +233,6 @@ class DirectGradients(DirectBlocks):
                 "void", "chunk", plan, env, x, g, c, first, now, some, tap, rows, row, columns,
                 scratch, f.compare("sgt", q, 0),
             )  # fmt: skip
-        f.ret()
-
-    def write_gradient_tasks(self) -> None:
-        """`gradient_tasks(env, begin, end)`: some tasks, with scratch memory."""
-        f = self.m.function("gradient_tasks", "void", "ptr", "i64", "i64")
-        env, begin, end = f.parameters
-        plan = f.load("ptr", env, 8 * _POINTERS.index("plan"))
-        with self.scratch.held(f) as scratch, f.loop(f.op("sub", end, begin)) as t:
-            f.call("void", "part", env, plan, f.op("add", begin, t), scratch)
         f.ret()
 
     # ------------------------------------------------------------------------------ entry

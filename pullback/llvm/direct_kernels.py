@@ -65,7 +65,7 @@ class _Writer(FewFeatures):
         self.write_blocks()
         self.write_find()
         self.write_task()
-        self.write_tasks()
+        self.write_tasks("tasks", "task", _POINTERS.index("plan"))
         self.write_entry()
         self.write_gradients()
         self.write_depthwise()
@@ -206,15 +206,6 @@ class _Writer(FewFeatures):
         with f.loop(v["height"]) as r:
             place = f.item(places, r)
             f.store(f.at(f.load("ptr", place), step), place)
-
-    def write_tasks(self) -> None:
-        """`tasks(env, begin, end)`: some tasks, with scratch memory."""
-        f = self.m.function("tasks", "void", "ptr", "i64", "i64")
-        env, begin, end = f.parameters
-        plan = f.load("ptr", env, 8 * _POINTERS.index("plan"))
-        with self.scratch.held(f) as scratch, f.loop(f.op("sub", end, begin)) as t:
-            f.call("void", "task", env, plan, f.op("add", begin, t), scratch)
-        f.ret()
 
     # ------------------------------------------------------------------------------ entry
 

@@ -7,6 +7,7 @@ convolution do.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -137,6 +138,48 @@ class Packing:
 
     def fma(self, f: Function, a: Value, b: Value, c: Value) -> Value:
         return f.call(self.shape.vector, f"llvm.fma.{self.suffix}", a, b, c)
+
+    def plus(self, f: Function, a: Value, b: Value) -> Value:
+        return f.value(a.type, f"fadd {a}, {b.text}")
+
+    def places(
+        self, f: Function, c: Value, row_c: Value, rows: int, vectors: int
+    ) -> list[list[Value]]:
+        """The addresses of the vectors of a block of the result, row by row."""
+        lines = [c]
+        for _ in range(rows - 1):
+            lines.append(f.at(lines[-1], row_c))
+        step = self.shape.lanes * self.shape.size
+        return [[f.at(line, v * step) for v in range(vectors)] for line in lines]
+
+    def new_sums(self, f: Function, rows: int, vectors: int) -> list[list[Value]]:
+        """A register block of zeros."""
+        kind = self.shape.vector
+        return [[f.variable(kind, self.zero) for _ in range(vectors)] for _ in range(rows)]
+
+    def multiply_add(
+        self, f: Function, left: Iterable[Value], right: list[Value], sums: list[list[Value]]
+    ) -> None:
+        """The sums of a row grow by its left vector times each right one.
+
+        `left` is iterated as it is used, so that what loads a vector stands before its products.
+        """
+        for factor, slots in zip(left, sums, strict=True):
+            for vector, slot in zip(right, slots, strict=True):
+                now = f.load(self.shape.vector, slot)
+                f.store(self.fma(f, factor, vector, now), slot)
+
+    def write_sums(
+        self, f: Function, places: list[list[Value]], sums: list[list[Value]], add: Value
+    ) -> None:
+        """Store a register block, or add it to what is there."""
+        pairs = [pair for row in zip(places, sums, strict=True) for pair in zip(*row, strict=True)]
+        with f.when(add):
+            for place, slot in pairs:
+                now = f.load(self.shape.vector, slot)
+                f.store(self.plus(f, now, self.load_vector(f, place)), slot)
+        for place, slot in pairs:
+            self.store_vector(f, f.load(self.shape.vector, slot), place)
 
     def smaller(self, f: Function, a: Value, b: Value | int) -> Value:
         b = i64(b) if isinstance(b, int) else b

@@ -76,7 +76,7 @@ class Tiles(Vectors):
         for _ in range(rows - 1):
             lines.append(f.at(lines[-1], row_a))
         lines = [f.opaque(line) for line in lines]
-        sums = [[f.variable(s.vector, self.zero) for _ in range(vectors)] for _ in range(rows)]
+        sums = self.new_sums(f, rows, vectors)
         along, at_b = f.variable("i64", i64(0)), f.variable("ptr", b)
         places = self.places(f, c, row_c, rows, vectors)
         for place in itertools.chain(*places):
@@ -88,37 +88,12 @@ class Tiles(Vectors):
             for v in range(vectors):
                 self.prefetch(f, f.at(soon, v * s.lanes * s.size))
             right = [self.load_vector(f, f.at(pb, v * s.lanes * s.size)) for v in range(vectors)]
-            for line, slots in zip(lines, sums, strict=True):
-                left = self.splat(f, f.load(s.type, line, offset))
-                for vector, slot in zip(right, slots, strict=True):
-                    f.store(self.fma(f, left, vector, f.load(s.vector, slot)), slot)
+            factors = (self.splat(f, f.load(s.type, line, offset)) for line in lines)
+            self.multiply_add(f, factors, right, sums)
             f.store(f.op("add", offset, col_a), along)
             f.store(f.at(pb, row_b), at_b)
-        self.write_results(f, sums, places, add)
+        self.write_sums(f, places, sums, add)
         f.ret()
-
-    def places(
-        self, f: Function, c: Value, row_c: Value, rows: int, vectors: int
-    ) -> list[list[Value]]:
-        """The addresses of the vectors of a block of the result, row by row."""
-        lines = [c]
-        for _ in range(rows - 1):
-            lines.append(f.at(lines[-1], row_c))
-        step = self.shape.lanes * self.shape.size
-        return [[f.at(line, v * step) for v in range(vectors)] for line in lines]
-
-    def write_results(
-        self, f: Function, sums: list[list[Value]], places: list[list[Value]], add: Value
-    ) -> None:
-        s = self.shape
-        with f.when(add):
-            for row, values in zip(places, sums, strict=True):
-                for place, slot in zip(row, values, strict=True):
-                    now, old = f.load(s.vector, slot), self.load_vector(f, place)
-                    f.store(f.value(s.vector, f"fadd {now}, {old.text}"), slot)
-        for row, values in zip(places, sums, strict=True):
-            for place, slot in zip(row, values, strict=True):
-                self.store_vector(f, f.load(s.vector, slot), place)
 
     # ------------------------------------------------------------------------------ tiles
 

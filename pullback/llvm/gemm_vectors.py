@@ -75,7 +75,7 @@ class Vectors(Packing):
         columns = [b]
         for _ in range(count - 1):
             columns.append(f.at(columns[-1], col_b))
-        sums = [[f.variable(s.vector, self.zero) for _ in range(chains)] for _ in columns]
+        sums = self.new_sums(f, len(columns), chains)
         for group in sums:  # the slots are in the entry block: clear them in every turn
             for slot in group:
                 f.store(self.zero, slot)
@@ -144,7 +144,7 @@ class Vectors(Packing):
         mask = self.first_lanes(f, n) if vectors == 1 else None
         last = f.op("mul", f.op("sub", n, s.lanes), s.size)
         steps = [v * s.lanes * s.size for v in range(vectors - 1)]
-        sums = [[f.variable(s.vector, self.zero) for _ in range(CHAINS)] for _ in range(vectors)]
+        sums = self.new_sums(f, vectors, CHAINS)
 
         def at(base: Value, v: int) -> Value:
             if vectors == 1:
