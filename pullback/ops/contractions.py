@@ -294,14 +294,8 @@ def _transpose(
     lhs_aval = lhs.aval if is_linear(lhs) else aval_of(lhs)
     rhs_aval = rhs.aval if is_linear(rhs) else aval_of(rhs)
     a = _axes(lhs_aval.ndim, rhs_aval.ndim, dimension_numbers)
-    left, right = (
-        (a.lhs_batch, a.lhs_free, a.lhs_contract),
-        (
-            a.rhs_batch,
-            a.rhs_free,
-            a.rhs_contract,
-        ),
-    )
+    left = (a.lhs_batch, a.lhs_free, a.lhs_contract)
+    right = (a.rhs_batch, a.rhs_free, a.rhs_contract)
     split, end = len(a.lhs_batch) + len(a.lhs_free), aval_of(ct).ndim
     params["out_sharding"] = None
     if is_linear(lhs):
@@ -467,7 +461,7 @@ def _lower(
         if dtypes.kind_of(inner) in "iu" and rows * columns * depth > _INLINE_WORK:
             inner = narrow_products.exact_floats(lhs.dtype, rhs.dtype, depth) or inner
         lhs, rhs = converted(b, lhs, inner), converted(b, rhs, inner)
-    if tiles is None and _prefers_loops(inner, rows, columns, depth):
+    if tiles is None and _prefers_loops(inner, rows, columns, depth, inner != natural):
         out = _lower_loops(b, lhs, rhs, axes, inner)
     else:
         lhs_contract, rhs_contract = _contract_order(b, lhs, axes)
@@ -483,25 +477,30 @@ def _lower(
     return converted(b, out, dtype)
 
 
-def _prefers_loops(dtype: Any, rows: int, columns: int, depth: int) -> bool:
+def _prefers_loops(dtype: Any, rows: int, columns: int, depth: int, converted: bool) -> bool:
     small = rows * columns * depth <= _INLINE_WORK or depth <= _INLINE_DEPTH
-    return not has_kernel(dtype) or small or rows == columns == 1
+    once = converted and 1 in (rows, columns)  # a matrix read once is converted on the way
+    return not has_kernel(dtype) or small or once or rows == columns == 1
+
+
+def _sums_rows(lhs: Any, rhs: Any, axes: _Axes) -> bool:
+    """Whether a matrix times a vector is a sum of stored rows, not a sum along each of them."""
+    matrix = (lhs, axes.lhs_contract) if axes.lhs_free else (rhs, axes.rhs_contract)
+    return bool(matrix[0].shape) and len(matrix[0].shape) - 1 not in matrix[1]
 
 
 def _lower_loops(b: Any, lhs: Any, rhs: Any, axes: _Axes, dtype: Any) -> Any:
     """A sum over the contracted axes of a lazy product, which the compiler fuses as it likes."""
     batch, m = _sizes(lhs.shape, axes.lhs_batch), _sizes(lhs.shape, axes.lhs_free)
     n, k = _sizes(rhs.shape, axes.rhs_free), _sizes(lhs.shape, axes.lhs_contract)
-    ends = np.cumsum([len(batch), len(m), len(n)])
+    outside = _sums_rows(lhs, rhs, axes) and 1 in (math.prod(m), math.prod(n))
+    groups = (batch, k, m, n) if outside else (batch, m, n, k)
+    ends = np.cumsum([0, *map(len, groups)])
     boolean = dtypes.kind_of(dtype) == "b"
 
     def element(idx: tuple[Any, ...]) -> Any:
-        lanes, i, j, inner = (
-            idx[: ends[0]],
-            idx[ends[0] : ends[1]],
-            idx[ends[1] : ends[2]],
-            (idx[ends[2] :]),
-        )
+        lanes, *parts = (idx[start:end] for start, end in itertools.pairwise(ends))
+        i, j, inner = (*parts[1:], parts[0]) if outside else parts
         left = _scatter_index(
             (axes.lhs_batch, lanes), (axes.lhs_free, i), (axes.lhs_contract, inner)
         )
@@ -511,15 +510,16 @@ def _lower_loops(b: Any, lhs: Any, rhs: Any, axes: _Axes, dtype: Any) -> Any:
         x, y = lhs.at(left), rhs.at(right)
         return b.s.and_(x, y) if boolean else b.s.mul(x, y)
 
-    products = b.view(batch + m + n + k, element)
+    products = b.view(tuple(itertools.chain(*groups)), element)
     if not k:
         return products
 
     def combine(s: Any, sums: Any, values: Any) -> list[Any]:
         return [s.or_(sums[0], values[0]) if boolean else s.add(sums[0], values[0])]
 
-    over = range(int(ends[2]), int(ends[2]) + len(k))
-    return b.reduce([products], tuple(over), [False if boolean else 0], combine)[0]
+    start = len(batch) if outside else int(ends[3])
+    over = tuple(range(start, start + len(k)))
+    return b.reduce([products], over, [False if boolean else 0], combine)[0]
 
 
 def _scatter_index(*parts: tuple[Sequence[int], Sequence[Any]]) -> list[Any]:

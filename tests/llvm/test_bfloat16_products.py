@@ -75,3 +75,20 @@ def test_large_products_call_the_kernel_of_this_machine() -> None:
     text = _dot(np.float32).lower(x, x).as_text("loops")
     assert ("pb_tiles_bf16" in text) == ("bf16" in jit.tile_types())
     assert ("pb_gemm_f32" in text) == ("bf16" not in jit.tile_types())
+
+
+@pytest.mark.parametrize("dtype", [BF16, np.float16])
+@pytest.mark.parametrize("spec", ["ij,j->i", "ji,j->i", "j,ij->i", "bij,bj->bi", "bji,bj->bi"])
+def test_a_matrix_times_a_vector_converts_on_the_way(spec: str, dtype: Any) -> None:
+    rng = np.random.default_rng(4)
+    sizes = {"i": 70, "j": 90, "b": 3}
+    operands, _ = spec.split("->")
+    x, y = (
+        rng.integers(-8, 9, [sizes[k] for k in operand]).astype(dtype)
+        for operand in operands.split(",")
+    )
+    program = pb.jit(lambda x, y: pb.numpy.einsum(spec, x, y, preferred_element_type=np.float32))
+    wide = np.einsum(spec, x.astype(np.float32), y.astype(np.float32))
+    assert np.array_equal(np.asarray(program(x, y)), wide)
+    compiled = program.lower(x, y).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < max(x.nbytes, y.nbytes)
