@@ -94,3 +94,31 @@ def test_vectors() -> None:
 
     for got, want in zip(values(pullback), values(jax), strict=True):
         np.testing.assert_allclose(np.asarray(got), np.asarray(want), 1e-4, 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("values", "axis"),
+    [
+        ([np.nan, np.nan, 1.0, 2.0], 0),
+        ([np.nan, np.nan], 0),
+        ([0.0, -0.0, 1.0], 0),
+        ([1.0, np.nan, 1.0, 2.0, 2.0], 0),
+        ([[1.0, np.nan], [np.nan, np.nan]], 1),
+        ([[1, 2], [1, 3], [2, 3]], None),
+    ],
+)
+def test_modes(values: Any, axis: int | None) -> None:
+    """NaNs are one value; of equal values the first one is given."""
+    x = np.array(values, np.float32)
+    got, want = (m.scipy.stats.mode(x, axis=axis) for m in (pullback, jax))
+    for ours, theirs in zip(got, want, strict=True):
+        np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
+        np.testing.assert_array_equal(np.signbit(ours), np.signbit(theirs))
+
+
+def test_the_mode_of_many_is_not_found_pair_by_pair() -> None:
+    x = pullback.ShapeDtypeStruct((1 << 16,), "float32")
+    memory = pullback.jit(pullback.scipy.stats.mode).lower(x).compile().memory_analysis()
+    assert memory.temp_size_in_bytes < 1 << 22
+    text = str(pullback.make_jaxpr(pullback.scipy.stats.mode)(x))
+    assert "65536,65536" not in text

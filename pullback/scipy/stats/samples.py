@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pullback import lax
 from pullback import numpy as jnp
 from pullback.core import dtypes
 from pullback.numpy.promotion import ensure_arraylike, promote_dtypes_inexact
@@ -35,6 +36,8 @@ def mode(
 ) -> ModeResult:
     """The most frequent value along an axis, the smallest of several, and its count.
 
+    NaNs are one value, larger than all others.
+
     >>> import pullback.numpy as jnp, pullback.scipy as jsp
     >>> jsp.stats.mode(jnp.array([2, 4, 1, 1, 3]))
     ModeResult(mode=Array(1, dtype=int32), count=Array(2, dtype=int32))
@@ -46,13 +49,25 @@ def mode(
     if not x.size:
         raise ValueError("mode of an empty array is not defined")
     ordered = jnp.sort(x, axis=-1)
-    counts = (ordered[..., :, None] == ordered[..., None, :]).sum(axis=-1)
-    best = jnp.argmax(counts, axis=-1)[..., None]
-    value, count = (jnp.take_along_axis(v, best, axis=-1)[..., 0] for v in (ordered, counts))
+    counts = _places_in_runs(ordered)
+    last = jnp.argmax(counts, axis=-1)[..., None]
+    count = jnp.take_along_axis(counts, last, axis=-1)
+    value = jnp.take_along_axis(ordered, last + 1 - count, axis=-1)[..., 0]
+    count = count[..., 0]
     if keepdims:
         at = tuple(range(rank)) if kept is None else kept
         value, count = jnp.expand_dims(value, at), jnp.expand_dims(count, at)
     return ModeResult(value, count)
+
+
+def _places_in_runs(ordered: Any) -> Any:
+    """How many elements of rows in order are equal to this one and not after it."""
+    places = jnp.arange(ordered.shape[-1])
+    before, after = ordered[..., :-1], ordered[..., 1:]
+    same = (before == after) | (jnp.isnan(before) & jnp.isnan(after))
+    first = jnp.where(same, 0, places[1:])
+    first = jnp.concatenate([jnp.zeros_like(first, shape=(*first.shape[:-1], 1)), first], axis=-1)
+    return places - lax.cummax(first, axis=first.ndim - 1) + 1
 
 
 @compiled_when_eager("method", "axis", "nan_policy")
