@@ -6,12 +6,12 @@ sorts rows from `keys`, which is overwritten, to `other`, as `pb_radix_T` of `ll
 does; only machines whose vectors have 512 bits have it, and instructions that compress them.
 
 A row is split at a pivot: the lanes below it are moved together and stored at one end of the other
-buffer, the remaining ones at its other end.  Each part knows the range of its values.  A split
-shrinks it, so that equal keys need no care; after many splits the pivot is the middle of the range,
-not the median of nine keys, which bounds the work on any input.  What fits in as many vectors as
-they have lanes is sorted in registers: column by column, then, transposed, by bitonic merges.  A
-single long row is split a few times first, into parts for the threads.  What is sorted has one
-result, whoever sorts it.
+buffer, the remaining ones at its other end; eight lanes by one permutation, stored at both ends.
+Each part knows the range of its values.  A split shrinks it, so that equal keys need no care; after
+many splits the pivot is the middle of the range, not the median of nine keys, which bounds the work
+on any input.  What fits in as many vectors as they have lanes is sorted in registers: column by
+column, then, transposed, by bitonic merges.  A single long row is split a few times first, into
+parts for the threads.  What is sorted has one result, whoever sorts it.
 """
 
 from __future__ import annotations
@@ -49,6 +49,10 @@ class _Writer:
         self.lanes = 64 // self.size
         self.vector = f"<{self.lanes} x {self.type}>"
         self.bits = f"<{self.lanes} x i1>"
+        self.ranked = self.lanes == 8
+        """Whether there is a table of lanes, by which one permutation divides a vector."""
+        if self.ranked:
+            self.write_ranks()
         self.write_split()
         self.write_pivot()
         self.write_small()
@@ -111,37 +115,74 @@ class _Writer:
         """`split(src, dst, n, pivot)`: keys below the pivot first; how many they are.
 
         As many places of `dst` are free as keys are left, so that a whole vector may be written at
-        the front as long as a whole vector is left.
+        the front as long as a whole vector is left, and at either end as long as two are.
         """
         f = self.m.function("split", "i64", "ptr", "ptr", "i64", self.type)
         src, dst, n, pivot = f.parameters
         pivots = self.splat(f, pivot)
         low, high = f.variable("i64", i64(0)), f.variable("i64", n)
+        rest = 2 if self.ranked else 1
+        """Vectors that are stored in part."""
 
-        def divide(keys: Value, here: Value | None) -> None:
-            below = f.value(self.bits, f"icmp ult {keys}, {pivots.text}")
-            above = f.value(self.bits, f"xor {below}, splat (i1 true)")
-            if here is not None:
-                below, above = (f.value(self.bits, f"and {x}, {here.text}") for x in (below, above))
-            front, less, more = f.load("i64", low), self.count(f, below), self.count(f, above)
-            place, values = self.item(f, dst, front), self.together(f, keys, below)
-            if here is None:
-                f.emit(f"store {values}, {place}, align {self.size}")
-            else:
-                self.store_some(f, values, place, less)
+        def moved(less: Value, more: Value) -> tuple[Value, Value]:
+            front, back = f.load("i64", low), f.op("sub", f.load("i64", high), more)
             f.store(f.op("add", front, less), low)
-            back = f.op("sub", f.load("i64", high), more)
-            self.store_some(f, self.together(f, keys, above), self.item(f, dst, back), more)
             f.store(back, high)
+            return self.item(f, dst, front), self.item(f, dst, back)
 
-        whole = f.op("udiv", n, self.lanes)
+        def divide(keys: Value) -> None:
+            below = f.value(self.bits, f"icmp ult {keys}, {pivots.text}")
+            less = self.count(f, below)
+            more = f.op("sub", i64(self.lanes), less)
+            front, back = moved(less, more)
+            if self.ranked:
+                both = self.divided(f, keys, below)
+                for place in (front, f.at(back, f.op("mul", less, -self.size))):
+                    f.emit(f"store {both}, {place}, align {self.size}")
+                return
+            f.emit(f"store {self.together(f, keys, below)}, {front}, align {self.size}")
+            above = f.value(self.bits, f"xor {below}, splat (i1 true)")
+            self.store_some(f, self.together(f, keys, above), back, more)
+
+        def divide_some(keys: Value, here: Value) -> None:
+            below = f.value(self.bits, f"icmp ult {keys}, {pivots.text}")
+            above = f.value(self.bits, f"icmp uge {keys}, {pivots.text}")
+            below, above = (f.value(self.bits, f"and {x}, {here.text}") for x in (below, above))
+            less, more = self.count(f, below), self.count(f, above)
+            for mask, place, count in zip(
+                (below, above), moved(less, more), (less, more), strict=True
+            ):
+                self.store_some(f, self.together(f, keys, mask), place, count)
+
+        whole = f.op("sub", f.op("udiv", n, self.lanes), rest - 1)
+        whole = f.call("i64", "llvm.smax.i64", whole, i64(0))
         with f.loop(whole) as q:
             place = f.item(src, q, 64)
-            divide(f.value(self.vector, f"load {self.vector}, {place}, align {self.size}"), None)
-        here = self.first_lanes(f, f.op("urem", n, self.lanes))
-        zero = Value(self.vector, "zeroinitializer")
-        divide(self.load_some(f, f.item(src, whole, 64), here, zero), here)
+            divide(f.value(self.vector, f"load {self.vector}, {place}, align {self.size}"))
+        done = f.op("mul", whole, self.lanes)
+        for k in range(rest):
+            start = f.op("add", done, k * self.lanes)
+            left = f.call("i64", "llvm.smax.i64", f.op("sub", n, start), i64(0))
+            here = self.first_lanes(f, f.call("i64", "llvm.smin.i64", left, i64(self.lanes)))
+            zero = Value(self.vector, "zeroinitializer")
+            divide_some(self.load_some(f, self.item(f, src, start), here, zero), here)
         f.ret(f.load("i64", low))
+
+    def divided(self, f: Function, keys: Value, below: Value) -> Value:
+        """The chosen lanes, and the other ones after them."""
+        word = f.convert("zext", f.convert("bitcast", below, "i8"), "i64")
+        lanes = f.value("<8 x i8>", f"load <8 x i8>, {f.item(Value('ptr', '@ranks'), word)}")
+        index = f.convert("zext", lanes, "<8 x i64>")
+        return f.call(self.vector, "llvm.x86.avx512.permvar.di.512", keys, index)
+
+    def write_ranks(self) -> None:
+        """For each choice of eight lanes these lanes, and the other ones after them."""
+        rows = []
+        for word in range(256):
+            chosen = [k for k in range(8) if word >> k & 1]
+            order = chosen + [k for k in range(8) if k not in chosen]
+            rows.append("<8 x i8> <" + ", ".join(f"i8 {k}" for k in order) + ">")
+        self.m.variable("ranks", "[256 x <8 x i8>]", f"[{', '.join(rows)}]")
 
     def median(self, f: Function, keys: list[Value]) -> Value:
         a, b, c = keys

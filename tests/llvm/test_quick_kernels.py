@@ -89,3 +89,10 @@ def test_nothing_is_written_beyond_the_rows(symbol: str, name: str) -> None:
         assert np.array_equal(other[1], expected)
         assert (keys[[0, 2]] == 7).all()
         assert (other[[0, 2]] == 9).all()
+
+
+def test_eight_lanes_are_divided_by_one_permutation() -> None:
+    module, _ = quick_kernels.module_text("pb_quick_u64", 512)
+    split = module.split("@split(", 1)[1].split("\n}", 1)[0]
+    assert split.count("@llvm.x86.avx512.permvar.di.512(") == 1
+    assert split.count("@llvm.experimental.vector.compress") == 4  # of two vectors at the end
