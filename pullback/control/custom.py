@@ -23,7 +23,7 @@ from pullback.transforms.arguments import check_callable
 from pullback.transforms.batching import batch_flat, move_batch_axis
 from pullback.transforms.linearize import HigherOrder, PartialTrace
 
-_OWN_LINES: Final = SourceInfo(None, 0, ())
+OWN_LINES: Final = SourceInfo(None, 0, ())
 """What a rule does has the lines of the rule, not that of the equation it is applied for."""
 
 
@@ -37,7 +37,7 @@ class Rule:
         self.name = name
 
     def __call__(self, *args: Any) -> Any:
-        with replaying(_OWN_LINES):
+        with replaying(OWN_LINES):
             return self.fun(*args)
 
     def __repr__(self) -> str:

@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from pullback import tree
-from pullback.control.custom import keep_whole
+from pullback.control.custom import OWN_LINES, keep_whole
 from pullback.control.jit import open_consts
 from pullback.core.avals import aval_of
 from pullback.core.jaxpr import ClosedJaxpr, eval_jaxpr
 from pullback.core.primitive import NO_SAMPLES, NotApplicable, Primitive, Zero, instantiate
 from pullback.core.refs import wrapped
-from pullback.core.source import describe_function
+from pullback.core.source import describe_function, replaying
 from pullback.core.trace import EVAL, current_trace, set_trace
 from pullback.transforms.arguments import (
     FlatFunction,
@@ -43,7 +43,8 @@ class FlatVmapRule:
         self.fun, self.name = fun, name
 
     def __call__(self, size: int, batched: Sequence[bool], *args: Any) -> Any:
-        return self.fun(size, batched, *args)
+        with replaying(OWN_LINES):
+            return self.fun(size, batched, *args)
 
     def __repr__(self) -> str:
         return self.name

@@ -33,14 +33,15 @@ __all__ = [
     "name_scope",
     "name_stack",
     "of_package",
+    "one_line",
     "outside_as_chosen",
     "replaying",
 ]
 
 _PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _HIDDEN: Final = (_PACKAGE, "<frozen ")
-_ours: dict[int, tuple[bool, CodeType]] = {}
-"""By the identity of code, which is kept alive: its hash is made anew from its parts each time."""
+_ours: dict[str, bool] = {}
+"""Whether a file is of this package, or of what it is called through."""
 hidden_paths: Final[list[str]] = []
 """Files and directories of libraries that asked not to be taken for the user's program."""
 _HIDDEN_STDLIB: Final = tuple(
@@ -51,7 +52,7 @@ _HIDDEN_STDLIB: Final = tuple(
 class _Scopes(threading.local):
     def __init__(self) -> None:
         self.names: tuple[str, ...] = ()
-        self.replayed: SourceInfo | None = None
+        self.replayed: SourceInfo | one_line | None = None
 
 
 _scopes = _Scopes()
@@ -151,14 +152,14 @@ class SourceInfo:
 
 def is_ours(code: CodeType) -> bool:
     """Whether a frame is of this package, or of what it is called through."""
-    found = _ours.get(id(code))
+    name = code.co_filename
+    found = _ours.get(name)
     if found is None:
-        name = code.co_filename
-        ours = name.startswith((*_HIDDEN, *hidden_paths)) or name.endswith(_HIDDEN_STDLIB)
+        found = name.startswith((*_HIDDEN, *hidden_paths)) or name.endswith(_HIDDEN_STDLIB)
         if len(_ours) > 20_000:
             _ours.clear()
-        found = _ours[id(code)] = ours, code
-    return found[0]
+        _ours[name] = found
+    return found
 
 
 def hide_path(path: str) -> None:
@@ -178,8 +179,7 @@ def user_frame(frame: FrameType | None) -> FrameType | None:
     known = _ours.get
     while frame is not None:
         code = frame.f_code
-        found = known(id(code))
-        if not (is_ours(code) if found is None else found[0]):
+        if not known(code.co_filename) and not is_ours(code):
             return frame
         frame = frame.f_back
     return None
@@ -187,13 +187,15 @@ def user_frame(frame: FrameType | None) -> FrameType | None:
 
 def current_source() -> SourceInfo:
     """The user's line that is running now, or that made the equation that is being replayed."""
-    replayed = _scopes.replayed
-    if replayed is not None and replayed.code is not None:
-        return SourceInfo(replayed.code, replayed.lasti, _scopes.names)
-    frame = user_frame(sys._getframe(1))
-    if frame is None:
-        return SourceInfo(None, 0, _scopes.names)
-    return SourceInfo(frame.f_code, frame.f_lasti, _scopes.names)
+    known = _scopes.replayed
+    if known is None or known.code is None:
+        frame = user_frame(sys._getframe(1))
+        if frame is None:
+            return SourceInfo(None, 0, _scopes.names)
+        if type(known) is not one_line:
+            return SourceInfo(frame.f_code, frame.f_lasti, _scopes.names)
+        known.code, known.lasti = frame.f_code, frame.f_lasti
+    return SourceInfo(known.code, known.lasti, _scopes.names)
 
 
 def at_user_line(text: str) -> str:
@@ -293,6 +295,25 @@ class replaying:
 
     def __exit__(self, *exc: object) -> None:
         _scopes.names, _scopes.replayed = self.names, self.replayed
+
+
+class one_line:
+    """All that is recorded in a `with` block has one line of the user's: the stack is walked once.
+
+    For rules of ours, which record several equations for one of the user's operations.
+    """
+
+    __slots__ = ("before", "code", "lasti")
+
+    def __enter__(self) -> None:
+        self.before = before = _scopes.replayed
+        self.code: CodeType | None = None
+        self.lasti = 0
+        if before is None or (before.code is None and type(before) is not one_line):
+            _scopes.replayed = self
+
+    def __exit__(self, *exc: object) -> None:
+        _scopes.replayed = self.before
 
 
 def describe_function(fun: Any) -> str:

@@ -10,7 +10,7 @@ from pullback.core import refs
 from pullback.core.avals import aval_of
 from pullback.core.axes import NamedAxisEffect, batching_axis, batching_over, bound
 from pullback.core.jaxpr import ClosedJaxpr, eval_jaxpr
-from pullback.core.source import Transform, name_scope
+from pullback.core.source import Transform, name_scope, one_line
 from pullback.core.trace import (
     Trace,
     Tracer,
@@ -91,7 +91,7 @@ class BatchTrace(Trace):
         if refs.needs_discharge(primitive, params):
             with set_trace(self):
                 return refs.apply_hook[0](primitive, args, params)
-        with set_trace(self.parent), batching_over(self.axis_name):
+        with set_trace(self.parent), one_line(), batching_over(self.axis_name):
             out, dim = primitive.batch(self.size, values, dims, **params)
         if primitive.multiple_results:
             return [self.lift(o, d) for o, d in zip(out, dim, strict=True)]

@@ -12,7 +12,7 @@ from pullback.core import dtypes, refs
 from pullback.core.avals import aval_of
 from pullback.core.jaxpr import ClosedJaxpr, eval_jaxpr
 from pullback.core.primitive import Zero, instantiate
-from pullback.core.source import Transform, current_source, name_scope
+from pullback.core.source import Transform, current_source, name_scope, one_line
 from pullback.core.trace import (
     Trace,
     Tracer,
@@ -119,7 +119,7 @@ class JVPTrace(Trace):
         if refs.needs_discharge(primitive, params):
             with set_trace(self):
                 return refs.apply_hook[0](primitive, args, params)
-        with set_trace(self.parent):
+        with set_trace(self.parent), one_line():
             out, tangent = primitive.jvp(primals, tangents, **params)
         if primitive.multiple_results:
             return [self.lift(o, t) for o, t in zip(out, tangent, strict=True)]
