@@ -20,8 +20,7 @@ import os
 import platform
 import struct
 import sys
-import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, Final, NamedTuple
 
@@ -342,10 +341,15 @@ def decode(data: bytes) -> Image:
 class Placed:
     """An image in memory, which is freed with this object, but not when the process ends."""
 
-    __slots__ = ("__weakref__", "addresses")
+    __slots__ = ("_room", "addresses")
 
-    def __init__(self, addresses: dict[str, int]) -> None:
+    def __init__(self, room: tuple[int, int], addresses: dict[str, int]) -> None:
+        self._room = room
         self.addresses = addresses
+
+    def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not ending():  # threads may still be running it
+            _memory().unmap(*self._room)
 
 
 class _Memory(NamedTuple):
@@ -397,8 +401,8 @@ def place(image: Image, symbols: Mapping[str, int]) -> Placed:
         (offset,) = struct.unpack_from("<Q", content, at)
         struct.pack_into("<Q", content, at, start + offset)
     ctypes.memmove(start, bytes(content), len(content))
-    placed = Placed({name: start + offset for name, offset in image.exports.items()})
-    weakref.finalize(placed, _memory().unmap, start, size).atexit = False
+    exports = {name: start + offset for name, offset in image.exports.items()}
+    placed = Placed((start, size), exports)
     if _memory().protect(start, min(size, image.writable), _READ_EXECUTE):
         raise LoweringError(f"code may not run here: {os.strerror(ctypes.get_errno())}")
     return placed

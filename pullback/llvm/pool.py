@@ -357,6 +357,9 @@ def module_text(machine: str = "") -> tuple[str, list[str]]:
     return module.text(), module.undefined
 
 
+_Procedure: Final = ctypes.PYFUNCTYPE(None)
+
+
 class _Loaded:
     """The pool in memory.  Its threads run this code, so it stays until the process ends."""
 
@@ -366,7 +369,7 @@ class _Loaded:
         exports = [*SYMBOLS, "pb_pool_reset", "pb_pool"]
         self.module = jit.load(found.code, symbols, exports=exports)
         self.address = self.module.address("pb_parallel_for")
-        self.reset = ctypes.PYFUNCTYPE(None)(self.module.address("pb_pool_reset"))
+        self.reset = _Procedure(self.module.address("pb_pool_reset"))
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
         self.reset()
 

@@ -21,9 +21,12 @@ def with_inner(eqn: JaxprEqn, rewrite: Rewrite) -> JaxprEqn:
     >>> with_inner(eqn, lambda jaxpr: jaxpr) is eqn
     True
     """
-    params = {name: _inner(value, rewrite) for name, value in eqn.params.items()}
-    changed = any(params[name] is not value for name, value in eqn.params.items())
-    return eqn.replace(params=params) if changed else eqn
+    changed = {}
+    for name, value in eqn.params.items():
+        new = _inner(value, rewrite)
+        if new is not value:
+            changed[name] = new
+    return eqn.replace(params=eqn.params | changed) if changed else eqn
 
 
 def _inner(value: Any, rewrite: Rewrite) -> Any:

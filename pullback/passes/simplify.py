@@ -186,13 +186,19 @@ class _Walk:
             found = self.vectors[x] = np.asarray(self.consts.values[x])
         return found
 
+    def earlier(self, key: Any, outs: list[Atom]) -> list[Atom]:
+        """The results of an equal equation made before; else `outs`, which later ones will find."""
+        try:
+            return self.known.setdefault(key, outs)
+        except TypeError:  # a parameter that cannot be hashed
+            return outs
+
     def shared(self, eqn: JaxprEqn, inputs: list[Atom]) -> list[Atom]:
         """The results of an equal equation made before, or of a new one."""
-        key = None if eqn.effects else _identity(eqn, inputs)
-        if key is not None:
-            found = self.known.get(key)
-            if found is not None:
-                return found
+        outs: list[Atom] = []
+        found = outs if eqn.effects else self.earlier(_identity(eqn, inputs), outs)
+        if found is not outs:
+            return found
         primitive, params = eqn.primitive, eqn.params
         if primitive.partial_eval is not FIRST_ORDER:
             known = known_windows.known_operands(eqn, [self.vector(x) for x in inputs])
@@ -205,9 +211,7 @@ class _Walk:
         self.eqns.append(new)
         for v in fresh:
             self.made[v] = new
-        outs: list[Atom] = [*fresh]
-        if key is not None:
-            self.known[key] = outs
+        outs.extend(fresh)
         return outs
 
 
@@ -234,17 +238,10 @@ def _inner(value: Any, known: Sequence[Vector | None]) -> Any:
 
 
 def _identity(eqn: JaxprEqn, inputs: Sequence[Atom]) -> Any:
-    """Equal for equations with equal results; None where that cannot be told."""
+    """Equal for equations with equal results, where it can be hashed."""
     params = eqn.params
     atoms = tuple([_literal_identity(v) if type(v) is Literal else v for v in inputs])
-    key = (
-        (eqn.primitive, tuple(sorted(params.items())), atoms) if params else (eqn.primitive, atoms)
-    )
-    try:
-        hash(key)
-    except TypeError:
-        return None
-    return key
+    return eqn.primitive, tuple(sorted(params.items())) if params else (), atoms
 
 
 def _literal_identity(atom: Literal) -> Any:

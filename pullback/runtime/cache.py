@@ -324,6 +324,9 @@ def _host_digest(described: str) -> bytes:
     return hashlib.sha256(f"host\0{__version__}\0{FORMAT}\0{described}".encode()).digest()
 
 
+_METADATA: Final = json.JSONDecoder()
+
+
 def _encode(entry: CacheEntry, name: bytes) -> bytes:
     metadata = json.dumps(dict(entry.metadata), separators=(",", ":")).encode()
     body = metadata + entry.payload
@@ -341,7 +344,8 @@ def _decode(data: bytes, name: bytes) -> CacheEntry | None:
         return None
     if hashlib.sha256(body).digest() != check:
         return None
-    return CacheEntry(body[head:], json.loads(body[:head]))
+    metadata, _ = _METADATA.raw_decode(body[:head].decode())
+    return CacheEntry(body[head:], metadata)
 
 
 def _scan(directory: str | Path) -> list[os.DirEntry[str]]:

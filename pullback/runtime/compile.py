@@ -384,8 +384,7 @@ def _address(symbol: str) -> int:
     foreign = address_of_symbol(symbol)
     if foreign is not None:
         return foreign
-    from_pool = pool.symbols().get(symbol)
-    return library.address(symbol) if from_pool is None else from_pool
+    return pool.symbols()[symbol] if symbol in pool.SYMBOLS else library.address(symbol)
 
 
 def program_jaxpr(closed: ClosedJaxpr) -> ClosedJaxpr:
