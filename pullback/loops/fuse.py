@@ -51,6 +51,7 @@ from pullback.loops.tensors import (
     ReduceItem,
     substitute,
 )
+from pullback.loops.turned import PIECES, Cut, pieces_at
 from pullback.loops.vectors import vectorised
 from pullback.records import record, replaced
 
@@ -58,6 +59,8 @@ __all__ = ["region_statements"]
 
 LOOK_BACK: Final = 16
 GROUP_COST: Final = 800.0
+CUT_COST: Final = 200.0
+"""The same where each piece of it is compiled."""
 GROUP_BUFFERS: Final = 24
 """Arrays that one loop walks; values that stay in its registers are none."""
 ROW_BYTES: Final = 1 << 18
@@ -87,6 +90,7 @@ class _Expanded:
     member: Member
     loads: dict[Buffer, set[Affine]]
     writes: list[Buffer]
+    cuts: frozenset[Cut]
 
 
 @record()
@@ -136,6 +140,7 @@ class _Grouping:
             group = entry
         group.cost += new.member.cost
         group.buffers |= {*new.loads, *new.writes}
+        group.cuts |= new.cuts
         for buffer in new.writes:
             self.writers.setdefault(buffer, []).append(number)
         for buffer in new.loads:
@@ -176,7 +181,8 @@ class _Grouping:
             return False
         buffers = first.buffers | group.buffers
         cost, registers = first.cost + group.cost, first.registers + group.registers
-        if cost + new.member.cost > GROUP_COST:
+        cuts = first.cuts | group.cuts
+        if not _little_code(cost + new.member.cost, cuts | new.cuts):
             return False
         if len(buffers | new.loads.keys()) - registers > GROUP_BUFFERS:
             return False
@@ -189,7 +195,8 @@ class _Grouping:
         mapping: Mapping = dict(zip(first.axes, map(affine, group.axes), strict=True))
         members = group.stages[0].members
         members[:0] = rename_members(first.stages[0].members, mapping)
-        group.cost, group.buffers, group.registers = cost, buffers, registers
+        group.cost, group.buffers = cost, buffers
+        group.registers, group.cuts = registers, cuts
         for buffer in first.buffers:
             readers, writers = self.readers.get(buffer, set()), self.writers.get(buffer, [])
             if number in readers:
@@ -200,7 +207,7 @@ class _Grouping:
         return True
 
     def _related(self, group: Group, number: int, new: _Expanded, needs: set[int]) -> bool:
-        if group.cost + new.member.cost > GROUP_COST:
+        if not _little_code(group.cost + new.member.cost, group.cuts | new.cuts):
             return False
         if any(number in self.writers.get(b, ()) for b in new.writes):
             return False  # parts of one buffer
@@ -236,6 +243,10 @@ class _Grouping:
             and self.writers.get(buffer) == [number]
             and self.readers.get(buffer, set()) <= {number}
         )
+
+
+def _little_code(cost: float, cuts: frozenset[Cut]) -> bool:
+    return cost <= (CUT_COST if cuts else GROUP_COST) and pieces_at(cuts) <= PIECES
 
 
 def _is_plain(group: Group) -> bool:
@@ -282,19 +293,20 @@ def _expand(item: MapItem | ReduceItem) -> _Expanded | None:
             return None
         value = expander.computation(tensor, tensor.axes)
         member = Member([_store(item.target, tensor.axes, value)])
-        axes, reduced = tensor.axes, tuple[int, ...]()
+        axes, reduced, cuts = tensor.axes, tuple[int, ...](), tensor.cuts
     else:
         values = [expander.rewrite(v, {}) for v in item.values]
         inits = [expander.rewrite(v, {}) for v in item.inits]
-        axes, reduced = item.axes, item.reduced
+        axes, reduced, cuts = item.axes, item.reduced, frozenset()
         kept = [a for d, a in enumerate(axes) if d not in reduced]
         stores = [_store(t, kept, r) for t, r in zip(item.targets, item.results, strict=True)]
         member = Member(stores, tuple(values), tuple(inits), item.combine)
     own = [d for d, a in enumerate(axes) if a.terms]
     atoms = [next(iter(axes[d].terms)) for d in own]
     positions = frozenset(k for k, d in enumerate(own) if d in reduced)
+    places = frozenset((own.index(d), end) for d, end in cuts)
     loads = _loads(member)
-    return _Expanded(atoms, positions, member, loads, [s.buffer for s in member.stores])  # type: ignore[arg-type]
+    return _Expanded(atoms, positions, member, loads, [s.buffer for s in member.stores], places)  # type: ignore[arg-type]
 
 
 def _store(target: BufferTensor, axes: Sequence[Affine], value: Expr) -> Store:

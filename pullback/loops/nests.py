@@ -134,6 +134,8 @@ class Group:
     buffers: set[Buffer] = field(default_factory=set)
     registers: int = 0
     """How many of them nobody else reads any more."""
+    cuts: frozenset[tuple[int, int]] = frozenset()
+    """Where along which axes it becomes several nests, each with a copy of the computation."""
 
 
 # --------------------------------------------------------------------------- one nest

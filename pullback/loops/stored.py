@@ -23,7 +23,8 @@ from pullback.loops.ir import (
     subexpressions,
     walk,
 )
-from pullback.loops.tensors import BlockItem, BufferTensor, Item, LazyTensor, MapItem, ReduceItem
+from pullback.loops.tensors import BufferTensor, Item, LazyTensor, MapItem, ReduceItem
+from pullback.loops.turned import block_leaves, not_walked
 from pullback.records import record
 
 __all__ = ["RegionLike", "items_to_place", "touched"]
@@ -111,13 +112,13 @@ def items_to_place(region: RegionLike) -> list[Item]:
         total = _total(tensor, totals)
         again = _again(tensor, use, total.cost, stencils)
         if tensor.position >= 0 and _worth_storing(tensor, use, total, again):
-            buffer = Buffer(tensor.dtype, tensor.size, "temp")
-            region.owned.add(buffer)
-            tensor.stored = BufferTensor(buffer, tensor.shape, affine(0))
-            stored.append(MapItem(tensor, tensor.stored))
+            stored.append(_stored(tensor, region.owned))
             total = _STORED
         totals[id(tensor)] = total
     order = {id(tensor): k for k, tensor in enumerate(region.lazies)}
+    others = not_walked([*region.items, *stored], region.lazies)
+    stored += [_stored(tensor, region.owned) for tensor in others]
+    stored.sort(key=lambda item: order[id(item.tensor)])
     while True:  # moving a store may make another one late
         merged = _merged(region.items, stored, dropped)
         known = {id(item) for item in stored}
@@ -125,6 +126,14 @@ def items_to_place(region: RegionLike) -> list[Item]:
         if not late:
             return merged
         stored = sorted([*stored, *late], key=lambda item: order[id(item.tensor)])
+
+
+def _stored(tensor: LazyTensor, owned: set[Buffer]) -> MapItem:
+    buffer = Buffer(tensor.dtype, tensor.size, "temp")
+    owned.add(buffer)
+    tensor.cuts |= {tensor.turned} if tensor.turned is not None else set()
+    tensor.stored = BufferTensor(buffer, tensor.shape, affine(0))
+    return MapItem(tensor, tensor.stored)
 
 
 def _late_stores(items: Sequence[Item]) -> list[MapItem]:
@@ -142,7 +151,7 @@ def _late_stores(items: Sequence[Item]) -> list[MapItem]:
                 late.append(item)
             stack: list[Any] = list(tensor.leaves)
         else:
-            stack = list(item.leaves if isinstance(item, ReduceItem) else _block_leaves(item))
+            stack = list(item.leaves if isinstance(item, ReduceItem) else block_leaves(item))
         while stack:
             tensor = stack.pop().tensor
             if id(tensor) not in read:
@@ -231,7 +240,7 @@ def _collect_uses(items: Sequence[Item]) -> dict[int, _Uses]:
             for leaf in item.leaves:
                 read(leaf, id(item), item.axes, math.prod(item.shape))
         else:
-            for leaf in _block_leaves(item):
+            for leaf in block_leaves(item):
                 read(leaf, id(leaf), (), 1 << 62)
         while stack:
             tensor = stack.pop()
@@ -239,9 +248,7 @@ def _collect_uses(items: Sequence[Item]) -> dict[int, _Uses]:
                 read(leaf, id(tensor), tensor.axes, tensor.size)
     roots = [item for item in items if not isinstance(item, MapItem)]
     inner = [
-        leaf
-        for r in roots
-        for leaf in (r.leaves if isinstance(r, ReduceItem) else _block_leaves(r))
+        leaf for r in roots for leaf in (r.leaves if isinstance(r, ReduceItem) else block_leaves(r))
     ]
     while inner:
         tensor = inner.pop().tensor
@@ -249,14 +256,6 @@ def _collect_uses(items: Sequence[Item]) -> dict[int, _Uses]:
             uses[id(tensor)].mapped = False
             inner += tensor.leaves if tensor.stored is None else ()
     return uses
-
-
-def _block_leaves(item: BlockItem) -> Iterable[At]:
-    seen: set[int] = set()
-    for stmt in walk(tuple(item.stmts)):
-        for e in subexpressions(list(expressions(stmt)), seen):
-            if type(e) is At:
-                yield e
 
 
 def _repeats(tensor: LazyTensor, leaf: At, axes: Sequence[Affine], size: int) -> bool:

@@ -24,8 +24,10 @@ from pullback.loops import (  # noqa: F401  (they register the expansions of com
 from pullback.loops.expr import (
     INT64,
     Affine,
+    At,
     Const,
     Expr,
+    Load,
     Local,
     affine,
     delinearize,
@@ -196,6 +198,8 @@ class TensorBuilder:
             return parts[0] if parts else xs[0]
         total = sum(x.shape[axis] for x in parts)
         shape = (*parts[0].shape[:axis], total, *parts[0].shape[axis + 1 :])
+        if len(parts) == 2 and _whole(parts[0]) is _whole(parts[1]) is not None:
+            return self._turned(shape, parts[0], parts[1], axis)
         out = self.temp(shape, parts[0].dtype)
         start = 0
         for x in parts:
@@ -206,6 +210,22 @@ class TensorBuilder:
         region = self.region
         region.stacked.add(out.buffer)
         return StackedTensor(out, parts, axis, lambda: self.region is region)
+
+    def _turned(self, shape: tuple[int, ...], first: Tensor, last: Tensor, axis: int) -> Tensor:
+        """Two parts of one array (`loops/turned.py`)."""
+        size = first.shape[axis]
+
+        def element(i: Any) -> Expr:
+            left, right = list(i), list(i)
+            left[axis] = SCALARS.index(i[axis], 0, size - 1)
+            right[axis] = SCALARS.index(i[axis] - size, 0, last.shape[axis] - 1)
+            return SCALARS.select(i[axis] < size, first.at(left), last.at(right))
+
+        turned = self.view(shape, element)
+        assert isinstance(turned, LazyTensor)
+        turned.turned = axis, size
+        turned.cost = 0.25  # once the nest is cut, a load
+        return turned
 
     def _store_part(self, out: BufferTensor, x: Tensor, axis: int, start: int) -> None:
         """Store `x` at `start` along an axis of `out`, by an item that others may join."""
@@ -453,6 +473,15 @@ def element_of(value: Any, dtype: np.dtype[Any]) -> Expr:
 
 def _affines(idx: Sequence[Any]) -> list[Affine]:
     return [affine(i) for i in idx]
+
+
+def _whole(x: Tensor) -> object:
+    """The array that a tensor is elements of; None if it is more than that."""
+    if isinstance(x, BufferTensor):
+        return x.buffer
+    if type(x.expr) is At:
+        return x.expr.tensor
+    return x.expr.buffer if type(x.expr) is Load else None
 
 
 def _flat(groups: Sequence[Sequence[Local]]) -> tuple[Local, ...]:

@@ -121,7 +121,19 @@ class StackedTensor(BufferTensor):
 class LazyTensor:
     """A computation of one element, over its own axes; `stored` once it is in memory."""
 
-    __slots__ = ("_ats", "axes", "cost", "dtype", "expr", "leaves", "position", "shape", "stored")
+    __slots__ = (
+        "_ats",
+        "axes",
+        "cost",
+        "cuts",
+        "dtype",
+        "expr",
+        "leaves",
+        "position",
+        "shape",
+        "stored",
+        "turned",
+    )
 
     def __init__(
         self, shape: tuple[int, ...], axes: tuple[Affine, ...], expr: Expr, position: int
@@ -132,6 +144,10 @@ class LazyTensor:
         self.dtype = expr.dtype
         self.position = position
         self.stored: BufferTensor | None = None
+        self.turned: tuple[int, int] | None = None
+        """An axis, and where the second of two parts of one array begins along it."""
+        self.cuts: frozenset[tuple[int, int]] = frozenset()
+        """Where along which axes a nest that stores it is cut for such tensors."""
         self.cost, self.leaves = expression_cost(expr)
         self._ats: dict[tuple[Affine, ...], Expr] = {}
 
