@@ -112,7 +112,7 @@ class PyTreeRegistry:
         """Pairs of path and leaf, and the structure of a tree."""
         return tree_flatten_with_path(tree, leaf_predicate)
 
-    def flatten_one_level(self, tree: Any) -> tuple[list[Any], Any] | None:
+    def flatten_one_level(self, tree: Any) -> tuple[Sequence[Any], Any] | None:
         """Children and auxiliary data of the root, None for a leaf."""
         return flatten_one_level(tree) if is_tree_node(type(tree)) else None
 

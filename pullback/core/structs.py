@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pullback.core import dtypes
-from pullback.core.avals import ShapedArray, register_aval
+from pullback.core.avals import ShapedArray, aval_of, register_aval
 from pullback.core.meshes import PartitionSpec, get_abstract_mesh
 from pullback.core.refs import AbstractRef
 from pullback.core.sharding import NamedSharding, Sharding, check_rank
@@ -46,6 +46,21 @@ class ShapeDtypeStruct:
         self.weak_type = weak_type
         self.manual_axis_type = manual_axis_type
         self.is_ref = is_ref
+
+    @classmethod
+    def like(cls, x: Any) -> ShapeDtypeStruct:
+        """The type of an array, or of what stands for one.
+
+        >>> ShapeDtypeStruct.like(np.ones(2, "float32"))
+        ShapeDtypeStruct(shape=(2,), dtype=float32)
+        """
+        aval: Any = aval_of(x)
+        return cls(
+            aval.shape,
+            aval.dtype,
+            sharding=getattr(x, "sharding", None),
+            weak_type=aval.weak_type,
+        )
 
     @property
     def sharding(self) -> Any:

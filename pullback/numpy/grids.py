@@ -188,15 +188,22 @@ class _Join:
         axis, ndmin, trans1d = self.axis, self.ndmin, self.trans1d
         key = key if isinstance(key, tuple) else (key,)
         if key and isinstance(key[0], str):
+            if key[0] in ("r", "c"):
+                return self._matrix(key[0], key[1:])
             axis, ndmin, trans1d = self._directive(key[0])
             key = key[1:]
         parts = [self._part(item, ndmin, trans1d) for item in key]
         parts = [lax.reshape(p, (1,)) if p.ndim == 0 else p for p in promote_dtypes(*parts)]
         return lax.concatenate(parts, axis + parts[0].ndim if axis < 0 else axis)
 
+    def _matrix(self, kind: str, key: Any) -> Any:
+        """What is joined as a matrix: a vector is one of its rows ("r") or columns ("c")."""
+        joined = self[key]
+        if joined.ndim != 1:
+            return joined
+        return lax.expand_dims(joined, (0,) if kind == "r" else (1,))
+
     def _directive(self, text: str) -> tuple[int, int, int]:
-        if text in ("r", "c"):
-            raise NotImplementedError("Output matrices are not supported by r_ and c_")
         try:
             numbers = [int(part) for part in text.split(",")]
         except ValueError:

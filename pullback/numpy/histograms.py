@@ -85,7 +85,7 @@ def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any 
     (a,) = promote_dtypes_inexact(asarray(a))
     bins = asarray(bins)
     if bins.ndim == 1:
-        return bins
+        return convert_with_weak_type(bins, a.dtype, False)
     number = int(concrete_or_error(None, bins, "The number of bins must be static."))
     if range is None:
         if a.size == 0:

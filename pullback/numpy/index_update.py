@@ -13,11 +13,14 @@ from pullback.core import dtypes
 from pullback.core.source import outside_as_chosen
 from pullback.core.trace import EVAL, current_trace
 from pullback.numpy.arrays import as_array, broadcast_to_shape, convert_with_weak_type
+from pullback.numpy.creation import asarray
 from pullback.numpy.indexing import (
     PICKED,
     Part,
     Picked,
     Plan,
+    Window,
+    cut,
     index_vector,
     mode_name,
     normalized,
@@ -27,8 +30,9 @@ from pullback.numpy.indexing import (
     picked_position,
     same_dtype,
     take_plan,
+    without_windows,
 )
-from pullback.numpy.promotion import check_arraylike, unwrap
+from pullback.numpy.promotion import is_arraylike, unwrap
 from pullback.runtime.array import ArrayImpl, is_here, make_array
 from pullback.runtime.placement import as_asked
 
@@ -88,11 +92,12 @@ class IndexUpdateRef:
         >>> jnp.arange(3.0).at[jnp.array([0, 9])].get(mode="fill")
         Array([ 0., nan], dtype=float32)
         """
-        plan = parse(self.array.shape, self.index)
+        index, windows = without_windows(self.index, self.array.ndim)
+        array = cut(self.array, windows)
         with outside_as_chosen(mode):
             found = take_plan(
-                self.array,
-                plan,
+                array,
+                parse(array.shape, index),
                 mode,
                 fill_value,
                 indices_are_sorted,
@@ -170,8 +175,17 @@ def scatter_update(
     wrap_negative_indices: bool = True,
 ) -> Any:
     """Update a copy of `x` at `index` by one of the scatters of `lax`."""
-    check_arraylike("scatter", x, values)
-    x, values = as_array(x), unwrap(values)
+    x, values = as_array(x), unwrap(values) if is_arraylike(values) else asarray(values)
+    index, windows = without_windows(index, x.ndim)
+    if windows:
+        options: Any = {
+            "indices_are_sorted": indices_are_sorted,
+            "unique_indices": unique_indices,
+            "mode": mode,
+            "wrap_negative_indices": wrap_negative_indices,
+        }
+        new = scatter_update(cut(x, windows), index, values, scatter, **options)
+        return _put_back(x, windows, new, mode_name(mode) == "clip", wrap_negative_indices)
     plan = parse(x.shape, index)
     x_aval, (x, values) = x.aval, _common_dtype(x, values)
     values = _spread(values, plan)
@@ -197,6 +211,22 @@ def scatter_update(
                 mode="fill" if mode is None else mode,
             )
     return convert_with_weak_type(out, x_aval.dtype, x_aval.weak_type)
+
+
+def _put_back(x: Any, windows: Sequence[Window], new: Any, clip: bool, wrap: bool) -> Any:
+    """`x` with what is inside of the windows replaced; unchanged if one of them does not fit.
+
+    With `clip` such a window is moved inside; with `wrap`, negative starts count from the end.
+    """
+    starts: list[Any] = [0] * x.ndim
+    fits: Any = np.bool_(True)
+    for w in windows:
+        n = x.shape[w.axis]
+        start = w.start + (w.start < 0) * n if wrap else w.start
+        fits = fits & (start >= 0) & (start <= n - w.size)
+        starts[w.axis] = start
+    done = lax.dynamic_update_slice(x, new, starts)
+    return done if clip else lax.select(as_array(fits), done, x)
 
 
 def scatter_plan(x: Any, plan: Plan, values: Any, scatter: Callable[..., Any]) -> Any:

@@ -22,6 +22,7 @@ from pullback import config, lax
 from pullback.core import dtypes
 from pullback.core.array import Array
 from pullback.core.dimensions import DimExpr, as_length, is_inside, is_symbolic, slice_indices
+from pullback.core.slices import Slice
 from pullback.core.trace import EVAL, Tracer, current_trace, is_concrete
 from pullback.core.tracebacks import shorten
 from pullback.errors import NonConcreteBooleanIndexError
@@ -33,6 +34,8 @@ __all__ = [
     "Part",
     "Picked",
     "Plan",
+    "Window",
+    "cut",
     "getitem",
     "index_vector",
     "mode_name",
@@ -43,6 +46,7 @@ __all__ = [
     "picked_position",
     "same_dtype",
     "take_plan",
+    "without_windows",
 ]
 
 
@@ -130,7 +134,7 @@ def _refuse_sequences(index: Any) -> None:
 
 def _as_index(e: Any, position: int) -> Any:
     """One entry: None, Ellipsis, a slice, an int, or an array of integers or bools."""
-    if e is None or e is Ellipsis or type(e) is int or isinstance(e, slice):
+    if e is None or e is Ellipsis or type(e) is int or isinstance(e, (slice, Slice)):
         return e
     if isinstance(e, (bool, np.bool_)):
         return np.asarray(e)
@@ -183,7 +187,7 @@ def _stacked(e: Any) -> Any:
 
 
 def _expanded(index: Any, ndim: int) -> list[Any]:
-    """Entries without Ellipsis and masks, as many as there are axes."""
+    """Entries of an index without Ellipsis and masks, as many as there are axes."""
     entries = index if isinstance(index, tuple) else (index,)
     entries = tuple(_as_index(e, k) for k, e in enumerate(entries))
     used = sum(_axes_used(e) for e in entries)
@@ -198,6 +202,7 @@ def _expanded(index: Any, ndim: int) -> list[Any]:
 
 
 def _axes_used(e: Any) -> int:
+    """How many axes of the array an entry of an index is about."""
     if e is None or e is Ellipsis:
         return 0
     return e.ndim if isinstance(e, np.ndarray) and e.dtype == bool else 1
@@ -271,6 +276,44 @@ def _picked_shape(picked: Sequence[Picked]) -> tuple[int, ...]:
     )
 
 
+# --------------------------------------------------------------------------- windows
+
+
+@dataclass(frozen=True)
+class Window:
+    """`size` elements of an axis from `start` on: what `ds` makes of an axis."""
+
+    axis: int
+    start: Any
+    size: int
+
+
+def without_windows(index: Any, ndim: int) -> tuple[Any, list[Window]]:
+    """The index with a slice for each `ds(...)`, which is for the array cut to the windows.
+
+    >>> without_windows((0, Slice(1, 2)), 2)
+    ((0, slice(None, None, 1)), [Window(axis=1, start=1, size=2)])
+    """
+    entries: Any = index if isinstance(index, tuple) else (index,)
+    if not any(type(e) is Slice for e in entries):
+        return index, []
+    found, axis = [], 0
+    entries = _expanded(entries, ndim)
+    for k, e in enumerate(entries):
+        if type(e) is Slice:
+            found.append(Window(axis, e.start, (e.size - 1) * e.stride + 1 if e.size else 0))
+            entries[k] = slice(None, None, e.stride)
+        axis += _axes_used(e)
+    return tuple(entries), found
+
+
+def cut(x: Any, windows: Sequence[Window]) -> Any:
+    """The part of `x` inside of the windows; one that does not fit is moved inside."""
+    for w in windows:
+        x = lax.dynamic_slice_in_dim(x, w.start, w.size, w.axis)
+    return x
+
+
 # --------------------------------------------------------------------------- reading
 
 _CLAMPING: Final = (None, "clip", "promise_in_bounds")
@@ -283,9 +326,13 @@ def getitem(x: Any, index: Any) -> Any:
             found = _eager_basic(x, index)
             if found is not None:
                 return found
+            index, windows = without_windows(index, x.ndim)
+            x = cut(x, windows)
             plan = parse(x.shape, index)
             where = numpy_index(plan, clamp=not config.check_indices())
             return take_plan(x, plan) if where is None else _eager_take(x, plan, where)
+        index, windows = without_windows(index, x.ndim)
+        x = cut(x, windows)
         return take_plan(x, parse(x.shape, index))
     except Exception as error:
         shorten(error)

@@ -31,7 +31,7 @@ def _numbers(name: str, a: Any, where: Any) -> tuple[Any, Any]:
     a = ensure_arraylike(name, a)
     valid = lax.bitwise_not(isnan(a))
     if where is not None:
-        valid = lax.bitwise_and(valid, reductions.where_mask(where, a.shape))
+        valid = lax.bitwise_and(valid, reductions.where_mask(name, where, a.shape))
     return a, valid
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from pullback import lax
 from pullback.core import dtypes
 from pullback.core.trace import concrete_or_error
+from pullback.numpy import reductions
 from pullback.numpy.arrays import broadcast_to_shape, convert_with_weak_type
 from pullback.numpy.creation import asarray
 from pullback.numpy.joining import concatenate, trim_zeros
@@ -21,8 +22,9 @@ from pullback.numpy.promotion import (
     promote_dtypes,
     promote_dtypes_inexact,
 )
-from pullback.numpy.shaping import atleast_1d
+from pullback.numpy.shaping import atleast_1d, roll
 from pullback.numpy.solvers import eigvals, inv
+from pullback.numpy.sorting import argsort
 from pullback.runtime.composites import compiled_when_eager
 
 __all__ = [
@@ -61,17 +63,10 @@ def polyval(p: Any, x: Any, *, unroll: int = 16) -> Any:
     return lax.fori_loop(0, p.shape[0], lambda k, y: y * x + p[k], y)
 
 
-def _aligned(name: str, a1: Any, a2: Any) -> tuple[Any, Any]:
-    a1, a2 = promote_dtypes(*ensure_arraylike(name, a1, a2))
-    n = max(a1.shape[0], a2.shape[0])
-    return _front(a1, n - a1.shape[0]), _front(a2, n - a2.shape[0])
-
-
-def _front(a: Any, count: int) -> Any:
-    if not count:
-        return a
-    zeros = lax.full((count, *a.shape[1:]), 0, a.dtype)
-    return lax.concatenate([zeros, a], 0)
+def _added(a1: Any, a2: Any) -> Any:
+    """The shorter one added to the end of the longer one."""
+    a1, a2 = (a1, a2) if a1.shape[0] >= a2.shape[0] else (a2, a1)
+    return a1.at[a1.shape[0] - a2.shape[0] :].add(a2)
 
 
 def polyadd(a1: Any, a2: Any) -> Any:
@@ -81,8 +76,7 @@ def polyadd(a1: Any, a2: Any) -> Any:
     >>> jnp.polyadd(jnp.array([1, 2]), jnp.array([3, 4, 5]))
     Array([3, 5, 7], dtype=int32)
     """
-    a1, a2 = _aligned("polyadd", a1, a2)
-    return a1 + a2
+    return _added(*promote_dtypes(*ensure_arraylike("polyadd", a1, a2)))
 
 
 def polysub(a1: Any, a2: Any) -> Any:
@@ -92,8 +86,8 @@ def polysub(a1: Any, a2: Any) -> Any:
     >>> jnp.polysub(jnp.array([1, 2]), jnp.array([3, 4, 5]))
     Array([-3, -3, -3], dtype=int32)
     """
-    a1, a2 = _aligned("polysub", a1, a2)
-    return a1 - a2
+    a1, a2 = promote_dtypes(*ensure_arraylike("polysub", a1, a2))
+    return _added(a1, lax.neg(a2))
 
 
 def polymul(a1: Any, a2: Any, *, trim_leading_zeros: bool = False) -> Any:
@@ -205,8 +199,8 @@ def poly(seq_of_zeros: Any) -> Any:
 def roots(p: Any, *, strip_zeros: bool = True) -> Any:
     """The zeros of a polynomial: the eigenvalues of its companion matrix.
 
-    `strip_zeros` drops vanishing coefficients at both ends, which needs their values; without it
-    the first one must not vanish, and the function can be compiled.
+    `strip_zeros` drops vanishing coefficients at both ends, which needs their values. Without it
+    the function can be compiled; each coefficient that vanishes in front makes a nan at the end.
 
     >>> import pullback.numpy as jnp
     >>> jnp.roots(jnp.array([2., -4.]))
@@ -221,15 +215,36 @@ def roots(p: Any, *, strip_zeros: bool = True) -> Any:
         p = trim_zeros(front, "b")
         count = front.shape[0] - p.shape[0]
     dtype = dtypes.to_complex_dtype(p.dtype)
-    zeros = lax.full((count if strip_zeros else 0,), 0, dtype)
+    if not strip_zeros:
+        return _roots_in_order(p, dtype)
+    return concatenate([_companion_roots(p, dtype), lax.full((count,), 0, dtype)])
+
+
+def _roots_in_order(p: Any, dtype: Any) -> Any:
+    """Zeros by falling size, and nan for each degree that vanishing coefficients in front take.
+
+    These coefficients are moved to the end, where each makes a zero at the origin.
+    """
+    n = p.shape[0]
+    if n < 2:
+        return lax.full((0,), 0, dtype)
+    k = lax.iota(np.dtype(np.int32), n)
+    filled = lax.ne(p, lax.full_like(p, 0))
+    front = reductions.min(lax.select(filled, k, lax.full_like(k, n)))
+    found = _companion_roots(roll(p, lax.neg(front)), dtype)
+    found = found[argsort(lax.neg(lax.abs(found)))]
+    left = lax.lt(k[: n - 1], lax.sub(np.int32(n - 1), front))
+    return lax.select(left, found, lax.full_like(found, np.nan + 1j * np.nan))
+
+
+def _companion_roots(p: Any, dtype: Any) -> Any:
+    """The eigenvalues of the companion matrix of `p`, whose first coefficient does not vanish."""
     if p.shape[0] < 2:
-        return zeros
+        return lax.full((0,), 0, dtype)
     if p.shape[0] == 2:
-        found = convert_with_weak_type(-p[1:] / p[0], dtype, False)
-    else:
-        below = eye(p.shape[0] - 2, p.shape[0] - 1, dtype=p.dtype)
-        found = eigvals(concatenate([(-p[1:] / p[0])[None], below]))
-    return concatenate([found, zeros])
+        return convert_with_weak_type(-p[1:] / p[0], dtype, False)
+    below = eye(p.shape[0] - 2, p.shape[0] - 1, dtype=p.dtype)
+    return eigvals(concatenate([(-p[1:] / p[0])[None], below]))
 
 
 @compiled_when_eager("deg", "rcond", "full", "cov")

@@ -79,7 +79,7 @@ def isinf(x: Any, /) -> Any:
     """
     x = ensure_arraylike("isinf", x)
     if kind(x) == "f":
-        return lax.eq(lax.abs(x), lax.full_like(x, np.inf))
+        return lax.convert_element_type(lax.eq(lax.abs(x), lax.full_like(x, np.inf)), bool)
     if kind(x) == "c":
         return lax.bitwise_or(isinf(lax.real(x)), isinf(lax.imag(x)))
     return lax.full_like(x, False, dtype=np.dtype(bool))
@@ -123,7 +123,7 @@ def _is_infinity(name: str, x: Any, value: float, out: None) -> Any:
     x = ensure_arraylike(name, x)
     refuse_complex(name, x)
     if kind(x) == "f":
-        return lax.eq(x, lax.full_like(x, value))
+        return lax.convert_element_type(lax.eq(x, lax.full_like(x, value)), bool)
     return lax.full_like(x, False, dtype=np.dtype(bool))
 
 

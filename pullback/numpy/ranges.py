@@ -77,7 +77,7 @@ def _range(start: Any, stop: Any, step: Any, dtype: Any) -> Any:
     first, last, stride = (0, given[0], given[2]) if given[1] is None else given
     first, stride = (0 if first is None else first), (1 if stride is None else stride)
     if stride == 0:
-        raise ValueError("jnp.arange: step must not be zero")
+        raise ZeroDivisionError("jnp.arange: step must not be zero")
     if any(map(is_symbolic, (first, last, stride))):
         return _symbolic_range(first, last, stride, dtype)
     if all(isinstance(v, int) for v in (first, last, stride)) and dtypes.kind_of(dtype) in "iuf":
@@ -178,11 +178,16 @@ def _spaced(start: Any, stop: Any, num: int, endpoint: bool) -> tuple[Any, Any]:
     delta = lax.div(lax.sub(stop, start), lax.full_like(start, parts))
     real = dtypes.to_real_dtype(start.dtype)
     count = num - 1 if endpoint else num
-    t = lax.div(lax.iota(real, count), lax.full((count,), parts, real))
-    t = convert_with_weak_type(t, start.dtype, False)
-    t = lax.broadcast_in_dim(t, (count, *start.shape), (0,))
-    a, b = lax.broadcast(start, (count,)), lax.broadcast(stop, (count,))
-    out = lax.add(lax.mul(a, lax.sub(lax.full_like(t, 1), t)), lax.mul(b, t))
+    k = convert_with_weak_type(lax.iota(real, count), start.dtype, False)
+    k = lax.broadcast_in_dim(k, (count, *start.shape), (0,))
+    part = convert_with_weak_type(
+        lax.div(lax.full((), 1, real), lax.full((), parts, real)), start.dtype, False
+    )
+    t = lax.mul(k, lax.full_like(k, part))
+    # `stop` is divided before it is multiplied: then linspace(0, 25, 6) are whole numbers.
+    step = lax.mul(stop, lax.full_like(stop, part))
+    a, b = lax.broadcast(start, (count,)), lax.broadcast(step, (count,))
+    out = lax.add(lax.mul(a, lax.sub(lax.full_like(t, 1), t)), lax.mul(k, b))
     if endpoint:
         out = lax.concatenate([out, lax.expand_dims(stop, (0,))], 0)
     return lax.reshape(out, shape), delta

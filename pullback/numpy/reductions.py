@@ -50,9 +50,14 @@ def _reduced(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     return lax.expand_dims(x, sorted(axes)) if keepdims else x
 
 
-def where_mask(where: Any, shape: tuple[int, ...]) -> Any:
-    """The argument `where` as an array of bools of a shape."""
-    return broadcast_to_shape(to_bool(as_array(where)), shape)
+def where_mask(name: str, where: Any, shape: tuple[int, ...]) -> Any:
+    """`where` as a mask of the shape; raises ValueError if it holds anything but bools."""
+    where = as_array(where)
+    if dtypes.kind_of(where.dtype) != "b":
+        raise ValueError(
+            f"jnp.{name}: where must be None or a boolean array; got where.dtype={where.dtype!r}."
+        )
+    return broadcast_to_shape(where, shape)
 
 
 def wide_integer(dtype: Any, promote_integers: bool) -> Any:
@@ -88,9 +93,10 @@ def _sum_like(
         a = convert_with_weak_type(a, result_dtype, False)
     result_dtype = a.dtype if dtype is not None else wide_integer(a.dtype, promote_integers)
     if where is not None:
-        a = lax.select(where_mask(where, a.shape), a, lax.full_like(a, neutral))
+        a = lax.select(where_mask(name, where, a.shape), a, lax.full_like(a, neutral))
     half = dtypes.kind_of(result_dtype) == "f" and result_dtype.itemsize < 4
     a = convert_with_weak_type(a, dtypes.float32 if half else result_dtype, False)
+    a = lax.convert_element_type(a, dtypes.default_int()) if a.dtype == bool else a
     total = convert_with_weak_type(reduce(a, axes), result_dtype, False)
     if initial is not None:
         check_arraylike(name, initial)
@@ -208,7 +214,7 @@ def _extremum(
     if initial is None and builtins.any(a.shape[k] == 0 for k in axes):
         raise ValueError(f"zero-size array to reduction operation {name} which has no identity")
     if where is not None:
-        a = lax.select(where_mask(where, a.shape), a, lax.full_like(a, bound(a.dtype)))
+        a = lax.select(where_mask(name, where, a.shape), a, lax.full_like(a, bound(a.dtype)))
     result = reduce(a, axes)
     if initial is not None:
         result = combine(result, convert_with_weak_type(initial, a.dtype, False))
@@ -303,7 +309,7 @@ def _logical(
     a = to_bool(ensure_arraylike(name, a))
     axes = canonical_axes(axis, a.ndim)
     if where is not None:
-        a = lax.select(where_mask(where, a.shape), a, lax.full_like(a, neutral))
+        a = lax.select(where_mask(name, where, a.shape), a, lax.full_like(a, neutral))
     return _reduced(reduce(a, axes), axes, keepdims)
 
 
@@ -414,12 +420,12 @@ def mean(
         if dtypes.kind_of(result_dtype) in "fc":
             a = convert_with_weak_type(a, result_dtype, False)
     work = _work_dtype(dtypes.to_inexact_dtype(result_dtype))
+    where = None if where is None else where_mask("mean", where, a.shape)
     total = sum(convert_with_weak_type(a, work, False), axes, keepdims=keepdims, where=where)
     if where is None:
         count: Any = lax.full_like(total, _count(a.shape, axes))
     else:
-        counted = sum(where_mask(where, a.shape), axes, dtype=work, keepdims=keepdims)
-        count = counted
+        count = sum(where, axes, dtype=work, keepdims=keepdims)
     return convert_with_weak_type(lax.div(total, count), result_dtype, False)
 
 
@@ -451,6 +457,7 @@ def var(
             raise ValueError("ddof and correction can't be provided simultaneously.")
         ddof = correction  # type: ignore[assignment]
     axes = canonical_axes(axis, a.ndim)
+    where = None if where is None else where_mask("var", where, a.shape)
     work, result_dtype = _variance_dtypes(a.dtype, dtype)
     a = convert_with_weak_type(a, work, False)
     if mean is None:
@@ -463,7 +470,7 @@ def var(
     if where is None:
         count: Any = lax.full_like(total, _count(a.shape, axes) - ddof)
     else:
-        counted = sum(where_mask(where, a.shape), axes, dtype=total.dtype, keepdims=keepdims)
+        counted = sum(where, axes, dtype=total.dtype, keepdims=keepdims)
         count = lax.sub(counted, lax.full_like(counted, ddof))
     positive = lax.gt(count, lax.full_like(count, 0))
     result = lax.select(positive, lax.div(total, count), lax.full_like(total, np.nan))

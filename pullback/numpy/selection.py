@@ -123,10 +123,7 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> An
     Array([ 0.5, 20. ], dtype=float32)
     """
     x = ensure_arraylike("piecewise", x)
-    conditions = asarray(condlist)
-    if conditions.ndim == x.ndim and not (conditions.ndim and isinstance(condlist, list)):
-        conditions = lax.expand_dims(conditions, (0,))
-    n = conditions.shape[0]
+    n = len(condlist)
     functions = list(funclist)
     if len(functions) == n:
         functions = [0, *functions]
@@ -142,7 +139,7 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> An
     result = broadcast_to_shape(convert_with_weak_type(asarray(values[0]), x.dtype, False), x.shape)
     for k in range(n):
         value = convert_with_weak_type(asarray(values[k + 1]), x.dtype, False)
-        mask = broadcast_to_shape(to_bool(conditions[k]), x.shape)
+        mask = broadcast_to_shape(to_bool(asarray(condlist[k])), x.shape)
         result = lax.select(mask, broadcast_to_shape(value, x.shape), result)
     return result
 

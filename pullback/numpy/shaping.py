@@ -470,7 +470,7 @@ def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Any:
             f"rot90 requires its first argument to have ndim at least two, got shape {m.shape}"
         )
     first, second = canonical_axes(tuple(axes), m.ndim)
-    k = operator.index(k) % 4
+    k = k % 4
     if k == 0:
         return m
     if k == 2:
@@ -521,7 +521,7 @@ def _rolled(a: Any, shift: Any, axis: int) -> Any:
     if n == 0:
         return a
     if is_concrete(shift):
-        k = operator.index(np.asarray(shift)[()]) % n
+        k = int(np.asarray(shift)) % n
         if k == 0:
             return a
         parts = [lax.slice_in_dim(a, n - k, n, axis=axis), lax.slice_in_dim(a, 0, n - k, axis=axis)]

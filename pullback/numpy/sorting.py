@@ -91,14 +91,14 @@ def argsort(
 
 
 def sort_complex(a: Any) -> Any:
-    """The elements sorted, as complex numbers.
+    """The elements sorted along the last axis, as complex numbers.
 
     >>> import pullback.numpy as jnp
     >>> jnp.sort_complex(jnp.array([2., 1.]))
     Array([1.+0.j, 2.+0.j], dtype=complex64)
     """
     a = ensure_arraylike("sort_complex", a)
-    result = lax.sort(a, dimension=0)
+    result = lax.sort(a)
     return lax.convert_element_type(result, dtypes.to_complex_dtype(result.dtype))
 
 
@@ -253,7 +253,6 @@ def digitize(x: Any, bins: Any, right: bool = False, *, method: str | None = Non
     side = "right" if not right else "left"
     rising = searchsorted(bins, x, side=side, method=method)
     n = bins.shape[0]
-    other = "left" if not right else "right"
-    falling = n - searchsorted(lax.rev(bins, (0,)), x, side=other, method=method)
+    falling = n - searchsorted(lax.rev(bins, (0,)), x, side=side, method=method)
     increases = lax.broadcast(lax.ge(bins[n - 1], bins[0]), x.shape)
     return lax.select(increases, rising, falling)

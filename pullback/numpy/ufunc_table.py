@@ -144,7 +144,9 @@ def _reduce_logaddexp(
     a = as_array(a) if dtype is None else lax.convert_element_type(a, dtype)
     a = lax.convert_element_type(a, dtypes.to_inexact_dtype(a.dtype))
     if where is not None:
-        a = lax.select(reductions.where_mask(where, a.shape), a, lax.full_like(a, -np.inf))
+        a = lax.select(
+            reductions.where_mask("logaddexp.reduce", where, a.shape), a, lax.full_like(a, -np.inf)
+        )
     top = lax.stop_gradient(reductions.max(a, axis, keepdims=True, initial=-np.inf))
     top = lax.select(lax.is_finite(top), top, lax.full_like(top, 0))
     out = lax.add(lax.log(reductions.sum(lax.exp(a - top), axis, keepdims=True)), top)

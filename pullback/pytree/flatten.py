@@ -6,7 +6,7 @@ tuple of the children's structures, which hashes by identity.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from pullback.pytree.keys import DictKey, KeyPath, SequenceKey
@@ -213,17 +213,17 @@ def _flatten_paths(
     return make(kind, data, tuple(defs))
 
 
-def flatten_one_level(tree: Any) -> tuple[list[Any], Any]:
+def flatten_one_level(tree: Any) -> tuple[Sequence[Any], Any]:
     """Children and auxiliary data of the root; raises ValueError for a leaf.
 
     >>> flatten_one_level({"b": 1, "a": [2]})
-    ([[2], 1], ('a', 'b'))
+    (([2], 1), ('a', 'b'))
     """
     kind = KINDS[type(tree)]
     if kind is None:
         raise ValueError(f"can't tree-flatten type: {type(tree)}")
     children, data = kind.split(tree)
-    return list(children), one_level_data(kind, data)
+    return list(children) if type(tree) is list else children, one_level_data(kind, data)
 
 
 def flatten_one_level_with_keys(tree: Any) -> tuple[tuple[tuple[Any, Any], ...], Any]:

@@ -1,0 +1,167 @@
+"""Results that JAX's documentation shows, and neighbours of theirs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import pullback as pb
+import pullback.numpy as jnp
+from pullback import tree_util
+
+
+def test_linspace_of_whole_numbers_has_whole_numbers() -> None:
+    assert jnp.linspace(0, 25, 6).tolist() == [0, 5, 10, 15, 20, 25]
+    counts, edges = jnp.histogram(jnp.array([1, 2, 3, 10, 11, 15, 19, 25]), 5, (0, 25))
+    assert counts.tolist() == [3, 0, 2, 2, 1]
+    assert edges.tolist() == [0, 5, 10, 15, 20, 25]
+
+
+@pytest.mark.parametrize("right", [False, True])
+def test_digitize_takes_falling_bins(right: bool) -> None:
+    x, bins = np.array([1.0, 2.0, 3.0, 0.5, 3.5, 1.5]), np.array([3.0, 2.0, 1.0])
+    expected = np.digitize(x, bins, right).tolist()
+    assert jnp.digitize(jnp.array(x), jnp.array(bins), right).tolist() == expected
+
+
+def test_edges_of_bins_have_the_type_of_the_numbers() -> None:
+    x, edges = jnp.array([1, 2, 3, 10]), jnp.array([0, 10, 20])
+    assert jnp.histogram(x, edges)[1].dtype == np.float32
+    counts, x_edges, _ = jnp.histogram2d(x, x, bins=[edges, edges])
+    assert counts.tolist() == [[3, 0], [0, 1]]
+    assert x_edges.dtype == np.float32
+
+
+def test_piecewise_takes_one_condition_for_each_entry() -> None:
+    x = jnp.array([-4, -1, 2])
+    chosen = jnp.piecewise(
+        x, jnp.array([False, True, False]), [lambda v: v * 0, lambda v: v * 10, lambda v: v * 100]
+    )
+    assert chosen.tolist() == [-40, -10, 20]
+    with pytest.raises(ValueError, match="3 condition"):
+        jnp.piecewise(x, x < 0, [1, 2])
+
+
+def test_polynomials_with_several_axes_are_added_at_the_end_of_the_first() -> None:
+    a, b = jnp.array([[5, 7, 9], [8, 6, 4]]), jnp.array([2])
+    assert jnp.polyadd(a, b).tolist() == [[5, 7, 9], [10, 8, 6]]
+    assert jnp.polysub(a, b).tolist() == [[5, 7, 9], [6, 4, 2]]
+    assert jnp.polyadd(jnp.array([1, 2]), jnp.array([5, 4, 1])).tolist() == [5, 5, 3]
+    with pytest.raises(ValueError, match="roadcast"):
+        jnp.polyadd(jnp.array([1, 3, 5]), a)
+
+
+def test_roots_that_can_be_compiled_take_vanishing_coefficients_in_front() -> None:
+    p = jnp.array([0.0, 0.0, 1.0, 2.0, 3.0, 0.0])
+    found = pb.jit(lambda p: jnp.roots(p, strip_zeros=False))(p)
+    root = 1.4142135
+    np.testing.assert_allclose(np.sort_complex(found[:2]), [-1 - 1j * root, -1 + 1j * root], 1e-5)
+    assert found[2] == 0
+    assert jnp.isnan(found[3:]).all()
+    assert jnp.roots(jnp.array([0.0, 1.0, 2.0]), strip_zeros=False)[0] == -2
+
+
+def test_sort_complex_sorts_the_last_axis() -> None:
+    assert jnp.sort_complex(jnp.array([[5, 3, 4], [6, 9, 2]])).tolist() == [[3, 4, 5], [2, 6, 9]]
+
+
+def test_r_and_c_make_matrices() -> None:
+    assert jnp.r_["r", [1, 2], [3]].tolist() == [[1, 2, 3]]
+    assert jnp.r_["c", [1, 2], [3]].tolist() == [[1], [2], [3]]
+    assert jnp.c_["r", [1, 2], [3, 4]].tolist() == [[1, 3], [2, 4]]
+
+
+def test_predicates_of_infinity_are_strongly_typed() -> None:
+    assert not jnp.isinf(np.inf).weak_type
+    assert not jnp.isposinf(2.0).weak_type
+    assert not jnp.isneginf(2.0).weak_type
+
+
+def test_flatten_one_level_keeps_the_kind_of_the_children() -> None:
+    assert tree_util.flatten_one_level({"b": 1, "a": 2}) == ((2, 1), ("a", "b"))
+    assert tree_util.flatten_one_level([1, 2]) == ([1, 2], None)
+    assert tree_util.flatten_one_level(None) == ((), None)
+
+
+def test_a_mask_of_a_reduction_must_be_bools() -> None:
+    x = jnp.arange(4)
+    for f in (jnp.sum, jnp.mean, jnp.var, jnp.any, jnp.nansum):
+        with pytest.raises(ValueError, match="boolean array"):
+            f(x, where=1)
+    with pytest.raises(ValueError, match=r"jnp\.mean"):
+        jnp.mean(x, where=jnp.array([1, 0, 1, 0]))
+
+
+def test_bools_are_summed() -> None:
+    assert jnp.sum(jnp.arange(3), dtype=bool).item() is True
+    assert jnp.prod(jnp.arange(3), dtype=bool).item() is False
+
+
+def test_turns_and_shifts_may_be_floats() -> None:
+    x = jnp.array([[1, 2], [3, 4]])
+    assert jnp.rot90(x, k=1.0).tolist() == [[2, 4], [1, 3]]  # type: ignore[arg-type]
+    assert jnp.roll(jnp.arange(3), 1.5).tolist() == [2, 0, 1]
+    assert jnp.roll(jnp.arange(3), -1.5).tolist() == [1, 2, 0]
+
+
+def test_arange_does_not_divide_by_a_step_of_zero() -> None:
+    with pytest.raises(ZeroDivisionError):
+        jnp.arange(1, 5, 0)
+
+
+def test_i0_is_flat_at_zero() -> None:
+    assert pb.grad(jnp.i0)(0.0) == 0
+    assert pb.grad(pb.scipy.special.i0)(0.0) == 0
+    np.testing.assert_allclose(pb.grad(jnp.i0)(-1.0), -0.5651591, 1e-6)
+
+
+def test_a_struct_like_an_array() -> None:
+    assert pb.ShapeDtypeStruct.like(jnp.ones((2, 3))).shape == (2, 3)
+    assert pb.ShapeDtypeStruct.like(1.0).weak_type
+
+
+class TestWindows:
+    """`x[ds(start, size)]`."""
+
+    x = jnp.arange(6)
+    m = jnp.arange(24.0).reshape(2, 3, 4)
+
+    @pytest.mark.parametrize("start", [1, -2, 5, -7, 9])
+    def test_are_moved_inside_on_reading(self, start: int) -> None:
+        expected = pb.lax.dynamic_slice_in_dim(self.x, start, 2).tolist()
+        assert self.x[pb.ds(start, 2)].tolist() == expected
+        assert pb.jit(lambda x, i: x[pb.ds(i, 2)])(self.x, start).tolist() == expected
+
+    def test_stand_beside_other_indices(self) -> None:
+        m = np.asarray(self.m)
+        np.testing.assert_array_equal(self.m[0, pb.ds(1, 2), ::2], m[0, 1:3, ::2])
+        np.testing.assert_array_equal(self.m[..., pb.ds(1, 3)], m[..., 1:4])
+        np.testing.assert_array_equal(self.m[None, pb.ds(0, 1)], m[None, 0:1])
+        np.testing.assert_array_equal(
+            self.m[jnp.array([0, 1]), pb.ds(1, 2)], m[np.array([0, 1]), 1:3]
+        )
+        assert self.x[pb.ds(0, 2, 2)].tolist() == [0, 2]
+
+    def test_that_do_not_fit_write_nothing(self) -> None:
+        assert self.x.at[pb.ds(1, 2)].set(9).tolist() == [0, 9, 9, 3, 4, 5]
+        assert self.x.at[pb.ds(5, 3)].set(9).tolist() == [0, 1, 2, 3, 4, 5]
+        assert self.x.at[pb.ds(5, 3)].set(9, mode="clip").tolist() == [0, 1, 2, 9, 9, 9]
+        assert self.x.at[pb.ds(-2, 2)].add(jnp.array([1, 2])).tolist() == [0, 1, 2, 3, 5, 7]
+        added = self.m.at[0, pb.ds(1, 2), 0].add(1.0)
+        assert added[0, :, 0].tolist() == [0, 5, 9]
+
+    def test_larger_than_the_axis_are_refused(self) -> None:
+        with pytest.raises(TypeError):
+            self.x[pb.ds(0, 8)]
+
+    def test_have_derivatives(self) -> None:
+        slopes = pb.grad(lambda x, i: (x[pb.ds(i, 2)] ** 2).sum())
+        assert slopes(jnp.arange(4.0), 1).tolist() == [0, 2, 4, 0]
+
+
+def test_updates_take_lists() -> None:
+    x = jnp.arange(4)
+    assert x.at[:2].set([7, 8]).tolist() == [7, 8, 2, 3]
+    assert x.at[:2].add((1, 2)).tolist() == [1, 3, 2, 3]
+    with pytest.raises(TypeError):
+        x.at[0].set("a")
