@@ -209,6 +209,10 @@ def is_trivial(tangent: Any) -> bool:
     return bool(getattr(tangent, "dtype", None) == dtypes.float0)
 
 
+_DEFINITIONS: Final = ("def_vmap", "defjvp", "defjvps", "defvjp")
+"""Methods that set rules: of one decorator above another, those of both can be used."""
+
+
 class CustomFunction:
     """What both decorators share: arguments that are not differentiated, and metadata."""
 
@@ -226,6 +230,11 @@ class CustomFunction:
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self.__call__, instance)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _DEFINITIONS:
+            return getattr(self.fun, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(type(self).__name__)

@@ -125,6 +125,8 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, *, sharding: Any = None
     >>> full((2,), 3, 'float32')
     Array([3., 3.], dtype=float32)
     """
+    if type(fill_value) is int and dtype is None:
+        fill_value = _of_default_width(fill_value)
     # A Python integer is of the dtype that is given, and may be too large for the default one.
     if not (type(fill_value) is int and dtype is not None) and aval_of(fill_value).shape != ():
         raise TypeError(
@@ -142,7 +144,20 @@ def _scalar(value: Any, dtype: Any) -> Any:
         return _key_of_equal_words(value, dtype)
     if isinstance(value, (Array, DimExpr)) or dtypes.is_extended(dtype):
         return conversion.convert(value, dtype)
-    return np.asarray(value).astype(dtype)[()]
+    kind, value = dtypes.kind_of(dtype), np.asarray(value)
+    if kind in "iuf" and value.dtype.kind == "c":
+        raise TypeError(f"full: a complex fill_value for the dtype {dtype.name}")
+    if kind in "iu" and value.dtype.kind == "f":
+        return conversion.saturated(value, dtype)[()]
+    return value.astype(dtype)[()]
+
+
+def _of_default_width(value: int) -> int:
+    """An integer of up to 64 bits cut to the bits of the default dtype, as JAX has it."""
+    if not -(2**63) <= value < 2**64:
+        return value
+    half = 2 ** (8 * dtypes.default_int().itemsize - 1)
+    return int((value + half) % (2 * half) - half)
 
 
 def _key_of_equal_words(value: Any, dtype: Any) -> Any:
@@ -257,6 +272,9 @@ def broadcast_in_dim(
     dims = canonical_shape(broadcast_dimensions)
     if isinstance(operand, Array) and operand.shape == shape and dims == tuple(range(len(shape))):
         return operand
+    if len(set(dims)) == len(dims) == aval_of(operand).ndim and dims != tuple(sorted(dims)):
+        order = sorted(range(len(dims)), key=dims.__getitem__)
+        operand, dims = transpose(operand, tuple(order)), tuple(sorted(dims))
     return rearrange.broadcast_in_dim(
         operand, shape=shape, broadcast_dimensions=dims, sharding=None
     )

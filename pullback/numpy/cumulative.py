@@ -59,7 +59,11 @@ def _cumulative(
         a = lax.select(isnan(a), lax.full_like(a, fill_nan), a)
     wanted = None if dtype is None else dtypes.check_user_dtype(dtype, name)
     dtype = wide_integer(a.dtype, wide) if wanted is None else wanted
-    return scan(convert_with_weak_type(a, dtype, False), axis)
+    a = convert_with_weak_type(a, dtype, False)
+    if a.dtype != bool:
+        return scan(a, axis)
+    counts = scan(lax.convert_element_type(a, dtypes.default_int()), axis)
+    return lax.convert_element_type(counts, dtype)
 
 
 @replayed_when_eager

@@ -37,6 +37,7 @@ __all__ = [
     "convert_like",
     "copy",
     "reduce_precision",
+    "saturated",
     "stop_gradient",
 ]
 
@@ -60,7 +61,7 @@ def _float_range(of: Any, to: Any) -> tuple[Any, Any]:
     return least, of.type(float(int(info.max) + 1))
 
 
-def _saturated(x: Any, dtype: Any) -> Any:
+def saturated(x: Any, dtype: Any) -> Any:
     """Floats to integers: rounded towards zero, clipped to the range, NaN to 0."""
     low, above = _float_range(x.dtype, dtype)
     if ((x >= low) & (x < above)).all():
@@ -79,7 +80,7 @@ def _convert_reference(x: Any, *, new_dtype: Any, weak_type: bool, sharding: Any
     if of == "c" and to not in "cb":
         x, of = x.real, "f"
     if of == "f" and to in "iu":
-        return _saturated(x, new_dtype)
+        return saturated(x, new_dtype)
     if to == "b":
         return x != x.dtype.type(0)
     if of == "k":

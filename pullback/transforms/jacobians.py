@@ -22,7 +22,9 @@ __all__ = ["hessian", "jacfwd", "jacobian", "jacrev"]
 
 def _check(x: Any, name: str, holomorphic: bool, allow_int: bool) -> None:
     dtype = aval_of(x).dtype
-    kind = np.complexfloating if holomorphic else np.floating
+    kind: type = np.complexfloating if holomorphic else np.floating
+    if name == "jacrev" and not holomorphic:
+        kind = np.inexact
     if not dtypes.issubdtype(dtype, kind) and not allow_int:
         if holomorphic:
             raise TypeError(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -165,3 +168,61 @@ def test_updates_take_lists() -> None:
     assert x.at[:2].add((1, 2)).tolist() == [1, 3, 2, 3]
     with pytest.raises(TypeError):
         x.at[0].set("a")
+
+
+def test_full_cuts_integers_and_clips_floats() -> None:
+    assert jnp.full(2, 2**40 + 5).tolist() == [5, 5]
+    assert jnp.full((), 2**31).item() == -(2**31)
+    assert jnp.full((), jnp.nan, int).item() == 0
+    assert jnp.full((), 300.0, jnp.uint8).item() == 255
+    assert jnp.full((), -jnp.inf, jnp.int8).item() == -128
+    with pytest.raises(OverflowError):
+        jnp.full(2, 2**64)
+    with pytest.raises(TypeError, match="complex"):
+        jnp.full(2, 1j, float)
+
+
+def test_bools_are_summed_cumulatively() -> None:
+    assert jnp.cumsum(jnp.arange(3), dtype=bool).tolist() == [False, True, True]
+    assert jnp.cumprod(jnp.arange(3), dtype=bool).tolist() == [False, False, False]
+
+
+def test_broadcast_in_dim_takes_axes_in_any_order() -> None:
+    x = jnp.arange(3).reshape(3, 1)
+    out = pb.jit(lambda x: pb.lax.broadcast_in_dim(x, (2, 3, 4), (1, 0)))(x)
+    np.testing.assert_array_equal(out, np.broadcast_to(np.arange(3)[None, :, None], (2, 3, 4)))
+    with pytest.raises(TypeError):
+        pb.lax.broadcast_in_dim(jnp.ones((3, 4)), (4, 3), (1, 1))
+
+
+def test_jacrev_takes_complex_inputs_of_real_functions() -> None:
+    slope = pb.jacrev(lambda z: jnp.real(z) ** 2 + jnp.imag(z))(1 + 2j)
+    assert slope == 2 - 1j
+    with pytest.raises(TypeError, match="real-valued outputs"):
+        pb.jacrev(lambda z: z)(1 + 2j)
+
+
+def test_arrays_of_bfloat16_are_loaded() -> None:
+    file = io.BytesIO()
+    jnp.save(file, jnp.array([2, 4], jnp.bfloat16))
+    file.seek(0)
+    loaded = jnp.load(file)
+    assert loaded.dtype == jnp.bfloat16
+    assert loaded.tolist() == [2, 4]
+
+
+def test_rules_of_both_decorators_can_be_set() -> None:
+    @pb.custom_vjp
+    @pb.custom_batching.custom_vmap  # type: ignore[untyped-decorator]
+    def f(x: Any) -> Any:
+        return jnp.sin(x)
+
+    @f.def_vmap  # type: ignore[untyped-decorator]
+    def rule(axis_size: int, in_batched: Any, x: Any) -> Any:
+        return jnp.cos(x), True
+
+    f.defvjp(lambda x: (f(x), None), lambda _, ct: (3.0 * ct,))
+    assert pb.vmap(f)(jnp.zeros(2)).tolist() == [1, 1]
+    assert pb.grad(f)(0.0) == 3
+    with pytest.raises(AttributeError, match="no attribute"):
+        getattr(f, "unknown")  # noqa: B009
