@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -55,8 +56,10 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Programs of the oracle are compiled once for all runs and processes: most of its time.
 
-    By its settings, since ours would hear its environment variables, too.
+    By its settings, since ours would hear its environment variables, too.  The tests themselves are
+    never garbage: collections need not look at them.
     """
+    gc.freeze()
     oracle = sys.modules.get("jax")
     if oracle is not None:
         directory = session.config.rootpath / ".pytest_cache" / "jax"
