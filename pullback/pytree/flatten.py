@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
+from pullback.pytree.generated import has_plain_keys
 from pullback.pytree.keys import DictKey, KeyPath, SequenceKey
 from pullback.pytree.registry import (
     DICT,
@@ -153,10 +154,38 @@ def flatten(tree: Any, is_leaf: IsLeaf | None = None) -> tuple[list[Any], PyTree
     leaves: list[Any] = []
     if is_leaf is not None:
         return leaves, _flatten_until(tree, is_leaf, leaves)
-    flattener = _FLATTENERS[type(tree)]
+    cls = type(tree)
+    flattener = _FLATTENERS[cls]
     if flattener is None:
         return [tree], LEAF
-    return leaves, flattener(tree, leaves)
+    for guess in _GUESSES.get(cls, ()):
+        found = guess.gathered(tree)
+        if found is not None and _are_leaves(found):
+            return found, guess
+    treedef = flattener(tree, leaves)
+    if treedef.num_nodes >= _LARGE:
+        _consider(cls, treedef)
+    return leaves, treedef
+
+
+_LARGE: Final = 8
+_GUESSED: Final = 4
+_GUESSES: Final[dict[type, tuple[PyTreeDef, ...]]] = {tuple: (), list: (), dict: ()}
+"""By the type of the root, the last large structures that have functions of their own."""
+
+
+def _consider(cls: type, treedef: PyTreeDef) -> None:
+    """Try this structure first for trees to come, if it is used often."""
+    guesses = _GUESSES.get(cls)
+    if guesses is None or treedef in guesses:
+        return
+    treedef.count_use()
+    if treedef.is_written and has_plain_keys(treedef):
+        _GUESSES[cls] = (treedef, *guesses[: _GUESSED - 1])
+
+
+def _are_leaves(values: list[Any]) -> bool:
+    return all([_FLATTENERS[cls] is None for cls in set(map(type, values))])
 
 
 def _flatten_until(tree: Any, is_leaf: IsLeaf, leaves: list[Any]) -> PyTreeDef:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, Final, final
 
+from pullback.pytree.generated import OFTEN, builder, gatherer, is_writable
 from pullback.pytree.keys import KeyPath
 from pullback.pytree.registry import (
     DICT,
@@ -39,11 +40,14 @@ class PyTreeDef(ABC):
 
     __slots__ = (
         "__weakref__",
+        "_builder",
         "_children",
         "_data",
+        "_gatherer",
         "_hash",
         "_kind",
         "_paths",
+        "_uses",
         "num_leaves",
         "num_nodes",
     )
@@ -58,10 +62,15 @@ class PyTreeDef(ABC):
     _hash: int | None
     _paths: tuple[KeyPath, ...] | None
     """The paths of the leaves, once somebody has asked for them."""
+    _builder: Callable[[list[Any]], Any] | None
+    _gatherer: Callable[[Any], list[Any] | None] | None
+    """Functions for this structure alone, once it was used often (`generated.py`)."""
+    _uses: int
 
     def __init__(self, kind: NodeKind | None, data: Any, children: tuple[PyTreeDef, ...]) -> None:
         self._kind, self._data, self._children, self._hash = kind, data, children, None
-        self._paths = None
+        self._paths = self._builder = self._gatherer = None
+        self._uses = 0
         leaves, nodes = (1, 1) if kind is None else (0, 1)
         for child in children:
             leaves += child.num_leaves
@@ -92,7 +101,16 @@ class PyTreeDef(ABC):
                 f"Too {few} leaves for PyTreeDef; expected {self.num_leaves}, got {len(values)}: "
                 f"{self!r}"
             )
+        if self._builder is not None:
+            return self._builder(values)
+        self.count_use()
         return values[0] if self._kind is None else _build(self, iter(values))
+
+    def count_use(self) -> None:
+        """Have functions written for a structure that is used often and that is interned."""
+        self._uses += 1
+        if self._uses == OFTEN and type(self) is _Closed and is_writable(self):
+            self._builder, self._gatherer = builder(self), gatherer(self)
 
     def flatten_up_to(self, tree: Any) -> list[Any]:
         """The subtrees of `tree` at the leaves of this structure, which must be a prefix of it.
@@ -101,11 +119,29 @@ class PyTreeDef(ABC):
         >>> tree.structure([0, 0]).flatten_up_to([1, (2, 3)])
         [1, (2, 3)]
         """
+        gathered = self.gathered(tree)
+        if gathered is not None:
+            return gathered
         found: list[Any] = []
         mismatch = _up_to(self, tree, found)
         if mismatch is not None:
             raise ValueError(str(mismatch))
         return found
+
+    @property
+    def is_written(self) -> bool:
+        """Whether there are functions for this structure alone."""
+        return self._gatherer is not None
+
+    def gathered(self, tree: Any) -> list[Any] | None:
+        """What is in `tree` at the leaves, if a function for it was written, and it fits."""
+        if self._gatherer is None:
+            self.count_use()
+            return None
+        try:
+            return self._gatherer(tree)
+        except KeyError:
+            return None
 
     def paths(self) -> tuple[KeyPath, ...] | None:
         """The paths of the leaves; None where custom nodes name their children themselves."""
