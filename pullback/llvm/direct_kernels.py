@@ -53,9 +53,9 @@ blocks; elements of the window summed at a time; positions of a tile, tiles; all
 
 
 class _Writer(FewFeatures):
-    """Writes the convolutions of one element type."""
+    """Writes one kernel, without its element type in its name, and what some of them share."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, kernel: str, shape: Shape) -> None:
         super().__init__(shape)
         size = CHUNK + RUN * MOST_RUNS + PANEL * MOST_ROWS + WIDEST + 8 * MOST_ROWS
         self.scratch = Scratch(self.m, f"pb_direct_{shape.name}", size)
@@ -64,12 +64,16 @@ class _Writer(FewFeatures):
         self.write_pack()
         self.write_blocks()
         self.write_find()
-        self.write_task()
-        self.write_tasks("tasks", "task", _POINTERS.index("plan"))
-        self.write_entry()
-        self.write_gradients()
-        self.write_depthwise()
-        self.write_few()
+        if kernel == "pb_direct":
+            self.write_task()
+            self.write_tasks("tasks", "task", _POINTERS.index("plan"))
+            self.write_entry()
+        elif kernel == "pb_direct_gradient":
+            self.write_gradients()
+        elif kernel == "pb_direct_few":
+            self.write_few()
+        else:
+            self.write_depthwise()
 
     # ------------------------------------------------------------------------------ addresses
 
@@ -245,5 +249,6 @@ class _Writer(FewFeatures):
 
 def module_text(symbol: str, bits: int) -> tuple[str, list[str]]:
     """LLVM text of the module that defines a kernel, and the symbols that it needs."""
-    module = _Writer(shape_of(symbol.rsplit("_", 1)[1], bits)).m.only(symbol)
+    kernel, name = symbol.rsplit("_", 1)
+    module = _Writer(kernel, shape_of(name, bits)).m.only(symbol)
     return module.text(), module.undefined

@@ -42,6 +42,11 @@ def i32(number: int) -> Value:
     return Value("i32", str(number))
 
 
+_DIVISIONS: Final = {
+    operation: f"define internal i64 @long_{operation}(i64 %a, i64 %b) noinline nounwind {{\n"
+    f"  %c = {operation} i64 %a, %b\n  ret i64 %c\n}}"
+    for operation in ("udiv", "urem")
+}
 _GLOBAL: Final = re.compile(r"@([\w.]+)")
 
 
@@ -193,7 +198,15 @@ class Function:
         self.emit(f"store {value}, {self.at(base, offset)}")
 
     def op(self, operation: str, a: Value, b: Value | int) -> Value:
-        """A binary operation on integers: add, sub, mul, and, or, shl, lshr."""
+        """A binary operation on integers: add, sub, mul, and, or, shl, lshr, udiv, urem.
+
+        LLVM writes a division out as one of 32 bits, one of 64 bits and a choice.  It takes that
+        fifty times the time of an addition, so that a module has it once.
+        """
+        varies = isinstance(b, Value) and not b.text.isdigit()
+        if operation in _DIVISIONS and varies and a.type == "i64":
+            self.module.include(f"long_{operation}", _DIVISIONS[operation], ())
+            return self.value("i64", f"call i64 @long_{operation}({a}, i64 {_text(b)})")
         return self.value(a.type, f"{operation} {a}, {_text(b)}")
 
     def compare(self, predicate: str, a: Value, b: Value | int) -> Value:

@@ -230,8 +230,11 @@ class Writer(Planes):
                 for h in (0, 1)
             )
             start = f.op("mul", q, self.lanes)
+            block = f.item(scratch, start, self.step)
             for k, pair in enumerate(zip(*parts, strict=True)):
-                place = f.op("add", start, k)
+                self.store(f, Complex(*pair), f.at(block, k * self.step))
+            with f.loop(i64(self.lanes)) as i:
+                place, here = f.op("add", start, i), f.item(block, i, self.step)
                 exponent = f.load("i64", power)
                 line = f.item(table, place, 2 * WIDEST * self.size)
                 steps = Complex(*(
@@ -242,8 +245,8 @@ class Writer(Planes):
                     f.item(roots, f.op("and", exponent, mask), 16),
                     f.item(coarse, f.op("lshr", exponent, shift), 16),
                 )
-                value = self.times(f, Complex(*pair), self.times(f, steps, turn))
-                self.store(f, value, f.item(scratch, place, self.step))
+                value = self.times(f, self.load(f, here), self.times(f, steps, turn))
+                self.store(f, value, here)
                 following = f.op("add", exponent, first)
                 wrapped = f.op("sub", following, n)
                 f.store(f.select(f.compare("sge", wrapped, 0), wrapped, following), power)

@@ -42,3 +42,23 @@ def test_an_index_that_nobody_needs_costs_nothing() -> None:
         f.call("void", "g")
     f.ret()
     assert "#APP" not in jit.disassemble(m.text())
+
+
+def test_a_module_has_a_division_once() -> None:
+    m = Module()
+    f = m.function("f", "i64", "i64", "i64", exported=True)
+    a, b = f.parameters
+    quotients = [f.op(name, f.op("add", a, k), b) for name in ("udiv", "urem") for k in range(9)]
+    total = quotients[0]
+    for quotient in quotients[1:]:
+        total = f.op("add", f.op("mul", total, 3), quotient)
+    f.ret(f.op("add", total, f.op("udiv", a, 10)))
+    assert jit.disassemble(m.text()).count("divq") == 2
+    loaded = jit.load(jit.compile_object(m.text(), name="f"), {}, exports=["f"])
+    found = loaded.function("f", ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)(1 << 40, 7777)
+    parts = [operation((1 << 40) + k, 7777) for operation in (int.__floordiv__, int.__mod__)
+             for k in range(9)]  # fmt: skip
+    expected = parts[0]
+    for part in parts[1:]:
+        expected = expected * 3 + part
+    assert found == ctypes.c_int64(expected + (1 << 40) // 10).value
