@@ -26,7 +26,7 @@ from pullback.core.jaxpr import (
     no_effects,
 )
 from pullback.core.primitive import FIRST_ORDER, PURE, Primitive
-from pullback.core.source import Description, SourceInfo, current_source, fresh_names
+from pullback.core.source import Description, SourceInfo, current_source, fresh_names, one_line
 from pullback.core.trace import (
     Trace,
     Tracer,
@@ -117,7 +117,8 @@ def literal_of(x: Any) -> Literal | None:
             return None
         return Literal(x.__array__(), aval)
     if isinstance(x, (np.ndarray, np.generic)) and x.shape == () and x.dtype.kind != "V":
-        return Literal(np.asarray(x, dtypes.physical(aval_of(x).dtype)))
+        aval = aval_of(x)
+        return Literal(np.asarray(x, dtypes.physical(aval.dtype)), aval)
     return None
 
 
@@ -233,7 +234,8 @@ def _stage(
 ) -> ClosedJaxpr:
     trace = StagingTrace(current_trace(), description)
     traces.append(weakref.ref(trace))
-    args = [trace.argument(aval) for aval in in_avals]
+    with one_line():
+        args = [trace.argument(aval) for aval in in_avals]
     try:
         with set_trace(trace), fresh_names():
             outs = fun(*args)

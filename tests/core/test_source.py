@@ -66,6 +66,12 @@ def test_a_rule_walks_the_stack_once(transform: str, monkeypatch: Any) -> None:
     assert {1, 3} <= lines
 
 
+def test_arguments_have_one_line(monkeypatch: Any) -> None:
+    walks, closed = _walks(monkeypatch, lambda xs: xs[0] + xs[1], [jnp.float32(1.0)] * 50)
+    assert len(closed.jaxpr.invars) == 50
+    assert walks <= 3
+
+
 def test_rules_of_users_have_their_own_lines() -> None:
     """Also where rules of ours are around them."""
 
