@@ -6,8 +6,9 @@ Derivatives of the nonlinear ones run over pairs (value, slope) in log2(n) steps
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -37,6 +38,10 @@ from pullback.ops.reductions import highest, lowest
 from pullback.ops.samples import ANYWHERE, DTYPES, draw, generator, joined
 
 __all__ = ["cumlogsumexp", "cummax", "cummin", "cumprod", "cumsum"]
+
+_LANES: Final = 16
+_ABREAST: Final = 64
+"""Rows that are scanned side by side: at least as many as lanes, at most four vectors."""
 
 # --------------------------------------------------------------------------- the family
 
@@ -111,8 +116,12 @@ def _lower(b: Any, x: Any, axis: int, reverse: bool, step: Callable[..., Any]) -
     if dtypes.kind_of(dtype) == "f" and dtype.itemsize < 4:
         wide = b.map(lambda s, v: s.convert(v, dtypes.float32), x)
         return b.map(lambda s, v: s.convert(v, dtype), _lower(b, wide, axis, reverse, step))
-    x, out, n = b.materialize(x), b.buffer(x.shape, dtype), x.shape[axis]
-    if axis == len(x.shape) - 1:
+    x, n, last = b.materialize(x), x.shape[axis], len(x.shape) - 1
+    width = math.gcd(math.prod(x.shape[:-1]), _ABREAST)
+    if axis == last and step is _logsumexp_step and width >= _LANES and n > 1:
+        return _scan_abreast(b, x, width, reverse, step)
+    out = b.buffer(x.shape, dtype)
+    if axis == last:
         _scan_last(b, x, out, n, reverse, step)
     else:
         _scan_rows(b, x, out, axis, reverse, step)
@@ -131,6 +140,17 @@ def _scan_last(b: Any, x: Any, out: Any, n: int, reverse: bool, step: Callable[.
             b.store(out, place(k), total.get())
 
     windows.loop_nest(b, x.shape[:-1], row, [True] * (len(x.shape) - 1))
+
+
+def _scan_abreast(b: Any, x: Any, width: int, reverse: bool, step: Callable[..., Any]) -> Any:
+    """Some rows side by side, in the lanes of vectors, where a step is much work."""
+    n = x.shape[-1]
+    shape = math.prod(x.shape[:-1]) // width, width, n
+    rows = b.reshape(x, shape)
+    made = b.materialize(b.view((shape[0], n, width), lambda i: rows.at([i[0], i[2], i[1]])))
+    out = b.buffer(made.shape, made.dtype)
+    _scan_rows(b, made, out, 1, reverse, step)
+    return b.reshape(b.view(shape, lambda i: out.at([i[0], i[2], i[1]])), x.shape)
 
 
 def _scan_rows(b: Any, x: Any, out: Any, axis: int, reverse: bool, step: Any) -> None:

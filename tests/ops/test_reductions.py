@@ -211,3 +211,25 @@ def test_places_in_long_rows(name: str, size: int, dtype: str) -> None:
     with pullback.enable_x64():
         found = pullback.jit(lambda x: getattr(pullback.numpy, name)(x, axis=1))(x)
     assert np.array_equal(np.asarray(found), getattr(np, name)(x, axis=1))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("shape", [(64, 7), (16, 33), (3, 32, 5), (128, 1), (15, 9), (2, 4)])
+def test_cumlogsumexp_of_rows(shape: tuple[int, ...], reverse: bool) -> None:
+    """Rows beside each other in lanes, or one by one where there are few."""
+    x = np.random.default_rng(0).normal(scale=4, size=shape).astype(np.float32)
+    x[0, ..., 0] = -np.inf
+    axis = len(shape) - 1
+    found = pullback.jit(lambda x: lax.cumlogsumexp(x, axis=axis, reverse=reverse))(x)
+    ordered = np.flip(x, -1) if reverse else x
+    expected = np.logaddexp.accumulate(ordered.astype(np.float64), axis=-1)
+    expected = np.flip(expected, -1) if reverse else expected
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_lanes_of_cumlogsumexp_are_rows() -> None:
+    """Steps of several rows are one loop: their exponentials are those of vectors."""
+    x = pullback.ShapeDtypeStruct((64, 100), "float32")
+    loops = pullback.jit(lambda x: lax.cumlogsumexp(x, axis=1)).lower(x)
+    memory = loops.compile().memory_analysis()
+    assert memory.temp_size_in_bytes >= 2 * x.size * 4  # rows beside each other
