@@ -243,29 +243,32 @@ def _geometry(
     return Geometry(x_spec, w_spec, groups, by_batch, x[0], w[0], w[1], phases), space
 
 
-@pytest.mark.parametrize("bits", [128, 256, None])
-@pytest.mark.parametrize("name", ["f32", "f64"])
+@pytest.fixture(params=[128, 256, None])
+def caller(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> _Caller:
+    """Calls kernels of vectors of so many bits, or of those that the machine has."""
+    if request.param is not None:
+        monkeypatch.setattr(jit, "vector_bits", lambda: request.param)
+    return _Caller(_compiled)
+
+
+def _whole_numbers(dtype: Any, *shapes: Sequence[int]) -> list[Any]:
+    """Operands whose products and sums are exact."""
+    rng = np.random.default_rng(shapes[0])
+    return [rng.integers(-3, 4, shape).astype(dtype) for shape in shapes]
+
+
+@pytest.mark.parametrize("dtype", [np.dtype("f4"), np.dtype("f8")])
 @pytest.mark.parametrize("outs", [8, 24, 37, 150])
-def test_vectors_of_every_width(
-    outs: int, name: str, bits: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if bits is not None:
-        monkeypatch.setattr(jit, "vector_bits", lambda: bits)
-    caller = _Caller(_compiled)
-    rng, dtype, pads = (
-        np.random.default_rng(2),
-        np.dtype(f"f{int(name[1:]) // 8}"),
-        ((1, 1), (1, 1)),
-    )
-    x = rng.integers(-3, 4, (2, 9, 7, 19)).astype(dtype)
-    w = rng.integers(-3, 4, (3, 3, 19, outs)).astype(dtype)
+def test_vectors_of_every_width(outs: int, dtype: Any, caller: _Caller) -> None:
+    pads = ((1, 1), (1, 1))
+    x, w = _whole_numbers(dtype, (2, 9, 7, 19), (3, 3, 19, outs))
     specs = (0, 3, 1, 2), (3, 2, 0, 1)
     g, space = _geometry((2, 19, 9, 7), (outs, 19, 3, 3), specs, pads, (1, 1))
     assert convolution_direct.fits(x, g, (0, 3, 1, 2), dtype)
     out = caller.buffer((2, *space, outs), dtype)
     convolution_direct.direct(caller, x, w, g, out, (0, 3, 1, 2), True)
     assert np.array_equal(out, _expected(x, w, (1, 1), pads, (1, 1), (1, 1), 1))
-    ct = rng.integers(-3, 4, out.shape).astype(dtype)
+    (ct,) = _whole_numbers(dtype, out.shape)
     specs = (3, 0, 1, 2), (3, 0, 1, 2)
     g, space = _geometry((19, 2, 9, 7), (outs, 2, 9, 7), specs, pads, (1, 1))
     assert convolution_direct.gradient_fits(x, g, (2, 3, 0, 1), dtype)
@@ -277,29 +280,18 @@ def test_vectors_of_every_width(
         assert np.array_equal(gradient[i, j], met.T @ ct.reshape(-1, outs))
 
 
-@pytest.mark.parametrize("bits", [128, 256, None])
-@pytest.mark.parametrize("name", ["f32", "f64"])
+@pytest.mark.parametrize("dtype", [np.dtype("f4"), np.dtype("f8")])
 @pytest.mark.parametrize("features", [16, 23, 100])
-def test_features_apart_at_every_width(
-    features: int, name: str, bits: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if bits is not None:
-        monkeypatch.setattr(jit, "vector_bits", lambda: bits)
-    caller = _Caller(_compiled)
-    rng, dtype, pads = (
-        np.random.default_rng(2),
-        np.dtype(f"f{int(name[1:]) // 8}"),
-        ((2, 2), (2, 2)),
-    )
-    x = rng.integers(-3, 4, (3, 7, 17, features)).astype(dtype)
-    w = rng.integers(-3, 4, (5, 5, 1, features)).astype(dtype)
+def test_features_apart_at_every_width(features: int, dtype: Any, caller: _Caller) -> None:
+    pads = ((2, 2), (2, 2))
+    x, w = _whole_numbers(dtype, (3, 7, 17, features), (5, 5, 1, features))
     sizes, specs = ((3, 1, 7, 17), (1, 1, 5, 5)), ((0, 3, 1, 2), (3, 2, 0, 1))
     g, space = _geometry(*sizes, specs, pads, (1, 1), groups=features)
     assert convolution_depthwise.depthwise_fits(x, g, (0, 3, 1, 2), dtype)
     out = caller.buffer((3, *space, features), dtype)
     convolution_depthwise.depthwise(caller, x, w, g, out, (0, 3, 1, 2), True)
     assert np.array_equal(out, _expected(x, w, (1, 1), pads, (1, 1), (1, 1), features))
-    ct = rng.integers(-3, 4, out.shape).astype(dtype)
+    (ct,) = _whole_numbers(dtype, out.shape)
     sizes, specs = ((1, 3, 7, 17), (1, 3, 7, 17)), ((3, 0, 1, 2), (3, 0, 1, 2))
     g, space = _geometry(*sizes, specs, pads, (1, 1), groups=features, by_batch=True)
     assert convolution_depthwise.depthwise_gradient_fits(x, g, (2, 3, 0, 1), dtype)
@@ -311,19 +303,11 @@ def test_features_apart_at_every_width(
         assert np.array_equal(gradient[i, j, 0], np.sum(met * ct, (0, 1, 2)))
 
 
-@pytest.mark.parametrize("bits", [128, 256, None])
-@pytest.mark.parametrize("name", ["f32", "f64"])
+@pytest.mark.parametrize("dtype", [np.dtype("f4"), np.dtype("f8")])
 @pytest.mark.parametrize("outs", [1, 2, 3, 4, 7])
-def test_few_features_at_every_width(
-    outs: int, name: str, bits: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if bits is not None:
-        monkeypatch.setattr(jit, "vector_bits", lambda: bits)
-    caller = _Caller(_compiled)
-    rng, dtype = np.random.default_rng(2), np.dtype(f"f{int(name[1:]) // 8}")
+def test_few_features_at_every_width(outs: int, dtype: Any, caller: _Caller) -> None:
     pads = ((1, 1), (1, 1))
-    x = rng.integers(-3, 4, (2, 5, 7, 48)).astype(dtype)
-    w = rng.integers(-3, 4, (3, 3, 48, outs)).astype(dtype)
+    x, w = _whole_numbers(dtype, (2, 5, 7, 48), (3, 3, 48, outs))
     specs = (0, 3, 1, 2), (3, 2, 0, 1)
     g, space = _geometry((2, 48, 5, 7), (outs, 48, 3, 3), specs, pads, (1, 1))
     assert convolution_direct.few_fits(x, g, (0, 3, 1, 2), dtype)
