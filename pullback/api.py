@@ -12,6 +12,7 @@ from pullback import config, monitoring, tree
 from pullback.core import axes
 from pullback.core.array import Array
 from pullback.core.avals import ShapedArray, aval_of, spread_type
+from pullback.core.dtypes import KeyDtype
 from pullback.core.jaxpr import ClosedJaxpr, DebugInfo
 from pullback.core.sharding import type_sharding
 from pullback.core.source import Description, name_scope
@@ -168,7 +169,7 @@ def block_until_ready(x: Any) -> Any:
 
 
 def device_get(x: Any) -> Any:
-    """The arrays of a pytree as NumPy arrays; traced values stay what they are.
+    """The arrays of a pytree as NumPy arrays; traced values and random keys stay what they are.
 
     >>> import pullback as pb, pullback.numpy as jnp
     >>> pb.device_get({"a": jnp.arange(2)})
@@ -181,7 +182,9 @@ def device_get(x: Any) -> Any:
 
 
 def _on_host(leaf: Any) -> Any:
-    return np.asarray(leaf) if isinstance(leaf, Array) and not isinstance(leaf, Tracer) else leaf
+    if not isinstance(leaf, Array) or isinstance(leaf, Tracer):
+        return leaf
+    return leaf if isinstance(leaf.dtype, KeyDtype) else np.asarray(leaf)  # NumPy has no keys
 
 
 def named_scope(name: str) -> Any:

@@ -22,10 +22,25 @@ def _check(query: Any, key: Any, value: Any) -> None:
         raise ValueError(f"attention needs key and value of one shape, got {shapes}")
     if query.shape[0] != key.shape[0] or query.shape[3] != key.shape[3]:
         raise ValueError(f"attention: batch and head sizes must agree, got {shapes}")
+    for name, x in (("query", query), ("value", value)):
+        if x.dtype != key.dtype:
+            raise ValueError(
+                f"attention: {name} has dtype {x.dtype.name}, and key has {key.dtype.name}"
+            )
     if query.shape[2] % key.shape[2]:
         raise ValueError(
             f"attention: the number of key heads must divide that of query heads, got {shapes}"
         )
+
+
+def _check_limits(b: int, mask: Any, lengths: dict[str, Any]) -> None:
+    if mask is not None and jnp.asarray(mask).dtype != bool:
+        raise ValueError(
+            f"attention: mask must be an array of bools, got {jnp.asarray(mask).dtype.name}"
+        )
+    for name, x in lengths.items():
+        if x is not None and (jnp.shape(x) != (b,) or jnp.asarray(x).dtype != np.int32):
+            raise ValueError(f"attention: {name} must be int32[{b}], got {jnp.asarray(x).aval}")
 
 
 def _positions(t: int, s: int) -> tuple[Any, Any]:
@@ -58,8 +73,7 @@ def _allowed(
 
 def _grouped(x: Any, n: int, groups: int) -> Any:
     """`[batch or 1, heads or 1, t, s]` as `[batch or 1, key heads or 1, groups or 1, t, s]`."""
-    if x.ndim == 3:
-        x = x[None]
+    x = lax.expand_dims(x, tuple(range(4 - x.ndim))) if x.ndim in (2, 3) else x
     if x.ndim != 4 or x.shape[1] not in (1, n):
         raise ValueError(f"attention: bias and mask must be [batch, heads, t, s], got {x.shape}")
     b, heads, t, s = x.shape
@@ -103,6 +117,11 @@ def dot_product_attention(
     _check(query, key, value)
     b, t, n, h = query.shape
     s, k = key.shape[1:3]
+    lengths = {
+        "query_seq_lengths": query_seq_lengths,
+        "key_value_seq_lengths": key_value_seq_lengths,
+    }
+    _check_limits(b, mask, lengths)
     groups = n // k
     scale = 1 / math.sqrt(h) if scale is None else scale
     grouped = query.reshape(b, t, k, groups, h)

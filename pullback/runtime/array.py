@@ -114,8 +114,12 @@ class ArrayImpl(Array):
         prefix = "Array("
         body = np.array2string(self._data, prefix=prefix, separator=", ", suffix=")")
         weak = ", weak_type=True" if self.aval.weak_type else ""
-        shape = f", shape={self.aval.shape}" if self.aval.size == 0 else ""
-        return f"{prefix}{body}{shape}, dtype={self.aval.dtype.name}{weak})"
+        shape = f"shape={self.aval.shape}, " if self.aval.size == 0 else ""
+        kind = f"{shape}dtype={self.aval.dtype.name}{weak})"
+        # Where NumPy would break the line, JAX writes as many spaces as the prefix is long.
+        last = len(body) - (body.rfind("\n") + 1)
+        fits = last + len(", ") + len(kind) < np.get_printoptions()["linewidth"]
+        return f"{prefix}{body},{' ' * (1 if fits else len(prefix))}{kind}"
 
     def __str__(self) -> str:
         return repr(self) if isinstance(self.aval.dtype, KeyDtype) else str(self._data)

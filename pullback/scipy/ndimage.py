@@ -39,10 +39,15 @@ _FIX: Final[dict[str, Callable[[Any, int], Any]]] = {
 }
 
 
+def _rounded(x: Any) -> Any:
+    """The nearest whole number, halves away from zero."""
+    return x if dtypes.kind_of(x.dtype) in "iub" else lax.round(x)
+
+
 def _nodes(coordinate: Any, order: int, dtype: Any) -> list[tuple[Any, Any]]:
     """Indices and weights of the elements that a coordinate is interpolated from."""
     if order == 0:
-        return [(jnp.rint(coordinate).astype(np.int32), jnp.ones((), dtype))]
+        return [(_rounded(coordinate).astype(np.int32), jnp.ones((), dtype))]
     below = jnp.floor(coordinate)
     upper = (coordinate - below).astype(dtype)
     index = below.astype(np.int32)
@@ -95,5 +100,5 @@ def map_coordinates(
     nodes = [_nodes(c, order, weights) for c in points]
     terms = [_term(x, corner, mode, cval) for corner in itertools.product(*nodes)]
     total = sum(terms[1:], start=terms[0])
-    total = jnp.rint(total) if whole and order == 1 else total
+    total = _rounded(total) if whole and order == 1 else total
     return lax.convert_element_type(total, x.dtype)

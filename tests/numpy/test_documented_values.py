@@ -226,3 +226,52 @@ def test_rules_of_both_decorators_can_be_set() -> None:
     assert pb.grad(f)(0.0) == 3
     with pytest.raises(AttributeError, match="no attribute"):
         getattr(f, "unknown")  # noqa: B009
+
+
+@pytest.mark.parametrize(
+    ("array", "last"),
+    [
+        (jnp.arange(15), "14], dtype=int32)"),
+        (jnp.arange(16), "15],      dtype=int32)"),
+        (jnp.arange(30), "29], dtype=int32)"),
+        (jnp.arange(31), "30],      dtype=int32)"),
+        (jnp.full((3, 10), 0.5, jnp.bfloat16), "0.5]],      dtype=bfloat16)"),
+        (jnp.arange(5) * 1j, "0.+4.j], dtype=complex64, weak_type=True)"),
+        (jnp.arange(6) * 1j, "0.+5.j],      dtype=complex64, weak_type=True)"),
+        (jnp.zeros((0, 3)), "Array([], shape=(0, 3), dtype=float32)"),
+    ],
+)
+def test_long_lines_of_arrays_are_spaced_as_in_jax(array: Any, last: str) -> None:
+    assert repr(array).endswith(last)
+
+
+def test_nearest_coordinates_are_rounded_away_from_zero() -> None:
+    x, at = jnp.arange(8.0), [jnp.array([0.5, 1.5, -0.5, -1.5, 7.5])]
+    nearest = pb.scipy.ndimage.map_coordinates
+    assert nearest(x, at, 0, mode="wrap").tolist() == [1, 2, 7, 6, 0]
+    assert nearest(x, at, 0, cval=-1.0).tolist() == [1, 2, -1, -1, -1]
+    assert nearest(jnp.array([0, 5]), [jnp.array([0.5])], 1).tolist() == [3]
+
+
+def test_attention_refuses_what_jax_refuses() -> None:
+    q, k = jnp.ones((2, 5, 4, 8)), jnp.ones((2, 6, 2, 8))
+    attention = pb.nn.dot_product_attention
+    assert attention(q, k, k, mask=jnp.ones((5, 6), bool), bias=jnp.ones((5, 6))).shape == q.shape
+    refused: list[dict[str, Any]] = [
+        {"mask": jnp.ones((2, 1, 5, 6))},
+        {"query_seq_lengths": jnp.array([2])},
+        {"query_seq_lengths": jnp.array([2.0, 3.0])},
+        {"key_value_seq_lengths": jnp.array([[2, 3]])},
+    ]
+    for options in refused:
+        with pytest.raises(ValueError, match=next(iter(options))):
+            attention(q, k, k, **options)
+    with pytest.raises(ValueError, match="dtype"):
+        attention(q.astype(jnp.bfloat16), k, k)
+
+
+def test_device_get_leaves_keys() -> None:
+    keys, numbers = pb.device_get((pb.random.split(pb.random.key(0)), jnp.ones(2)))
+    assert keys.shape == (2,)
+    assert isinstance(keys, pb.Array)
+    assert isinstance(numbers, np.ndarray)
