@@ -91,11 +91,13 @@ class _Total:
 
     cost: float
     depth: int
-    reads: int
-    """Stored tensors that are read."""
+    reads: frozenset[int]
+    """Which stored tensors are read; a stencil reads one."""
 
 
-_STORED: Final = _Total(0.25, 0, 1)
+def _load(tensor: LazyTensor) -> _Total:
+    """What reading a stored tensor takes."""
+    return _Total(0.25, 0, frozenset([id(tensor)]))
 
 
 def items_to_place(region: RegionLike) -> list[Item]:
@@ -113,7 +115,7 @@ def items_to_place(region: RegionLike) -> list[Item]:
         again = _again(tensor, use, total.cost, stencils)
         if tensor.position >= 0 and _worth_storing(tensor, use, total, again):
             stored.append(_stored(tensor, region.owned))
-            total = _STORED
+            total = _load(tensor)
         totals[id(tensor)] = total
     order = {id(tensor): k for k, tensor in enumerate(region.lazies)}
     others = not_walked([*region.items, *stored], region.lazies)
@@ -176,19 +178,19 @@ def _merged(items: Sequence[Item], stored: Sequence[MapItem], dropped: set[int])
 
 
 def _total(tensor: LazyTensor, totals: dict[int, _Total]) -> _Total:
-    cost, depth, reads = tensor.cost, 0, 0
+    cost, depth = tensor.cost, 0
+    reads: frozenset[int] = frozenset()
     for leaf in tensor.leaves:
         inner: LazyTensor = leaf.tensor
-        found = _STORED
-        if inner.stored is None:
-            known = totals.get(id(inner))
-            if known is None:  # of an outer region: always inlined
-                known = totals[id(inner)] = _total(inner, totals)
-            found = known
+        found = totals.get(id(inner))
+        if found is None:  # of an outer region: stored, or always inlined
+            stored = inner.stored is not None
+            found = totals[id(inner)] = _load(inner) if stored else _total(inner, totals)
         # A scalar is computed outside of loops, but for a scalar all of it is there.
-        cost += found.cost if inner.shape or not tensor.shape or found is _STORED else 0.0
+        alone = inner.stored is None and not inner.shape and tensor.shape
+        cost += 0.0 if alone else found.cost
         depth = max(depth, found.depth)
-        reads += found.reads
+        reads |= found.reads
     return _Total(cost, depth + tensor.expr.depth + 1, reads)
 
 
@@ -214,7 +216,7 @@ def _worth_storing(tensor: LazyTensor, use: _Uses, total: _Total, again: bool) -
     readers = len(use.readers)
     if use.repeats or (readers > 1 and not (total.cost * readers <= SLICED and use.apart())):
         return use.repeats or not again
-    return total.depth > DEEP or total.cost > EXPENSIVE or total.reads > MANY
+    return total.depth > DEEP or total.cost > EXPENSIVE or len(total.reads) > MANY
 
 
 def _collect_uses(items: Sequence[Item]) -> dict[int, _Uses]:

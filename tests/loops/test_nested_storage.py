@@ -121,3 +121,20 @@ def test_terms_of_two_long_sums_are_not_stored() -> None:
     near = np.exp(-((windows - x[20:4020]) ** 2))
     expected = (near * windows).sum(0) / near.sum(0)
     np.testing.assert_allclose(program(x)[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_stencils_of_many_places_read_one_array() -> None:
+    def mean(u: Any) -> Any:
+        c = u[1:-1, 1:-1, 1:-1]
+        across = u[2:, 1:-1, 1:-1] - 2.0 * c + u[:-2, 1:-1, 1:-1]
+        along = u[1:-1, 2:, 1:-1] - 2.0 * c + u[1:-1, :-2, 1:-1]
+        return 0.1 * across + 0.1 * along + 0.1 * (u[1:-1, 1:-1, 2:] - u[1:-1, 1:-1, :-2]) + c
+
+    def step(_: Any, c: Any) -> Any:
+        u, v = c
+        v = v.at[1:-1, 1:-1, 1:-1].set(mean(u))
+        return u.at[1:-1, 1:-1, 1:-1].set(mean(v)), v
+
+    u = np.random.default_rng(0).normal(size=(20, 20, 20)).astype(np.float32)
+    program = compile_function(lambda u: lax.fori_loop(0, 3, step, (u, u)), u).program
+    assert program.arena_bytes <= 64  # nothing of the grid
