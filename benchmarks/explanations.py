@@ -34,8 +34,8 @@ _STEPS: Final = (
     "some ten microseconds, after which they wait for one another"
 )
 _TRANSFORM: Final = (
-    "PyTorch brings MKL. Of our time a third are passes over numbers in the first caches; what "
-    "takes the rest, beside moving a matrix into their memory and out of it, is not known yet"
+    "PyTorch brings MKL. Columns go from array to array, but rows are transposed into memory of "
+    "the first caches and out of it, beside their passes; an odd column takes a whole vector"
 )
 
 EXPLANATIONS: Final[dict[str, str]] = {
@@ -104,7 +104,7 @@ EXPLANATIONS: Final[dict[str, str]] = {
     ),
     "permutation": (
         "JAX's algorithm, bit for bit: two rounds, each of 65,536 Threefry numbers (50 µs) and a "
-        "sort of them with their positions (400 µs, one on each thread); NumPy shuffles in place, "
+        "sort of them with their positions (350 µs, one on each thread); NumPy shuffles in place, "
         "with a cheaper generator"
     ),
     "quantise": (
