@@ -250,6 +250,25 @@ class _Try:
             f.store(NULL, f.item(self.objects, index))
 
     def make_outputs(self) -> None:
+        """Results with their memory.  Meanwhile the arguments' buffers are counted by a reference
+        each, if some are given away: one that came in twice then has more than it should.
+        """
+        f = self.f
+        failed, done = f.new_label(), f.new_label()
+        donating = f.compare("ne", self.count(Header.DELETED), 0)
+        with f.when(donating):
+            self.keep_memory(True)
+        self.fill_outputs(failed)
+        with f.when(donating):
+            self.keep_memory(False)
+        f.goto(done)
+        f.label(failed)
+        with f.when(donating):
+            self.keep_memory(False)
+        f.goto(self.cleanup)
+        f.label(done)
+
+    def fill_outputs(self, failed: str) -> None:
         f = self.f
         records = region(f, self.table, self.table, Header.OUTPUTS_AT)
         fresh = f.variable("i64", i64(0))
@@ -259,7 +278,7 @@ class _Try:
             place = f.item(self.objects, index)
 
             def note(made: Value, place: Value = place) -> None:
-                f.goto_if(f.is_null(made), self.cleanup)
+                f.goto_if(f.is_null(made), failed)
                 f.store(made, place)
                 f.store(f.load("ptr", pointer), f.item(self.outs, f.load("i64", fresh)))
                 f.store(f.op("add", f.load("i64", fresh), 1), fresh)
@@ -291,14 +310,14 @@ class _Try:
                 Out.CONSTANT: constant,
                 Out.DONATED: donated,
             }
-            f.switch(f.load("i64", record), {int(k): v for k, v in cases.items()}, self.cleanup)
+            f.switch(f.load("i64", record), {int(k): v for k, v in cases.items()}, failed)
 
     def taken_over(self, record: Value, pointer: Value, other: str) -> Value:
-        """A new array object around a donated buffer that nothing else refers to."""
+        """A new array object around a donated buffer that nothing but one argument refers to."""
         f = self.f
         leaf = f.load("ptr", f.item(self.leaves, f.load("i64", record, 48)))
         array = f.load("ptr", leaf, self.count(Header.DATA_SLOT))
-        f.goto_if(f.compare("ne", f.load("i32", array), 1), other)
+        f.goto_if(f.compare("ne", f.load("i32", array), 2), other)  # and `keep_memory` has one
         owned = f.op("and", f.load("i32", array, ARRAY_FLAGS), OWNS_DATA)
         f.goto_if(f.compare("eq", owned, 0), other)
         shape = f.at(self.table, f.load("i64", record, 32))
@@ -306,11 +325,6 @@ class _Try:
         same = f.call("i1", "pb_same_layout", array, descr, ndim, shape)
         f.goto_unless(same, other)
         data = f.load("ptr", array, ARRAY_DATA)
-        seen = f.variable("i64", i64(0))
-        with f.loop(self.count(Header.PARAMS)) as index:
-            again = f.compare("eq", f.load("ptr", f.item(self.params, index)), data)
-            f.store(f.op("add", f.load("i64", seen), f.convert("zext", again, "i64")), seen)
-        f.goto_if(f.compare("ugt", f.load("i64", seen), 1), other)
         f.store(data, pointer)
         incref(f, array)
         return f.call("ptr", "pb_wrap", self.table, f.load("ptr", record, 8), array)
@@ -346,7 +360,7 @@ class _Try:
         _write_report(m)
 
     def keep_memory(self, hold: bool) -> None:
-        """Hold (or let go) the buffers of arrays: meanwhile other Python code may delete arrays.
+        """Hold (or let go) the buffers of arrays, which other Python code may delete meanwhile.
 
         They are noted in the memory for scalars, which leaves that are arrays do not use.
         """

@@ -7,6 +7,7 @@ import ctypes
 import gc
 import math
 import pickle
+import sys
 import threading
 import tracemalloc
 import weakref
@@ -163,6 +164,28 @@ def test_donated_arrays_pass_their_memory_on() -> None:
         assert old.is_deleted()
     assert x.unsafe_buffer_pointer() == place
     assert float(x[0]) == 20
+
+
+def test_donated_memory_that_comes_in_twice_is_not_written() -> None:
+    step = pb.jit(lambda v, w: (v + 1, w * 10), donate_argnums=0)
+    for _ in range(3):
+        x = jnp.arange(4.0)
+        a, b = step(x, np.asarray(x))
+        assert (a.tolist(), b.tolist()) == ([1, 2, 3, 4], [0, 10, 20, 30])
+        x = jnp.arange(4.0)
+        a, b = step(x, np.asarray(x)[:])
+        assert (a.tolist(), b.tolist()) == ([1, 2, 3, 4], [0, 10, 20, 30])
+        x = jnp.arange(4.0)
+        kept = sys.getrefcount(x._data)
+        step(jnp.arange(4.0), x)
+        left = sys.getrefcount(x._data)
+        assert left == kept
+    many = pb.jit(lambda vs: [v + k for k, v in enumerate(vs)], donate_argnums=0)
+    x, y = jnp.arange(4.0), jnp.ones(4)
+    outs = many([x, y, x, x])
+    assert [o.tolist() for o in outs] == [[0, 1, 2, 3], [2] * 4, [2, 3, 4, 5], [3, 4, 5, 6]]
+    assert x.is_deleted()
+    assert y.is_deleted()
 
 
 def test_few_objects_are_kept() -> None:
