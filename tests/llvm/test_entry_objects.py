@@ -87,11 +87,11 @@ def test_an_array_that_the_user_changed_comes_back_as_new() -> None:
     x = jnp.arange(6.0)
     for _ in range(3):
         y = double(x)
-        data = np.asarray(y)
+        data: Any = np.asarray(y)
         data.setflags(write=True)
         data[0] = 7
         data.shape = (2, 3)
-        data.dtype = np.int32  # type: ignore[misc]
+        data.dtype = np.int32
         del y, data
         z = double(x)
         assert not z._data.flags.writeable
