@@ -479,7 +479,8 @@ def _lower(
 
 def _prefers_loops(dtype: Any, rows: int, columns: int, depth: int, converted: bool) -> bool:
     small = rows * columns * depth <= _INLINE_WORK or depth <= _INLINE_DEPTH
-    once = converted and 1 in (rows, columns)  # a matrix read once is converted on the way
+    # What is read once is converted on the way; BLAS would pack a complex matrix first.
+    once = 1 in (rows, columns) and (converted or dtypes.kind_of(dtype) == "c")
     return not has_kernel(dtype) or small or once or rows == columns == 1
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from jax import lax
 
+import pullback as pb
 from pullback.core.avals import ShapedArray, aval_of
 from pullback.core.primitive import Linear, Primitive, Sample, Zero
 from pullback.core.trace import EVAL
@@ -159,3 +160,19 @@ def test_precision_names() -> None:
     assert Precision("tensorfloat32") is Precision.HIGH
     with pytest.raises(ValueError, match="'exact'"):
         canonicalize_precision("exact")
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+@pytest.mark.parametrize("spec", ["ij,j->i", "ji,j->i", "j,ij->i", "bij,bj->bi", "bji,bj->bi"])
+def test_a_complex_matrix_times_a_vector_is_not_packed(spec: str, dtype: str) -> None:
+    rng = np.random.default_rng(4)
+    sizes = {"i": 70, "j": 90, "b": 3}
+    operands, _ = spec.split("->")
+    shapes = [[sizes[k] for k in operand] for operand in operands.split(",")]
+    with pb.enable_x64():
+        x, y = (
+            (rng.integers(-8, 9, s) + 1j * rng.integers(-8, 9, s)).astype(dtype) for s in shapes
+        )
+        program = pb.jit(lambda x, y: pb.numpy.einsum(spec, x, y))
+        assert np.array_equal(np.asarray(program(x, y)), np.einsum(spec, x, y))
+        assert "pb_gemm" not in program.lower(x, y).as_text("loops")
