@@ -144,8 +144,8 @@ def _check_array() -> None:
     _expect(flags == array.flags.num)
     noted = ARRAY_BASE, ARRAY_WEAK_LIST, ARRAY_BUFFER_INFO
     _expect(not any(_word(base + at) for at in noted))
-    _expect(_word(id(array[1:]) + ARRAY_BASE) == base)
-    users = weakref.ref(array), array.data
+    users = array[1:], weakref.ref(array), array.data
+    _expect(_word(id(users[0]) + ARRAY_BASE) == base)
     _expect(all(_word(base + at) for at in noted[1:]))
     del users
     handler = _word(base + ARRAY_HANDLER)

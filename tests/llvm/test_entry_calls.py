@@ -519,3 +519,10 @@ def test_arrays_outlive_the_interpreter_shutdown() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not supported(), reason="the native route only")
+def test_layouts_are_read_from_living_objects() -> None:
+    code = "from pullback.llvm.entry_layout import supported; assert supported()"
+    env = {**os.environ, "PYTHONMALLOC": "debug"}  # overwrites what is freed
+    subprocess.run([sys.executable, "-c", code], env=env, check=True)
