@@ -13,9 +13,20 @@ from typing import Any, Final
 from pullback.core import dtypes
 from pullback.core.jaxpr import ClosedJaxpr, Jaxpr, Literal
 from pullback.errors import LoweringError, PullbackError
-from pullback.loops.expr import BOOL, Affine, Axis, affine
+from pullback.loops.expr import BOOL, Affine, Axis, Load, affine
 from pullback.loops.fuse import region_statements
-from pullback.loops.ir import Block, Buffer, Call, Copy, If, Loop, Stmt, Store, While
+from pullback.loops.ir import (
+    Block,
+    Buffer,
+    Call,
+    Copy,
+    If,
+    Loop,
+    Stmt,
+    Store,
+    While,
+    subexpressions,
+)
 from pullback.loops.nest_builder import NestBuilder
 from pullback.loops.scalars import SCALARS
 from pullback.loops.tensor_builder import Region
@@ -24,6 +35,12 @@ from pullback.loops.tensors import BufferTensor, Item, LazyTensor, MapItem, Redu
 __all__ = ["LoopBuilder"]
 
 _INLINE_COST: Final = 3.0
+_LINE: Final = 64
+"""Bytes that are fetched from memory at once."""
+_PIECES: Final = 64
+_ACROSS: Final = 1 << 18
+"""In how many pieces rows of a loop are read where they lie, and from how many bytes on in all
+what has more is stored first."""
 
 
 class LoopBuilder(NestBuilder):
@@ -168,7 +185,7 @@ class LoopBuilder(NestBuilder):
     ) -> list[Tensor]:
         """`carry, y = body(*consts, *carry, *x)` for each row."""
         fixed = [self._stable(c) for c in consts]
-        rows = [self.materialize(x) if _needs_storage(x) else x for x in xs]
+        rows = [self.materialize(x) if _needs_storage(x) or _lies_across(x) else x for x in xs]
         carries = self._carries(init)
         self._freeze(carries)
         out_avals = body.out_avals if isinstance(body, ClosedJaxpr) else _out_avals(body)
@@ -253,6 +270,27 @@ def _written(stmt: Stmt) -> list[Buffer]:
 
 def _needs_storage(x: Tensor) -> bool:
     return isinstance(x, LazyTensor) and (bool(x.leaves) or x.cost > _INLINE_COST)
+
+
+def _lies_across(x: Tensor) -> bool:
+    """Whether a row is read in many short pieces beside those of the next row, as in `a.T`.
+
+    A loop over the rows would fetch each line of memory again and again, and read no vectors.
+    """
+    if not isinstance(x, LazyTensor) or x.size * x.dtype.itemsize < _ACROSS:
+        return False
+    return any(_in_pieces(x, e) for e in subexpressions([x.expr]) if type(e) is Load)
+
+
+def _in_pieces(x: LazyTensor, load: Load) -> bool:
+    along, *inner = [sum(load.offset.terms.get(a, 0) for a in axis.terms) for axis in x.axes]
+    size = x.dtype.itemsize
+    run, count = 1, math.prod(x.shape[1:])
+    for extent, stride in zip(reversed(x.shape[1:]), reversed(inner), strict=True):
+        if extent != 1 and stride != run:
+            break
+        run *= extent
+    return 0 < abs(along) * size < _LINE and run * size < _LINE and count >= _PIECES * run
 
 
 def _out_avals(jaxpr: Any) -> list[Any]:
