@@ -233,7 +233,7 @@ class _Writer(Tiles):
         wide = f.variable("i64", i64(self.shape.tile_columns))
         with f.when(f.compare("eq", alone, 0)):
             for slot, size in zip(
-                (tall, wide), self.tile_sizes(f, lanes, m, n, k, numbers[9], threads), strict=True
+                (tall, wide), self.tile_sizes(f, lanes, numbers[3:10], threads), strict=True
             ):
                 f.store(size, slot)
         mt, nt = f.load("i64", tall), f.load("i64", wide)
@@ -252,13 +252,13 @@ class _Writer(Tiles):
         f.label(done)
 
     def tile_sizes(
-        self, f: Function, lanes: Value, m: Value, n: Value, k: Value, col_b: Value, threads: Value
+        self, f: Function, lanes: Value, numbers: tuple[Value, ...], threads: Value
     ) -> tuple[Value, Value]:
         """Rows and columns of a tile: those that need the least packing and keep threads busy.
 
         The right operand is packed once for each row of tiles, the left one for each column.
         """
-        s = self.shape
+        s, (m, n, k, *strides) = self.shape, numbers
         heights = [slivers * s.rows for slivers in (4, 8, 16, 24, 32, TALL_IN_PLACE, TALL)]
         widths = [2 * s.width, 4 * s.width, s.tile_columns]
         tiles = [(height, width) for height in heights for width in widths]
@@ -280,13 +280,24 @@ class _Writer(Tiles):
             mt, nt = f.select(enough, i64(height), mt), f.select(enough, i64(width), nt)
         mt, nt = self.evened(f, m, mt, s.rows), self.evened(f, n, nt, s.width)
         nt = self.shared(f, f.op("mul", lanes, self.parts(f, m, mt)), n, nt, threads)
-        return mt, f.select(f.compare("eq", m, 1), self.row_part(f, n, col_b, threads), nt)
+        if self.windows:  # they are always packed, as many columns as there is room for
+            return mt, nt
+        part = self.row_part(f, n, (strides[1], strides[2], strides[3]), threads)
+        return mt, f.select(f.compare("eq", m, 1), part, nt)
 
-    def row_part(self, f: Function, n: Value, col_b: Value, threads: Value) -> Value:
-        """Columns of a part of a single row: equal ones, as many as threads where that pays."""
-        least = f.select(f.compare("eq", col_b, 1), i64(ROW_COLUMNS), i64(DOT_COLUMNS))
+    def row_part(
+        self, f: Function, n: Value, strides: tuple[Value, Value, Value], threads: Value
+    ) -> Value:
+        """Columns of a part of a single row: equal ones, as many as threads where that pays.
+
+        No more than a tile has, if the matrix is packed: what else walks it needs no memory.
+        """
+        by_rows, by_columns, plain = (f.compare("eq", stride, 1) for stride in reversed(strides))
+        in_place = f.op("or", by_rows, f.op("and", by_columns, plain))
+        least = f.select(by_rows, i64(ROW_COLUMNS), i64(DOT_COLUMNS))
         most = self.smaller(f, threads, f.op("udiv", n, least))
-        long = self.parts(f, n, i64(LONG_ROW))
+        longest = f.select(in_place, i64(LONG_ROW), i64(self.shape.tile_columns))
+        long = self.parts(f, n, longest)
         count = f.select(f.compare("sgt", most, long), most, long)
         return self.evened(f, n, self.parts(f, n, count), self.shape.lanes)
 

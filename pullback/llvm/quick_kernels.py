@@ -191,11 +191,14 @@ class _Writer:
         return f.call(self.type, high, least, f.call(self.type, low, most, c))
 
     def write_pivot(self) -> None:
-        """`pivot(keys, n, least, most, splits)`: where to split keys of a range; above `least`."""
+        """`pivot(keys, n, least, most, splits)`: where to split keys of a range; above `least`.
+
+        The keys of an empty part, which may lie at the end of its memory, are not looked at.
+        """
         types = ("ptr", "i64", self.type, self.type, "i64")
         f = self.m.function("pivot", self.type, *types)
         keys, n, least, most, splits = f.parameters
-        with f.when(f.compare("sge", splits, MEDIANS)):
+        with f.when(f.op("or", f.compare("sge", splits, MEDIANS), f.compare("eq", n, 0))):
             half = f.op("lshr", f.op("sub", most, least), 1)
             f.ret(f.op("add", f.op("add", least, half), 1))
         step = f.op("udiv", n, 9)

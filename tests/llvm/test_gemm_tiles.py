@@ -20,9 +20,22 @@ PRODUCTS = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 12
 
 
 @cache
-def _kernels() -> tuple[bytes, list[str]]:
-    module = gemm_kernels.kernel_module("pb_gemm_f32", jit.vector_bits())
+def _kernels(symbol: str) -> tuple[bytes, list[str]]:
+    module = gemm_kernels.kernel_module(symbol, jit.vector_bits())
     return jit.compile_object(module.text(), name="tiles"), module.undefined
+
+
+def _loaded(symbol: str, parallel: Any, number: Any) -> Any:
+    """A module that calls these functions for the pool's."""
+    code, undefined = _kernels(symbol)
+    ours: dict[str, Any] = {"pb_parallel_for": parallel, "pb_pool_threads": number}
+    symbols = {
+        name: ctypes.cast(ours[name], ctypes.c_void_p).value or 0
+        if name in ours
+        else library.address(name)
+        for name in undefined
+    }
+    return jit.load(code, symbols)
 
 
 def _product(threads: int, lanes: int, m: int, n: int, k: int) -> tuple[Any, int]:
@@ -35,15 +48,7 @@ def _product(threads: int, lanes: int, m: int, n: int, k: int) -> tuple[Any, int
             TASK(task)(env, start, start + 1)
 
     parallel, number = PARALLEL(run), THREADS(lambda: threads)
-    code, undefined = _kernels()
-    ours: dict[str, Any] = {"pb_parallel_for": parallel, "pb_pool_threads": number}
-    symbols = {
-        name: ctypes.cast(ours[name], ctypes.c_void_p).value or 0
-        if name in ours
-        else library.address(name)
-        for name in undefined
-    }
-    loaded = jit.load(code, symbols)
+    loaded = _loaded("pb_gemm_f32", parallel, number)
     rng = np.random.default_rng(5)
     a, b = (rng.normal(size=(lanes, *s)).astype(np.float32) for s in ((m, k), (k, n)))
     out = np.full((lanes, m, n), np.nan, np.float32)
@@ -156,3 +161,27 @@ def test_a_step_of_the_micro_kernel_computes_few_addresses(name: str) -> None:
 @pytest.mark.parametrize(("threads", "n"), [(2, 128), (3, 128), (4, 128), (8, 512)])
 def test_a_low_product_has_a_tile_for_each_thread(threads: int, n: int) -> None:
     assert _tasks(threads, 1, 32, n, 512) == threads
+
+
+PACKED_ROWS = {
+    "pb_gemm_f32": (3, (1, 0, 0, 0, 1, 4097, 120, 720, 6, 1, 120, 4097)),
+    "pb_conv_f32": (5, (1, 0, 0, 0, 1, 4097, 120, 120, 1, 4097)),
+    "pb_conv_rows_f32": (5, (1, 0, 0, 0, 1, 4097, 120, 4097, 1, 4097, 120, 1)),
+}
+"""How many pointers, and the numbers: the gemm's vector is a column of a matrix with six."""
+
+
+@pytest.mark.parametrize("symbol", PACKED_ROWS)
+def test_a_single_row_whose_matrix_is_packed_fits_in_the_memory_for_it(symbol: str) -> None:
+    """Tasks are only counted: they would write behind the scratch memory if they were too wide."""
+    pointers, numbers = PACKED_ROWS[symbol]
+    most = gemm_packing.shape_of("f32", jit.vector_bits()).tile_columns
+    column = np.zeros(1, np.float32).ctypes.data
+    for threads in (2, 3, 4):
+        counts: list[int] = []
+        parallel = PARALLEL(lambda task, env, length, _, counts=counts: counts.append(length))
+        number = THREADS(lambda threads=threads: threads)
+        loaded = _loaded(symbol, parallel, number)
+        types = (*[ctypes.c_void_p] * pointers, *[ctypes.c_int64] * len(numbers))
+        ctypes.CFUNCTYPE(None, *types)(loaded.address(symbol))(*[column] * pointers, *numbers)
+        assert counts[0] * most >= 4097

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 from collections.abc import Iterator
 from typing import Any
 
@@ -89,6 +90,25 @@ def test_nothing_is_written_beyond_the_rows(symbol: str, name: str) -> None:
         assert np.array_equal(other[1], expected)
         assert (keys[[0, 2]] == 7).all()
         assert (other[[0, 2]] == 9).all()
+
+
+def test_nothing_is_read_behind_the_rows(name: str) -> None:
+    """Equal keys leave empty parts at the end, where a page follows that may not be read."""
+    symbol, dtype = f"pb_quick_{name}", np.dtype(f"uint{name[1:]}")
+    if symbol not in quick_kernels.available():
+        pytest.skip("this machine compresses no vectors")
+    size = quick_kernels.LONG * dtype.itemsize
+    libc, areas = ctypes.CDLL(None), [mmap.mmap(-1, size + mmap.PAGESIZE) for _ in range(2)]
+    places = [ctypes.addressof(ctypes.c_char.from_buffer(area)) for area in areas]
+    pointer, count = ctypes.c_void_p, ctypes.c_int64
+    protect = ctypes.CFUNCTYPE(ctypes.c_int, pointer, ctypes.c_size_t, ctypes.c_int)(
+        ("mprotect", libc)
+    )
+    for place in places:
+        assert protect(place + size, mmap.PAGESIZE, 0) == 0
+    call = ctypes.CFUNCTYPE(None, pointer, pointer, count, count)(library.address(symbol))
+    call(*places, 1, quick_kernels.LONG)
+    assert not np.frombuffer(areas[1], dtype, quick_kernels.LONG).any()
 
 
 def test_eight_lanes_are_divided_by_one_permutation() -> None:
