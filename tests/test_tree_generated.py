@@ -131,11 +131,30 @@ def test_keys_that_are_equal_but_others_stay_what_they_are() -> None:
         leaves, treedef = tree.flatten(t)
         assert leaves == [1, 2, 3, 4, 5]
         assert [type(k) for k in treedef.unflatten(leaves)] == [key, key]
+        later = {"a": [1, 2, 3], key("b"): {"b": 5, key("a"): 4}}
+        leaves, treedef = tree.flatten(later)
+        again = treedef.unflatten(leaves)
+        assert leaves == [1, 2, 3, 4, 5]
+        assert [[type(k) for k in d] for d in (again, again["b"])] == [[str, key], [key, str]]
     numbers = {1: [1, 2, 3], 0: (4, 5, 6)}
     often(numbers)
     truths = {True: [1, 2, 3], False: (4, 5, 6)}
     leaves, treedef = tree.flatten(truths)
     assert [type(k) for k in treedef.unflatten(leaves)] == [bool, bool]
+
+
+def test_keys_that_are_equal_are_told_apart_in_small_trees() -> None:
+    tree.flatten({"a": 1, "b": 2})
+    leaves, treedef = tree.flatten({"a": 1, Word("b"): 2})
+    assert leaves == [1, 2]
+    assert [type(k) for k in treedef.unflatten(leaves)] == [str, Word]
+
+
+def test_a_key_that_has_no_text() -> None:
+    t = {10**5000: [1, 2, 3], -1: (4, 5, 6, 7)}
+    treedef = often(t)
+    assert treedef.is_written
+    assert treedef.unflatten([4, 5, 6, 7, 1, 2, 3]) == t
 
 
 def test_order_of_insertion_does_not_matter() -> None:

@@ -80,12 +80,13 @@ def _flatten_dict(node: Any, leaves: list[Any]) -> PyTreeDef:
         e.path.append(DictKey(keys[len(defs)]))
         raise
     children = tuple(defs)
-    if keys and type(keys[0]) is str:
+    if _STRINGS.issuperset(map(type, keys)):
         return recently_interned((keys, children)) or make(DICT, keys, children)
     return make(DICT, keys, children)
 
 
 _EMPTY_DICT: Final = make(DICT, (), ())
+_STRINGS: Final = frozenset([str])
 
 
 def _flatten_none(node: Any, leaves: list[Any]) -> PyTreeDef:

@@ -55,7 +55,7 @@ class _Writer:
 
     def constant(self, value: Any) -> str:
         """An expression for an object."""
-        if value is None or type(value) in (str, int):
+        if value is None or type(value) is str:
             return repr(value)
         name = self.fresh()
         self.names[name] = value
@@ -129,7 +129,10 @@ def _gather(treedef: PyTreeDef, node: str, writer: _Writer, leaves: list[str]) -
     writer.lines.append(f"if len({parts}) != {len(children)}: return None")
     if kind is DICT:
         if children and all([type(key) is str for key in treedef._data]):
-            writer.lines.append(f"if type(next(iter({node}))) is not str: return None")
+            found = [writer.fresh() for _ in children]
+            writer.lines.append(f"{_names(found)} = {node}")
+            others = " or ".join([f"type({name}) is not str" for name in found])
+            writer.lines.append(f"if {others}: return None")
         items = [f"{node}[{writer.constant(key)}]" for key in treedef._data]
     else:
         items = [writer.fresh() for _ in children]
