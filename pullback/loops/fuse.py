@@ -51,7 +51,7 @@ from pullback.loops.tensors import (
     ReduceItem,
     substitute,
 )
-from pullback.loops.turned import PIECES, Cut, pieces_at
+from pullback.loops.turned import Cut, few_pieces
 from pullback.loops.vectors import vectorised
 from pullback.records import record, replaced
 
@@ -207,6 +207,8 @@ class _Grouping:
         return True
 
     def _related(self, group: Group, number: int, new: _Expanded, needs: set[int]) -> bool:
+        if any(axis in group.reduced | new.reduced for axis, _ in group.cuts | new.cuts):
+            return False  # sums stay whole
         if not _little_code(group.cost + new.member.cost, group.cuts | new.cuts):
             return False
         if any(number in self.writers.get(b, ()) for b in new.writes):
@@ -246,7 +248,7 @@ class _Grouping:
 
 
 def _little_code(cost: float, cuts: frozenset[Cut]) -> bool:
-    return cost <= (CUT_COST if cuts else GROUP_COST) and pieces_at(cuts) <= PIECES
+    return cost <= (CUT_COST if cuts else GROUP_COST) and few_pieces(cuts)
 
 
 def _is_plain(group: Group) -> bool:

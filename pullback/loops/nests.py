@@ -21,6 +21,7 @@ from pullback.loops.tensors import Forwards, Mapping, substitute, without_axes
 from pullback.records import record
 
 __all__ = [
+    "APART",
     "Group",
     "Machine",
     "Member",
@@ -40,6 +41,7 @@ __all__ = [
     "weight_of",
     "wide_share",
     "width_of",
+    "with_expressions",
 ]
 
 
@@ -96,14 +98,20 @@ def rename_members(
 
     `private`: a buffer that has become local to a row, and the axes of rows.
     """
-    new = iter(
-        substitute([e for m in members for e in m.expressions()], mapping, forwards, private)
-    )
+    exprs = [e for m in members for e in m.expressions()]
+    out = with_expressions(members, substitute(exprs, mapping, forwards, private))
+    if private is not None:
+        for m in out:
+            m.stores = [_in_row(s, *private) for s in m.stores]
+    return out
+
+
+def with_expressions(members: Sequence[Member], exprs: Iterable[Expr]) -> list[Member]:
+    """Members with others in place of their `expressions()`."""
+    new = iter(exprs)
     out = []
     for m in members:
         stores = [Store(s.buffer, affine(next(new)), next(new)) for s in m.stores]
-        if private is not None:
-            stores = [_in_row(s, *private) for s in stores]
         values = tuple(next(new) for _ in m.values)
         inits = tuple(next(new) for _ in m.inits)
         out.append(Member(stores, values, inits, m.combine, m.cost))

@@ -22,6 +22,7 @@ from pullback.loops.ir import (
     subexpressions,
 )
 from pullback.loops.nests import (
+    APART,
     Group,
     Member,
     Nest,
@@ -40,6 +41,7 @@ from pullback.loops.nests import (
     wide_share,
     width_of,
 )
+from pullback.loops.paired import paired
 from pullback.loops.scalars import joined, parts_of
 from pullback.loops.split import PARTS_ENOUGH, pieces_of, split_reduction
 from pullback.loops.tensors import Forwards, Mapping, substitute
@@ -60,6 +62,10 @@ PERIODS: Final = 64
 """Blocks of short rows that one thread does."""
 FEW: Final = 4
 """Nests of fewer elements are scalars: vectors of them would have to go through memory."""
+CORNERS: Final = 8
+"""Elements of a piece of a nest up to which it is scalars."""
+COLUMNS: Final = 1024
+"""The same of one whose elements are far apart."""
 
 
 def group_statements(group: Group) -> list[Stmt]:
@@ -72,7 +78,8 @@ def group_statements(group: Group) -> list[Stmt]:
     stage = group.stages[0]
     reductions = any(m.combine is not None for m in stage.members)
     nest = merge(Nest(stage.axes, group.reduced if reductions else frozenset(), stage.members))
-    return [stmt for part in split_reduction(nest) for stmt in _nest_statements(part)]
+    turned = bool(group.cuts)
+    return [s for part in split_reduction(nest) for s in _nest_statements(part, turned=turned)]
 
 
 def _drop_dead(stage: Stage) -> bool:
@@ -83,16 +90,20 @@ def _drop_dead(stage: Stage) -> bool:
 # --------------------------------------------------------------------------- nests
 
 
-def _nest_statements(nest: Nest, *, border: bool = False) -> list[Stmt]:
+def _nest_statements(nest: Nest, *, turned: bool, border: bool = False) -> list[Stmt]:
+    """The loops of a nest, which may be cut; `turned` says that it reads turned arrays."""
     if not nest.axes:
         return [s for m in nest.members for s in _plain(m)]
     pieces = pieces_of(nest, border=border)
     if pieces:
-        return [s for piece in pieces for s in _nest_statements(merge(piece), border=True)]
+        pieces = [merge(piece) for piece in (paired(pieces) if turned else pieces)]
+        return [s for p in pieces for s in _nest_statements(p, turned=turned, border=True)]
     vector = vector_axis(nest)
     if not nest.reduced:
         period = period_of(nest)
-        return [_periodic(nest, period) if period else _map_nest(nest, vector)]
+        if period:
+            return [_periodic(nest, period)]
+        return [_map_nest(nest, vector, scalar=turned and border and _is_little(nest, vector))]
     if vector in nest.reduced:
         return [_horizontal(nest, vector)]
     return [_vertical(nest, vector)]
@@ -111,19 +122,23 @@ def _body_work(exprs: Sequence[Expr], width: int) -> float:
     return max(per_vector * max(width / lanes, 1 / lanes), memory * width / 20)
 
 
-def _map_nest(nest: Nest, vector: int) -> Stmt:
+def _is_little(nest: Nest, vector: int) -> bool:
+    """Whether a piece is a few elements far apart, of which vectors are more code than work."""
+    axis, size = nest.axes[vector], size_of(nest.axes)
+    apart = all(abs(s.offset.terms.get(axis, 0)) >= APART for m in nest.members for s in m.stores)
+    return size <= CORNERS or (apart and size <= COLUMNS)
+
+
+def _map_nest(nest: Nest, vector: int, *, scalar: bool = False) -> Stmt:
     """Stores only: the vector axis innermost, tiled if something moves along another axis."""
     axis = nest.axes[vector]
     exprs = nest.expressions()
-    width = (
-        width_of(extent_of(axis), exprs, _vectors_at_once(exprs))
-        if size_of(nest.axes) >= FEW
-        else 1
-    )
+    scalar = scalar or size_of(nest.axes) < FEW
+    width = 1 if scalar else width_of(extent_of(axis), exprs, _vectors_at_once(exprs))
     side = width_of(extent_of(axis), exprs, 1)
     if any(type(e) is Load and e.part is not None for e in subexpressions(exprs)):
         side //= 2  # a row of a tile, both parts of its numbers, is one vector
-    partner = _tile_partner(nest, vector, side)
+    partner = None if scalar else _tile_partner(nest, vector, side)
     if partner is not None:
         return _tiled(nest, vector, partner, side)
     body = tuple(s for m in nest.members for s in _plain(m))

@@ -24,7 +24,7 @@ from pullback.loops.nests import (
 )
 from pullback.loops.tensors import Mapping
 
-__all__ = ["PARTS_ENOUGH", "pieces_of", "split_reduction"]
+__all__ = ["MAX_CUTS", "PARTS_ENOUGH", "pieces_of", "split_reduction"]
 
 SPLIT_MIN: Final = 1 << 16
 """Reductions of fewer elements are not split for threads."""

@@ -49,6 +49,7 @@ from pullback.loops.tensors import (
     new_axes,
     sources,
 )
+from pullback.loops.turned import SMALL
 from pullback.records import record
 
 __all__ = ["Region", "TensorBuilder", "element_of"]
@@ -198,7 +199,8 @@ class TensorBuilder:
             return parts[0] if parts else xs[0]
         total = sum(x.shape[axis] for x in parts)
         shape = (*parts[0].shape[:axis], total, *parts[0].shape[axis + 1 :])
-        if len(parts) == 2 and _whole(parts[0]) is _whole(parts[1]) is not None:
+        two = len(parts) == 2 and math.prod(shape) > SMALL
+        if two and _whole(parts[0]) is _whole(parts[1]) is not None:
             return self._turned(shape, parts[0], parts[1], axis)
         out = self.temp(shape, parts[0].dtype)
         start = 0

@@ -14,14 +14,17 @@ from typing import Final, TypeAlias
 
 from pullback.loops.expr import Affine, At, Axis
 from pullback.loops.ir import expressions, subexpressions, walk
+from pullback.loops.split import MAX_CUTS
 from pullback.loops.tensors import BlockItem, Item, LazyTensor, MapItem, ReduceItem
 
-__all__ = ["PIECES", "Cut", "block_leaves", "not_walked", "pieces_at"]
+__all__ = ["SMALL", "Cut", "block_leaves", "few_pieces", "not_walked"]
 
 PIECES: Final = 9
 """Pieces that a nest may be cut into: eight neighbours on a torus."""
 WORK: Final = 144
 """What all of them compute for an element, in additions: it is compiled for each."""
+SMALL: Final = 1024
+"""Elements of an array that is stored as before: it stays in the first cache."""
 
 Cut: TypeAlias = tuple[int, int]
 """An axis of a nest, and where along it a piece begins."""
@@ -101,17 +104,18 @@ def _cut(
         place = places[axis]
         if place is not None:
             more = cuts | {(place, end)}
-            if pieces_at(more) <= pieces:
+            if few_pieces(more, pieces):
                 cuts = more
             else:
                 found.add(id(tensor))
     return cuts
 
 
-def pieces_at(cuts: frozenset[Cut]) -> int:
-    """How many pieces a nest becomes."""
+def few_pieces(cuts: frozenset[Cut], pieces: int = PIECES) -> bool:
+    """Whether a nest becomes so many pieces at most, and is cut at all along each axis."""
     axes = [axis for axis, _ in cuts]
-    return math.prod(axes.count(axis) + 1 for axis in set(axes))
+    counts = [axes.count(axis) for axis in set(axes)]
+    return math.prod(n + 1 for n in counts) <= pieces and max(counts, default=0) <= MAX_CUTS
 
 
 def _places(

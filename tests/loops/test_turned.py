@@ -108,3 +108,46 @@ def test_no_more_pieces_than_neighbours() -> None:
         s for s in walk(program.body) if isinstance(s, Store) and s.buffer.root().kind == "out"
     ]
     assert len(results) <= 9
+
+
+def _values(fun: Callable[[Any], Any], x: Any) -> list[Any]:
+    body = compile_function(fun, x).program.body
+    return list(subexpressions([e for s in walk(body) for e in expressions(s)]))
+
+
+def test_opposite_edges_share_their_code() -> None:
+    program = compile_function(neighbours, X).program
+    assert sum(isinstance(s, Store) for s in walk(program.body)) <= 4  # of nine pieces
+
+
+@pytest.mark.parametrize("shape", [(2000,), (40, 60)], ids=str)
+def test_no_condition_is_left_in_a_loop(shape: tuple[int, ...]) -> None:
+    """A sum does not join a nest that is cut, and a nest is not cut more often than it can be."""
+    x = np.zeros(shape, np.float32)
+    summed = lambda x: (jnp.maximum(x, jnp.roll(x, 1, 0)), jnp.maximum(x, jnp.roll(x, 1, 0)).sum())  # noqa: E731
+    for fun in (summed, high_order):
+        assert not [e for e in _values(fun, x) if type(e) is Op and e.name == "select"]
+
+
+def test_small_arrays_are_stored() -> None:
+    x = np.zeros((20, 20), np.float32)
+    assert not [e for e in _values(neighbours, x) if type(e) is Op and e.name == "select"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_sums_of_turned_integers_are_numpys(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    shape = tuple(int(n) for n in rng.integers(11, 40, 2 + seed % 2))
+    turns = [
+        (int(s), int(a))
+        for s, a in zip(rng.integers(-50, 50, 4), rng.integers(0, len(shape), 4), strict=True)
+    ]
+    x = rng.integers(-99, 99, shape).astype(np.int32)
+
+    def both(xp: Any, x: Any) -> Any:
+        y = x
+        for s, a in turns:
+            y = xp.roll(y, s, a) - 3 * xp.roll(x, -s, a) + xp.roll(x, 1, a)
+        return y
+
+    np.testing.assert_array_equal(pb.jit(lambda x: both(jnp, x))(x), both(np, x))
