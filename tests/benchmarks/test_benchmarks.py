@@ -105,11 +105,25 @@ def test_a_workload_that_fails_is_recorded_and_named():
     assert "ValueError: no" in report.line("x", record)
 
 
-def test_a_batch_is_long_enough_for_the_clock():
-    calls = []
-    best = timing.steady_time(calls.append, [1], lambda out: out, seconds=0.01, call=True)
-    assert 0 < best < timing.SHORTEST_SAMPLE
-    assert len(calls) * best >= timing.SHORTEST_SAMPLE
+def test_a_batch_is_long_enough_for_the_clock(monkeypatch):
+    """By a clock that only calls and its own readings move: no other process does."""
+    now, batches = [0.0], [0]
+
+    def call(_):
+        now[0] += 1e-8
+        batches[-1] += 1
+
+    def clock():
+        now[0] += 1e-7
+        batches.append(0)
+        return now[0]
+
+    monkeypatch.setattr(timing.time, "perf_counter", clock)
+    best = timing.steady_time(call, [1], lambda out: out, seconds=0.01, call=True)
+    assert best == pytest.approx(1e-8, rel=0.01)
+    longest = max(batches)
+    assert longest * best >= timing.SHORTEST_SAMPLE
+    assert batches.count(longest) >= timing.FEWEST_SAMPLES
 
 
 def test_peers_that_cannot_express_a_workload_are_left_out():
