@@ -8,6 +8,7 @@ have conjugates, on the way in and out.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from pullback.llvm.entry_ir import NULL, Function, Module, Value, i64
@@ -160,6 +161,14 @@ class Groups(Passes):
 
     # ------------------------------------------------------------------------------ groups
 
+    def by_radix(self, f: Function, r: Value, write: Callable[[int], None], other: str) -> None:
+        """What `write` writes for the radix that `r` turns out to be."""
+        f.switch(r, {radix: partial(write, radix) for radix in self.radices}, other)
+
+    def behind(self, f: Function, powers: Value, r: Value, m: Value) -> Value:
+        """Where the powers of the next pass are, behind those of one of radix `r`."""
+        return f.at(powers, f.op("mul", f.op("mul", f.op("sub", r, 1), m), 2 * self.size))
+
     def write_group(self) -> None:
         """`group(scratch, turns, plan, n, final)`: all passes; where the result is.
 
@@ -182,19 +191,15 @@ class Groups(Passes):
         last = f.compare("eq", m, 1)
         there = f.select(f.op("and", last, f.compare("ne", final, NULL)), final, there)
 
-        def run(radix: int) -> Callable[[], None]:
-            def body() -> None:
-                arguments = (here, there, powers, m, now)
-                with f.when(last):
-                    f.call("void", f"last_{radix}", *arguments)
-                with f.when(f.compare("ne", m, 1)):
-                    f.call("void", f"pass_{radix}", *arguments)
+        def run(radix: int) -> None:
+            arguments = (here, there, powers, m, now)
+            with f.when(last):
+                f.call("void", f"last_{radix}", *arguments)
+            with f.when(f.compare("ne", m, 1)):
+                f.call("void", f"pass_{radix}", *arguments)
 
-            return body
-
-        f.switch(r, {radix: run(radix) for radix in self.radices}, done)
-        used = f.op("mul", f.op("mul", f.op("sub", r, 1), m), 2 * self.size)
-        f.store(f.at(powers, used), table)
+        self.by_radix(f, r, run, done)
+        f.store(self.behind(f, powers, r, m), table)
         f.store(there, source)
         f.store(here, target)
         f.store(following, stride)
@@ -217,22 +222,20 @@ class Groups(Passes):
         source, target = f.variable("ptr", scratch), f.variable("ptr", other)
         r = f.load("i64", plan)
         m = f.op("udiv", n, r)
-        used = f.op("mul", f.op("mul", f.op("sub", r, 1), m), 2 * self.size)
-        table, step = f.variable("ptr", f.at(turns, used)), f.variable("ptr", f.at(plan, 8))
+        table = f.variable("ptr", self.behind(f, turns, r, m))
+        step = f.variable("ptr", f.at(plan, 8))
         stride = f.variable("i64", r)
         again, last = f.new_label(), f.new_label()
 
-        def first(radix: int) -> Callable[[], None]:
-            return lambda: (
-                f.call("void", f"first_{radix}", src, scratch, turns, m, pitch, sign) and None
-            )
+        def first(radix: int) -> None:
+            f.call("void", f"first_{radix}", src, scratch, turns, m, pitch, sign)
 
         with f.when(f.compare("eq", m, 1)):
             f.call("void", "near_load", scratch, src, n, pitch, sign, scale)
             f.store(i64(1), stride)
             f.store(plan, step)
             f.goto(last)
-        f.switch(r, {radix: first(radix) for radix in self.radices}, last)
+        self.by_radix(f, r, first, last)
         f.label(again)
         at = f.load("ptr", step)
         r, now = f.load("i64", at), f.load("i64", stride)
@@ -241,12 +244,11 @@ class Groups(Passes):
         f.goto_if(f.compare("eq", m, 1), last)
         here, there, powers = (f.load("ptr", slot) for slot in (source, target, table))
 
-        def middle(radix: int) -> Callable[[], None]:
-            return lambda: f.call("void", f"pass_{radix}", here, there, powers, m, now) and None
+        def middle(radix: int) -> None:
+            f.call("void", f"pass_{radix}", here, there, powers, m, now)
 
-        f.switch(r, {radix: middle(radix) for radix in self.radices}, last)
-        used = f.op("mul", f.op("mul", f.op("sub", r, 1), m), 2 * self.size)
-        f.store(f.at(powers, used), table)
+        self.by_radix(f, r, middle, last)
+        f.store(self.behind(f, powers, r, m), table)
         f.store(there, source)
         f.store(here, target)
         f.store(following, stride)
@@ -257,11 +259,10 @@ class Groups(Passes):
         to = f.select(f.compare("eq", dst, NULL), free, dst)
         r, end = f.load("i64", f.load("ptr", step)), f.new_label()
 
-        def final(radix: int) -> Callable[[], None]:
-            arguments = (here, to, now, pitch, sign, scale)
-            return lambda: f.call("void", f"final_{radix}", *arguments) and None
+        def final(radix: int) -> None:
+            f.call("void", f"final_{radix}", here, to, now, pitch, sign, scale)
 
-        f.switch(r, {radix: final(radix) for radix in self.radices}, end)
+        self.by_radix(f, r, final, end)
         f.label(end)
         f.ret(to)
 
