@@ -264,23 +264,29 @@ def _gradient(f: Any, h: Any, axis: int) -> Any:
             "Shape of array too small to calculate a numerical gradient, at least 2 elements are "
             "required."
         )
-    f = moveaxis(f, axis, 0)
     uneven = h.ndim == 1
     if h.ndim > 1 or (uneven and h.shape[0] != n):
         raise ValueError("Spacing arguments must be scalars or 1D arrays of the axis' length")
     if uneven:
         h = lax.sub(*_neighbours(h, 0))
-        h = lax.reshape(h, (n - 1, *(1,) * (f.ndim - 1)))
-    first = (f[1:2] - f[0:1]) / (h[0:1] if uneven else h)
-    last = (f[n - 1 : n] - f[n - 2 : n - 1]) / (h[n - 2 : n - 1] if uneven else h)
-    inner = _uneven_inner(f, h) if uneven else (f[2:] - f[:-2]) / (2 * h)
-    return moveaxis(lax.concatenate([first, inner, last], 0), 0, axis)
+        h = lax.reshape(h, (n - 1, *(1,) * (f.ndim - 1 - axis)))
+
+    def at(start: int, stop: int) -> Any:
+        return lax.slice_in_dim(f, start, stop, axis=axis)
+
+    first = (at(1, 2) - at(0, 1)) / (h[0:1] if uneven else h)
+    last = (at(n - 1, n) - at(n - 2, n - 1)) / (h[n - 2 : n - 1] if uneven else h)
+    if uneven:
+        inner = _uneven_inner(at(0, n - 2), at(1, n - 1), at(2, n), h)
+    else:
+        inner = (at(2, n) - at(0, n - 2)) / (2 * h)
+    return lax.concatenate([first, inner, last], axis)
 
 
-def _uneven_inner(f: Any, h: Any) -> Any:
+def _uneven_inner(before: Any, here: Any, behind: Any, h: Any) -> Any:
     """Second order for uneven spacing (Quarteroni, Sacco, Saleri, Numerical Mathematics, 10.10)."""
     a, b = h[:-1], h[1:]
-    return -b / (a * (a + b)) * f[:-2] + (b - a) / (a * b) * f[1:-1] + a / (b * (a + b)) * f[2:]
+    return -b / (a * (a + b)) * before + (b - a) / (a * b) * here + a / (b * (a + b)) * behind
 
 
 @compiled_when_eager("axis")

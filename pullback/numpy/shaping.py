@@ -610,10 +610,7 @@ def _repeat_dynamic(a: Any, repeats: Any, axis: int, total: int) -> Any:
     counts = broadcast_to_shape(lax.reshape(counts, (counts.size,)), (n,))
     if n == 0 or total == 0:
         return lax.full((*a.shape[:axis], total, *a.shape[axis + 1 :]), 0, a.dtype)
-    ends = lax.cumsum(counts)
-    places = lax.iota(int32, total)
-    before = lax.ge(
-        lax.broadcast_in_dim(places, (total, n), (0,)), lax.broadcast_in_dim(ends, (total, n), (1,))
-    )
-    index = lax.reduce_sum(lax.convert_element_type(before, int32), (1,))
+    ends = lax.max(lax.cumsum(counts), lax.full_like(counts, 0))
+    passed = lax.full((total,), 0, int32).at[ends].add(np.int32(1), mode="drop")
+    index = lax.cumsum(passed)  # how many elements have ended before each place
     return a[(*(slice(None),) * axis, lax.min(index, lax.full_like(index, n - 1)))]

@@ -95,21 +95,31 @@ def rankdata(
 
 
 def _ranks(x: Any, method: str) -> Any:
-    smaller = (x[..., None, :] < x[..., :, None]).sum(axis=-1)
-    equal = (x[..., None, :] == x[..., :, None]).sum(axis=-1)
+    """Ranks along the last axis, from the order of the elements, in which equal ones meet."""
+    order = jnp.argsort(x, axis=-1)
+    places = jnp.broadcast_to(jnp.arange(x.shape[-1]), x.shape)
     if method == "ordinal":
-        return jnp.argsort(jnp.argsort(x, axis=-1), axis=-1) + 1
+        found = places + 1
+    else:
+        ordered = jnp.take_along_axis(x, order, axis=-1)
+        edge = jnp.ones_like(ordered[..., :1], dtype=bool)
+        steps = ordered[..., 1:] != ordered[..., :-1]
+        first = jnp.concatenate([edge, steps], -1)
+        last = jnp.concatenate([steps, edge], -1)
+        found = _tied(places, first, last, method)
+    return jnp.put_along_axis(jnp.zeros_like(found), order, found, axis=-1, inplace=False)
+
+
+def _tied(places: Any, first: Any, last: Any, method: str) -> Any:
+    """Ranks in the order, where each run of equal elements has a first and a last one."""
+    axis = places.ndim - 1
+    if method == "dense":
+        return jnp.cumsum(first, axis=axis)
+    smaller = lax.cummax(jnp.where(first, places, 0), axis)
     if method == "min":
         return smaller + 1
-    if method == "max":
-        return smaller + equal
-    if method == "dense":
-        ordered = jnp.sort(x, axis=-1)
-        steps = jnp.concatenate(
-            [jnp.ones_like(ordered[..., :1], dtype=bool), ordered[..., 1:] != ordered[..., :-1]], -1
-        )
-        return jnp.take_along_axis(jnp.cumsum(steps, axis=-1), smaller, axis=-1)
-    return (2 * smaller + equal + 1) / 2
+    ends = lax.cummin(jnp.where(last, places + 1, places.shape[-1]), axis, reverse=True)
+    return ends if method == "max" else (smaller + ends + 1) / 2
 
 
 def sem(
