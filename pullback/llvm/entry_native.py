@@ -294,19 +294,29 @@ class _Try:
                 new(record)
                 f.label(done)
 
-            def same(obj: Value, place: Value = place) -> None:
-                incref(f, obj)
-                f.store(obj, place)
+            def shared(data: Value, record: Value = record, place: Value = place) -> None:
+                made = self.around(record, data)
+                f.goto_if(f.is_null(made), failed)
+                f.store(made, place)
 
-            def source(record: Value = record) -> Value:
-                return f.load("ptr", f.item(self.leaves, f.load("i64", record, 48)))
+            def argument(record: Value = record, place: Value = place) -> None:
+                deleted, done = f.new_label(), f.new_label()
+                leaf = self.leaf_of(record)
+                data = f.load("ptr", leaf, self.count(Header.DATA_SLOT))
+                f.goto_if(f.is_null(data), deleted)
+                shared(data)
+                f.goto(done)
+                f.label(deleted)  # by a finalizer, while results were made
+                incref(f, leaf)
+                f.store(leaf, place)
+                f.label(done)
 
             def constant(record: Value = record) -> None:
-                same(f.load("ptr", record, 8))
+                shared(f.load("ptr", record, 16))
 
             cases = {
                 Out.FRESH: new,
-                Out.INPUT: lambda: same(source()),
+                Out.INPUT: argument,
                 Out.CONSTANT: constant,
                 Out.DONATED: donated,
             }
@@ -315,8 +325,7 @@ class _Try:
     def taken_over(self, record: Value, pointer: Value, other: str) -> Value:
         """A new array object around a donated buffer that nothing but one argument refers to."""
         f = self.f
-        leaf = f.load("ptr", f.item(self.leaves, f.load("i64", record, 48)))
-        array = f.load("ptr", leaf, self.count(Header.DATA_SLOT))
+        array = f.load("ptr", self.leaf_of(record), self.count(Header.DATA_SLOT))
         f.goto_if(f.compare("ne", f.load("i32", array), 2), other)  # and `keep_memory` has one
         owned = f.op("and", f.load("i32", array, ARRAY_FLAGS), OWNS_DATA)
         f.goto_if(f.compare("eq", owned, 0), other)
@@ -326,8 +335,16 @@ class _Try:
         f.goto_unless(same, other)
         data = f.load("ptr", array, ARRAY_DATA)
         f.store(data, pointer)
-        incref(f, array)
-        return f.call("ptr", "pb_wrap", self.table, f.load("ptr", record, 8), array)
+        return self.around(record, array)
+
+    def leaf_of(self, record: Value) -> Value:
+        """The argument that an output is made of."""
+        return self.f.load("ptr", self.f.item(self.leaves, self.f.load("i64", record, 48)))
+
+    def around(self, record: Value, data: Value) -> Value:
+        """A new array object around a NumPy array that others refer to as well."""
+        incref(self.f, data)
+        return self.f.call("ptr", "pb_wrap", self.table, self.f.load("ptr", record, 8), data)
 
     def run(self) -> None:
         f, m = self.f, self.m

@@ -149,7 +149,7 @@ def _run(spec: EntrySpec, leaves: list[Any], held: list[Any]) -> Any:
     for index in spec.deleted:
         _delete(spec, leaves[index])
     made = iter(data)
-    return _result(spec, [_output(spec, o, leaves, made) for o in spec.outputs])
+    return _result(spec, [_output(spec, o, held, made) for o in spec.outputs])
 
 
 def _delete(spec: EntrySpec, array: Any) -> None:
@@ -157,13 +157,14 @@ def _delete(spec: EntrySpec, array: Any) -> None:
         spec.array_type._data.__delete__(array)  # type: ignore[attr-defined]
 
 
-def _output(spec: EntrySpec, output: OutputSpec, leaves: list[Any], made: Iterator[Any]) -> Any:
+def _output(spec: EntrySpec, output: OutputSpec, held: list[Any], made: Iterator[Any]) -> Any:
     if output.origin is Out.INPUT:
-        return leaves[output.source]
-    if output.origin is Out.CONSTANT:
-        return output.value
-    data = next(made)
-    data.flags.writeable = False
+        data = held[output.source]
+    elif output.origin is Out.CONSTANT:
+        data = output.value
+    else:
+        data = next(made)
+        data.flags.writeable = False
     array: Any = object.__new__(spec.array_type)
     spec.array_type.aval.__set__(array, output.aval)  # type: ignore[attr-defined]
     spec.array_type._data.__set__(array, data)  # type: ignore[attr-defined]

@@ -135,7 +135,7 @@ def numpy_scalar_leaf(dtype: Any) -> LeafSpec:
 
 
 class OutputSpec(NamedTuple):
-    """One leaf of the result: a new array, an argument, or a constant."""
+    """One leaf of the result: a new array around memory that is new, an argument's, or constant."""
 
     origin: Out
     aval: Any
@@ -155,14 +155,15 @@ def fresh_output(aval: Any, dtype: Any, shape: Sequence[int], donated: int = -1)
     return OutputSpec(origin, aval, np.dtype(dtype), tuple(shape), donated, None)
 
 
-def input_output(leaf: int) -> OutputSpec:
-    """The very object that came in as this leaf; the program does not see it."""
-    return OutputSpec(Out.INPUT, None, None, (), leaf, None)
+def input_output(leaf: int, aval: Any) -> OutputSpec:
+    """An array of its own around the memory of this leaf; the program does not see it."""
+    return OutputSpec(Out.INPUT, aval, None, (), leaf, None)
 
 
-def constant_output(value: Any) -> OutputSpec:
-    """The same object at each call; the program does not see it."""
-    return OutputSpec(Out.CONSTANT, None, None, (), -1, value)
+def constant_output(value: np.ndarray[Any, Any], aval: Any) -> OutputSpec:
+    """An array of its own around the same memory at each call; the program does not see it."""
+    value.flags.writeable = False
+    return OutputSpec(Out.CONSTANT, aval, None, (), -1, value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -343,16 +344,25 @@ COLUMNS: Final = 0x2
 
 
 def _output_words(spec: OutputSpec, table: _Table) -> list[int]:
+    aval = table.pointer(spec.aval)
     if spec.origin is Out.CONSTANT:
-        return [spec.origin, table.pointer(spec.value), 0, 0, 0, 0, 0, 0]
+        return [spec.origin, aval, table.pointer(spec.value), 0, 0, 0, 0, 0]
     if spec.origin is Out.INPUT:
-        return [spec.origin, 0, 0, 0, 0, 0, spec.source, 0]
+        return [spec.origin, aval, 0, 0, 0, 0, spec.source, 0]
     assert spec.dtype is not None
     strides, flags = _numpy_layout(spec.shape, spec.dtype.itemsize)
     at = table.append([*spec.shape, *strides])
     nbytes = math.prod(spec.shape) * spec.dtype.itemsize
-    aval, dtype = table.pointer(spec.aval), table.pointer(spec.dtype)
-    return [spec.origin, aval, dtype, len(spec.shape), at, nbytes, spec.source, flags]
+    return [
+        spec.origin,
+        aval,
+        table.pointer(spec.dtype),
+        len(spec.shape),
+        at,
+        nbytes,
+        spec.source,
+        flags,
+    ]
 
 
 def _steps(node: Node, leaves: Iterator[int], table: _Table) -> Iterator[tuple[int, ...]]:

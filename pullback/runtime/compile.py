@@ -259,12 +259,18 @@ def physical_array(value: Any, aval: ShapedArray) -> np.ndarray[Any, Any]:
     return np.ascontiguousarray(data, dtype=dtypes.physical(aval.dtype)).reshape(aval.shape)
 
 
+def _own_array(value: Any, aval: ShapedArray) -> np.ndarray[Any, Any]:
+    """The elements of a constant result, in memory that nobody writes to."""
+    return from_numpy(physical_array(value, aval), aval, copy=type(value) is not ArrayImpl)._data
+
+
 def known_outputs(
     closed: ClosedJaxpr, avals: Sequence[ShapedArray]
 ) -> tuple[list[OutputSpec | None], list[int]]:
     """Results that need no program (arguments, constants), and the positions of the others.
 
-    An argument that is returned with another weak type than it came with is copied.
+    They are arrays of their own, which deleting or donating an argument, or another one that shares
+    its memory, leaves alone.
     """
     jaxpr = closed.jaxpr
     arguments = {v: i for i, v in enumerate(jaxpr.invars)}
@@ -273,11 +279,11 @@ def known_outputs(
     computed: list[int] = []
     for i, (v, aval) in enumerate(zip(jaxpr.outvars, avals, strict=True)):
         if type(v) is Literal:
-            specs.append(constant_output(from_numpy(np.asarray(v.val), aval)))
-        elif v in arguments and v.aval is aval:
-            specs.append(input_output(arguments[v]))
+            specs.append(constant_output(_own_array(v.val, aval), aval))
+        elif v in arguments:
+            specs.append(input_output(arguments[v], aval))
         elif v in constants:
-            specs.append(constant_output(from_numpy(physical_array(constants[v], aval), aval)))
+            specs.append(constant_output(_own_array(constants[v], aval), aval))
         else:
             specs.append(None)
             computed.append(i)

@@ -164,9 +164,7 @@ def _parts(s: Signature) -> _Parts:
         elif output.origin is Out.INPUT:
             known.append(embedding.Known(argument=output.source))
         else:
-            data.append(
-                (f"pb_result{k}", physical_array(output.value, output.value.aval).tobytes())
-            )
+            data.append((f"pb_result{k}", physical_array(output.value, output.aval).tobytes()))
             known.append(embedding.Known(symbol=data[-1][0]))
     return _Parts(needed, used, constants, known, data)
 

@@ -214,7 +214,7 @@ class JitFunction(FastCallable):
                 if found is not MISSED:
                     return found
         with monitoring.timed(monitoring.EXECUTE, fun_name=traced.name):
-            deleted = _deleted(traced, executable, call.leaves)
+            deleted = _deleted(traced, call.leaves)
             outs: Any = MISSED
             if deleted and config.LOOKERS and not nan_checks.wanted():
                 outs = _donating(traced, executable, deleted)(*arrays)
@@ -259,11 +259,9 @@ class JitFunction(FastCallable):
         if call.static and sum(of() is self for of, _ in traced.entries) >= ENTRIES_PER_PROGRAM:
             return None  # static values that are made anew for each call
         leaves = [_leaf_spec(x) for x in call.leaves]
-        deleted = _deleted(traced, executable, call.leaves)
+        deleted = _deleted(traced, call.leaves)
         if any(leaf is None for leaf in leaves) or _returns_no_array(executable, call.leaves):
             return None
-        if deleted and any(o.origin is Out.INPUT for o in executable.outputs):
-            return None  # one array may come in twice, to be deleted and to be returned
         nodes = _argument_nodes(call, self._options)
         args, kwargs = nodes or ([("leaf",)] * len(leaves), [])
         out_tree = traced.out_tree.as_spec()
@@ -492,19 +490,14 @@ def _is_watched() -> bool:
     )
 
 
-def _deleted(traced: Program, executable: Executable, leaves: Sequence[Any]) -> list[int]:
-    """Leaves whose buffers are given away by a call; not those that are results themselves."""
-    returned = {id(leaves[o.source]) for o in executable.outputs if o.origin is Out.INPUT}
-    return [
-        i
-        for i, donated in enumerate(traced.donated)
-        if donated and id(leaves[i]) not in returned and type(leaves[i]) is ArrayImpl
-    ]
+def _deleted(traced: Program, leaves: Sequence[Any]) -> list[int]:
+    """Leaves whose buffers are given away by a call."""
+    return [i for i, gone in enumerate(traced.donated) if gone and type(leaves[i]) is ArrayImpl]
 
 
 def _donating(traced: Program, executable: Executable, deleted: Sequence[int]) -> Any:
     """What runs a program, and lets results take the memory of arguments that are given away."""
-    if index_checks.wanted() or any(o.origin is Out.INPUT for o in executable.outputs):
+    if index_checks.wanted():
         return lambda *_: MISSED
     found = traced.donating
     if found is None or found[0] is not executable or found[1] != tuple(deleted):

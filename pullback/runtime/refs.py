@@ -21,7 +21,6 @@ from pullback.core.primitive import Primitive
 from pullback.core.refs import AbstractRef, Ref, creators, is_ref
 from pullback.core.trace import EVAL, set_trace
 from pullback.llvm.entry import FastCallable, array_leaf, make_entry
-from pullback.llvm.entry_spec import Out
 from pullback.runtime.array import ArrayImpl, from_numpy, make_array
 from pullback.runtime.compile import Code, Executable, compile_jaxpr
 
@@ -225,8 +224,6 @@ class RefProgram:
         for i in self.written:
             gone[i] = True
         self.executable: Executable = compile_jaxpr(self.pure, name=name, donated=gone)
-        returned = {o.source for o in self.executable.outputs if o.origin is Out.INPUT}
-        self.donated = [i for i in self.written if i not in returned]
         n = len(self.pure.in_avals)
         self._run = _Entry()
         self._run.add_entry(
@@ -236,7 +233,7 @@ class RefProgram:
                     leaves=[array_leaf(a) for a in self.pure.in_avals],
                     tree=("list", [("leaf",)] * len(self.executable.outputs)),
                     active=[],
-                    deleted=self.donated,
+                    deleted=self.written,
                 )
             )
         )

@@ -153,7 +153,7 @@ def test_impossible_output_is_out_of_memory(route: Route) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"outputs": [entry.input_output(0)], "leaves": [entry.scalar_leaf(float, "float32")]},
+        {"outputs": [entry.input_output(0, F4)], "leaves": [entry.scalar_leaf(float, "float32")]},
         {"leaves": [entry.array_leaf(F4)] * 2},
         {"leaves": [entry.array_leaf(F4)], "tree": None},
         {"leaves": [entry.array_leaf(F4)], "constants": [np.zeros((4, 4))[:, ::2]]},
@@ -303,13 +303,13 @@ def test_entry_is_freed_with_its_module() -> None:
 def every_path() -> list[tuple[Jitted, tuple[Any, ...], dict[str, Any]]]:
     """Calls that take each path through the routine: hits, misses, errors."""
     x = box(F4, 1)
-    constant = box(F23)
+    constant = np.zeros((2, 3), np.float32)
     fresh = entry.fresh_output(F4, "float32", (4,))
     leaf = entry.array_leaf(F4)
     scalars = [entry.scalar_leaf(float, "float32"), entry.scalar_leaf(int, "int64")]
     arrays = [entry.ndarray_leaf("float32", (4,)), entry.numpy_scalar_leaf("float64")]
     big = Aval((1 << 46,), "float64")
-    outs = [fresh, entry.input_output(0), entry.constant_output(constant), fresh]
+    outs = [fresh, entry.input_output(0, F4), entry.constant_output(constant, F23), fresh]
     tree = (
         "dict",
         ["p", "q"],

@@ -62,10 +62,45 @@ def test_results_that_are_arguments_or_constants_are_not_copied() -> None:
     f = pb.jit(lambda x: (x, c, 7, x + 1))
     for _ in range(2):
         same, const, seven, new = f(x)
-        assert same is x
+        assert same is not x
+        assert same.unsafe_buffer_pointer() == x.unsafe_buffer_pointer()
         assert const.tolist() == c.tolist()
         assert int(seven) == 7
-        assert new.tolist() == [1.0, 2.0, 3.0, 4.0, 5.0]
+        assert new.tolist() == [1, 2, 3, 4, 5]
+        for result in (same, const, seven):
+            result.delete()  # what was returned is the caller's, and nobody else's
+    assert not x.is_deleted()
+    assert not c.is_deleted()
+
+
+def test_an_argument_that_is_given_away_and_returned_lives_on_as_the_result() -> None:
+    f = pb.jit(lambda x, y: (x, y + 1, y, 2.0), donate_argnums=(0, 1))
+    for _ in range(3):
+        x, y = jnp.arange(5.0) + 0, jnp.arange(5.0) + 0
+        results = f(x, y)
+        assert x.is_deleted()
+        assert y.is_deleted()
+        wanted = [0, 1, 2, 3, 4], [1, 2, 3, 4, 5], [0, 1, 2, 3, 4], 2
+        assert tuple(r.tolist() for r in results) == wanted
+        again = f(results[0], results[1])
+        assert again[1].tolist() == [2, 3, 4, 5, 6]
+
+
+def test_one_array_given_away_and_returned_under_two_names() -> None:
+    f = pb.jit(lambda x, y: (x + 1, y), donate_argnums=0)
+    for _ in range(3):
+        x = jnp.arange(3.0) + 0
+        new, same = f(x, x)
+        assert new.tolist() == [1, 2, 3]
+        assert same.tolist() == [0, 1, 2]
+
+
+def test_a_weak_argument_returned_as_a_strong_result_is_not_copied() -> None:
+    x = jnp.asarray(3.0)
+    assert x.weak_type
+    result = pb.jit(lambda x: pb.lax.convert_element_type(x, jnp.float32))(x)
+    assert not result.weak_type
+    assert result.unsafe_buffer_pointer() == x.unsafe_buffer_pointer()
 
 
 def test_pytrees_in_and_out() -> None:
@@ -263,5 +298,6 @@ def test_a_first_call_deletes_what_is_donated() -> None:
     x, y = jnp.ones(3), jnp.zeros(2)
     first, second = f(x, y)
     assert x.is_deleted()
-    assert second is y
+    assert second is not y
+    assert second.tolist() == [0, 0]
     assert np.array_equal(first, [2, 2, 2])
