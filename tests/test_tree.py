@@ -384,7 +384,8 @@ def test_aux_data_that_cannot_be_compared_are_named() -> None:
 def test_partial_like_jax() -> None:
     f = tree_util.Partial(max, 1, key=None)
     g = jtu.Partial(max, 1, key=None)
-    assert repr(f) == repr(g)
+    assert repr(f) == repr(g).replace("jax.", "pullback.")
+    assert f"{type(f).__module__}.Partial" == "pullback.tree_util.Partial"
     assert tree.leaves(f) == jax.tree.leaves(g)
     assert repr(tree.structure(f)) == repr(jax.tree.structure(g))
     nested = tree_util.Partial(tree_util.Partial(max, 1), 2)

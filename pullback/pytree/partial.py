@@ -40,6 +40,8 @@ class Partial(functools.partial):  # type: ignore[type-arg]
     (3, [1])
     """
 
+    __module__ = "pullback.tree_util"  # where it is public; its repr has it from Python 3.14 on
+
     def __new__(cls, func: Callable[..., Any], *args: Any, **kw: Any) -> Self:
         if isinstance(func, functools.partial):
             return super().__new__(cls, _Whole(func), *args, **kw)

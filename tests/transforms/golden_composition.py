@@ -29,7 +29,7 @@ RULE = 1.5
 
 def _digest() -> str:
     tree = ast.parse(Path(wrappers.__file__).read_text())
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()
 
 
 def key(chain: Chain, function: Any) -> str:
