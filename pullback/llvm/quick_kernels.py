@@ -49,12 +49,16 @@ class _Writer:
         self.lanes = 64 // self.size
         self.vector = f"<{self.lanes} x {self.type}>"
         self.bits = f"<{self.lanes} x i1>"
+        self.vectors = f"{{ {', '.join([self.vector] * self.lanes)} }}"
+        self.registers = f"x86_regcallcc {self.vectors}"
+        """What a function returns that is called with all vectors in registers."""
         self.ranked = self.lanes == 8
         """Whether there is a table of lanes, by which one permutation divides a vector."""
         if self.ranked:
             self.write_ranks()
         self.write_split()
         self.write_pivot()
+        self.write_lanes()
         self.write_small()
         self.write_quick()
         self.write_split_tasks()
@@ -210,7 +214,7 @@ class _Writer:
     # ------------------------------------------------------------------------------ sorting
 
     def merged(self, f: Function, rows: list[Value]) -> list[Value]:
-        """Two ascending halves of vectors as one ascending sequence."""
+        """Two ascending halves of vectors as one whose vectors ascend, but for their lanes."""
         half, n = len(rows) // 2, self.lanes
         backwards = [self.permuted(f, x, x, list(range(n))[::-1]) for x in rows[half:][::-1]]
         pairs = [self.exchanged(f, x, y) for x, y in zip(rows[:half], backwards, strict=True)]
@@ -221,6 +225,16 @@ class _Writer:
                 if not i & step:
                     found[i], found[i + step] = self.exchanged(f, found[i], found[i + step])
             step //= 2
+        return found
+
+    def write_lanes(self) -> None:
+        """`lanes(vectors)`: the last steps of a merge, between the lanes of each vector.
+
+        Every merge ends with them.  All vectors come and go in registers.
+        """
+        n = self.lanes
+        f = self.m.function("lanes", self.registers, *[self.vector] * n)
+        found = list(f.parameters)
         step = n // 2
         while step:
             for i, x in enumerate(found):
@@ -229,7 +243,15 @@ class _Writer:
                 lanes = [k + n if k & step else k for k in range(n)]
                 found[i] = self.permuted(f, less, more, lanes)
             step //= 2
-        return found
+        whole = Value(self.vectors, "poison")
+        for i, x in enumerate(found):
+            whole = f.value(self.vectors, f"insertvalue {whole}, {x}, {i}")
+        f.ret(whole)
+
+    def lanes_merged(self, f: Function, rows: list[Value]) -> list[Value]:
+        whole = f.call(self.registers, "lanes", *rows)
+        parts = (f"extractvalue {self.vectors} {whole.text}, {i}" for i in range(self.lanes))
+        return [f.value(self.vector, part) for part in parts]
 
     def write_small(self) -> None:
         """`small(src, dst, n)`: as many keys as fit in registers, or fewer."""
@@ -249,7 +271,7 @@ class _Writer:
         width = 2
         while width <= self.lanes:
             parts = [self.merged(f, rows[k : k + width]) for k in range(0, self.lanes, width)]
-            rows = [row for part in parts for row in part]
+            rows = self.lanes_merged(f, [row for part in parts for row in part])
             width *= 2
         store, align = (
             f"llvm.masked.store.v{self.lanes}{self.type}.p0",

@@ -116,3 +116,12 @@ def test_eight_lanes_are_divided_by_one_permutation() -> None:
     split = module.split("@split(", 1)[1].split("\n}", 1)[0]
     assert split.count("@llvm.x86.avx512.permvar.di.512(") == 1
     assert split.count("@llvm.experimental.vector.compress") == 4  # of two vectors at the end
+
+
+@pytest.mark.parametrize(("symbol", "widths"), [("pb_quick_u32", 4), ("pb_quick_u64", 3)])
+def test_steps_between_lanes_are_written_once(symbol: str, widths: int) -> None:
+    module, _ = quick_kernels.module_text(symbol, 512)
+    small = module.split("@small(", 1)[1].split("\n}", 1)[0]
+    assert small.count(" @lanes(") == widths
+    lanes = module.split("@lanes(", 1)[1].split("\n}", 1)[0]
+    assert lanes.count("shufflevector") == 2 * widths * (1 << widths)
