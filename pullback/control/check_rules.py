@@ -37,9 +37,9 @@ _MOVES: Final = frozenset(
     [
         *("all_gather", "all_to_all", "bitcast_convert_type", "broadcast_in_dim", "clamp"),
         *("concatenate", "conj", "copy", "custom_lin", "dynamic_slice", "dynamic_update_slice"),
-        *("gather", "imag", "optimization_barrier", "pad", "pbroadcast", "pmax", "pmin"),
-        *("ppermute", "real", "reduce_precision", "reshape", "rev", "scatter", "scatter-max"),
-        *("scatter-min", "select_n", "slice", "sort", "split", "squeeze", "stack"),
+        *("gather", "imag", "optimization_barrier", "pad", "partition", "pbroadcast", "pmax"),
+        *("pmin", "ppermute", "real", "reduce_precision", "reshape", "rev", "scatter"),
+        *("scatter-max", "scatter-min", "select_n", "slice", "sort", "split", "squeeze", "stack"),
         *("stop_gradient", "tile", "top_k", "transpose", "unstack"),
     ]
 )

@@ -1,9 +1,11 @@
 """Quicksort of long rows of unsigned integers by compressing vectors (AVX-512), as LLVM text.
 
-    void pb_quick_T(T *keys, T *other, i64 rows, i64 n)         u32, u64
+    void pb_quick_T(T *keys, T *other, i64 rows, i64 n, i64 first, i64 last)         u32, u64
 
 sorts rows from `keys`, which is overwritten, to `other`, as `pb_radix_T` of `llvm.sort_kernels`
-does; only machines whose vectors have 512 bits have it, and instructions that compress them.
+does, as far as places from `first` to before `last` need it: those hold what they would hold of the
+sorted row, smaller keys stand before them and larger ones behind them.  Only machines whose vectors
+have 512 bits have it, and instructions that compress them.
 
 A row is split at a pivot: the lanes below it are moved together and stored at one end of the other
 buffer, the remaining ones at its other end; eight lanes by one permutation, stored at both ends.
@@ -97,6 +99,10 @@ class _Writer:
 
     def item(self, f: Function, base: Value, index: Value) -> Value:
         return f.item(base, index, self.size)
+
+    def move(self, f: Function, to: Value, keys: Value, n: Value) -> None:
+        size = f.op("mul", n, self.size)
+        f.call("void", "llvm.memcpy.p0.p0.i64", to, keys, size, Value("i1", "false"))
 
     # ------------------------------------------------------------------------------ splitting
 
@@ -282,26 +288,31 @@ class _Writer:
         f.ret()
 
     def write_quick(self) -> None:
-        """`quick(keys, other, n, least, most, splits, there)`: sort into one of both buffers."""
-        types = ("ptr", "ptr", "i64", self.type, self.type, "i64", "i1")
+        """`quick(keys, other, n, least, most, splits, there, first, last)`: sort into a buffer.
+
+        It is `other` if it shall be `there`.  What lies outside of the places that are wanted is
+        moved as it is, and so are equal keys.
+        """
+        types = ("ptr", "ptr", "i64", self.type, self.type, "i64", "i1", "i64", "i64")
         f = self.m.function("quick", "void", *types)
-        keys, other, n, least, most, splits, there = f.parameters
+        keys, other, n, least, most, splits, there, start, stop = f.parameters
         target = f.select(there, other, keys)
         with f.when(f.compare("sle", n, self.lanes * self.lanes)):
             f.call("void", "small", keys, target, n)
             f.ret()
-        with f.when(f.compare("eq", least, most)):
-            size = f.op("mul", n, self.size)
+        outside = f.op("or", f.compare("sle", stop, 0), f.compare("sge", start, n))
+        with f.when(f.op("or", f.compare("eq", least, most), outside)):
             with f.when(there):
-                f.call("void", "llvm.memcpy.p0.p0.i64", other, keys, size, Value("i1", "false"))
+                self.move(f, other, keys, n)
             f.ret()
         pivot = f.call(self.type, "pivot", keys, n, least, most, splits)
         below = f.call("i64", "split", keys, other, n, pivot)
         more, back = f.op("add", splits, 1), f.op("xor", there, -1)
         ranges = (least, f.op("sub", pivot, 1)), (pivot, most)
-        f.call("void", "quick", other, keys, below, *ranges[0], more, back)
+        f.call("void", "quick", other, keys, below, *ranges[0], more, back, start, stop)
         left, right = (self.item(f, x, below) for x in (keys, other))
-        f.call("void", "quick", right, left, f.op("sub", n, below), *ranges[1], more, back)
+        rest, places = f.op("sub", n, below), (f.op("sub", x, below) for x in (start, stop))
+        f.call("void", "quick", right, left, rest, *ranges[1], more, back, *places)
         f.ret()
 
     # ------------------------------------------------------------------------------ threads
@@ -312,10 +323,14 @@ class _Writer:
         return [f.at(place, 8 * k) for k in range(4)]
 
     def write_split_tasks(self) -> None:
-        """`split_tasks(env, begin, end)`: parts of one table become two in another each."""
+        """`split_tasks(env, begin, end)`: parts of one table become two in another each.
+
+        Of a part in which no place is wanted one is empty.
+        """
         f = self.m.function("split_tasks", "void", "ptr", "i64", "i64")
         env, begin, end = f.parameters
         src, dst, old, new = (f.load("ptr", env, 8 * k) for k in range(4))
+        start, stop = (f.load("i64", env, 8 * k) for k in (4, 5))
         with f.loop(f.op("sub", end, begin)) as t:
             part = f.op("add", t, begin)
             fields = self.parts(f, old, part)
@@ -324,7 +339,13 @@ class _Writer:
             keys, other = self.item(f, src, first), self.item(f, dst, first)
             pivot = f.call(self.type, "pivot", keys, n, least, most, i64(0))
             pivot = f.select(f.compare("eq", least, most), most, pivot)
-            below = f.call("i64", "split", keys, other, n, pivot)
+            before = f.compare("sle", f.op("add", first, n), start)
+            outside, count = f.op("or", before, f.compare("sge", first, stop)), f.variable("i64", n)
+            with f.when(outside):
+                self.move(f, other, keys, n)
+            with f.when(f.op("xor", outside, -1)):
+                f.store(f.call("i64", "split", keys, other, n, pivot), count)
+            below = f.load("i64", count)
             twice = f.op("mul", part, 2)
             halves = (
                 (twice, (first, below, least, f.op("sub", pivot, 1))),
@@ -343,12 +364,14 @@ class _Writer:
         f = self.m.function("quick_tasks", "void", "ptr", "i64", "i64")
         env, begin, end = f.parameters
         src, dst, table = (f.load("ptr", env, 8 * k) for k in range(3))
+        wanted = [f.load("i64", env, 8 * k) for k in (4, 5)]
         with f.loop(f.op("sub", end, begin)) as t:
             fields = self.parts(f, table, f.op("add", t, begin))
             first, n = (f.load("i64", place) for place in fields[:2])
             least, most = (f.load(self.type, place) for place in fields[2:])
             places = self.item(f, src, first), self.item(f, dst, first)
-            f.call("void", "quick", *places, n, least, most, i64(0), Value("i1", "true"))
+            part = f.op("sub", wanted[0], first), f.op("sub", wanted[1], first)
+            f.call("void", "quick", *places, n, least, most, i64(0), Value("i1", "true"), *part)
         f.ret()
 
     def write_row_tasks(self) -> None:
@@ -357,16 +380,19 @@ class _Writer:
         env, begin, end = f.parameters
         src, dst = (f.load("ptr", env, 8 * k) for k in range(2))
         n, whole = f.load("i64", env, 16), (Value(self.type, "0"), Value(self.type, "-1"))
+        wanted = [f.load("i64", env, 8 * k) for k in (4, 5)]
         with f.loop(f.op("sub", end, begin)) as t:
             first = f.op("mul", f.op("add", t, begin), n)
             places = self.item(f, src, first), self.item(f, dst, first)
-            f.call("void", "quick", *places, n, *whole, i64(0), Value("i1", "true"))
+            f.call("void", "quick", *places, n, *whole, i64(0), Value("i1", "true"), *wanted)
         f.ret()
 
     def write_entry(self, name: str) -> None:
-        f = self.m.function(name, "void", "ptr", "ptr", "i64", "i64", exported=True)
-        keys, other, rows, n = f.parameters
-        env = f.space("[4 x i64]")
+        f = self.m.function(name, "void", "ptr", "ptr", *["i64"] * 4, exported=True)
+        keys, other, rows, n, *wanted = f.parameters
+        env = f.space("[6 x i64]")
+        for k, place in enumerate(wanted):
+            f.store(place, env, 8 * (4 + k))
         tables = [f.space(f"[{4 << ROUNDS} x i64]") for _ in range(2)]
         several = f.new_label()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from pullback import lax
 from pullback.core import dtypes
 from pullback.numpy.creation import asarray
@@ -14,6 +16,7 @@ from pullback.numpy.promotion import (
     promote_dtypes,
 )
 from pullback.numpy.shaping import ravel
+from pullback.ops import partitions
 from pullback.runtime.composites import compiled_when_eager
 from pullback.runtime.replays import replayed_when_eager
 
@@ -135,7 +138,9 @@ def partition(a: Any, kth: int, axis: int = -1) -> Any:
     kth = canonical_axis(kth, a.shape[axis], "kth")
     if dtypes.kind_of(a.dtype) == "c":
         raise NotImplementedError("jnp.partition for complex dtype is not implemented.")
-    return lax.sort(a, dimension=axis)  # sorted arrays are partitioned everywhere
+    if not partitions.is_worth(a.shape[axis]):
+        return lax.sort(a, dimension=axis)  # sorted arrays are partitioned everywhere
+    return partitions.partition(a, *_place(kth), dimension=axis, places=False)
 
 
 @compiled_when_eager("kth", "axis")
@@ -147,10 +152,18 @@ def argpartition(a: Any, kth: int, axis: int = -1) -> Any:
     Array(2, dtype=int32)
     """
     a = ensure_arraylike("argpartition", a)
-    canonical_axis(kth, a.shape[canonical_axis(axis, a.ndim)], "kth")
+    axis = canonical_axis(axis, a.ndim)
+    kth = canonical_axis(kth, a.shape[axis], "kth")
     if dtypes.kind_of(a.dtype) == "c":
         raise NotImplementedError("jnp.argpartition for complex dtype is not implemented.")
-    return argsort(a, axis, dtype=_index_dtype(a.size))
+    if not partitions.is_worth(a.shape[axis]):
+        return argsort(a, axis, dtype=_index_dtype(a.size))
+    order = partitions.partition(a, *_place(kth), dimension=axis, places=True)
+    return lax.convert_element_type(order, _index_dtype(a.size))
+
+
+def _place(kth: int) -> tuple[Any, Any]:
+    return np.int32(kth), np.int32(kth)
 
 
 # --------------------------------------------------------------------------- searching

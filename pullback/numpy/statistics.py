@@ -23,6 +23,7 @@ from pullback.numpy.promotion import (
 from pullback.numpy.scalar_types import finfo
 from pullback.numpy.selection import where
 from pullback.numpy.sorting import searchsorted
+from pullback.ops import partitions
 from pullback.runtime.composites import compiled_when_eager
 
 __all__ = [
@@ -79,6 +80,9 @@ def _quantile(
         result = _weighted(rows, flat, q, method)
     else:
         result = _row_quantile(rows, q, method, skip_nan)
+        if not skip_nan:
+            spoiled = broadcast_to_shape(reductions.any(isnan(a), axes), result.shape)
+            result = lax.select(spoiled, lax.full_like(result, np.nan), result)
     if keepdims:
         result = lax.expand_dims(result, [k + q.ndim for k in sorted(axes)])
     return convert_with_weak_type(result, dtype, False)
@@ -86,20 +90,14 @@ def _quantile(
 
 def _row_quantile(rows: Any, q: Any, method: str, skip_nan: bool) -> Any:
     """Quantiles along the last axis; those of `q` come first."""
-    missing = isnan(rows)
     n = rows.shape[-1]
     count: Any
     if skip_nan:
-        count = reductions.sum(lax.bitwise_not(missing), -1, dtype=rows.dtype)
+        count = reductions.sum(lax.bitwise_not(isnan(rows)), -1, dtype=rows.dtype)
     else:
-        spoiled = lax.expand_dims(reductions.any(missing, -1), (rows.ndim - 1,))
-        rows = lax.select(
-            broadcast_to_shape(spoiled, rows.shape), lax.full_like(rows, np.nan), rows
-        )
         count = lax.full(rows.shape[:-1], n, rows.dtype)
     if n == 0:
         return lax.full((*q.shape, *rows.shape[:-1]), np.nan, rows.dtype)
-    rows = lax.sort(rows, dimension=-1)
     shape = (*q.shape, *count.shape)
     top = lax.max(lax.sub(count, lax.full_like(count, 1)), lax.full_like(count, 0))
     top = broadcast_to_shape(top, shape)
@@ -109,7 +107,24 @@ def _row_quantile(rows: Any, q: Any, method: str, skip_nan: bool) -> Any:
         q = lax.max(lax.ceil(q), lax.full_like(q, 0))
     else:
         q = lax.mul(q, top)
-    return _between(rows, clip(q, 0, top), top, method)
+    position = clip(q, 0, top)
+    if partitions.is_worth(n) and position.size > 0:
+        rows = _partitioned(rows, position)
+    else:
+        rows = lax.sort(rows, dimension=-1)
+    return _between(rows, position, top, method)
+
+
+def _partitioned(rows: Any, position: Any) -> Any:
+    """Rows that are in order where elements are picked."""
+    position = where(isnan(position), lax.full_like(position, 0), position)
+    last = lax.full((), rows.shape[-1] - 1, np.dtype(np.int32))
+    low, high = (
+        lax.convert_element_type(reduce(rounded(position), None), last.dtype)
+        for reduce, rounded in ((reductions.min, lax.floor), (reductions.max, lax.ceil))
+    )
+    low, high = lax.min(low, last), lax.min(high, last)
+    return partitions.partition(rows, low, high, dimension=rows.ndim - 1, places=False)
 
 
 def _between(rows: Any, position: Any, top: Any, method: str) -> Any:

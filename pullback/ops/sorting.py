@@ -32,7 +32,7 @@ from pullback.ops import hlo_indexing, sorting_exchanges, sorting_kernels
 from pullback.ops.gather import take_along_axis
 from pullback.ops.rearrange import iota, move_to_front, sample_values
 
-__all__ = ["argsort", "sort", "top_k"]
+__all__ = ["SHORTEST_PARTITION", "argsort", "lower_partition", "permutation", "sort", "top_k"]
 
 _NONLINEAR: Final = NotApplicable("transpose", "the operation is not linear")
 
@@ -51,7 +51,8 @@ def _sortable(x: Any) -> list[Any]:
     return [x]
 
 
-def _permutation(keys: Sequence[Any], axis: int) -> Any:
+def permutation(keys: Sequence[Any], axis: int) -> Any:
+    """The stable order of NumPy arrays along an axis."""
     parts = [part for key in reversed(keys) for part in _sortable(key)]
     if len(parts) == 1:
         return parts[0].argsort(axis, kind="stable")
@@ -61,7 +62,7 @@ def _permutation(keys: Sequence[Any], axis: int) -> Any:
 def _sort_reference(*xs: Any, dimension: int, is_stable: bool, num_keys: int) -> list[Any]:
     if len(xs) == 1 and xs[0].dtype.kind in "iuf":
         return [np.sort(xs[0], dimension, kind="stable")]
-    order = _permutation(xs[:num_keys], dimension)
+    order = permutation(xs[:num_keys], dimension)
     return [np.take_along_axis(x, order, dimension) for x in xs]
 
 
@@ -125,14 +126,23 @@ def _key_rows(b: Any, x: Any, axis: int, total: bool, descending: bool) -> list[
 
 
 _SHORT: Final = 32
+SHORTEST_PARTITION: Final = 512
+"""Elements of an axis that is worth a selection."""
+_FEW: Final = 4
+_VERY_FEW: Final = 128
+"""The largest are found one by one if they are less than such a part: the latter, where keys are
+partitioned with their positions."""
 
 
-def _order(b: Any, keys: Sequence[Any]) -> Any:
-    """The stable order [rows, n] of rows of keys, as int32 (int64 for very long rows)."""
+def _order(b: Any, keys: Sequence[Any], wanted: sorting_kernels.Wanted | None = None) -> Any:
+    """The stable order [rows, n] of rows of keys, as int32 (int64 for very long rows).
+
+    At least the places that are `wanted` are right.
+    """
     rows, n = keys[0].shape
     dtype = np.dtype(np.int32 if n < 2**31 else np.int64)
     if len(keys) == 1 and sorting_kernels.has_order(b, keys[0]):
-        return sorting_kernels.order(b, keys[0])
+        return sorting_kernels.order(b, keys[0], wanted)
     keys = [b.materialize(key) for key in keys]
     if n <= _SHORT:
         return _rank(b, keys, rows, n, dtype)
@@ -251,18 +261,42 @@ def _sort_lower(b: Any, *xs: Any, dimension: int, is_stable: bool, num_keys: int
     return [_taken(b, x, order, shape, dimension) for x in sources]
 
 
-def _sort_alone(b: Any, x: Any, axis: int) -> Any:
-    shape, n = x.shape, x.shape[axis]
-    rest = [d for k, d in enumerate(shape) if k != axis]
-    last = axis == len(shape) - 1
-    if not last:
+def _rows_of(b: Any, x: Any, axis: int) -> Any:
+    """`x` as [rows, n] along an axis."""
+    n, rest = x.shape[axis], [d for k, d in enumerate(x.shape) if k != axis]
+    if axis != len(x.shape) - 1:
         moved = x
         x = b.view([*rest, n], lambda i: moved.at([*i[:axis], i[-1], *i[axis:-1]]))
-    rows = b.reshape(x, (int(np.prod(rest, dtype=np.int64)), n))
+    return b.reshape(x, (int(np.prod(rest, dtype=np.int64)), n))
+
+
+def _placed(b: Any, rows: Any, shape: Sequence[int], axis: int) -> Any:
+    """Rows as an array of a shape, of which they are an axis."""
+    if axis == len(shape) - 1:
+        return b.reshape(rows, shape)
+    return b.view(shape, lambda i: rows.at([_row_of(i, shape, axis), i[axis]]))
+
+
+def _sort_alone(b: Any, x: Any, axis: int) -> Any:
+    rows = _rows_of(b, x, axis)
     out = sorting_kernels.sorted_rows(b, rows, lambda s, value: _ordered_bits(s, value, False))
-    if last:
-        return b.reshape(out, shape)
-    return b.view(shape, lambda i: out.at([_row_of(i, shape, axis), i[axis]]))
+    return _placed(b, out, x.shape, axis)
+
+
+def lower_partition(b: Any, x: Any, low: Any, high: Any, axis: int, places: bool) -> Any:
+    """`ops.partitions.partition` of a long axis."""
+    s, int64 = b.s, np.dtype(np.int64)
+    wanted = s.convert(low.at([]), int64), s.add(s.convert(high.at([]), int64), 1)
+    if places:
+        order = _order(b, _key_rows(b, x, axis, False, False), wanted)
+        return _placed(b, order, x.shape, axis)
+    if not sorting_kernels.partitions(b, x.shape[axis]):
+        return _sort_alone(b, x, axis)
+    rows = _rows_of(b, x, axis)
+    out = sorting_kernels.partitioned(
+        b, rows, lambda s, value: _ordered_bits(s, value, True), wanted
+    )
+    return _placed(b, out, x.shape, axis)
 
 
 def _top_k_lower(b: Any, x: Any, *, k: int, axis: int) -> Any:
@@ -270,10 +304,12 @@ def _top_k_lower(b: Any, x: Any, *, k: int, axis: int) -> Any:
     if 0 in shape:
         return [b.full(shape, 0, x.dtype), b.full(shape, 0, np.int32)]
     n = x.shape[axis]
-    if _SHORT < n < 2**31 and 4 * k <= n:
+    keys = _key_rows(b, b.materialize(x), axis, True, True)
+    few = _VERY_FEW if sorting_kernels.has_order(b, keys[0]) else _FEW
+    if _SHORT < n < 2**31 and few * k <= n:
         return _top_by_kernel(b, x, k, axis)
     x = b.materialize(x)
-    order = _order(b, _key_rows(b, x, axis, True, True))
+    order = _order(b, keys, (np.int64(0), np.int64(k)))
     positions = b.view(
         shape,
         lambda i: b.s.convert(order.at([_row_of(i, shape, axis), i[axis]]), np.int32),
@@ -284,10 +320,8 @@ def _top_k_lower(b: Any, x: Any, *, k: int, axis: int) -> Any:
 def _top_by_kernel(b: Any, x: Any, k: int, axis: int) -> Any:
     """By a kernel, which knows numbers of 32 and 64 bits; for narrow floats those are keys."""
     shape, n = [*x.shape[:axis], k, *x.shape[axis + 1 :]], x.shape[axis]
-    rest, last = [*x.shape[:axis], *x.shape[axis + 1 :]], axis == len(shape) - 1
-    rows = int(np.prod(rest, dtype=np.int64))
-    moved = x if last else b.view([*rest, n], lambda i: x.at([*i[:axis], i[-1], *i[axis:-1]]))
-    moved = b.reshape(moved, (rows, n))
+    moved = _rows_of(b, x, axis)
+    rows = moved.shape[0]
     same = np.dtype(dtypes.physical(x.dtype)).itemsize >= 4
     numbers = b.materialize(moved if same else b.map(_wide, moved))
     dtype = np.dtype(numbers.dtype)
@@ -297,14 +331,10 @@ def _top_by_kernel(b: Any, x: Any, k: int, axis: int) -> Any:
     work = b.buffer((rows, words), np.dtype(np.int64))
     b.call(symbol, numbers, values, order, work, *map(np.int64, (rows, n, k)))
 
-    def placed(found: Any) -> Any:
-        if last:
-            return b.reshape(found, shape)
-        return b.view(shape, lambda i: found.at([_row_of(i, shape, axis), i[axis]]))
-
+    placed = _placed(b, order, shape, axis)
     if not same:
-        return [_taken(b, b.materialize(x), order, shape, axis), placed(order)]
-    return [placed(values), placed(order)]
+        return [_taken(b, b.materialize(x), order, shape, axis), placed]
+    return [_placed(b, values, shape, axis), placed]
 
 
 _TOP_BLOCK: Final = 16

@@ -14,7 +14,15 @@ import numpy as np
 
 from pullback.core import dtypes
 
-__all__ = ["has_network", "has_order", "order", "sorted_rows"]
+__all__ = [
+    "Wanted",
+    "has_network",
+    "has_order",
+    "order",
+    "partitioned",
+    "partitions",
+    "sorted_rows",
+]
 
 _LANES: Final = 16
 _SHORTEST: Final = 16
@@ -24,9 +32,18 @@ _LONG: Final = 256
 _QUICK: Final = "pb_quick_u64"
 
 
+Wanted = tuple[Any, Any]
+"""The first place of rows that has to be right, and the one behind the last, as int64."""
+
+
 def has_network(rows: int, n: int) -> bool:
     """Whether there are rows for all lanes of a vector, and of a length for a network."""
     return rows >= _LANES and _SHORTEST <= n <= _LONGEST
+
+
+def partitions(b: Any, n: int) -> bool:
+    """Whether a kernel leaves parts of rows of this length as they are."""
+    return n > _LONG and bool(b.has(_QUICK))
 
 
 def has_order(b: Any, key: Any) -> bool:
@@ -34,13 +51,17 @@ def has_order(b: Any, key: Any) -> bool:
     rows, n = key.shape
     if np.dtype(key.dtype).itemsize > 4 or n >= 1 << 31:
         return False
-    return has_network(rows, n) or (n > _LONG and b.has(_QUICK))
+    return has_network(rows, n) or partitions(b, n)
 
 
-def order(b: Any, key: Any) -> Any:
-    """The stable order of rows of keys, unsigned integers of up to 32 bits."""
+def order(b: Any, key: Any, wanted: Wanted | None = None) -> Any:
+    """The stable order of rows of keys, unsigned integers of up to 32 bits.
+
+    Where only some places are wanted, what comes before and behind them may stand in any order.
+    """
     rows, n = key.shape
-    s, wide, network = b.s, np.dtype(np.uint64), has_network(rows, n)
+    s, wide = b.s, np.dtype(np.uint64)
+    network = has_network(rows, n) and (wanted is None or not partitions(b, n))
 
     def joined(i: Any) -> Any:
         high = s.shift_left(s.convert(key.at(i), wide), s.const(32, wide))
@@ -49,10 +70,12 @@ def order(b: Any, key: Any) -> Any:
             bits = s.bitcast(s.xor(bits, s.const(1 << 63, wide)), np.dtype(np.int64))
         return bits
 
-    made, symbol = b.view((rows, n), joined), "pb_sort_rows_i64" if network else _QUICK
-    out = b.buffer((rows, n), made.dtype)
-    pairs = made if network else b.buffer((rows, n), wide, made)
-    b.call(symbol, pairs, out, np.int64(rows), np.int64(n))
+    made = b.view((rows, n), joined)
+    if network:
+        out = b.buffer((rows, n), made.dtype)
+        b.call("pb_sort_rows_i64", made, out, np.int64(rows), np.int64(n))
+    else:
+        out = _sorted_keys(b, made, wanted)
     low = s.const(2**32 - 1, made.dtype)
     return b.map(lambda s, x: s.convert(s.and_(x, low), np.int32), out)
 
@@ -106,28 +129,52 @@ def _signed(s: Any, value: Any) -> Any:
 
 
 def _by_radix(b: Any, x: Any, ordered_bits: Callable[[Any, Any], Any]) -> Any:
+    made = b.map(lambda s, value: ordered_bits(s, _widened(s, value)), x)
+    return b.map(lambda s, bits: _number(s, bits, x.dtype), _sorted_keys(b, made))
+
+
+def partitioned(b: Any, x: Any, ordered_bits: Callable[[Any, Any], Any], wanted: Wanted) -> Any:
+    """Rows of real numbers of which the places that are wanted are right.
+
+    `ordered_bits` makes an integer of its own of each number, -0 and NaNs too. Those of NaNs that
+    have a sign are the least ones; without them in front, they become the largest.
+    """
+    size = max(np.dtype(x.dtype).itemsize, 4)
+    signed_nans = 2 ** (23 if size == 4 else 52) - 1 if dtypes.kind_of(x.dtype) == "f" else 0
+
     def key(s: Any, value: Any) -> Any:
-        return ordered_bits(s, _widened(s, value))
+        bits = ordered_bits(s, _widened(s, value))
+        return s.sub(bits, s.const(signed_nans, bits.dtype))
 
     def back(s: Any, bits: Any) -> Any:
-        sign = s.const(1 << (8 * np.dtype(bits.dtype).itemsize - 1), bits.dtype)
-        if kind == "f":
-            negative = s.eq(s.and_(bits, sign), s.const(0, bits.dtype))
-            bits = s.select(negative, s.not_(bits), s.xor(bits, sign))
-        elif kind != "u":
-            bits = s.xor(bits, sign)
-        number = np.dtype(f"{kind if kind in 'uf' else 'i'}{np.dtype(bits.dtype).itemsize}")
-        value = bits if number == bits.dtype else s.bitcast(bits, number)
-        return s.convert(value, x.dtype)
+        return _number(s, s.add(bits, s.const(signed_nans, bits.dtype)), x.dtype)
 
-    kind = dtypes.kind_of(x.dtype)
-    made = b.map(key, x)
-    keys = b.buffer(x.shape, made.dtype, made)
-    out = b.buffer(x.shape, made.dtype)
-    bits = 8 * made.dtype.itemsize
-    symbol = f"pb_quick_u{bits}" if b.has(f"pb_quick_u{bits}") else f"pb_radix_u{bits}"
-    b.call(symbol, keys, out, *map(np.int64, x.shape))
-    return b.map(back, out)
+    return b.map(back, _sorted_keys(b, b.map(key, x), wanted))
+
+
+def _number(s: Any, bits: Any, dtype: Any) -> Any:
+    """The number of which this is the ordered integer."""
+    kind, size = dtypes.kind_of(dtype), np.dtype(bits.dtype).itemsize
+    sign = s.const(1 << (8 * size - 1), bits.dtype)
+    if kind == "f":
+        negative = s.eq(s.and_(bits, sign), s.const(0, bits.dtype))
+        bits = s.select(negative, s.not_(bits), s.xor(bits, sign))
+    elif kind != "u":
+        bits = s.xor(bits, sign)
+    number = np.dtype(f"{kind if kind in 'uf' else 'i'}{size}")
+    value = bits if number == bits.dtype else s.bitcast(bits, number)
+    return s.convert(value, dtype)
+
+
+def _sorted_keys(b: Any, made: Any, wanted: Wanted | None = None) -> Any:
+    """Long rows of unsigned integers of 32 or 64 bits in order, at least in the wanted places."""
+    keys, out = b.buffer(made.shape, made.dtype, made), b.buffer(made.shape, made.dtype)
+    sizes, name = tuple(map(np.int64, made.shape)), f"u{8 * made.dtype.itemsize}"
+    if b.has(f"pb_quick_{name}"):
+        b.call(f"pb_quick_{name}", keys, out, *sizes, *(wanted or (np.int64(0), sizes[1])))
+    else:
+        b.call(f"pb_radix_{name}", keys, out, *sizes)
+    return out
 
 
 def _correct(b: Any, x: Any, out: Any) -> None:

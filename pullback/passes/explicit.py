@@ -320,6 +320,11 @@ _CUMULATIVE: Final = _along(
     "axis",
     "Input should be unsharded over the axis being reduced. Got input type={type} and axis={axis}",
 )
+_SORTING: Final = _along(
+    "dimension",
+    "Arguments to sort must be unsharded over the sorting dimension. Got arg type={type} and "
+    "sorting dimension={axis}",
+)
 _RULES: Final[dict[str, Rule]] = {
     "transpose": _transpose,
     "broadcast_in_dim": _broadcast,
@@ -331,11 +336,7 @@ _RULES: Final[dict[str, Rule]] = {
     "cond": _cond,
     "scan": _scan,
     "while": _while,
-    "sort": _along(
-        "dimension",
-        "Arguments to sort must be unsharded over the sorting dimension. Got arg type={type} and "
-        "sorting dimension={axis}",
-    ),
+    **dict.fromkeys(("sort", "partition"), _SORTING),
     **dict.fromkeys(("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp"), _CUMULATIVE),
     **dict.fromkeys(
         (

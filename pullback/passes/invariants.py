@@ -37,7 +37,7 @@ square stack stop_gradient sub unstack xor
 CHEAP: Final = FREE | frozenset(_ARITHMETIC.split())
 """Operations that cost less than a place for their result."""
 _STORES: Final = frozenset(
-    ("conv_general_dilated", "dot_general", "fft", "sort", "triangular_solve")
+    ("conv_general_dilated", "dot_general", "fft", "partition", "sort", "triangular_solve")
 )
 """Operations that want their operands in memory."""
 _STAYS: Final = frozenset(("while", "backwards", "optimization_barrier"))

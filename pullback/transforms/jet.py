@@ -67,7 +67,7 @@ _POINTWISE_LINEAR: Final = frozenset(
         *("add", "add_any", "all_gather", "all_to_all", "broadcast_in_dim", "clamp", "complex"),
         *("concatenate", "conj", "convert_element_type", "copy", "cummax", "cummin", "cumsum"),
         *("dynamic_slice", "dynamic_update_slice", "fft", "gather", "imag", "max", "min", "neg"),
-        *("optimization_barrier", "pad", "pbroadcast", "ppermute", "psum", "real"),
+        *("optimization_barrier", "pad", "partition", "pbroadcast", "ppermute", "psum", "real"),
         *("reduce_max", "reduce_min", "reduce_precision", "reduce_scatter", "reduce_sum"),
         *("reduce_window_max", "reduce_window_min", "reduce_window_sum", "reshape", "rev"),
         *("scatter", "scatter-add", "scatter-sub", "select_and_scatter_add", "select_n"),

@@ -40,11 +40,17 @@ def _row(kind: str, n: int, dtype: Any) -> Any:
     return np.ascontiguousarray(made[kind].astype(dtype))
 
 
-def _sort(symbol: str, rows: Any) -> Any:
+def _call(symbol: str, keys: int, other: int, rows: int, n: int, *wanted: int) -> None:
+    """Only `pb_quick_T` knows places that are wanted."""
     pointer, count = ctypes.c_void_p, ctypes.c_int64
-    call = ctypes.CFUNCTYPE(None, pointer, pointer, count, count)(library.address(symbol))
+    wanted = (wanted or (0, n)) if "quick" in symbol else ()
+    types = [pointer, pointer, count, count, *[count] * len(wanted)]
+    ctypes.CFUNCTYPE(None, *types)(library.address(symbol))(keys, other, rows, n, *wanted)
+
+
+def _sort(symbol: str, rows: Any, *wanted: int) -> Any:
     keys, other = rows.copy(), np.zeros_like(rows)
-    call(keys.ctypes.data, other.ctypes.data, *rows.shape)
+    _call(symbol, keys.ctypes.data, other.ctypes.data, *rows.shape, *wanted)
     return other
 
 
@@ -78,15 +84,32 @@ def test_several_rows(symbol: str, name: str) -> None:
     assert np.array_equal(_sort(symbol, rows), np.sort(rows, 1))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_places_that_are_wanted(name: str, kind: str) -> None:
+    symbol, dtype = f"pb_quick_{name}", np.dtype(f"uint{name[1:]}")
+    if symbol not in quick_kernels.available():
+        pytest.skip("this machine compresses no vectors")
+    for n in (1, 40, 300, 5000, 200_003):
+        row = _row(kind, n, dtype)
+        expected = np.sort(row)
+        for first, last in ((0, 1), (n // 2, n // 2 + 1), (n - 1, n), (n // 3, n // 2 + 9)):
+            found = []
+            for threads in (1, 3):
+                pool.set_num_threads(threads)
+                found.append(_sort(symbol, row[None], first, last)[0])
+            assert np.array_equal(*found)
+            assert np.array_equal(found[0][first:last], expected[first:last])
+            for part in (slice(first), slice(last, n)):
+                assert np.array_equal(np.sort(found[0][part]), expected[part])
+
+
 def test_nothing_is_written_beyond_the_rows(symbol: str, name: str) -> None:
     dtype = np.dtype(f"uint{name[1:]}")
     for n in (5, 250, 777):
         keys, other = np.full((3, n), 7, dtype), np.full((3, n), 9, dtype)
         keys[1] = _row("random", n, dtype)
-        pointer, count = ctypes.c_void_p, ctypes.c_int64
-        call = ctypes.CFUNCTYPE(None, pointer, pointer, count, count)(library.address(symbol))
         expected = np.sort(keys[1])
-        call(keys[1].ctypes.data, other[1].ctypes.data, 1, n)
+        _call(symbol, keys[1].ctypes.data, other[1].ctypes.data, 1, n)
         assert np.array_equal(other[1], expected)
         assert (keys[[0, 2]] == 7).all()
         assert (other[[0, 2]] == 9).all()
@@ -100,14 +123,13 @@ def test_nothing_is_read_behind_the_rows(name: str) -> None:
     size = quick_kernels.LONG * dtype.itemsize
     libc, areas = ctypes.CDLL(None), [mmap.mmap(-1, size + mmap.PAGESIZE) for _ in range(2)]
     places = [ctypes.addressof(ctypes.c_char.from_buffer(area)) for area in areas]
-    pointer, count = ctypes.c_void_p, ctypes.c_int64
+    pointer = ctypes.c_void_p
     protect = ctypes.CFUNCTYPE(ctypes.c_int, pointer, ctypes.c_size_t, ctypes.c_int)(
         ("mprotect", libc)
     )
     for place in places:
         assert protect(place + size, mmap.PAGESIZE, 0) == 0
-    call = ctypes.CFUNCTYPE(None, pointer, pointer, count, count)(library.address(symbol))
-    call(*places, 1, quick_kernels.LONG)
+    _call(symbol, *places, 1, quick_kernels.LONG)
     assert not np.frombuffer(areas[1], dtype, quick_kernels.LONG).any()
 
 

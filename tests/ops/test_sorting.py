@@ -86,3 +86,55 @@ def test_batches() -> None:
         ours = pullback.vmap(lambda x: lax.sort(x, 0), axis)(x)
         theirs = jax.vmap(lambda x: jax.lax.sort(x, 0), axis)(x)
         np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("dtype", [*DTYPES[:-2], ml_dtypes.bfloat16, np.float64, np.uint64])
+def test_partition(dtype: Any, axis: int) -> None:
+    """What is before a place is not larger, what is behind it not smaller; nothing is lost."""
+    x = np.moveaxis(np.stack([numbers(2000, dtype, seed) for seed in range(3)]), 1, axis)
+    if np.dtype(dtype).kind in "fV":
+        x[x == 7] = -np.array(np.nan, dtype)
+    with pullback.enable_x64(True):
+        values = np.asarray(pullback.jit(lambda x: pullback.numpy.partition(x, 700, axis))(x))
+        order = np.asarray(pullback.jit(lambda x: pullback.numpy.argpartition(x, 700, axis))(x))
+    wide, n = np.result_type(dtype, np.float32), 2000
+    assert np.array_equal(np.sort(order, axis), np.sort(np.argsort(order, axis), axis))
+    for found in (values, np.take_along_axis(x, order, axis)):
+        rows, whole = (np.moveaxis(a.astype(wide), axis, -1) for a in (found, x))
+        ordered = np.sort(whole, -1)
+        for part in (slice(700), slice(700, 701), slice(701, n)):
+            np.testing.assert_array_equal(np.sort(rows[:, part], -1), ordered[:, part])
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_quantiles_of_long_rows(skip: bool) -> None:
+    x = np.random.default_rng(0).normal(size=(3, 2001)).astype(np.float32)
+    if skip:
+        x[1, ::3] = np.nan
+        x[2] = np.nan
+    name = "nanquantile" if skip else "quantile"
+    for q in (0.5, np.array([0.0, 0.25, np.nan, 0.9, 1.0], np.float32)):
+        ours = pullback.jit(lambda x, q: getattr(pullback.numpy, name)(x, q, axis=1))(x, q)
+        theirs = getattr(jax.numpy, name)(x, q, axis=1)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+def test_derivatives_and_lanes_of_partitions() -> None:
+    x = np.random.default_rng(0).normal(size=(4, 1001)).astype(np.float32)
+    median = pullback.numpy.median
+    slopes = np.asarray(pullback.vmap(pullback.grad(median))(x))
+    expected = (x == np.median(x, 1, keepdims=True)).astype(np.float32)
+    np.testing.assert_array_equal(slopes, expected)
+    q = np.linspace(0, 1, 4, dtype=np.float32)
+    lanes = pullback.vmap(pullback.numpy.quantile)(x, q)
+    np.testing.assert_allclose(lanes, [np.quantile(r, p) for r, p in zip(x, q, strict=True)], 1e-5)
+
+
+@pytest.mark.parametrize("k", [3, 300, 2500])
+def test_the_largest_are_partitioned_before_they_are_sorted(k: int) -> None:
+    x = np.stack([numbers(3000, np.float32, seed) for seed in range(2)])
+    expected = sorting.top_k.reference(x, k=k, axis=1)
+    got = pullback.jit(lambda x: lax.top_k(x, k))(x)
+    for want, have in zip(expected, got, strict=True):
+        assert np.asarray(have).tobytes() == want.tobytes()
