@@ -97,8 +97,9 @@ def _ordered_bits(s: Any, x: Any, total: bool) -> Any:
         return x
     bits_of = np.dtype(f"u{np.dtype(x.dtype).itemsize}")
     sign = 1 << (8 * bits_of.itemsize - 1)
-    if kind == "i":
-        return s.xor(s.bitcast(x, bits_of), s.const(sign, bits_of))
+    if kind == "i":  # of four and of two bits, too
+        whole = s.convert(x, np.dtype(f"i{bits_of.itemsize}"))
+        return s.xor(s.bitcast(whole, bits_of), s.const(sign, bits_of))
     if kind == "f" and not total:
         # 0 == -0, and all NaNs are one.
         zero, nan = s.const(0, x.dtype), s.const(np.nan, x.dtype)

@@ -35,6 +35,15 @@ def test_order(n: int, dtype: Any) -> None:
     np.testing.assert_array_equal(np.asarray(compiled), theirs)
 
 
+@pytest.mark.parametrize("dtype", ["int4", "uint4", "int2", "uint2"])
+@pytest.mark.parametrize("n", [7, 70, 300])
+def test_order_of_less_than_a_byte(n: int, dtype: str) -> None:
+    x = pullback.numpy.asarray(np.random.default_rng(n).integers(-8, 8, n)).astype(dtype)
+    expected = np.argsort(np.asarray(x).astype(np.int8), kind="stable")
+    for argsort in (sorting.argsort, pullback.jit(sorting.argsort, static_argnums=1)):
+        np.testing.assert_array_equal(np.asarray(argsort(x, 0)), expected)
+
+
 @pytest.mark.parametrize("dtype", [*DTYPES, np.int64])
 @pytest.mark.parametrize("ordered", [None, 1, -1])
 def test_top_k_of_long_rows(ordered: int | None, dtype: Any) -> None:
