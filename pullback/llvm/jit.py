@@ -25,7 +25,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
@@ -83,6 +83,14 @@ ffi: Final[Any] = LazyModule("llvmlite.binding.ffi")
 
 DATA_ALIGNMENT: Final = 64
 """Of large constants beside the code of a program."""
+
+IMPLIED: Final = (
+    "memcpy", "memmove", "memset", "bzero", "__bzero", "fmod", "fmodf", "fma", "fmaf",
+    "ceil", "ceilf", "floor", "floorf", "round", "roundf", "roundeven", "roundevenf",
+    "trunc", "truncf",
+)  # fmt: skip
+"""Functions of the C library that LLVM calls without being asked to: what an instruction becomes
+that the processor does not have, and fills with zeros on macOS."""
 
 LOADS_PER_JIT: Final = 64
 """LLVM keeps about 10 kB of every library it ever linked until its session closes, and looks them
@@ -566,9 +574,12 @@ def _link_by_llvm(
 
 @cache
 def _always_there() -> dict[str, int]:
-    """What LLVM calls without being asked to: copies, fills, and remainders of floats."""
-    names = ("memcpy", "memmove", "memset", "fmod", "fmodf")
-    return {name: process_address(name) for name in names}
+    """Addresses of what LLVM may call, as far as this system has it."""
+    found: dict[str, int] = {}
+    for name in IMPLIED:
+        with suppress(AttributeError):
+            found[name] = process_address(name)
+    return found
 
 
 @cache

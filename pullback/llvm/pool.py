@@ -56,12 +56,13 @@ __all__ = [
 SYMBOLS: Final = ("pb_parallel_for", "pb_pool_threads", "pb_copy")
 """What programs and kernels may call."""
 
-# The pool's state, one block of memory.  What different threads write lies on different lines.
+# The pool's state, one block of memory.  What different threads write lies on different lines of
+# the cache, which have 128 bytes on some processors.
 MUTEX, WAKE, DONE = 0, 128, 256
 FUNCTION, ENVIRONMENT, LENGTH, CHUNK, MODE = 384, 392, 400, 408, 416
-GENERATION, TICKETS, BUSY, NEXT = 448, 512, 576, 640
-THREADS, SLEEPERS, STARTED, WAITING = 704, 712, 720, 728
-STATE_BYTES: Final = 768
+GENERATION, TICKETS, BUSY, NEXT = 512, 640, 768, 896
+THREADS, SLEEPERS, STARTED, WAITING = 1024, 1032, 1040, 1048
+STATE_BYTES: Final = 1152
 PLACE: Final = 1 << 32
 """A free place in the region, in the count of tickets."""
 
@@ -220,8 +221,8 @@ class _Pool:
         """
         f = self.m.function("pb_pool_start", "void", "i64")
         (wanted,) = f.parameters
-        attributes = f.space("[64 x i8]")
-        masks = [f.space("[128 x i8]") for _ in range(2)]
+        attributes = f.space("[8 x i64]")
+        masks = [f.space("[16 x i64]") for _ in range(2)]
         thread = f.variable("ptr", NULL)
         again, done = f.new_label(), f.new_label()
         f.call("i32", "pthread_attr_init", attributes)

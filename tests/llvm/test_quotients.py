@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -89,10 +90,10 @@ def test_divisions_are_of_scalars_and_constants() -> None:
     rows = compile_function(lambda x: x / pnp.abs(x).max(axis=1, keepdims=True), x)
     same_bits(rows(x)[0], x / np.abs(x).max(axis=1, keepdims=True))
     assert rows.module.text.count("fdiv") == 2  # of a scalar, and where a vector is divided
-    assert rows.module.text.count("call <32 x float> @pb_quotient_v32f32(") == 1
+    assert len(re.findall(r"call <\d+ x float> @pb_quotient_v", rows.module.text)) == 1
     constant = compile_function(lambda x: x / 1.7, x)
     same_bits(constant(x)[0], x / np.float32(1.7))
-    assert constant.module.text.count("call <32 x float> @pb_quotient_v32f32(") == 1
+    assert len(re.findall(r"call <\d+ x float> @pb_quotient_v", constant.module.text)) == 1
     power = compile_function(lambda x: x / 4.0, x)
     assert "pb_quotient" not in power.module.text
 
