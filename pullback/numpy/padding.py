@@ -227,31 +227,24 @@ def _pad_mirror(array: Any, widths: Widths, reflect_type: str = "even", skip: in
                 array, [(before, after) if k == axis else (0, 0) for k in range(array.ndim)]
             )
             continue
-        for amount, at_end in ((before, False), (after, True)):
-            array = _mirror_side(array, amount, axis, at_end, reflect_type, skip, array.shape[axis])
+        step = array.shape[axis] - skip
+        while before > 0 or after > 0:  # each time as much as one original length at both ends
+            sides = (min(before, step), False), (min(after, step), True)
+            parts = [_mirrored(array, *side, axis, reflect_type, skip) for side in sides]
+            array = _joined(parts[0], array, parts[1], axis)
+            before, after = before - sides[0][0], after - sides[1][0]
     return array
 
 
-def _mirror_side(
-    array: Any, amount: int, axis: int, at_end: bool, kind: str, skip: int, period: int
-) -> Any:
-    """Grow one side until enough is there: each step mirrors as much as one original length."""
-    step = period - skip
-    while amount > 0:
-        take = min(amount, step)
-        n = array.shape[axis]
-        first, last = _edges(array, axis)
-        if at_end:
-            part = lax.slice_in_dim(array, n - skip - take, n - skip, axis=axis)
-        else:
-            part = lax.slice_in_dim(array, skip, skip + take, axis=axis)
-        part = lax.rev(part, (axis,))
-        if kind == "odd":
-            edge = _repeated(last if at_end else first, take, axis)
-            part = lax.sub(lax.add(edge, edge), part)
-        array = lax.concatenate([array, part] if at_end else [part, array], axis)
-        amount -= take
-    return array
+def _mirrored(array: Any, take: int, at_end: bool, axis: int, kind: str, skip: int) -> Any:
+    """What comes before the first, or behind the last of an axis."""
+    n = array.shape[axis]
+    start = n - skip - take if at_end else skip
+    part = lax.rev(lax.slice_in_dim(array, start, start + take, axis=axis), (axis,))
+    if kind == "odd":
+        edge = _repeated(_edges(array, axis)[at_end], take, axis)
+        part = lax.sub(lax.add(edge, edge), part)
+    return part
 
 
 def _pad_reflect(array: Any, widths: Widths, reflect_type: str = "even") -> Any:
