@@ -15,7 +15,7 @@ from pullback.core import dtypes
 from pullback.nn import normalization
 from pullback.nn.normalization import logsumexp
 from pullback.numpy.arrays import as_array
-from pullback.scipy import complex_gamma
+from pullback.scipy import complex_gamma, normal_quantiles
 from pullback.scipy.integrals import (
     bessel_jn,
     dawsn,
@@ -407,28 +407,6 @@ def ndtr(x: Any) -> Any:
     return 0.5 * lax.erfc(-x * math.sqrt(0.5))
 
 
-@custom_jvp
-def _ndtri(p: Any) -> Any:
-    tail = jnp.minimum(p, 1 - p)
-    center = math.sqrt(2.0) * lax.erf_inv(2 * p - 1)
-    # Far out in a tail 2 p - 1 has lost p: Newton's steps on log_ndtr mend that.
-    inside = (tail > 0) & (tail < 0.02)
-    safe = jnp.where(inside, tail, 0.01)
-    root = jnp.sqrt(-2 * jnp.log(safe))
-    x = -(root - jnp.log(root * math.sqrt(2 * math.pi)) / root)
-    for _ in range(5):
-        log_cdf = _log_ndtr(x)
-        x = x - (log_cdf - jnp.log(safe)) * jnp.exp(log_cdf + 0.5 * x * x + _LOG_SQRT_2PI)
-    return jnp.where(inside, jnp.where(p < 0.5, x, -x), center)
-
-
-@_ndtri.defjvp
-def _ndtri_jvp(primals: Any, tangents: Any) -> Any:
-    (p,), (t,) = primals, tangents
-    x = _ndtri(p)
-    return x, t * lax.exp(0.5 * x * x + _LOG_SQRT_2PI)
-
-
 def ndtri(p: Any) -> Any:
     """The inverse of `ndtr`.
 
@@ -436,7 +414,7 @@ def ndtri(p: Any) -> Any:
     >>> round(float(jsp.special.ndtri(0.975)), 3)
     1.96
     """
-    return _ndtri(strong(one("ndtri", p)))
+    return normal_quantiles.ndtri(strong(one("ndtri", p)))
 
 
 @custom_jvp
