@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any, Final
 
 import numpy as np
@@ -158,14 +159,19 @@ def write_now(ref: Ref, index: Any, value: Any) -> bool:
     return True
 
 
-_HOLDERS: Final = 3
-"""References to the buffer of an array that only a `Ref` holds, within `_exclusive`."""
+def _holders(array: Any) -> int:
+    """References to the buffer of an array, with those that counting them takes."""
+    return sys.getrefcount(array._data)
+
+
+_ALONE: Final = _holders(SimpleNamespace(_data=object()))
+"""What is counted where nothing else has the buffer: it differs between versions of Python."""
 
 
 def _exclusive(array: ArrayImpl) -> bool:
-    data = array._data
-    alone = sys.getrefcount(data) <= _HOLDERS
-    return alone and data.base is None and bool(data.flags.owndata)
+    if _holders(array) > _ALONE:
+        return False
+    return array._data.base is None and bool(array._data.flags.owndata)
 
 
 def _add(ref: Ref, value: Any, *operands: Any, transforms: refs.Chain) -> list[Any]:
