@@ -63,6 +63,8 @@ _UNIONS: Final = {
     "jax.core.Atom",
     "jax.lax.ConvGeneralDilatedDimensionNumbers",
     "jax.lax.PrecisionLike",
+    "jax.typing.ArrayLike",
+    "jax.typing.DTypeLike",
 }
 """Unions for annotations, which the list calls classes; what they are depends on Python."""
 

@@ -46,7 +46,7 @@ def elements(value: Any) -> np.ndarray:
 def _digest(program: Program) -> str:
     """Of the program's syntax tree: not of its layout."""
     tree = ast.parse(inspect.getsource(program.run))
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()
 
 
 def _path(program: Program) -> Path:
