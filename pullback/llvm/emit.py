@@ -34,9 +34,7 @@ from pullback.llvm.emit_work import (
     ASLEEP,
     AWAKE,
     UNKNOWN_TURNS,
-    block_work,
-    keeps_awake,
-    work_of,
+    Work,
 )
 from pullback.llvm.interrupts import POLL_WORK_NS
 from pullback.llvm.jit import DATA_ALIGNMENT
@@ -111,7 +109,8 @@ def emit_module(
     module = Module(vector_bits)
     sections = cut(program.body)
     shapes: dict[Any, tuple[str, list[int], int]] = {}
-    mains = [_Main(module, program, b, sections.shared, shapes) for b in sections.blocks]
+    work = Work()
+    mains = [_Main(module, program, b, sections.shared, shapes, work) for b in sections.blocks]
     texts = [main.write() for main in mains]
     kernels = [Routine(name, "void", _KERNEL, text) for text, name in module.kernels.items()]
     flush = flush and any(map(_uses_floats, [*texts, *(k.text for k in kernels)]))
@@ -133,15 +132,15 @@ def emit_module(
         parts if count > 1 else (text,),
         max(program.arena_bytes, 1),
         sorted(module.symbols),
-        _cost(program.body),
+        _cost(program.body, work),
         list(module.data.items()),
     )
 
 
-def _cost(body: Block) -> float:
+def _cost(body: Block, work: Work) -> float:
     """Estimated nanoseconds of a program."""
     unknown = any(isinstance(s, While) for s in walk(body))
-    return block_work(body) + (WHILE_NS if unknown else 0.0)
+    return work.of_block(body) + (WHILE_NS if unknown else 0.0)
 
 
 def _uses_floats(text: str) -> bool:
@@ -274,6 +273,7 @@ class _Main(StatementWriter):
         body: Block,
         shared: frozenset[Buffer],
         shapes: dict[Any, tuple[str, list[int], int]],
+        work: Work,
     ) -> None:
         super().__init__(module)
         self.program = program
@@ -282,8 +282,9 @@ class _Main(StatementWriter):
         self.awake = False
         self.places: dict[str, str] = {}
         self.shapes = shapes
+        self.work = work
         self.env_slots = 0
-        self.stack = _stack_buffers(body) - shared
+        self.stack = self._stack_buffers() - shared
 
     def write(self) -> str:
         """The text of the body."""
@@ -356,21 +357,63 @@ class _Main(StatementWriter):
         )
         return name
 
+    def _poll(self, turn: Block) -> Poll:
+        """What ends a turn of a loop that may run long."""
+        return Poll(max(1, int(POLL_WORK_NS / max(self.work.of_block(turn), 1.0))))
+
+    def _is_kernel(self, stmt: Loop, depth: int) -> bool:
+        if stmt.width == 1 and not stmt.parallel:
+            return False
+        return self.work.of(stmt) > (INLINE_NS if depth else 20.0) and not _needs_program(stmt)
+
+    # ---------------------------------------------------------------- temporaries
+
+    def _stack_buffers(self) -> set[Buffer]:
+        """Small temporaries that only code in line touches: LLVM keeps them in registers."""
+        small: dict[Buffer, None] = {}
+        escaping: set[Buffer] = set()
+        self._find_small(self.body, 0, small, escaping)
+        chosen: set[Buffer] = set()
+        total = 0
+        for buffer in small:
+            if buffer not in escaping and total + buffer.nbytes <= STACK_TOTAL:
+                chosen.add(buffer)
+                total += buffer.nbytes
+        return chosen
+
+    def _find_small(
+        self, block: Block, depth: int, small: dict[Buffer, None], escaping: set[Buffer]
+    ) -> None:
+        for stmt in block:
+            if isinstance(stmt, Loop) and self._is_kernel(stmt, depth):
+                for inner in walk((stmt,)):
+                    escaping.update(own_buffers(inner))
+                continue
+            touched = set(own_buffers(stmt))
+            if isinstance(stmt, Call):
+                escaping.update(touched)
+            for buffer in touched:
+                if buffer.kind == "temp" and buffer.nbytes <= STACK_BYTES:
+                    small[buffer] = None
+            for inner_block in inner_blocks(stmt):
+                deeper = depth + isinstance(stmt, (Loop, While))
+                self._find_small(inner_block, deeper, small, escaping)
+
     # ---------------------------------------------------------------- loops
 
     def loop(self, stmt: Loop) -> None:
         """A kernel if it is worth a call, else in line."""
-        if self.lanes == 1 and _is_kernel(stmt, self.depth):
+        if self.lanes == 1 and self._is_kernel(stmt, self.depth):
             self._kernel_call(stmt)
             return
-        if self.lanes == 1 and work_of(stmt) > LONG_NS:
-            stmt = replaced(stmt, body=(*stmt.body, _poll(stmt.body)))
+        if self.lanes == 1 and self.work.of(stmt) > LONG_NS:
+            stmt = replaced(stmt, body=(*stmt.body, self._poll(stmt.body)))
         with self._inside(stmt.body):
             super().loop(stmt)
 
     def while_(self, stmt: While) -> None:
         """The body of a loop of unknown length."""
-        body = (*stmt.body, _poll((*stmt.before, *stmt.body)))
+        body = (*stmt.body, self._poll((*stmt.before, *stmt.body)))
         with self._inside(body):
             super().while_(replaced(stmt, body=body))
 
@@ -378,7 +421,7 @@ class _Main(StatementWriter):
     def _inside(self, body: Block) -> Iterator[None]:
         """While the body of a loop is written."""
         before = self.awake
-        self.depth, self.awake = self.depth + 1, keeps_awake(body)
+        self.depth, self.awake = self.depth + 1, self.work.keeps_awake(body)
         yield
         self.depth, self.awake = self.depth - 1, before
 
@@ -388,7 +431,7 @@ class _Main(StatementWriter):
         self._fill_env(buffers, outside)
         count = turns(stmt)
         end = self.index(stmt.extent).name if count is None else str(count)
-        total = work_of(stmt)
+        total = self.work.of(stmt)
         share = AWAKE if self.awake and total < ASLEEP.least else ASLEEP
         if stmt.parallel and total >= share.least and count != 1:
             each = max(total / (count or UNKNOWN_TURNS), 0.01)
@@ -457,17 +500,6 @@ def _placed(places: dict[str, str], lines: list[str]) -> list[str]:
 _REGISTER: Final = re.compile(r"%[\w.]+")
 
 
-def _poll(turn: Block) -> Poll:
-    """What ends a turn of a loop that may run long."""
-    return Poll(max(1, int(POLL_WORK_NS / max(block_work(turn), 1.0))))
-
-
-def _is_kernel(stmt: Loop, depth: int) -> bool:
-    if stmt.width == 1 and not stmt.parallel:
-        return False
-    return work_of(stmt) > (INLINE_NS if depth else 20.0) and not _needs_program(stmt)
-
-
 def _needs_program(stmt: Loop) -> bool:
     """Whether a nest has variables from outside, or calls whose results the program looks at."""
     declared: set[Var] = set()
@@ -482,37 +514,7 @@ def _needs_program(stmt: Loop) -> bool:
 
 
 def _exprs(stmt: Stmt) -> Any:
-    return subexpressions(list(expressions(stmt)))
-
-
-def _stack_buffers(body: Block) -> set[Buffer]:
-    """Small temporaries that only code in line touches: LLVM keeps them in registers."""
-    small: dict[Buffer, None] = {}
-    escaping: set[Buffer] = set()
-    _find_small(body, 0, small, escaping)
-    chosen: set[Buffer] = set()
-    total = 0
-    for buffer in small:
-        if buffer not in escaping and total + buffer.nbytes <= STACK_TOTAL:
-            chosen.add(buffer)
-            total += buffer.nbytes
-    return chosen
-
-
-def _find_small(block: Block, depth: int, small: dict[Buffer, None], escaping: set[Buffer]) -> None:
-    for stmt in block:
-        if isinstance(stmt, Loop) and _is_kernel(stmt, depth):
-            for inner in walk((stmt,)):
-                escaping.update(own_buffers(inner))
-            continue
-        touched = set(own_buffers(stmt))
-        if isinstance(stmt, Call):
-            escaping.update(touched)
-        for buffer in touched:
-            if buffer.kind == "temp" and buffer.nbytes <= STACK_BYTES:
-                small[buffer] = None
-        for inner_block in inner_blocks(stmt):
-            _find_small(inner_block, depth + isinstance(stmt, (Loop, While)), small, escaping)
+    return subexpressions(expressions(stmt))
 
 
 # --------------------------------------------------------------------------- kernels

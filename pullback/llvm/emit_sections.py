@@ -91,7 +91,7 @@ def _parts(stmt: Stmt) -> Iterable[Expr | Var]:
     """The expressions of a statement and of what is in it, and the variables that it uses."""
     seen: set[int] = set()
     for s in walk((stmt,)):
-        for e in subexpressions(list(expressions(s)), seen):
+        for e in subexpressions(expressions(s), seen):
             yield e.var if type(e) is Read else e
         if isinstance(s, Assign):
             yield s.var

@@ -542,7 +542,7 @@ def _size(block: Block) -> int:
     """How much text a block is, with its inner loops unrolled."""
     exprs = [e for s in block for e in expressions(s)]
     inner = sum((turns(s) or UNROLL_SIZE) * _size(s.body) for s in block if isinstance(s, Loop))
-    return sum(1 for _ in subexpressions(exprs)) + inner
+    return len(subexpressions(exprs)) + inner
 
 
 _SIMPLE: Final = (Let, Declare, Assign, Store, Loop, Fold)

@@ -23,7 +23,7 @@ from pullback.loops.ir import (
     subexpressions,
 )
 
-__all__ = ["ASLEEP", "AWAKE", "UNKNOWN_TURNS", "block_work", "keeps_awake", "work_of"]
+__all__ = ["ASLEEP", "AWAKE", "UNKNOWN_TURNS", "Work"]
 
 UNKNOWN_TURNS: Final = 16
 ALONE_NS: Final = 16_000.0
@@ -44,44 +44,57 @@ ASLEEP: Final = Share(40_000.0, 10_000.0)
 AWAKE: Final = Share(10_000.0, 1_000.0)
 
 
-def block_work(block: Block) -> float:
-    """Estimated nanoseconds of some statements."""
-    return sum(map(work_of, block))
+class Work:
+    """Estimated nanoseconds of statements on one thread.
 
+    Loops within loops ask again for what is inside of them, so that estimates are kept, with the
+    statements they are of.
+    """
 
-def work_of(stmt: Stmt) -> float:
-    """Estimated nanoseconds on one thread."""
-    if isinstance(stmt, Loop):
-        count = turns(stmt)
-        each = stmt.work or block_work(stmt.body)
-        return each * (UNKNOWN_TURNS if count is None else count)
-    if isinstance(stmt, If):
-        return max(block_work(stmt.then), block_work(stmt.otherwise))
-    if isinstance(stmt, While):
-        return UNKNOWN_TURNS * (block_work(stmt.before) + block_work(stmt.body))
-    if isinstance(stmt, Call):
-        return stmt.work
-    if isinstance(stmt, Copy):
-        return stmt.count * stmt.target.buffer.dtype.itemsize / 10
-    return 0.3 * sum(1 for _ in subexpressions(list(expressions(stmt))))
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Stmt, float]] = {}
 
+    def of_block(self, block: Block) -> float:
+        """Of some statements."""
+        return sum(map(self.of, block))
 
-def keeps_awake(body: Block) -> bool:
-    """Whether workers that share the large parts of a loop's turn are awake in all of it."""
-    shared, stretch, longest = False, 0.0, 0.0
-    for work in [*map(_alone, body)] * 2:  # the end of a turn, and the start of the next one
-        shared, stretch = (True, 0.0) if work is None else (shared, stretch + work)
-        longest = max(longest, stretch)
-    return shared and longest <= ALONE_NS
+    def of(self, stmt: Stmt) -> float:
+        """Of one statement."""
+        found = self._known.get(id(stmt))
+        if found is None:
+            found = self._known[id(stmt)] = stmt, self._estimate(stmt)
+        return found[1]
 
+    def _estimate(self, stmt: Stmt) -> float:
+        if isinstance(stmt, Loop):
+            count = turns(stmt)
+            each = stmt.work or self.of_block(stmt.body)
+            return each * (UNKNOWN_TURNS if count is None else count)
+        if isinstance(stmt, If):
+            return max(self.of_block(stmt.then), self.of_block(stmt.otherwise))
+        if isinstance(stmt, While):
+            return UNKNOWN_TURNS * (self.of_block(stmt.before) + self.of_block(stmt.body))
+        if isinstance(stmt, Call):
+            return stmt.work
+        if isinstance(stmt, Copy):
+            return stmt.count * stmt.target.buffer.dtype.itemsize / 10
+        return 0.3 * len(subexpressions(expressions(stmt)))
 
-def _alone(stmt: Stmt) -> float | None:
-    """The work of a statement that one thread does, as far as is known; None if it is shared."""
-    work = work_of(stmt)
-    if isinstance(stmt, Loop) and stmt.parallel and turns(stmt) != 1:
-        return None if work >= AWAKE.least else work
-    if not isinstance(stmt, Call):
-        return work
-    if stmt.symbol.startswith(KERNELS):
-        return None if work >= LARGE_CALL_NS or work == CALL_NS else work
-    return ALONE_NS + work
+    def keeps_awake(self, body: Block) -> bool:
+        """Whether workers that share the large parts of a loop's turn are awake in all of it."""
+        shared, stretch, longest = False, 0.0, 0.0
+        for work in [*map(self._alone, body)] * 2:  # the end of a turn, and the start of the next
+            shared, stretch = (True, 0.0) if work is None else (shared, stretch + work)
+            longest = max(longest, stretch)
+        return shared and longest <= ALONE_NS
+
+    def _alone(self, stmt: Stmt) -> float | None:
+        """Of what one thread does, as far as is known; None if threads share it."""
+        work = self.of(stmt)
+        if isinstance(stmt, Loop) and stmt.parallel and turns(stmt) != 1:
+            return None if work >= AWAKE.least else work
+        if not isinstance(stmt, Call):
+            return work
+        if stmt.symbol.startswith(KERNELS):
+            return None if work >= LARGE_CALL_NS or work == CALL_NS else work
+        return ALONE_NS + work

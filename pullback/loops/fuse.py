@@ -464,7 +464,7 @@ def _resolved(stmts: Iterable[Stmt]) -> Iterable[Stmt]:
 def _all_expressions(stmt: Stmt) -> Iterable[Expr]:
     seen: set[int] = set()
     for inner in walk((stmt,)):
-        yield from subexpressions(list(expressions(inner)), seen)
+        yield from subexpressions(expressions(inner), seen)
 
 
 class _Resolver:

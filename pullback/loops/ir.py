@@ -331,25 +331,31 @@ def walk(block: Block) -> Iterator[Stmt]:
             yield from walk(inner)
 
 
-def subexpressions(roots: Sequence[Expr], seen: set[int] | None = None) -> Iterator[Expr]:
-    """All expressions below some, each once."""
+def subexpressions(roots: Sequence[Expr], seen: set[int] | None = None) -> list[Expr]:
+    """All expressions below some, each once, but those that were `seen`.
+
+    A list, since most are a handful, and each step of a generator takes as long as finding one.
+    """
     stack = list(roots)
     seen = set() if seen is None else seen
+    found = []
     while stack:
         e = stack.pop()
         key = id(e)
         if key in seen:
             continue
         seen.add(key)
-        yield e
-        if type(e) is Op:
+        found.append(e)
+        kind = type(e)
+        if kind is Op:
             stack += e.args
-        elif type(e) is Affine:
+        elif kind is Affine:
             stack += e.terms
-        elif type(e) is Load:
+        elif kind is Load:
             stack.append(e.offset)
-        elif type(e) is At:
+        elif kind is At:
             stack += e.idx
+    return found
 
 
 # --------------------------------------------------------------------------- verifier

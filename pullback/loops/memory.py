@@ -73,7 +73,7 @@ def accesses(stmt: Stmt) -> tuple[set[Buffer], set[Buffer]]:
     reads: set[Buffer] = set()
     seen: set[int] = set()
     for s in walk((stmt,)):
-        for e in subexpressions(list(expressions(s)), seen):
+        for e in subexpressions(expressions(s), seen):
             if type(e) is Load:
                 reads.add(e.buffer.root())
         if isinstance(s, Copy):
@@ -114,7 +114,7 @@ def _share(body: Block, registers: Sequence[Buffer]) -> Block:
 
 def own_buffers(stmt: Stmt) -> Iterator[Buffer]:
     """Buffers touched by a statement itself, once for each time."""
-    for e in subexpressions(list(expressions(stmt))):
+    for e in subexpressions(expressions(stmt)):
         if type(e) is Load:
             yield e.buffer.root()
     if isinstance(stmt, Store):
@@ -415,7 +415,7 @@ def _places(body: Sequence[Stmt], carry: Buffer, new: Buffer) -> set[Affine]:
     for s in body:
         if isinstance(s, Store) and s.buffer.root() in (carry, new):
             found.add(s.offset)
-        for e in subexpressions(list(expressions(s))):
+        for e in subexpressions(expressions(s)):
             if type(e) is Load and e.buffer.root() in (carry, new):
                 found.add(e.offset)
     return found

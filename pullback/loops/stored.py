@@ -338,7 +338,7 @@ def _buffers_read(items: Iterable[Item]) -> set[Buffer]:
 
 def touched(stmt: Stmt) -> Iterable[Buffer]:
     """Buffers that a statement reads or writes."""
-    for e in subexpressions(list(expressions(stmt))):
+    for e in subexpressions(expressions(stmt)):
         if type(e) is Load:
             yield e.buffer
     if isinstance(stmt, Store):

@@ -51,7 +51,7 @@ def block_leaves(item: BlockItem) -> Iterable[At]:
     """The lazy tensors that statements read."""
     seen: set[int] = set()
     for stmt in walk(tuple(item.stmts)):
-        for e in subexpressions(list(expressions(stmt)), seen):
+        for e in subexpressions(expressions(stmt), seen):
             if type(e) is At:
                 yield e
 
@@ -113,6 +113,8 @@ def _cut(
 
 def few_pieces(cuts: frozenset[Cut], pieces: int = PIECES) -> bool:
     """Whether a nest becomes so many pieces at most, and is cut at all along each axis."""
+    if not cuts:
+        return True
     axes = [axis for axis, _ in cuts]
     counts = [axes.count(axis) for axis in set(axes)]
     return math.prod(n + 1 for n in counts) <= pieces and max(counts, default=0) <= MAX_CUTS
