@@ -346,14 +346,13 @@ def subexpressions(roots: Sequence[Expr], seen: set[int] | None = None) -> list[
             continue
         seen.add(key)
         found.append(e)
-        kind = type(e)
-        if kind is Op:
+        if type(e) is Op:
             stack += e.args
-        elif kind is Affine:
+        elif type(e) is Affine:
             stack += e.terms
-        elif kind is Load:
+        elif type(e) is Load:
             stack.append(e.offset)
-        elif kind is At:
+        elif type(e) is At:
             stack += e.idx
     return found
 

@@ -12,6 +12,8 @@ import pullback as pb
 import pullback.numpy as jnp
 from pullback import lax
 from pullback.llvm.emit import emit_module
+from pullback.llvm.emit_work import Work
+from pullback.loops.ir import Stmt, walk
 from pullback.loops.program import lower_program
 from pullback.passes.simplify import simplify
 
@@ -53,3 +55,23 @@ def _chain(x: Array) -> Array:
 )
 def test_small_nests_are_shared_where_workers_are_awake(fun: Step, count: int) -> None:
     assert _shared(fun) == count
+
+
+def test_work_is_estimated_once_for_each_statement(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nested(depth: int) -> Step:
+        if not depth:
+            return _gates
+        return lambda x: lax.fori_loop(0, 3, lambda _, s: nested(depth - 1)(s) * 0.5, x)
+
+    program = lower_program(simplify(pb.make_jaxpr(nested(6))(X)), vector_bits=512)
+    inside = sum(1 for _ in walk(program.body))
+    estimates: list[object] = []
+    estimate = Work._estimate
+
+    def counted(self: Work, stmt: Stmt) -> float:
+        estimates.append(stmt)
+        return estimate(self, stmt)
+
+    monkeypatch.setattr(Work, "_estimate", counted)
+    emit_module(program, 512)
+    assert 6 < len(estimates) <= 2 * inside  # a loop that gets a look at signals is another one
