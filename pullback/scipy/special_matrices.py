@@ -156,8 +156,9 @@ def dft(n: int, scale: str | None = None, *, dtype: Any = None) -> Any:
     """The matrix of the discrete Fourier transform; `scale` "sqrtn" or "n" divides by it.
 
     >>> import pullback.numpy as jnp, pullback.scipy as jsp
-    >>> jsp.linalg.dft(1)
-    Array([[1.+0.j]], dtype=complex64)
+    >>> jsp.linalg.dft(2).real
+    Array([[ 1.,  1.],
+           [ 1., -1.]], dtype=float32)
     """
     if scale not in (None, "sqrtn", "n"):
         raise ValueError(f"scale must be None, 'sqrtn', or 'n'; got {scale!r}")
