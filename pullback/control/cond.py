@@ -320,9 +320,14 @@ def is_cheap(jaxpr: Jaxpr) -> bool:
     return all(
         all(is_cheap(inner) for inner in subjaxprs(eqn))
         if eqn.primitive.name == "jit"
-        else eqn.primitive in _HARMLESS
+        else eqn.primitive in _HARMLESS or _is_product(eqn)
         for eqn in jaxpr.eqns
     )
+
+
+def _is_product(eqn: JaxprEqn) -> bool:
+    """Whether a power is one without a division."""
+    return eqn.primitive is elementwise.integer_pow and eqn.params["y"] >= 0
 
 
 _CHECKS: Final = frozenset((CHECK, DEBUG_CHECK))

@@ -160,7 +160,10 @@ _GENERAL: Final[tuple[tuple[str, Function], ...]] = (
 def _power(self: Any, other: Any) -> Any:
     aval = self.aval
     if type(other) is int and aval.kind in "fc":
-        return lax.square(self) if other == 2 else lax.integer_pow(self, other)
+        trace = current.trace
+        if other == 2 and trace is EVAL:  # calls without parameters cost less
+            return trace.process(ops.square, (self,), {})
+        return trace.process(ops.integer_pow, (self,), {"y": other})
     if type(other) is float and aval.kind in "fc" and not aval.weak_type:
         trace = current.trace
         return trace.process(ops.pow_, (self, literal_operand(other, aval.dtype, trace)), {})

@@ -423,7 +423,8 @@ def mean(
     where = None if where is None else where_mask("mean", where, a.shape)
     total = sum(convert_with_weak_type(a, work, False), axes, keepdims=keepdims, where=where)
     if where is None:
-        count: Any = lax.full_like(total, _count(a.shape, axes))
+        count: Any = _count(a.shape, axes)
+        count = total.dtype.type(count) if type(count) is int else lax.full_like(total, count)
     else:
         count = sum(where, axes, dtype=work, keepdims=keepdims)
     return convert_with_weak_type(lax.div(total, count), result_dtype, False)

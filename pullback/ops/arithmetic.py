@@ -145,6 +145,8 @@ square: Primitive = unary(
 
 
 def _integer_pow(x: Any, *, y: int) -> Any:
+    if y == 2:
+        return np.square(x)
     kind = dtypes.kind_of(x.dtype)
     if kind in "iu" and y < 0:
         raise TypeError(f"integers have no negative powers, got the exponent {y}")
@@ -172,7 +174,7 @@ integer_pow: Primitive = unary(
 
 
 def _power_slope(x: Any, y: int) -> Any:
-    return mul(integer_pow(x, y=y - 1), float(y))
+    return mul(x if y == 2 else integer_pow(x, y=y - 1), float(y))
 
 
 # --------------------------------------------------------------------------- sums and products

@@ -381,6 +381,13 @@ def _updated(walk: _Walk, eqn: JaxprEqn, inputs: Sequence[Atom]) -> Atom | None:
     return known_windows.updated(eqn, inputs, walk.vector(inputs[1]), apply)
 
 
+def _power(walk: _Walk, eqn: JaxprEqn, inputs: Sequence[Atom]) -> Atom | None:
+    """A second power is a square, which passes know as cheap."""
+    if eqn.params["y"] != 2:
+        return None
+    return walk.shared(eqn.replace(primitive=registry["square"], params={}), list(inputs))[0]
+
+
 _Rule = Callable[[_Walk, JaxprEqn, Sequence[Atom]], "Atom | None"]
 
 _RULES: Final[dict[str, _Rule]] = {
@@ -389,6 +396,7 @@ _RULES: Final[dict[str, _Rule]] = {
     "convert_element_type": _if_same_type,
     "copy": _passes_through,
     "div": _by_one,
+    "integer_pow": _power,
     "mul": _times_one,
     "name": _passes_through,
     "reshape": _if_same_type,

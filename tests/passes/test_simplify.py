@@ -76,3 +76,28 @@ def test_the_type_of_a_result_is_found_once_for_equal_types() -> None:
     finally:
         sys.setprofile(None)
     assert calls == 1
+
+
+def test_a_second_power_is_recorded_as_one_and_compiled_as_a_square() -> None:
+    closed = pullback.make_jaxpr(lambda x: (x**2, x**3))(jnp.ones(3))
+    names = [(e.primitive.name, e.params.get("y")) for e in closed.jaxpr.eqns]
+    assert names == [("integer_pow", 2), ("integer_pow", 3)]
+    kept = [e.primitive.name for e in simplify(closed).jaxpr.eqns]
+    assert kept == ["square", "integer_pow"]
+    slope = pullback.make_jaxpr(pullback.grad(lambda x: x**2))(1.0)
+    assert [e.primitive.name for e in slope.jaxpr.eqns] == ["integer_pow", "mul", "mul"]
+    assert pullback.grad(lambda x: x**2)(3.0) == 6.0
+
+
+def test_a_mean_divides_by_a_number() -> None:
+    closed = pullback.make_jaxpr(lambda x: jnp.mean(x, axis=0))(jnp.ones((2, 3)))
+    assert [e.primitive.name for e in closed.jaxpr.eqns] == ["reduce_sum", "div"]
+
+
+def test_a_power_without_a_division_is_computed_for_all_lanes_of_a_branch() -> None:
+    def f(y: int) -> Any:
+        branch = pullback.vmap(lambda x: pullback.lax.cond(x > 0, lambda x: x**y, lambda x: x, x))
+        return str(pullback.make_jaxpr(branch)(jnp.arange(3.0)))
+
+    assert "cond" not in f(2)
+    assert "cond" in f(-1)
