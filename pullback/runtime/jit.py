@@ -56,6 +56,7 @@ from pullback.runtime.array import ArrayImpl, is_here, place
 from pullback.runtime.compile import Executable
 from pullback.runtime.dispatch import to_array, to_host
 from pullback.runtime.explain import log_new_program, warn_of_constants
+from pullback.runtime.jit_options import Options, resolve
 from pullback.runtime.placement import constrained, places_of
 from pullback.runtime.stages import is_simple
 from pullback.runtime.statics import hashable, with_static
@@ -78,22 +79,6 @@ ENTRIES_PER_FUNCTION: Final = 32
 ENTRIES_PER_PROGRAM: Final = 4
 """Of one function, by static values that are equal, but not the same objects."""
 _PYTHON_SCALARS: Final = (bool, int, float, complex)
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a function is jitted."""
-
-    static_argnums: tuple[int, ...] = ()
-    static_argnames: tuple[str, ...] = ()
-    donate_argnums: tuple[int, ...] = ()
-    donate_argnames: tuple[str, ...] = ()
-    keep_unused: bool = False
-    inline: bool = False
-    device: Any = None
-    """Where it runs, wherever its arguments are; None to follow them."""
-    compiler_options: tuple[tuple[str, Any], ...] = ()
-    """For the compilers of plugins."""
 
 
 @dataclass(slots=True)
@@ -184,11 +169,7 @@ class JitFunction(FastCallable):
                 f"the function jit({traced.name}) would be executed, but 'no_execution' is set"
             )
         if traced.with_refs:
-            check_aliases(f"jit of {traced.name}", traced.closed.consts, call.leaves)
-            check = nan_checks.check_program if nan_checks.wanted() else None
-            run = traced.checked if index_checks.wanted() else None
-            leaves = _with_arrays(call.leaves)
-            return traced.out_tree.unflatten(traced.ref_program(leaves, check, run))
+            return traced.out_tree.unflatten(_run_with_refs(traced, call.leaves))
         arrays = [x if type(x) is ArrayImpl else to_array(x) for x in call.leaves]
         if config.debug_key_reuse():
             key_reuse.check_program(traced.closed, arrays)
@@ -207,28 +188,23 @@ class JitFunction(FastCallable):
         places = self._shardings(call, traced)[1] if is_spread else None
         executable = traced.compiled()
         if not _is_watched() and places is None:
-            entry = self._add_entry(call, traced, executable)
-            if entry is not None and entry.native:
-                with monitoring.timed(monitoring.EXECUTE, fun_name=traced.name):
-                    found = Entries(entry)(*call.args, **call.kwargs)
-                if found is not MISSED:
-                    return found
-        with monitoring.timed(monitoring.EXECUTE, fun_name=traced.name):
-            deleted = _deleted(traced, call.leaves)
-            outs: Any = MISSED
-            if deleted and config.LOOKERS and not nan_checks.wanted():
-                outs = _donating(traced, executable, deleted)(*arrays)
-            if outs is MISSED:
-                outs = (traced.checked if index_checks.wanted() else executable)(arrays)
-        if nan_checks.wanted():
-            nan_checks.check_program(traced.closed, traced.name, arrays, outs)
-        for i in deleted:
-            call.leaves[i].delete()
+            found = self._enter(call, traced, executable)
+            if found is not MISSED:
+                return found
+        outs = _run(traced, executable, call.leaves, arrays)
         if committed and accelerator.is_default():
             outs = [place(x, SingleDeviceSharding(CPU)) for x in outs]
         if places is not None:
             outs = spread.settled(outs, places)
         return traced.out_tree.unflatten(outs)
+
+    def _enter(self, call: _Call, traced: Program, executable: Executable) -> Any:
+        """The call by the native path, which takes later ones by itself; MISSED where it cannot."""
+        entry = self._add_entry(call, traced, executable)
+        if entry is None or not entry.native:
+            return MISSED
+        with monitoring.timed(monitoring.EXECUTE, fun_name=traced.name):
+            return Entries(entry)(*call.args, **call.kwargs)
 
     def _is_spread(self, traced: Program) -> bool:
         """Whether results have shardings whatever the arguments are."""
@@ -466,6 +442,34 @@ def _with_arrays(leaves: Sequence[Any]) -> list[Any]:
     return [x if is_concrete_ref(x) else to_array(x) for x in unwrapped(list(leaves))]
 
 
+def _run_with_refs(traced: Program, leaves: Sequence[Any]) -> list[Any]:
+    """The results of a program that reads and writes references."""
+    check_aliases(f"jit of {traced.name}", traced.closed.consts, leaves)
+    check = nan_checks.check_program if nan_checks.wanted() else None
+    run = traced.checked if index_checks.wanted() else None
+    outs: list[Any] = traced.ref_program(_with_arrays(leaves), check, run)
+    return outs
+
+
+def _run(
+    traced: Program, executable: Executable, leaves: Sequence[Any], arrays: Sequence[ArrayImpl]
+) -> list[Any]:
+    """The results of a program by the Python route; arguments given away are gone after it."""
+    deleted = _deleted(traced, leaves)
+    outs: Any = MISSED
+    with monitoring.timed(monitoring.EXECUTE, fun_name=traced.name):
+        if deleted and config.LOOKERS and not nan_checks.wanted():
+            outs = _donating(traced, executable, deleted)(*arrays)
+        if outs is MISSED:
+            outs = (traced.checked if index_checks.wanted() else executable)(arrays)
+    if nan_checks.wanted():
+        nan_checks.check_program(traced.closed, traced.name, arrays, outs)
+    for i in deleted:
+        leaves[i].delete()
+    results: list[Any] = outs
+    return results
+
+
 def _donated(options: Options, call: _Call) -> tuple[bool, ...]:
     if not options.donate_argnums and not options.donate_argnames:
         return ()
@@ -553,70 +557,6 @@ def _argument_nodes(call: _Call, options: Options) -> tuple[list[Any], list[Any]
     return nodes, sorted(named.items())
 
 
-def _as_tuple(value: Any, kind: type) -> tuple[Any, ...]:
-    if value is None:
-        return ()
-    return (value,) if isinstance(value, kind) else tuple(value)
-
-
-def _resolve(
-    fun: Callable[..., Any], nums: Any, names: Any, what: str
-) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Numbers and names of arguments; each implies the other where the signature says so."""
-    numbers = _as_tuple(nums, int)
-    strings = _as_tuple(names, str)
-    if not all(isinstance(i, (int, np.integer)) for i in numbers):
-        wrong = next(i for i in numbers if not isinstance(i, (int, np.integer)))
-        raise TypeError(
-            f"{type(wrong).__name__!r} object cannot be interpreted as an integer: {what}_argnums "
-            f"of jit are {nums!r}"
-        )
-    if not all(isinstance(n, str) for n in strings):
-        raise TypeError(f"jit: {what}_argnames must be strings, got {names!r}")
-    if not numbers and not strings:
-        return (), ()
-    try:
-        parameters = list(inspect.signature(fun).parameters.values())
-    except (TypeError, ValueError):
-        return tuple(map(int, numbers)), strings
-    positional = [
-        p.name
-        for p in parameters
-        if p.kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    ]
-    _check_known(fun, parameters, positional, numbers, strings, what)
-    if nums is None:
-        numbers = tuple(positional.index(n) for n in strings if n in positional)
-    elif names is None:
-        n = len(positional)
-        by_keyword = [
-            p.name for p in parameters if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
-        ]
-        chosen = [positional[i] for i in numbers if -n <= i < n]
-        strings = tuple(name for name in chosen if name in by_keyword)
-    return tuple(map(int, numbers)), strings
-
-
-def _check_known(
-    fun: Any, parameters: Any, positional: Any, numbers: Any, strings: Any, what: str
-) -> None:
-    kinds = {p.kind for p in parameters}
-    if inspect.Parameter.VAR_POSITIONAL not in kinds:
-        n = len(positional)
-        if not all(-n <= i < n for i in numbers):
-            raise ValueError(
-                f"Jitted function has {what}_argnums={tuple(numbers)}, but only accepts {n} "
-                f"positional arguments. It is {describe_function(fun)}."
-            )
-    if inspect.Parameter.VAR_KEYWORD not in kinds:
-        unknown = set(strings) - {p.name for p in parameters}
-        if unknown:
-            raise ValueError(
-                f"Jitted function has invalid argnames {unknown} in {what}_argnames. Function does "
-                f"not take these args. It is {describe_function(fun)}."
-            )
-
-
 def jit(
     fun: Any = None,
     /,
@@ -652,8 +592,8 @@ def jit(
         options = {k: v for k, v in locals().items() if k not in ("fun",)}
         return functools.partial(jit, **options)
     check_callable(fun, "jit")
-    statics = _resolve(fun, static_argnums, static_argnames, "static")
-    donated = _resolve(fun, donate_argnums, donate_argnames, "donate")
+    statics = resolve(fun, static_argnums, static_argnames, "static")
+    donated = resolve(fun, donate_argnums, donate_argnames, "donate")
     both = sorted({*map(str, statics[0]), *statics[1]} & {*map(str, donated[0]), *donated[1]})
     if both:
         raise ValueError(
