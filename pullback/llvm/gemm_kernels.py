@@ -13,6 +13,7 @@ from typing import Final
 
 from pullback.llvm.entry_ir import NULL, Function, Module, Value, i64
 from pullback.llvm.gemm_packing import DEPTH, Shape, shape_of
+from pullback.llvm.gemm_thin import THIN
 from pullback.llvm.gemm_tiles import FEW_PANELS, Tiles
 from pullback.llvm.gemm_vectors import NARROW
 from pullback.llvm.scratch import Scratch
@@ -73,7 +74,7 @@ class _Writer(Tiles):
         a, b, c = (f.load("ptr", env, 8 * i) for i in range(3))
         names = (
             "la", "lb", "lc", "m", "n", "k",
-            "ra", "ca", "rb", "cb", "rc", "depth", "step", "mt", "nt", "it", "jt",
+            "ra", "ca", "rb", "cb", "rc", "cc", "depth", "step", "mt", "nt", "it", "jt",
         )  # fmt: skip
         v = {name: f.load("i64", env, 24 + 8 * i) for i, name in enumerate(names)}
         by_k, by_n, by_m = (f.load("ptr", env, 24 + 8 * (len(names) + i)) for i in range(3))
@@ -82,29 +83,48 @@ class _Writer(Tiles):
         short = f.compare("sle", v["n"], NARROW * self.shape.lanes)
         one_row = f.select(short, tile, part)
         kernel = f.select(f.compare("eq", v["m"], 1), one_row, blocked)
+        thin = self.is_thin(f, v["m"], v["k"], v["rb"], v["cb"])
         with self.scratch.held(f) as scratch, f.loop(f.op("sub", end, begin)) as t:
             task = f.op("add", t, begin)
             column, rest = f.op("urem", task, v["jt"]), f.op("udiv", task, v["jt"])
             row, lane = f.op("urem", rest, v["it"]), f.op("udiv", rest, v["it"])
             i, j = f.op("mul", row, v["mt"]), f.op("mul", column, v["nt"])
-            f.call(
-                "void", kernel,
+            operands = (
                 self.at(f, self.at(f, a, lane, v["la"]), i, v["ra"]),
                 self.at(f, self.at(f, b, lane, v["lb"]), j, v["cb"]),
-                self.item(f, self.at(f, self.at(f, c, lane, v["lc"]), i, v["rc"]), j),
+                self.at(f, self.at(f, self.at(f, c, lane, v["lc"]), i, v["rc"]), j, v["cc"]),
                 self.smaller(f, f.op("sub", v["m"], i), v["mt"]),
                 self.smaller(f, f.op("sub", v["n"], j), v["nt"]),
-                v["k"], v["ra"], v["ca"], v["rb"], v["cb"], v["rc"], v["depth"], v["step"], scratch,
-                by_k, self.moved(f, by_n, j), self.moved(f, by_m, i),
+                v["k"], v["ra"], v["ca"],
             )  # fmt: skip
+            other, done = f.new_label(), f.new_label()
+            if not self.windows:
+                f.goto_unless(thin, other)
+                f.call("void", "thin", *operands, v["cb"], v["rc"], v["cc"], scratch)
+                f.goto(done)
+                f.label(other)
+            f.call(
+                "void", kernel, *operands, v["rb"], v["cb"], v["rc"], v["depth"], v["step"],
+                scratch, by_k, self.moved(f, by_n, j), self.moved(f, by_m, i),
+            )  # fmt: skip
+            if not self.windows:
+                f.goto(done)
+                f.label(done)
         f.ret()
 
     def write_entry(self) -> None:
-        """`pb_gemm_T`: see `llvm.gemm`.  A matrix times a vector is a vector times a matrix."""
+        """`pb_gemm_T`: see `llvm.gemm`.
+
+        A matrix times a vector, or times a few, is a thin matrix times a matrix.  Few are at most
+        half a vector: of more, broadcast elements times rows are faster.
+        """
         name = f"pb_gemm_{self.shape.name}"
         f = self.m.function(name, "void", "ptr", "ptr", "ptr", *["i64"] * 12, exported=True)
         a, b, c, lanes, la, lb, lc, m, n, k, ra, ca, rb, cb, rc = f.parameters
-        swap = f.op("and", f.compare("eq", n, 1), f.compare("eq", rc, 1))
+        vector = f.op("and", f.compare("eq", n, 1), f.compare("eq", rc, 1))
+        few = f.op("and", self.is_thin(f, n, k, ca, ra), f.compare("sgt", m, THIN))
+        few = f.op("and", few, f.compare("sle", n, self.shape.lanes // 2))
+        swap = f.op("or", vector, few)
 
         def pick(yes: Value, no: Value) -> Value:
             return f.select(swap, yes, no)
@@ -112,7 +132,8 @@ class _Writer(Tiles):
         pointers = (pick(b, a), pick(a, b), c)
         numbers = (
             pick(lb, la), pick(la, lb), lc, pick(n, m), pick(m, n), k,
-            pick(cb, ra), pick(rb, ca), pick(ca, rb), pick(ra, cb), rc, i64(DEPTH), i64(0),
+            pick(cb, ra), pick(rb, ca), pick(ca, rb), pick(ra, cb),
+            pick(i64(1), rc), pick(rc, i64(1)), i64(DEPTH), i64(0),
         )  # fmt: skip
         self.small_row(f, lanes, pointers, numbers)
         self.long_sums(f, name, lanes, pointers, numbers)
@@ -151,7 +172,7 @@ class _Writer(Tiles):
         The pieces are lanes of a product of their own.  They depend on shapes alone.
         """
         a, b, c = pointers
-        m, n, k, ra, ca, rb, cb, rc = numbers[3:11]
+        m, n, k, ra, ca, rb, cb, rc, cc = numbers[3:12]
         size, area, otherwise = self.shape.size, f.op("mul", m, n), f.new_label()
         least = f.select(f.compare("eq", cb, 1), i64(ROW_COLUMNS), i64(DOT_COLUMNS))
         few = f.select(f.compare("eq", m, 1), f.op("mul", least, 2), i64(FEW_SUMS + 1))
@@ -171,7 +192,7 @@ class _Writer(Tiles):
         last = self.at(f, sums, i64(PIECES), area)
         a, b = self.at(f, a, done, ca), self.at(f, b, done, rb)
         f.call("void", name, a, b, last, i64(1), *[i64(0)] * 3, *shape, rest, *strides)
-        self.add_pieces(f, sums, area, (m, n), (c, rc))
+        self.add_pieces(f, sums, area, (m, n), (c, rc, cc))
         f.call("void", "free", sums)
         f.ret()
         f.label(otherwise)
@@ -182,10 +203,10 @@ class _Writer(Tiles):
         sums: Value,
         area: Value,
         shape: tuple[Value, Value],
-        result: tuple[Value, Value],
+        result: tuple[Value, Value, Value],
     ) -> None:
         """The sum of matrices that follow one another in memory."""
-        s, (m, n), (c, row_c) = self.shape, shape, result
+        s, (m, n), (c, row_c, col_c) = self.shape, shape, result
         total = f.variable(s.type, Value(s.type, "0.0"))
         with f.loop(m) as i, f.loop(n) as j:
             place = self.item(f, self.at(f, sums, i, n), j)
@@ -194,14 +215,14 @@ class _Writer(Tiles):
                 term = f.load(s.type, self.item(f, place, f.op("mul", area, piece)))
                 now = f.load(s.type, total)
                 f.store(f.value(s.type, f"fadd {now}, {term.text}"), total)
-            f.store(f.load(s.type, total), self.item(f, self.at(f, c, i, row_c), j))
+            f.store(f.load(s.type, total), self.at(f, self.at(f, c, i, row_c), j, col_c))
 
     def write_conv_entry(self) -> None:
         """`pb_conv_T`: see `llvm.gemm`."""
         name = f"pb_conv_{self.shape.name}"
         f = self.m.function(name, "void", *["ptr"] * 5, *["i64"] * 10, exported=True)
         a, b, c, by_k, by_n, lanes, la, lb, lc, m, n, k, ra, ca, rc = f.parameters
-        numbers = (la, lb, lc, m, n, k, ra, ca, i64(0), i64(0), rc, i64(DEPTH), i64(0))
+        numbers = (la, lb, lc, m, n, k, ra, ca, i64(0), i64(0), rc, i64(1), i64(DEPTH), i64(0))
         self.run_tasks(f, lanes, (a, b, c), numbers, (by_k, by_n, NULL))
         f.ret()
 
@@ -210,7 +231,7 @@ class _Writer(Tiles):
         name = f"pb_conv_rows_{self.shape.name}"
         f = self.m.function(name, "void", *["ptr"] * 5, *["i64"] * 12, exported=True)
         a, b, c, by_k, by_m, lanes, la, lb, lc, m, n, k, rb, cb, rc, depth, step = f.parameters
-        numbers = (la, lb, lc, m, n, k, i64(0), i64(0), rb, cb, rc, depth, step)
+        numbers = (la, lb, lc, m, n, k, i64(0), i64(0), rb, cb, rc, i64(1), depth, step)
         self.run_tasks(f, lanes, (a, b, c), numbers, (by_k, NULL, by_m))
         f.ret()
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from pullback.llvm.entry_ir import FALSE, NULL, Function, Value, i64
 from pullback.llvm.gemm_packing import DEPTH, Shape
-from pullback.llvm.gemm_vectors import Vectors
+from pullback.llvm.gemm_thin import Thin
 
 __all__ = ["FEW_PANELS", "Tiles"]
 
@@ -43,7 +43,7 @@ def _micro_name(rows: int, vectors: int) -> str:
     return f"micro_{rows}_{vectors}"
 
 
-class Tiles(Vectors):
+class Tiles(Thin):
     """Writes the functions of one element type that compute a tile."""
 
     def write_tiles(self) -> None:
@@ -52,6 +52,7 @@ class Tiles(Vectors):
             self.write_micro(*kernel)
         self.write_packing()
         self.write_vectors()
+        self.write_thin()
         self.write_sweep()
         self.write_blocked()
         self.write_tile("tile", "row")

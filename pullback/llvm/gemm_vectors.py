@@ -70,21 +70,38 @@ class Vectors(Packing):
     ) -> None:
         """One column, or some: their sums become lanes of one vector."""
         s = self.shape
-        half = 16 if s.lanes * s.size == 64 else 8  # of the registers
-        chains = CHAINS if count == 1 else 2 if 2 * count <= half else 1
+        total = self.across(f, self.dot_sums(f, [x], b, col_b, k, count))
+        lanes = range(0, s.lanes, s.lanes // count)
+        kind, mask = f"<{count} x {s.type}>", ", ".join(f"i32 {lane}" for lane in lanes)
+        first = f"shufflevector {total}, {s.vector} poison, <{count} x i32> <{mask}>"
+        f.emit(f"store {f.value(kind, first)}, {y}, align {s.size}")
+
+    @property
+    def sums_at_once(self) -> int:
+        """Vectors of sums that stay in registers, of which they are half."""
+        return 16 if self.shape.lanes * self.shape.size == 64 else 8
+
+    def dot_sums(
+        self, f: Function, rows: Sequence[Value], b: Value, col_b: Value, k: Value, count: int
+    ) -> list[Value]:
+        """Vectors whose lanes add up to an element of the result: rows times columns, in order."""
+        s = self.shape
+        chains = max(1, min(CHAINS, self.sums_at_once // (len(rows) * count)))
         columns = [b]
         for _ in range(count - 1):
             columns.append(f.at(columns[-1], col_b))
-        sums = self.new_sums(f, len(columns), chains)
+        sums = self.new_sums(f, len(rows) * count, chains)
         for group in sums:  # the slots are in the entry block: clear them in every turn
             for slot in group:
                 f.store(self.zero, slot)
 
         def add(at: Value, chain: int, mask: Value | None = None) -> None:
-            left = self.load_lanes(f, f.at(x, at), mask)
-            for column, group in zip(columns, sums, strict=True):
+            left = [self.load_lanes(f, f.at(row, at), mask) for row in rows]
+            for j, column in enumerate(columns):
                 right = self.load_lanes(f, f.at(column, at), mask)
-                f.store(self.fma(f, left, right, f.load(s.vector, group[chain])), group[chain])
+                slots = (group[chain] for group in sums[j::count])
+                for factor, slot in zip(left, slots, strict=True):
+                    f.store(self.fma(f, factor, right, f.load(s.vector, slot)), slot)
 
         step = s.lanes * s.size
         turns = f.op("udiv", k, s.lanes * chains)
@@ -99,12 +116,7 @@ class Vectors(Packing):
         rest = f.op("urem", k, s.lanes)
         with f.when(f.compare("ne", rest, 0)):
             add(f.op("mul", vectors, step), 0, self.first_lanes(f, rest))
-        totals = [self.sum_of(f, [f.load(s.vector, slot) for slot in group]) for group in sums]
-        total = self.across(f, totals)
-        lanes = range(0, s.lanes, s.lanes // count)
-        kind, mask = f"<{count} x {s.type}>", ", ".join(f"i32 {lane}" for lane in lanes)
-        first = f"shufflevector {total}, {s.vector} poison, <{count} x i32> <{mask}>"
-        f.emit(f"store {f.value(kind, first)}, {y}, align {s.size}")
+        return [self.sum_of(f, [f.load(s.vector, slot) for slot in group]) for group in sums]
 
     def across(self, f: Function, rows: Sequence[Value]) -> Value:
         """The sums of the lanes of some vectors, each as often in one as there are lanes for it.

@@ -38,8 +38,13 @@ def _loaded(symbol: str, parallel: Any, number: Any) -> Any:
     return jit.load(code, symbols)
 
 
-def _product(threads: int, lanes: int, m: int, n: int, k: int) -> tuple[Any, int]:
-    """A product, and how many tasks it has; it is checked on the way."""
+def _product(
+    threads: int, lanes: int, m: int, n: int, k: int, *, columns: bool = False
+) -> tuple[Any, int]:
+    """A product, and how many tasks it has; it is checked on the way.
+
+    The columns of the right operand are contiguous, or its rows.
+    """
     counts = [0]
 
     def run(task: int, env: int, length: int, _: int) -> None:
@@ -52,9 +57,11 @@ def _product(threads: int, lanes: int, m: int, n: int, k: int) -> tuple[Any, int
     rng = np.random.default_rng(5)
     a, b = (rng.normal(size=(lanes, *s)).astype(np.float32) for s in ((m, k), (k, n)))
     out = np.full((lanes, m, n), np.nan, np.float32)
+    stored = np.ascontiguousarray(b.swapaxes(1, 2)) if columns else b
+    steps = (1, k) if columns else (n, 1)
     PRODUCTS(loaded.address("pb_gemm_f32"))(
-        a.ctypes.data, b.ctypes.data, out.ctypes.data,
-        lanes, m * k, k * n, m * n, m, n, k, k, 1, n, 1, n,
+        a.ctypes.data, stored.ctypes.data, out.ctypes.data,
+        lanes, m * k, k * n, m * n, m, n, k, k, 1, *steps, n,
     )  # fmt: skip
     np.testing.assert_allclose(out, a @ b, rtol=1e-3, atol=1e-3)
     return out, max(counts)
@@ -68,7 +75,7 @@ def _tasks(threads: int, lanes: int, m: int, n: int, k: int) -> int:
     ("m", "n"),
     [
         *((97, 40), (97, 100), (129, 64), (225, 64), (32, 128)),
-        *((1, 1200), (1, 3001), (1001, 1), (3003, 1)),
+        *((1, 1200), (1, 3001), (1001, 1), (3003, 1), (1001, 3), (1500, 8)),
     ],
 )
 def test_bits_do_not_depend_on_the_tiles(m: int, n: int) -> None:
@@ -98,6 +105,25 @@ def test_all_threads_have_tiles(threads: int, lanes: int, m: int, n: int, k: int
 def test_threads_share_a_single_row(m: int, n: int) -> None:
     for threads in (2, 3, 4):
         assert _tasks(threads, 1, m, n, 1000) == threads
+
+
+@pytest.mark.parametrize("threads", [2, 3, 4])
+def test_threads_share_a_few_vectors(threads: int) -> None:
+    assert _tasks(threads, 1, 1000, 4, 1000) >= threads
+
+
+@pytest.mark.parametrize(("m", "n"), [(9, 2), (33, 5), (64, 8), (3, 17)])
+@pytest.mark.parametrize("k", [63, 64, 1023, 1025, 2500])
+def test_few_vectors_at_any_length(m: int, n: int, k: int) -> None:
+    _product(1, 3, m, n, k)
+
+
+@pytest.mark.parametrize("m", range(1, 10))
+@pytest.mark.parametrize("n", [1, 3, 8, 9, 1003])
+def test_few_rows_and_contiguous_columns(m: int, n: int) -> None:
+    for k in (65, 1100):
+        alone, *others = (_product(threads, 1, m, n, k, columns=True)[0] for threads in (1, 2, 4))
+        assert all(other.tobytes() == alone.tobytes() for other in others)
 
 
 @pytest.mark.parametrize(("m", "n"), [(20, 20), (64, 64), (8, 7), (1, 100), (20, 1), (1, 1)])
