@@ -33,39 +33,37 @@ _OVERRIDES: Final[dict[str, dict[str, Any]]] = {
 }
 
 
-def _target_name(name: str) -> str | None:
-    """The module of ours that stands for a module of JAX; None if there is none.
-
-    A shim comes first; public modules of ours have the names of the list only, and stand for
-    the private ones behind them.
-    """
-    if name == "jax":
-        return "pullback"
-    top, _, tail = name.partition(".")
-    if top == "jaxlib":
-        return _JAXLIB.get(name)
-    candidates = [f"pullback.dropin.shims.{tail}"]
-    if name in MODULES:
-        candidates.append(f"pullback.{tail}")
-    found = next((c for c in candidates if c not in _HIDDEN and _exists(c)), None)
-    return _target_name(PRIVATE[name]) if found is None and name in PRIVATE else found
-
-
-_JAXLIB: Final = {
+# Modules of ours that stand for one of JAX with another name.
+_ELSEWHERE: Final = {
+    "jax": "pullback",
+    "jax.ops": "pullback.segment_ops",
     "jaxlib": "pullback.dropin.shims._src.lib",
     "jaxlib.version": "pullback.dropin.shims.version",
 }
 
-# Packages of ours that stand for no module of JAX by themselves.
+# Packages of shims that stand for no module of JAX by themselves.
 _HIDDEN: Final = frozenset(
-    f"pullback.{name}"
-    for name in (
-        "core",
-        "ops",
-        "dropin.shims.experimental",
-        "dropin.shims._src.random",
-    )
+    ["pullback.dropin.shims.experimental", "pullback.dropin.shims._src.random"]
 )
+
+
+def _target_name(name: str) -> str | None:
+    """The module of ours that stands for a module of JAX; None if there is none.
+
+    A shim comes first, then the public module of the same name; private names without a shim stand
+    for a public one. What is in none of the tables is not looked for on disk: `jax.numpy.sin`.
+    """
+    if name in _ELSEWHERE:
+        return _ELSEWHERE[name]
+    public = name in MODULES
+    if not public and not f"{name}.".startswith("jax._src."):
+        return None
+    tail = name.removeprefix("jax.")
+    candidates = [f"pullback.dropin.shims.{tail}"]
+    if public:
+        candidates.append(f"pullback.{tail}")
+    found = next((c for c in candidates if c not in _HIDDEN and _exists(c)), None)
+    return _target_name(PRIVATE[name]) if found is None and name in PRIVATE else found
 
 
 def _exists(name: str) -> bool:

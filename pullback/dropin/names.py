@@ -18,6 +18,7 @@ typing version
 
 experimental.array_serialization experimental.array_serialization.serialization
 experimental.buffer_callback experimental.checkify experimental.colocated_python
+experimental.colocated_python.func experimental.colocated_python.serialization
 experimental.compute_on experimental.control_deps
 experimental.compilation_cache experimental.compilation_cache.compilation_cache
 experimental.custom_partitioning experimental.hijax experimental.jax2tf experimental.jet

@@ -87,6 +87,42 @@ def test_missing_names_say_so() -> None:
     )
 
 
+def test_names_are_not_looked_for_on_disk() -> None:
+    check(
+        """
+        import jax, jax.numpy as jnp, jax.lax, sys
+
+        asked = []
+
+        class Watch:
+            def find_spec(self, name, path=None, target=None):
+                asked.append(name)
+
+        sys.meta_path.insert(0, Watch())
+        jax.jit, jax.numpy, jnp.sin, jax.lax.add, jax.core.Tracer
+        assert not hasattr(jnp, "nonsense")
+        assert not any("shims.numpy" in n or "jit" in n or "nonsense" in n for n in asked), asked
+        assert "jax.core" in asked
+        """
+    )
+
+
+def test_every_public_shim_can_be_imported_by_its_name() -> None:
+    check(
+        """
+        import importlib, pkgutil
+        from pullback.dropin import shims
+        prefix = shims.__name__ + "."
+        found = {m.name.removeprefix(prefix) for m in pkgutil.walk_packages(shims.__path__, prefix)}
+        public = {n for n in found if not n.startswith("_src")}
+        public -= {"experimental.sparse.primitives"}  # that other shims are made of
+        assert len(public) > 30
+        for name in public:
+            importlib.import_module("jax." + name)
+        """
+    )
+
+
 def test_attributes_are_live_and_can_be_patched() -> None:
     check(
         """
