@@ -19,7 +19,7 @@ from pullback.core.dimensions import as_length, is_symbolic
 from pullback.core.jaxpr import ClosedJaxpr, DebugInfo, eval_jaxpr
 from pullback.core.refs import check_aliases
 from pullback.core.source import describe_function
-from pullback.core.trace import is_concrete
+from pullback.core.trace import concrete_or_error, is_concrete
 from pullback.core.tracebacks import api_boundary
 from pullback.errors import shapes_text
 from pullback.lax.arithmetic import add
@@ -33,6 +33,11 @@ from pullback.transforms.shaping import rows as rows_of
 from pullback.transforms.staging import stage
 
 _MOST_STEPS: Final = np.iinfo(np.int32).max
+
+_LENGTH_OF_SCAN: Final = (
+    "The `length` argument to `scan` expects a concrete `int` value. For scan-like iteration with "
+    "a dynamic length, use `while_loop` or `fori_loop`."
+)
 
 __all__ = ["cond", "fori_loop", "map", "scan", "switch", "while_loop"]
 
@@ -189,6 +194,7 @@ def _scan_length(xs: Sequence[Any], length: Any) -> Any:
             raise ValueError(f"scan got value with no leading axis to scan over: {aval_of(x)}.")
         sizes.add(shape[0])
     if length is not None:
+        length = concrete_or_error(None, length, _LENGTH_OF_SCAN)
         try:
             length = as_length(length)
         except TypeError:

@@ -38,6 +38,7 @@ vmap(jnp.add)(jnp.ones(3), jnp.ones(4)) :: vmap got inconsistent sizes for array
 vmap(jnp.sin)(1.0) :: vmap was requested to map its argument along axis 0, which implies that its rank should be at least 1, but is only 0 (its shape is ()
 vmap(jnp.sin, in_axes=(0, 0))(jnp.ones(3)) :: vmap in_axes must be an int, None, or a tuple of entries corresponding to the positional arguments passed to the function, but got len(in_axes)=2, len(args)=1
 vmap(jnp.sin, in_axes="a")(jnp.ones(3)) :: vmap in_axes must be an int, None, or a tuple of entries corresponding to the positional arguments passed to the function, but got
+vmap(jnp.sin, in_axes={0: 0}) :: vmap in_axes must be an int, None, or a tuple of entries corresponding to the positional arguments passed to the function, but got {0: 0}.
 vmap(jnp.sin, in_axes=None)(jnp.ones(3)) :: vmap must have at least one non-None value in in_axes or axis_size must be specified
 vmap(lambda: 1.0)() :: vmap wrapped function must be passed at least one argument containing an array or axis_size must be specified, got empty *args=() and **kwargs={}
 vmap(jnp.sin, out_axes=None)(jnp.ones(3)) :: vmap out_axes, got axis spec None but output was batched on axis 0
@@ -58,6 +59,7 @@ lax.scan(lambda c, x: c, 1.0, jnp.ones(2)) :: scan body output must be a pair
 lax.scan(lambda c, x: (c, x), 1.0, 1.0) :: scan got value with no leading axis to scan over
 lax.scan(lambda c, x: (c, x), 1.0, None) :: scan got no values to scan over and `length` not provided.
 lax.scan(lambda c, x: (c, x), 1.0, jnp.ones(2), length=3) :: scan got `length` argument of 3 which disagrees with leading axis sizes [2].
+jit(lambda n: lax.scan(lambda c, x: (c, x), 1.0, None, length=n))(3) :: The `length` argument to `scan` expects a concrete `int` value.
 lax.scan(lambda c, x: (c, x), 1.0, (jnp.ones(2), jnp.ones(3))) :: scan got values with different leading axis sizes:
 lax.scan(lambda c, x: (c, x), 1.0, jnp.ones(2), unroll=-1) :: `unroll` must be a `bool` or a non-negative `int`
 lax.cond(True, lambda x: x, lambda x: (x, x), 1.0) :: cond branch outputs must have the same pytree structure, but they differ
