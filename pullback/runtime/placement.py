@@ -235,8 +235,14 @@ def with_sharding_constraint(x: Any, shardings: Any) -> Any:
     (2,)
     """
     name = "with_sharding_constraint"
+    _check_leaves(shardings, "shardings")
     leaves, structure, places = places_of(x, shardings, name)
     for sharding in places:
+        if sharding is None:
+            raise ValueError(
+                f"One of {name} arguments got sharding None which is not allowed. Please only "
+                "pass `jax.sharding.Sharding` instances."
+            )
         _check_automatic(sharding)
     return structure.unflatten(
         [_put(leaf, place, name) for leaf, place in zip(leaves, places, strict=True)]

@@ -143,6 +143,11 @@ def test_constraints() -> None:
         assert constrain(jnp.ones(2), P("x")).sharding == where
     with pytest.raises(RuntimeError, match="requires a non-empty mesh"):
         constrain(jnp.ones(2), P("x"))
+    for wrong in ("x", 3, {"a": "x"}, (where, "x")):
+        with pytest.raises(TypeError, match="shardings leaf specifications are expected"):
+            constrain((jnp.ones(2), jnp.ones(2)), wrong)
+    with pytest.raises(ValueError, match="got sharding None which is not allowed"):
+        constrain((jnp.ones(2), jnp.ones(2)), (where, None))
 
 
 # --------------------------------------------------------------------------- deletion, donation
