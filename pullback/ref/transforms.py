@@ -29,6 +29,7 @@ from pullback.numpy.indexing import (
     picked_position,
     take_plan,
 )
+from pullback.numpy.promotion import is_arraylike
 from pullback.runtime.array import ArrayImpl
 
 __all__ = ["Index", "Reshape", "Transpose", "index_of"]
@@ -227,12 +228,31 @@ def _without_windows(index: Any) -> Any:
     return lax.add(as_array(start), lax.mul(lax.iota(start.dtype, size), start.dtype.type(stride)))
 
 
+def _as_of_references(error: IndexError, shape: tuple[int, ...], index: Any) -> Exception:
+    """What is wrong with an index, in the classes that JAX has for references."""
+    entries = index if isinstance(index, tuple) else (index,)
+    if sum(e is Ellipsis for e in entries) > 1:
+        return ValueError("Only one ellipsis is supported.")
+    entries = tuple(e for e in entries if e is not None and e is not Ellipsis)
+    if len(entries) > len(shape):
+        return ValueError(
+            f"`indices` must not be longer than `shape`: indices={entries}, shape={shape}"
+        )
+    known = (slice, list, tuple, range)
+    if not all(isinstance(e, known) or is_arraylike(e) for e in entries):
+        return TypeError(str(error))
+    return error
+
+
 def index_of(shape: tuple[int, ...], index: Any) -> tuple[Index, list[Any]]:
     """The part that an index means, and its operands.
 
-    Static integers out of bounds are a ValueError.
+    Static integers out of bounds, and more of them than axes, are a ValueError.
     """
-    plan = parse(shape, Ellipsis if index is None else _without_windows(index))
+    try:
+        plan = parse(shape, Ellipsis if index is None else _without_windows(index))
+    except IndexError as error:
+        raise _as_of_references(error, shape, index) from None
     operands: list[Any] = []
     picked = []
     for p in plan.picked:

@@ -205,7 +205,11 @@ def test_copies_and_pickles_have_a_buffer_of_their_own() -> None:
     ("act", "error", "words"),
     [
         (lambda r: r[7], ValueError, "Out of bound"),
-        (lambda r: r[0, 0], IndexError, "Too many indices"),
+        (lambda r: r[0, 0], ValueError, "`indices` must not be longer than `shape`"),
+        (lambda r: ref_set(r, (0, 0), 1.0), ValueError, "`indices` must not be longer"),
+        (lambda r: r[..., ...], ValueError, "Only one ellipsis is supported"),
+        (lambda r: r[object()], TypeError, "only integers, slices"),
+        (lambda r: r[np.ones((3, 2), bool)], IndexError, "Too many indices"),
         (lambda r: r["a"], TypeError, "string indexing"),
         (lambda r: ref_set(r, 0, jnp.int32(1)), ValueError, "Invalid dtype"),
         (lambda r: ref_set(r, 0, 1), ValueError, "Invalid dtype"),
