@@ -170,7 +170,7 @@ def eigh(
     return vectors, values
 
 
-def hessenberg(a: Any) -> tuple[Any, Any]:
+def hessenberg(a: Any) -> list[Any]:
     """A matrix reduced to upper Hessenberg form, as LAPACK packs it: reflectors below, and factors.
 
     `householder_product` makes the orthogonal factor of them.
@@ -181,8 +181,7 @@ def hessenberg(a: Any) -> tuple[Any, Any]:
     >>> taus.shape
     (2,)
     """
-    packed, taus = hessenberg_p.bind(a)
-    return packed, taus
+    return list(hessenberg_p.bind(a))
 
 
 def householder_product(a: Any, taus: Any) -> Any:
@@ -196,7 +195,7 @@ def householder_product(a: Any, taus: Any) -> Any:
     return householder_product_p.bind(a, taus)
 
 
-def lu(x: Any) -> tuple[Any, Any, Any]:
+def lu(x: Any) -> list[Any]:
     """P x = L U: both triangles in one matrix, the row swaps, and the permutation they make.
 
     >>> from pullback import lax
@@ -206,8 +205,7 @@ def lu(x: Any) -> tuple[Any, Any, Any]:
     (Array([[2., 4.],
            [0., 1.]], dtype=float32), Array([1, 0], dtype=int32))
     """
-    both, swaps, order = lu_p.bind(x)
-    return both, swaps, order
+    return list(lu_p.bind(x))
 
 
 def lu_pivots_to_permutation(pivots: Any, permutation_size: int) -> Any:
@@ -261,7 +259,7 @@ def schur(
     compute_schur_vectors: bool = True,
     sort_eig_vals: bool = False,
     select_callable: Callable[..., Any] | None = None,
-) -> tuple[Any, ...]:
+) -> list[Any]:
     """T and Q with Q T Q' = x: T is a triangle, or of blocks of two for real matrices.
 
     >>> from pullback import lax
@@ -277,7 +275,7 @@ def schur(
         sort_eig_vals=bool(sort_eig_vals),
         select_callable=select_callable,
     )
-    return tuple(outs)
+    return list(outs)
 
 
 def svd(
@@ -376,7 +374,7 @@ def _reshaped(x: Any, shape: tuple[int, ...]) -> Any:
     return structural.reshape(x, new_sizes=shape, dimensions=None, sharding=None)
 
 
-def tridiagonal(a: Any, *, lower: bool = True) -> tuple[Any, Any, Any, Any]:
+def tridiagonal(a: Any, *, lower: bool = True) -> list[Any]:
     """A Hermitian matrix reduced to tridiagonal form, as LAPACK packs it.
 
     The packed reflectors, the diagonal, the diagonal beside it, and the factors of the reflectors.
@@ -386,8 +384,7 @@ def tridiagonal(a: Any, *, lower: bool = True) -> tuple[Any, Any, Any, Any]:
     >>> lax.linalg.tridiagonal(np.eye(2, dtype="float32"))[1]
     Array([1., 1.], dtype=float32)
     """
-    packed, d, e, taus = tridiagonal_p.bind(a, lower=bool(lower))
-    return packed, d, e, taus
+    return list(tridiagonal_p.bind(a, lower=bool(lower)))
 
 
 def tridiagonal_solve(dl: Any, d: Any, du: Any, b: Any, *, perturb_singular: bool = False) -> Any:

@@ -89,7 +89,7 @@ def approx_max_k(
     recall_target: float = 0.95,
     reduction_input_size_override: int = -1,
     aggregate_to_topk: bool = True,
-) -> tuple[Any, Any]:
+) -> list[Any]:
     """The `k` largest elements along an axis and where they are: exact, which meets any recall.
 
     >>> import numpy as np
@@ -114,7 +114,7 @@ def approx_min_k(
     recall_target: float = 0.95,
     reduction_input_size_override: int = -1,
     aggregate_to_topk: bool = True,
-) -> tuple[Any, Any]:
+) -> list[Any]:
     """The `k` smallest elements along an axis and where they are: exact, which meets any recall.
 
     >>> import numpy as np
@@ -132,16 +132,14 @@ def approx_min_k(
     )
 
 
-def _extreme_k(
-    operand: Any, *, k: int, reduction_dimension: int, **options: Any
-) -> tuple[Any, Any]:
+def _extreme_k(operand: Any, *, k: int, reduction_dimension: int, **options: Any) -> list[Any]:
     aval = aval_of(operand)
     if dtypes.kind_of(aval.dtype) != "f":
         raise ValueError(f"approx_max_k and approx_min_k take floats, got {aval}")
     axis = canonical_axis(reduction_dimension, aval.ndim)
     if not 0 <= k <= aval.shape[axis]:
         raise ValueError(f"k must be between 0 and the length {aval.shape[axis]}, got {k}")
-    values, places = approximate.approx_top_k.bind(
+    outs = approximate.approx_top_k.bind(
         operand, k=operator.index(k), reduction_dimension=reduction_dimension, **options
     )
-    return values, places
+    return list(outs)

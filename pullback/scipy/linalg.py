@@ -392,7 +392,7 @@ def eigh(
 
 
 @compiled_when_eager("output")
-def schur(a: Any, output: str = "real") -> tuple[Any, Any]:
+def schur(a: Any, output: str = "real") -> list[Any]:
     """T and Z with Z T Z' = a, T a triangle (of blocks of two, for real output of real matrices).
 
     >>> import pullback.numpy as jnp, pullback.scipy as jsp
@@ -407,8 +407,7 @@ def schur(a: Any, output: str = "real") -> tuple[Any, Any]:
     a = _inexact("schur", a)
     if output == "complex" and not jnp.iscomplexobj(a):
         a = lax.complex(a, lax.full_like(a, 0))
-    t, z = lax_linalg.schur(a)
-    return t, z
+    return lax_linalg.schur(a)
 
 
 def hessenberg(

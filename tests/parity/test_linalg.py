@@ -252,3 +252,24 @@ def test_perturbations_of_hermitian_matrices_agree_with_differences() -> None:
             slope = (np.asarray(f(x + step * t)) - np.asarray(f(x - step * t))) / (2 * step)
             got = pullback.jvp(f, (x,), (t,))[1]
             np.testing.assert_allclose(np.asarray(got), slope, 1e-6, 1e-6)
+
+
+LISTS = """
+lax.linalg.lu(a)
+lax.linalg.hessenberg(a)
+lax.linalg.tridiagonal(a)
+lax.linalg.schur(a)
+lax.linalg.schur(a, compute_schur_vectors=False)
+scipy.linalg.schur(a)
+lax.approx_max_k(a, 1)
+lax.linalg.qr(a)
+lax.linalg.eigh(a)
+lax.linalg.svd(a)
+"""
+
+
+@pytest.mark.parametrize("call", LISTS.split("\n")[1:-1])
+def test_several_results_are_a_list_where_those_of_jax_are_one(call: str) -> None:
+    a = np.eye(2) + 1.0
+    ours, theirs = (eval(call, {"lax": x.lax, "scipy": x.scipy, "a": a}) for x in (pullback, jax))
+    assert jax.tree.structure(theirs) == jax.tree.structure(jax.tree.map(np.asarray, ours))
