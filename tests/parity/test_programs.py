@@ -10,8 +10,8 @@ from typing import Any, Final
 import pytest
 
 import pullback
+from pullback import segment_ops
 from pullback.core.array import Array
-from pullback.dropin.shims import ops
 from tests.parity.programs import (
     algorithms,
     arrays,
@@ -49,7 +49,7 @@ FIELDS: Final = (
 class _Namespace:
     """Pullback under the layout of JAX, in a process where JAX itself is imported too."""
 
-    ops = ops
+    ops = segment_ops
 
     def __getattr__(self, name: str) -> Any:
         return getattr(pullback, name)

@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 
 import pullback
-from pullback.dropin.shims import ops
+from pullback import segment_ops
 from tests.parity.sweep import golden, tables
 from tests.parity.sweep.comparison import difference
 from tests.parity.sweep.evaluation import Namespace, evaluate
@@ -24,7 +24,7 @@ NAMES: Final = Path(__file__).parents[2] / "docs" / "api" / "names.tsv"
 class _Namespace:
     """Pullback under the layout of JAX, in a process where JAX itself may be imported too."""
 
-    ops = ops
+    ops = segment_ops
 
     def __getattr__(self, name: str) -> Any:
         return getattr(pullback, name)
