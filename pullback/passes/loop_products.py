@@ -28,6 +28,7 @@ from pullback.core.primitive import FIRST_ORDER
 from pullback.passes.costs import nbytes
 from pullback.passes.inner import with_inner
 from pullback.passes.invariants import CHEAP
+from pullback.passes.stored_operands import of_stored
 from pullback.transforms.batching import batch_jaxpr
 from pullback.transforms.dce import dce_jaxpr
 
@@ -93,24 +94,6 @@ def _sizes(eqn: JaxprEqn, side: int) -> tuple[int, int]:
     shape = eqn.invars[side].aval.shape
     free = [n for k, n in enumerate(shape) if k not in contracted and k not in batch]
     return math.prod(shape[k] for k in contracted), math.prod(free)
-
-
-def _untransposed(eqn: JaxprEqn, side: int, made: JaxprEqn) -> JaxprEqn:
-    """A product with what an operand is the transpose of, if its result has the same axes."""
-    order = made.params["permutation"]
-    contracted, batch = eqn.params["dimension_numbers"]
-    free = [n for k, n in enumerate(order) if k not in contracted[side] and k not in batch[side]]
-    if free != sorted(free):
-        return eqn
-
-    def stored(axes: Any) -> Any:
-        mine = tuple(order[k] for k in axes[side])
-        return (mine, axes[1]) if side == 0 else (axes[0], mine)
-
-    operands = list(eqn.invars)
-    operands[side] = made.invars[0]
-    numbers = (stored(contracted), stored(batch))
-    return eqn.replace(invars=operands, params=eqn.params | {"dimension_numbers": numbers})
 
 
 def _summed(eqn: JaxprEqn, stacks: Sequence[Var], out: Var) -> JaxprEqn:
@@ -286,7 +269,7 @@ class _Loop:
         for side in (0, 1) if _is_product(eqn) else ():
             made = self.made.get(eqn.invars[side])
             if made is not None and made.primitive.name == "transpose":
-                eqn = _untransposed(eqn, side, made)
+                eqn = of_stored(eqn, side, made)
         return eqn
 
     def adds_little(self, term: Any) -> bool:
