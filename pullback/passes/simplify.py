@@ -29,6 +29,7 @@ from pullback.core.primitive import FIRST_ORDER, Primitive, registry
 from pullback.core.refs import has_ref_effects
 from pullback.ops import scatter, slicing, structural
 from pullback.passes import known_windows
+from pullback.passes.fingerprint import Uncacheable, fingerprint
 from pullback.passes.invariants import move_out
 from pullback.transforms.dce import dce_jaxpr
 
@@ -135,6 +136,7 @@ class _Walk:
         self.eqns: list[JaxprEqn] = []
         self.known: dict[Any, list[Atom]] = {}
         self.made: dict[Any, JaxprEqn] = {}
+        self.alike: dict[Any, dict[bytes, JaxprEqn]] = {}
         self.vectors: dict[Any, Vector] = {}
 
     def inline(self, jaxpr: Jaxpr, env: dict[Any, Atom]) -> list[Atom]:
@@ -208,11 +210,31 @@ class _Walk:
             params = eqn.params
         fresh = [Var(v.aval) for v in eqn.outvars]
         new = JaxprEqn(inputs, fresh, primitive, params, eqn.effects, eqn.source_info)
-        self.eqns.append(new)
-        for v in fresh:
-            self.made[v] = new
-        outs.extend(fresh)
+        first = self.twin(new) if primitive.name in _CONTROL and not eqn.effects else new
+        outs.extend(first.outvars)
+        if first is new:
+            self.eqns.append(new)
+            for v in fresh:
+                self.made[v] = new
         return outs
+
+    def twin(self, eqn: JaxprEqn) -> JaxprEqn:
+        """The first of equal loops or branches; their bodies may be different objects.
+
+        A function that is traced twice has two bodies. They are digested only where the operands
+        are the same; the first of such loops is digested when the second comes.
+        """
+        alike = self.alike.setdefault((eqn.primitive, _atoms_identity(eqn.invars)), {})
+        if not alike:
+            alike[_NOT_YET] = eqn
+            return eqn
+        try:
+            if _NOT_YET in alike:
+                first = alike.pop(_NOT_YET)
+                alike[_digest(first)] = first
+            return alike.setdefault(_digest(eqn), eqn)
+        except Uncacheable:
+            return eqn
 
 
 @functools.cache
@@ -221,6 +243,11 @@ def _is_plain(primitive: Primitive) -> bool:
     special = ("remat2", "custom_linear_solve", *_CALLS, *_RULES)
     return primitive.name not in special and primitive not in expansions
 
+
+_CONTROL: Final = frozenset(("cond", "scan", "while"))
+"""Primitives whose equal uses are found by the text of their bodies (`_Walk.twin`)."""
+_NOT_YET: Final = b""
+"""In place of a digest that nobody has asked for."""
 
 _IRRELEVANT: Final[dict[str, dict[str, Any]]] = {"remat2": {"policy": None}}
 """Parameters that code does not depend on: what the policy says is already done."""
@@ -240,8 +267,18 @@ def _inner(value: Any, known: Sequence[Vector | None]) -> Any:
 def _identity(eqn: JaxprEqn, inputs: Sequence[Atom]) -> Any:
     """Equal for equations with equal results, where it can be hashed."""
     params = eqn.params
-    atoms = tuple([_literal_identity(v) if type(v) is Literal else v for v in inputs])
+    atoms = _atoms_identity(inputs)
     return eqn.primitive, tuple(sorted(params.items())) if params else (), atoms
+
+
+def _atoms_identity(atoms: Sequence[Atom]) -> tuple[Any, ...]:
+    return tuple([_literal_identity(v) if type(v) is Literal else v for v in atoms])
+
+
+def _digest(eqn: JaxprEqn) -> bytes:
+    """Equal for equations that do the same with the same operands."""
+    operands = dict.fromkeys(v for v in eqn.invars if type(v) is not Literal)
+    return fingerprint(Jaxpr([], list(operands), eqn.outvars, [eqn]))
 
 
 def _literal_identity(atom: Literal) -> Any:

@@ -48,11 +48,11 @@ from pullback.llvm.entry import (
 )
 from pullback.llvm.entry_spec import Out
 from pullback.passes import simplify
+from pullback.passes.fingerprint import Uncacheable, fingerprint
 from pullback.passes.host_calls import number_callbacks
 from pullback.passes.regroup import regroup
 from pullback.runtime import cache
 from pullback.runtime.array import ArrayImpl, expect_absence, from_numpy
-from pullback.runtime.fingerprint import Uncacheable, fingerprint
 from pullback.runtime.host_calls import HostTable, raise_pending
 
 __all__ = [

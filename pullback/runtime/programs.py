@@ -15,10 +15,10 @@ from pullback.core.jaxpr import ClosedJaxpr
 from pullback.core.primitive import Primitive
 from pullback.core.trace import EVAL, set_trace
 from pullback.passes import simplify
+from pullback.passes.fingerprint import Uncacheable, fingerprint
 from pullback.runtime import executables
 from pullback.runtime.array import ArrayImpl
 from pullback.runtime.compile import Executable, compile_jaxpr
-from pullback.runtime.fingerprint import Uncacheable, fingerprint
 from pullback.transforms.staging import stage
 
 __all__ = [

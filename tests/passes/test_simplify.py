@@ -12,8 +12,9 @@ import pytest
 import pullback
 import pullback.numpy as jnp
 from pullback.ops.contractions import dot_general
+from pullback.passes import simplify as simplify_module
+from pullback.passes.fingerprint import fingerprint
 from pullback.passes.simplify import simplify
-from pullback.runtime.fingerprint import fingerprint
 
 
 def _count(f: Any, *args: Any) -> int:
@@ -101,3 +102,65 @@ def test_a_power_without_a_division_is_computed_for_all_lanes_of_a_branch() -> N
 
     assert "cond" not in f(2)
     assert "cond" in f(-1)
+
+
+def _loops(f: Any, *args: Any) -> list[str]:
+    eqns = simplify(pullback.make_jaxpr(f)(*args)).jaxpr.eqns
+    return [e.primitive.name for e in eqns if e.primitive.name in ("cond", "scan", "while")]
+
+
+def _newton(x: Any, scale: float = 0.5, turns: Any = 5) -> Any:
+    return pullback.lax.fori_loop(0, turns, lambda _, y: scale * (y + x / y), x + 1)
+
+
+def test_loops_traced_twice_run_once() -> None:
+    x = jnp.arange(1.0, 4.0)
+    f = lambda x: (_newton(x), _newton(x), _newton(x))  # noqa: E731
+    assert _loops(f, x) == ["scan"]
+    for y in pullback.jit(f)(x):
+        np.testing.assert_allclose(y, np.sqrt(np.arange(1.0, 4.0)), rtol=1e-3)
+
+
+def test_loops_with_a_number_of_turns_known_late_run_once() -> None:
+    f = lambda x, n: (_newton(x, turns=n), _newton(x, turns=n))  # noqa: E731
+    assert _loops(f, jnp.ones(3), 5) == ["while"]
+
+
+def test_branches_traced_twice_are_one() -> None:
+    def f(p: Any, x: Any) -> Any:
+        return [pullback.lax.cond(p, lambda x: jnp.sin(x), lambda x: x, x) for _ in range(2)]
+
+    assert _loops(f, True, jnp.ones(3)) == ["cond"]
+
+
+def test_loops_on_equal_operands_with_different_bodies_stay() -> None:
+    x = jnp.arange(1.0, 4.0)
+    scales = (0.5, 0.25, 0.5, 0.0, -0.0, 0.25)
+    f = lambda x: [_newton(x, s) for s in scales]  # noqa: E731
+    assert _loops(f, x) == ["scan"] * 4
+    for y, s in zip(pullback.jit(f)(x), scales, strict=True):
+        np.testing.assert_array_equal(y, pullback.jit(lambda x, s=s: _newton(x, s))(x))
+    assert _loops(lambda x: (_newton(x), _newton(x, turns=6)), x) == ["scan"] * 2
+    assert _loops(lambda x: (_newton(x), _newton(x + 1)), x) == ["scan"] * 2
+
+
+def test_equal_loops_with_effects_all_run() -> None:
+    def f(x: Any) -> Any:
+        def body(_: Any, y: Any) -> Any:
+            pullback.debug.print("{}", y)
+            return y + 1
+
+        return pullback.lax.fori_loop(0, 3, body, x)
+
+    assert _loops(lambda x: (f(x), f(x)), 1.0) == ["scan"] * 2
+
+
+def test_loops_with_nothing_in_common_are_not_digested(monkeypatch: pytest.MonkeyPatch) -> None:
+    digested: list[Any] = []
+    digest = simplify_module._digest
+    monkeypatch.setattr(simplify_module, "_digest", lambda eqn: digested.append(eqn) or digest(eqn))
+    x = jnp.arange(1.0, 4.0)
+    _loops(lambda x: [_newton(x + k) for k in range(4)], x)
+    assert len(digested) == 0
+    _loops(lambda x: [_newton(x, 0.5 + k) for k in range(4)], x)
+    assert len(digested) == 4

@@ -13,8 +13,8 @@ import pullback.numpy as jnp
 from pullback import lax
 from pullback.core.avals import aval_of
 from pullback.core.primitive import Primitive, registry
+from pullback.passes.fingerprint import fingerprint
 from pullback.passes.simplify import simplify
-from pullback.runtime.fingerprint import fingerprint
 from pullback.runtime.programs import one_equation
 
 SAMPLED = sorted(name for name, p in registry.items() if callable(p.samples))
