@@ -52,7 +52,7 @@ from pullback.runtime import (
     spread,
     stages,
 )
-from pullback.runtime.array import ArrayImpl, is_here, place
+from pullback.runtime.array import ArrayImpl, is_here, make_array, place
 from pullback.runtime.compile import Executable
 from pullback.runtime.dispatch import to_array, to_host
 from pullback.runtime.explain import log_new_program, warn_of_constants
@@ -456,6 +456,7 @@ def _run(
 ) -> list[Any]:
     """The results of a program by the Python route; arguments given away are gone after it."""
     deleted = _deleted(traced, leaves)
+    arrays = _without_hosts(executable, leaves, arrays)
     outs: Any = MISSED
     with monitoring.timed(monitoring.EXECUTE, fun_name=traced.name):
         if deleted and config.LOOKERS and not nan_checks.wanted():
@@ -522,6 +523,17 @@ def _returns_no_array(executable: Executable, leaves: Sequence[Any]) -> bool:
         out.origin is Out.INPUT and type(leaves[out.source]) is not ArrayImpl
         for out in executable.outputs
     )
+
+
+def _without_hosts(
+    executable: Executable, leaves: Sequence[Any], arrays: Sequence[ArrayImpl]
+) -> list[ArrayImpl]:
+    """The operands; NumPy arrays that are results as well are copied: their owner may write."""
+    returned = {o.source for o in executable.outputs if o.origin is Out.INPUT}
+    return [
+        make_array(x._data.copy(), x.aval) if i in returned and isinstance(leaf, np.ndarray) else x
+        for i, (x, leaf) in enumerate(zip(arrays, leaves, strict=True))
+    ]
 
 
 def _leaf_spec(x: Any) -> LeafSpec | None:

@@ -414,7 +414,10 @@ def ndtri(p: Any) -> Any:
     >>> round(float(jsp.special.ndtri(0.975)), 3)
     1.96
     """
-    return normal_quantiles.ndtri(strong(one("ndtri", p)))
+    p = strong(one("ndtri", p))
+    if dtypes.kind_of(p.dtype) == "c":
+        raise TypeError(f"ndtri takes real numbers, got {p.dtype}")
+    return normal_quantiles.ndtri(p)
 
 
 @custom_jvp

@@ -301,3 +301,12 @@ def test_a_first_call_deletes_what_is_donated() -> None:
     assert second is not y
     assert second.tolist() == [0, 0]
     assert np.array_equal(first, [2, 2, 2])
+
+
+def test_a_numpy_array_that_is_returned_is_not_the_callers_memory() -> None:
+    x = np.zeros(1000, np.float32)
+    for f in (lambda a: a, lambda a: (a, a + 1), lambda *a: a):
+        result = pb.tree.leaves(pb.jit(f)(x))[0]
+        x[0] = 1
+        assert result[0] == 0
+        x[0] = 0

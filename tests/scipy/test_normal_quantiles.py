@@ -56,3 +56,8 @@ def test_one_logarithm_is_all_that_is_transcendental() -> None:
     text = str(pb.make_jaxpr(special.ndtri)(np.ones(4, np.float32)))
     assert text.count(" log ") == 1
     assert not any(f" {name} " in text for name in ("exp", "erfc", "erf_inv"))
+
+
+def test_complex_numbers_have_no_quantile() -> None:
+    with pytest.raises(TypeError, match="ndtri takes real numbers, got complex64"):
+        special.ndtri(1j)
