@@ -31,6 +31,7 @@ from pullback.llvm import math
 from pullback.llvm.entry_ir import FALSE, NULL, TRUE, Function, Value, i64
 from pullback.llvm.gemm_packing import DEPTH, Shape, shape_of
 from pullback.llvm.gemm_tiles import Tiles
+from pullback.llvm.gemm_vectors import Vectors
 from pullback.llvm.scratch import Scratch
 from pullback.ops.attention import WIDEST
 
@@ -49,7 +50,7 @@ _NUMBERS: Final = (
 )  # fmt: skip
 
 
-class _Writer(Tiles):
+class _Writer(Tiles, Vectors):
     """Writes the functions of one element type."""
 
     def __init__(self, shape: Shape) -> None:
@@ -63,6 +64,8 @@ class _Writer(Tiles):
         self.lowest = Value(shape.type, "0xFFF0000000000000")
         self.include_exp()
         self.write_tiles()
+        self.write_vectors()
+        self.write_product()
         self.write_limit()
         self.write_weigh()
         self.write_rows()
@@ -116,6 +119,24 @@ class _Writer(Tiles):
         return f.op("udiv", f.op("add", count, lanes - 1), lanes)
 
     # ------------------------------------------------------------------------------ rows
+
+    def write_product(self) -> None:
+        """`product(...)`, as `blocked`: a single row goes to the kernels for one where it can."""
+        f = self.m.function("product", "void", "ptr", "ptr", "ptr", *["i64"] * 10, *["ptr"] * 4)
+        a, b, c, m, n, k, _, col_a, row_b, col_b, *_ = f.parameters
+        size, plain, by_rows = self.shape.size, f.new_label(), f.new_label()
+        f.goto_if(f.compare("ne", m, 1), plain)
+        f.goto_if(f.compare("eq", col_b, 1), by_rows)
+        f.goto_if(f.compare("ne", row_b, 1), plain)
+        f.goto_if(f.compare("ne", col_a, 1), plain)
+        f.call("void", "dots", a, b, f.op("mul", col_b, size), c, k, n)
+        f.ret()
+        f.label(by_rows)
+        f.call("void", "row", a, f.op("mul", col_a, size), b, f.op("mul", row_b, size), k, c, n)
+        f.ret()
+        f.label(plain)
+        f.call("void", "blocked", *f.parameters)
+        f.ret()
 
     def write_limit(self) -> None:
         """`limit(scores, keys, seen, scale, hidden) -> the largest`: the scores of one row.
@@ -264,7 +285,7 @@ class _Writer(Tiles):
 
     def product(self, f: Function, scratch: Value, *operands: Value) -> None:
         """`tile` of operands with strides."""
-        f.call("void", "tile", *operands, i64(DEPTH), i64(0), scratch, NULL, NULL, NULL)
+        f.call("void", "product", *operands, i64(DEPTH), i64(0), scratch, NULL, NULL, NULL)
 
     def some_keys(self, f: Function, v: dict[str, Value]) -> None:
         """Add what some of the keys contribute to a block of rows."""

@@ -28,7 +28,7 @@ __all__ = ["ASLEEP", "AWAKE", "UNKNOWN_TURNS", "Work"]
 UNKNOWN_TURNS: Final = 16
 ALONE_NS: Final = 16_000.0
 """Work on one thread between two parallel parts during which workers stay awake."""
-KERNELS: Final = ("pb_gemm_", "pb_conv_")
+KERNELS: Final = ("pb_gemm_", "pb_row_", "pb_thin_", "pb_conv_")
 """Library functions that share large work among the threads themselves."""
 LARGE_CALL_NS: Final = 6_000.0
 

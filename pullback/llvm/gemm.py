@@ -8,6 +8,17 @@
 for T in f32, f64, c64, c128 computes `c[l] = a[l] @ b[l]` for each lane.  Strides are in elements;
 each operand has unit stride along its rows or along its columns, and `c` along its rows.
 
+    void pb_row_T(...)
+
+for T in f32, f64 takes the same arguments, and does the same, for a single row `a` (m is one), or a
+single column `b` (n and row_c are).  It must be contiguous if its elements do not meet rows, but
+columns that are stored one after the other.
+
+    void pb_thin_T(...)
+
+for T in f32, f64 does the same for up to eight rows `a`, where the columns of `b` are contiguous,
+or up to eight columns `b`, where the rows of `a` are.
+
     void pb_conv_T(T *a, T *x, T *c, i32 *by_k, i32 *by_n,
                    i64 lanes, i64 lane_a, i64 lane_x, i64 lane_c,
                    i64 m, i64 n, i64 k, i64 row_a, i64 col_a, i64 row_c)
@@ -41,6 +52,8 @@ _ELEMENTS: Final[dict[str, tuple[str, str, str]]] = {
 _REAL: Final = ("f32", "f64")
 KERNELS: Final = (
     *(f"pb_gemm_{name}" for name in (*_REAL, *_ELEMENTS)),
+    *(f"pb_row_{name}" for name in _REAL),
+    *(f"pb_thin_{name}" for name in _REAL),
     *(f"pb_conv_{name}" for name in _REAL),
     *(f"pb_conv_rows_{name}" for name in _REAL),
 )

@@ -1,4 +1,4 @@
-"""Products of a few rows with contiguous columns: blocks of dot products.
+"""Products of a few rows with contiguous columns, as LLVM text: `pb_thin_T`, blocks of dot sums.
 
 To turn such a matrix into rows would take as long as the product.  A block of rows and columns
 shares what it loads, and its sums, one vector each, are added across their lanes at the end.  The
@@ -10,29 +10,42 @@ from __future__ import annotations
 from typing import Final
 
 from pullback.llvm.entry_ir import Function, Value, i64
-from pullback.llvm.gemm_vectors import Vectors
+from pullback.llvm.gemm_rows import DOT_COLUMNS, Parts
+from pullback.llvm.gemm_sums import FEW_SUMS
+from pullback.llvm.scratch import Scratch
+from pullback.ops.contractions import THIN
 
-__all__ = ["THIN", "Thin"]
+__all__ = ["Thin"]
 
-THIN: Final = 8
-"""Rows of a thin operand, at most."""
 ROWS: Final = 4
 """Rows of a block; fewer are computed as so many, of which some are the last one again."""
 LENGTH: Final = 4096
 """Bytes of the rows of a block, at most, so that they stay in the first cache."""
-SHORT: Final = 4
-"""Vectors of terms below which what is done for each sum takes longer than its terms."""
 
 
-class Thin(Vectors):
+class Thin(Parts):
     """Writes the products of few rows, of one element type."""
 
-    def is_thin(self, f: Function, m: Value, k: Value, row_b: Value, col_b: Value) -> Value:
-        """Whether a product of several rows, but few, has columns that are long and contiguous."""
-        few = f.op("and", f.compare("sgt", m, 1), f.compare("sle", m, THIN))
-        long = f.compare("sge", k, SHORT * self.shape.lanes)
-        apart = f.op("and", f.compare("eq", row_b, 1), f.compare("ne", col_b, 1))
-        return f.op("and", f.op("and", few, long), apart)
+    kind = "thin"
+
+    def write_kernels(self) -> None:
+        name = f"pb_thin_{self.shape.name}"
+        self.scratch = Scratch(self.m, name, THIN * self.thin_step)
+        self.write_thin()
+
+    def is_turned(self, f: Function, v: dict[str, Value]) -> Value:
+        return f.op("or", f.compare("sgt", v["m"], THIN), f.compare("ne", v["rb"], 1))
+
+    def least(self, f: Function, v: dict[str, Value]) -> Value:
+        return i64(DOT_COLUMNS)
+
+    def few_sums(self, f: Function, v: dict[str, Value]) -> Value:
+        return i64(FEW_SUMS)
+
+    def multiply(self, f: Function, v: dict[str, Value], whole: Value) -> None:
+        names = ("a", "b", "c", "m", "n", "k", "ra", "ca", "cb", "rc", "cc")
+        with self.scratch.held(f) as scratch:
+            f.call("void", "thin", *(v[name] for name in names), scratch)
 
     def write_thin(self) -> None:
         """`thin(a, b, c, m, n, k, row_a, col_a, col_b, row_c, col_c, scratch)`, steps in elements.

@@ -14,8 +14,7 @@ import itertools
 from typing import Final
 
 from pullback.llvm.entry_ir import FALSE, NULL, Function, Value, i64
-from pullback.llvm.gemm_packing import DEPTH, Shape
-from pullback.llvm.gemm_thin import Thin
+from pullback.llvm.gemm_packing import DEPTH, Packing, Shape
 
 __all__ = ["FEW_PANELS", "Tiles"]
 
@@ -43,7 +42,7 @@ def _micro_name(rows: int, vectors: int) -> str:
     return f"micro_{rows}_{vectors}"
 
 
-class Tiles(Thin):
+class Tiles(Packing):
     """Writes the functions of one element type that compute a tile."""
 
     def write_tiles(self) -> None:
@@ -51,12 +50,8 @@ class Tiles(Thin):
         for kernel in _micro_kernels(self.shape):
             self.write_micro(*kernel)
         self.write_packing()
-        self.write_vectors()
-        self.write_thin()
         self.write_sweep()
         self.write_blocked()
-        self.write_tile("tile", "row")
-        self.write_tile("part", "long_row")
 
     # ------------------------------------------------------------------------------ micro-kernels
 
@@ -129,33 +124,11 @@ class Tiles(Thin):
         f.label(after)
         f.ret()
 
-    def write_tile(self, name: str, row: str) -> None:
-        """`tile(a, b, c, m, n, k, row_a, col_a, row_b, col_b, row_c, scratch)`: one tile.
-
-        `part` is one of a long row, whose bits do not depend on how it is cut.
-        """
-        f = self.m.function(name, "void", "ptr", "ptr", "ptr", *["i64"] * 10, *["ptr"] * 4)
-        a, b, c, m, n, k, _, col_a, row_b, col_b, *rest = f.parameters
-        by_k, s = rest[4], self.shape
-        plain, by_rows = f.new_label(), f.new_label()
-        f.goto_if(f.compare("ne", m, 1), plain)
-        if self.windows:
-            f.goto_unless(f.is_null(by_k), plain)
-        f.goto_if(f.compare("eq", col_b, 1), by_rows)
-        f.goto_if(f.compare("ne", row_b, 1), plain)
-        f.goto_if(f.compare("ne", col_a, 1), plain)
-        f.call("void", "dots", a, b, f.op("mul", col_b, s.size), c, k, n)
-        f.ret()
-        f.label(by_rows)
-        step_a, step_b = f.op("mul", col_a, s.size), f.op("mul", row_b, s.size)
-        f.call("void", row, a, step_a, b, step_b, k, c, n)
-        f.ret()
-        f.label(plain)
-        f.call("void", "blocked", *f.parameters)
-        f.ret()
-
     def write_blocked(self) -> None:
-        """`blocked(...)`, as `tile`: blocks of rows of the right operand; panels, slivers."""
+        """`blocked(a, b, c, m, n, k, steps..., depth, step, scratch, tables...)`: one tile.
+
+        Blocks of rows of the right operand; panels, slivers.
+        """
         s = self.shape
         f = self.m.function("blocked", "void", "ptr", "ptr", "ptr", *["i64"] * 10, *["ptr"] * 4)
         names = "a b c m n k row_a col_a row_b col_b row_c depth step scratch by_k by_n by_m"

@@ -3,7 +3,7 @@
 The linker asks here for whatever generated code calls and does not define.  Nothing is imported
 or opened before it is asked for.
 
-- `pb_gemm_f32`, `pb_conv_f32` ...: our own matrix kernels (`llvm.gemm`).
+- `pb_gemm_f32`, `pb_row_f32`, `pb_thin_f32`, `pb_conv_f32` ...: our matrix kernels (`llvm.gemm`).
 - `pb_direct_f32` ...: convolutions with features last (`llvm.direct_kernels`).
 - `pb_fft_f32` ...: Fourier transforms of many neighbours (`llvm.fft_kernels`).
 - `pb_sort_rows_f32`, `pb_radix_u32` ...: sorting of plain numbers (`llvm.sort_kernels`).

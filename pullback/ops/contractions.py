@@ -335,12 +335,18 @@ def _batch(
 
 # --------------------------------------------------------------------------- lowering
 
-_KERNELS: Final = {
-    dtypes.float32: "pb_gemm_f32",
-    dtypes.float64: "pb_gemm_f64",
-    dtypes.complex64: "pb_gemm_c64",
-    dtypes.complex128: "pb_gemm_c128",
+_ELEMENTS: Final = {
+    dtypes.float32: "f32",
+    dtypes.float64: "f64",
+    dtypes.complex64: "c64",
+    dtypes.complex128: "c128",
 }
+THIN: Final = 8
+"""Rows of a thin operand, at most."""
+_COLUMN_BYTES: Final = 32
+"""Bytes of few columns, at most: of more, broadcast elements times rows are faster."""
+_LONG_BYTES: Final = 256
+"""Bytes of the terms of a sum below which what is done for each of thin operands takes longer."""
 _CALL_NS: Final = 300.0
 _NS: Final = 0.004
 """Nanoseconds of a multiplication and an addition, by the bytes of an element, at least."""
@@ -352,7 +358,7 @@ _INLINE_DEPTH: Final = 4
 
 def has_kernel(dtype: Any) -> bool:
     """Whether there is a compiled matrix kernel for elements of `dtype`."""
-    return dtype in _KERNELS
+    return dtype in _ELEMENTS
 
 
 @dataclass(frozen=True)
@@ -375,8 +381,22 @@ def gemm(b: Any, lhs: Matrix, rhs: Matrix, lanes: int, m: int, n: int, k: int, d
     )  # fmt: skip
     work = lanes * m * n * k * _NS * dtypes.physical(dtype).itemsize
     operands = (lhs.buffer, rhs.buffer, out)
-    b.call(_KERNELS[dtype], *operands, *map(np.int64, numbers), work=_CALL_NS + work)
+    kernel = f"pb_{_kind(lhs, rhs, m, n, k, dtype)}_{_ELEMENTS[dtype]}"
+    b.call(kernel, *operands, *map(np.int64, numbers), work=_CALL_NS + work)
     return out
+
+
+def _kind(lhs: Matrix, rhs: Matrix, m: int, n: int, k: int, dtype: Any) -> str:
+    """The matrix kernel for these operands: single rows, and few, have kernels of their own."""
+    if dtypes.issubdtype(dtype, np.complexfloating):
+        return "gemm"
+    row = m == 1 and 1 in (lhs.column, rhs.column)
+    column = n == 1 and 1 in (rhs.row, lhs.row)
+    if row or column:
+        return "row"
+    few_columns = n * dtype.itemsize <= _COLUMN_BYTES and lhs.column == 1
+    few = rhs.row == 1 if m <= THIN else few_columns
+    return "thin" if few and k * dtype.itemsize >= _LONG_BYTES else "gemm"
 
 
 def strides_of(shape: Sequence[int]) -> list[int]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pullback.llvm import gemm_kernels, gemm_packing, jit, library
+from pullback.llvm import gemm_kernels, gemm_packing, gemm_sums, jit, library
 
 TASK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 PARALLEL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * 2)
@@ -53,13 +53,15 @@ def _product(
             TASK(task)(env, start, start + 1)
 
     parallel, number = PARALLEL(run), THREADS(lambda: threads)
-    loaded = _loaded("pb_gemm_f32", parallel, number)
+    thin = k >= 64 and (m if columns else n) <= 8
+    symbol = f"pb_{'row' if 1 in (m, n) else 'thin' if thin else 'gemm'}_f32"
+    loaded = _loaded(symbol, parallel, number)
     rng = np.random.default_rng(5)
     a, b = (rng.normal(size=(lanes, *s)).astype(np.float32) for s in ((m, k), (k, n)))
     out = np.full((lanes, m, n), np.nan, np.float32)
     stored = np.ascontiguousarray(b.swapaxes(1, 2)) if columns else b
     steps = (1, k) if columns else (n, 1)
-    PRODUCTS(loaded.address("pb_gemm_f32"))(
+    PRODUCTS(loaded.address(symbol))(
         a.ctypes.data, stored.ctypes.data, out.ctypes.data,
         lanes, m * k, k * n, m * n, m, n, k, k, 1, *steps, n,
     )  # fmt: skip
@@ -130,13 +132,13 @@ def test_few_rows_and_contiguous_columns(m: int, n: int) -> None:
 @pytest.mark.parametrize("k", [100_000, 100_003])
 def test_threads_share_long_sums(m: int, n: int, k: int) -> None:
     alone, *others = (_product(threads, 1, m, n, k) for threads in (1, 2, 4))
-    if m * n * k >= 2 * gemm_kernels.PARALLEL_WORK:
-        assert all(tasks >= gemm_kernels.PIECES for _, tasks in others)
+    if m * n * k >= 2 * gemm_sums.PARALLEL_WORK:
+        assert all(tasks >= gemm_sums.PIECES for _, tasks in others)
     assert all(out.tobytes() == alone[0].tobytes() for out, _ in others)
 
 
 def test_a_sum_of_whole_pieces_has_a_short_one_at_its_end() -> None:
-    whole = gemm_kernels.PIECES * gemm_kernels.PIECE_UNIT * 32
+    whole = gemm_sums.PIECES * gemm_sums.PIECE_UNIT * 32
     for k in (whole - 1, whole, whole + 1):
         _product(2, 1, 48, 48, k)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import re
 from typing import Any
 
@@ -67,8 +68,8 @@ def test_a_row_times_a_matrix(name: str, bits: int | None, monkeypatch: pytest.M
     """Results of any length, sums of any length, rows or columns contiguous, on either side."""
     if bits is not None:
         monkeypatch.setattr(jit, "vector_bits", lambda: bits)
-    module = library.kernel_module.__wrapped__(f"pb_gemm_{name}")
-    multiply = _function(module, f"pb_gemm_{name}", *[POINTER] * 3, *[LONG] * 12)
+    module = library.kernel_module.__wrapped__(f"pb_row_{name}")
+    multiply = _function(module, f"pb_row_{name}", *[POINTER] * 3, *[LONG] * 12)
     rng, dtype = np.random.default_rng(2), np.dtype(f"f{int(name[1:]) // 8}")
     for n, k in ONE_ROW:
         x, b = rng.standard_normal(k).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
@@ -85,9 +86,45 @@ def test_a_row_times_a_matrix(name: str, bits: int | None, monkeypatch: pytest.M
             assert (np.abs(again[:n] - x @ b) <= size).all()
 
 
+@pytest.mark.parametrize("bits", [128, 256, None])
+@pytest.mark.parametrize("name", ["f32", "f64"])
+def test_a_few_rows_times_columns(
+    name: str, bits: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that are contiguous or not, on either side, with sums longer than what is copied."""
+    if bits is not None:
+        monkeypatch.setattr(jit, "vector_bits", lambda: bits)
+    module = library.kernel_module.__wrapped__(f"pb_thin_{name}")
+    multiply = _function(module, f"pb_thin_{name}", *[POINTER] * 3, *[LONG] * 12)
+    rng, dtype = np.random.default_rng(3), np.dtype(f"f{int(name[1:]) // 8}")
+    for m, n, k in ((1, 9, 65), (2, 3, 70), (3, 17, 1030), (4, 33, 1), (8, 21, 2500)):
+        a, b = rng.standard_normal((m, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
+        size, columns = np.abs(a) @ np.abs(b) * k * np.finfo(dtype).eps, b.T.copy()
+        for stored, row, column in ((a, k, 1), (a.T.copy(), 1, m)):
+            out, again = np.full(m * n + 1, 7, dtype), np.full(m * n + 1, 7, dtype)
+            pointers = stored.ctypes.data, columns.ctypes.data, out.ctypes.data
+            multiply(*pointers, 1, 0, 0, 0, m, n, k, row, column, 1, k, n)
+            pointers = columns.ctypes.data, stored.ctypes.data, again.ctypes.data
+            multiply(*pointers, 1, 0, 0, 0, n, m, k, k, 1, column, row, m)
+            assert out[-1] == again[-1] == 7
+            assert (np.abs(out[:-1].reshape(m, n) - a @ b) <= size).all()
+            assert (np.abs(again[:-1].reshape(n, m).T - a @ b) <= size).all()
+
+
+@pytest.mark.parametrize("name", ["f32", "f64"])
+def test_kernels_of_rows_and_of_matrices_are_compiled_apart(name: str) -> None:
+    kinds = ("row", "thin", "gemm")
+    functions = [
+        set(re.findall(r"^define [^@]*@(\w+)", gemm.module_text(f"pb_{kind}_{name}", 256)[0], re.M))
+        for kind in kinds
+    ]
+    for some, others in itertools.combinations(functions, 2):
+        assert some & others <= {"tasks", "long_udiv", "long_urem"}
+
+
 def test_a_row_times_a_matrix_is_not_packed() -> None:
     """What is read once goes from where it lies to the sums: no call of a packing function."""
-    text, _ = gemm.module_text("pb_gemm_f32", jit.vector_bits())
+    text, _ = gemm.module_text("pb_row_f32", jit.vector_bits())
     functions = dict(re.findall(r"^define \w+ \w+ @(\w+)\((.*?)^}", text, re.MULTILINE | re.DOTALL))
     rows = [
         name

@@ -70,10 +70,13 @@ def multiply(kind: str, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     lanes, m, k = a.shape
     n = b.shape[2]
     out = np.full((lanes, m, n), np.nan, a.dtype)
-    call = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 12)(
-        library.address(f"pb_gemm_{kind}")
-    )
     steps = [[s // x.itemsize for s in x.strides] for x in (a, b)]
+    row = m == 1 and 1 in (steps[0][2], steps[1][2])
+    column = n == 1 and 1 in (steps[1][1], steps[0][1])
+    kernel = "row" if (row or column) and f"pb_row_{kind}" in gemm.KERNELS else "gemm"
+    call = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 12)(
+        library.address(f"pb_{kernel}_{kind}")
+    )
     call(a.ctypes.data, b.ctypes.data, out.ctypes.data, lanes, steps[0][0], steps[1][0], m * n,
          m, n, k, steps[0][1], steps[0][2], steps[1][1], steps[1][2], n)  # fmt: skip
     return out
