@@ -10,6 +10,7 @@ import sys
 import threading
 import tracemalloc
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -393,14 +394,18 @@ def test_no_memory_is_lost() -> None:
     tracemalloc.start()
     try:
         churn(100)
-        gc.collect()
-        before = tracemalloc.get_traced_memory()[0]
-        churn(2000)
-        gc.collect()
-        grown = tracemalloc.get_traced_memory()[0] - before
+        grown = [growth(churn) for _ in range(3)]
     finally:
         tracemalloc.stop()
-    assert grown < 4000
+    assert min(grown) < 1000  # what is lost is lost in each; others may keep something once
+
+
+def growth(churn: Callable[[int], None]) -> int:
+    gc.collect()
+    before = tracemalloc.get_traced_memory()[0]
+    churn(1000)
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0] - before
 
 
 @pytest.mark.skipif(not supported(), reason="the native route only")

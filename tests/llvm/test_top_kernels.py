@@ -79,7 +79,8 @@ def test_code_does_not_grow_with_the_shape() -> None:
         compiled = pb.jit(lambda x: lax.top_k(x, k)).lower(x).compile()
         return int(compiled.memory_analysis().generated_code_size_in_bytes)
 
-    assert size(64, 16_384, k=32) == size(3, 500, k=100) < 4096
+    assert size(64, 16_384, k=32) == size(3, 20_000, k=100) < 4096
+    assert size(3, 500, k=100) == size(8, 5_000, k=1_000) < 4096  # partitioned, then sorted
 
 
 def test_programs_give_the_kernel_the_room_that_it_wants() -> None:
