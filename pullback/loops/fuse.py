@@ -297,6 +297,8 @@ def _expand(item: MapItem | ReduceItem) -> _Expanded | None:
         member = Member([_store(item.target, tensor.axes, value)])
         axes, reduced, cuts = tensor.axes, tuple[int, ...](), tensor.cuts
     else:
+        if 0 in item.targets[0].shape:
+            return None
         values = [expander.rewrite(v, {}) for v in item.values]
         inits = [expander.rewrite(v, {}) for v in item.inits]
         axes, reduced, cuts = item.axes, item.reduced, frozenset()
