@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -12,12 +12,13 @@ from pullback.llvm import emit_operations as operations
 from pullback.llvm.emit_scopes import Instructions, Value
 from pullback.llvm.emit_types import lanes_type, storage_type
 from pullback.llvm.emit_values import ValueWriter
-from pullback.loops.expr import Affine, Expr, Load, Op, affine
+from pullback.loops.expr import Affine, Axis, Expr, Load, Op, affine
 from pullback.loops.ir import Buffer
+from pullback.loops.nests import NEAR
 
 __all__ = ["MemoryWriter", "stack_slot", "storage_bytes"]
 
-LONGEST_RUN: Final = 64
+LONGEST_RUN: Final = 128
 """Short elements of one load of which every second to fourth is taken."""
 _PROMOTED_BYTES: Final = 1024
 """Larger arrays on the stack are never loaded as one vector."""
@@ -56,6 +57,23 @@ def _picks(stride: int, lanes: int, begins: list[int]) -> Iterator[str]:
             else:
                 order.append(f"i32 {place if k == 1 else lane}")
         yield f"<{lanes} x i32> <{', '.join(order)}>"
+
+
+def _each_lane(atom: Expr, axis: Axis, numbers: Sequence[int]) -> list[int] | None:
+    """What an atom of an index is in each lane of an axis, where quotients are all that is made."""
+    if atom is axis:
+        return list(numbers)
+    if type(atom) is not Op or atom.name not in ("floordiv", "mod"):
+        return None
+    divided = affine(atom.args[0])
+    total = [divided.const] * len(numbers)
+    for inner, k in divided.terms.items():
+        each = _each_lane(inner, axis, numbers)
+        if each is None:
+            return None
+        total = [t + k * n for t, n in zip(total, each, strict=True)]
+    divide = operator.floordiv if atom.name == "floordiv" else operator.mod
+    return [divide(n, atom.attr) for n in total]
 
 
 class MemoryWriter(ValueWriter):
@@ -158,21 +176,15 @@ class MemoryWriter(ValueWriter):
         numbers, added = range(int(first), int(first) + self.lanes), [0] * self.lanes
         rest: dict[Expr, int] = {}
         for atom, k in offset.terms.items():
-            each = list(numbers) if atom is axis else None
-            if each is None and not self._is_varying(atom):
+            if atom is not axis and not self._is_varying(atom):
                 rest[atom] = k
                 continue
-            if each is None and type(atom) is Op and atom.name in ("floordiv", "mod"):
-                inner = affine(atom.args[0])
-                if list(inner.terms) == [axis]:
-                    places = [inner.const + inner.terms[axis] * n for n in numbers]
-                    divide = operator.floordiv if atom.name == "floordiv" else operator.mod
-                    each = [divide(place, atom.attr) for place in places]
+            each = _each_lane(atom, axis, numbers)
             if each is None:
                 return None
             added = [a + k * n for a, n in zip(added, each, strict=True)]
         low = min(added)
-        if max(added) - low >= 2 * self.lanes:
+        if max(added) - low >= NEAR * self.lanes:
             return None
         return Affine(offset.const + low, rest), [a - low for a in added]
 

@@ -22,13 +22,16 @@ from pullback.records import record
 
 __all__ = [
     "APART",
+    "NEAR",
     "Group",
     "Machine",
     "Member",
     "Nest",
+    "Period",
     "Stage",
     "element_bytes",
     "extent_of",
+    "in_short_rows",
     "lanes_of",
     "machine",
     "merge",
@@ -323,36 +326,90 @@ def vector_axis(nest: Nest) -> int:
 
 # --------------------------------------------------------------------------- short rows
 
-_MOST_VECTORS: Final = 7
+_MOST_VECTORS: Final = 9
 _MOST_WORK: Final = 200.0
+NEAR: Final = 3
+"""Vectors in a row that are loaded and shuffled where one is of elements of theirs."""
 
 
-def period_of(nest: Nest) -> int:
+@record()
+class Period:
+    """Rows along so many of the innermost axes, and how many of them are whole vectors."""
+
+    axes: int
+    rows: int
+
+
+def period_of(nest: Nest) -> Period | None:
     """The least rows that are whole vectors, if rows are shorter than one but lie in a row.
 
-    0 where vectors along an axis are as good, or where a block is much code.
+    A row is along the innermost axis, or the innermost few. None where vectors along an axis are as
+    good, or where a block is much code.
     """
     exprs = nest.expressions()
     if len(nest.axes) < 2 or nest.reduced or not _is_vectorizable(exprs):
-        return 0
-    row, inner = nest.axes[-2:]
-    short, lanes = extent_of(inner), lanes_of(exprs)
-    vectors = short // math.gcd(short, lanes)
-    if short >= lanes or vectors > _MOST_VECTORS or vectors * weight_of(exprs) > _MOST_WORK:
-        return 0
-    rows = vectors * lanes // short
-    if extent_of(row) < rows or not any(_through(e, row, inner) for e in _offsets(exprs)):
-        return 0
+        return None
+    lanes, weight = lanes_of(exprs), weight_of(exprs)
+    if extent_of(nest.axes[-1]) >= lanes:
+        return None
     stores = [s.offset for m in nest.members for s in m.stores]
-    return rows if all(_through(offset, row, inner) for offset in stores) else 0
+    loads = list(_offsets(exprs))
+    for count in range(1, len(nest.axes)):
+        row, inner = nest.axes[-count - 1], nest.axes[-count:]
+        short = size_of(inner)
+        vectors = short // math.gcd(short, lanes)
+        period = Period(count, vectors * lanes // short)
+        if extent_of(row) < period.rows:
+            continue
+        if vectors > _MOST_VECTORS or vectors * weight > _MOST_WORK:
+            return None
+        near = any(_near(e, row, inner, lanes) for e in loads)
+        return period if near and all(_through(e, row, inner) for e in stores) else None
+    return None
+
+
+def in_short_rows(nest: Nest) -> Nest:
+    """The nest with an axis as rows of a few elements, where quotients of it count such rows."""
+    exprs = nest.expressions()
+    lanes = lanes_of(exprs)
+    divided: dict[Axis, set[int]] = {}
+    for e in subexpressions(exprs):
+        if type(e) is Op and e.name in ("floordiv", "mod") and type(e.args[0]) is Affine:
+            for axis in nest.axes[-2:]:
+                if e.args[0].terms.get(axis) == 1:
+                    divided.setdefault(axis, set()).add(e.attr)
+    for axis, divisors in divided.items():
+        short, extent = min(divisors), extent_of(axis)
+        if len(divisors) > 1 or short >= lanes or extent % short or extent == short:
+            continue
+        outer, inner = Axis(extent // short), Axis(short)
+        members = nest.substituted({axis: affine(outer) * short + affine(inner)})
+        at = nest.axes.index(axis)
+        return Nest([*nest.axes[:at], outer, inner, *nest.axes[at + 1 :]], nest.reduced, members)
+    return nest
 
 
 def _offsets(exprs: Sequence[Expr]) -> Iterable[Affine]:
     return (e.offset for e in subexpressions(exprs) if type(e) is Load)
 
 
-def _through(offset: Affine, row: Axis, inner: Axis) -> bool:
+def _through(offset: Affine, row: Axis, inner: Sequence[Axis]) -> bool:
     """Whether an index walks rows as they lie in memory, one after the other."""
-    plain = all(type(a) is not Op for a in offset.terms)
-    steps = offset.terms.get(inner, 0), offset.terms.get(row, 0)
-    return plain and steps == (1, extent_of(inner))
+    step = 1
+    for axis in [*reversed(inner), row]:
+        if offset.terms.get(axis, 0) != step:
+            return False
+        step *= extent_of(axis)
+    return _is_plain(offset)
+
+
+def _near(offset: Affine, row: Axis, inner: Sequence[Axis], lanes: int) -> bool:
+    """Whether an index moves with the rows, and a vector's elements are near one another."""
+    along = abs(offset.terms.get(row, 0))
+    across = sum(abs(offset.terms.get(a, 0)) * (extent_of(a) - 1) for a in inner)
+    span = along * lanes // size_of(inner) + across
+    return _is_plain(offset) and along > 0 and span < NEAR * lanes
+
+
+def _is_plain(offset: Affine) -> bool:
+    return all(type(a) is not Op for a in offset.terms)

@@ -26,9 +26,11 @@ from pullback.loops.nests import (
     Group,
     Member,
     Nest,
+    Period,
     Stage,
     element_bytes,
     extent_of,
+    in_short_rows,
     lanes_of,
     machine,
     merge,
@@ -100,9 +102,10 @@ def _nest_statements(nest: Nest, *, turned: bool, border: bool = False) -> list[
         return [s for p in pieces for s in _nest_statements(p, turned=turned, border=True)]
     vector = vector_axis(nest)
     if not nest.reduced:
-        period = period_of(nest)
-        if period:
-            return [_periodic(nest, period)]
+        short = in_short_rows(nest)
+        period = period_of(short)
+        if period is not None:
+            return [_periodic(short, period)]
         return [_map_nest(nest, vector, scalar=turned and border and _is_little(nest, vector))]
     if vector in nest.reduced:
         return [_horizontal(nest, vector)]
@@ -210,14 +213,15 @@ def _renamed_statement(stmt: Stmt, mapping: Mapping) -> Stmt:
     return stmt
 
 
-def _periodic(nest: Nest, rows: int) -> Stmt:
+def _periodic(nest: Nest, period: Period) -> Stmt:
     """Short rows next to one another, a block of which is a few whole vectors (`period_of`).
 
     What depends on the place within a row alone is the same in every block: it is loaded once. The
     last block begins earlier if there are not whole ones.
     """
-    *outer, row, inner = nest.axes
-    extent, short = extent_of(row), extent_of(inner)
+    rows, inner = period.rows, nest.axes[-period.axes :]
+    *outer, row = nest.axes[: -period.axes]
+    extent, short = extent_of(row), size_of(inner)
     lanes = lanes_of(nest.expressions())
     blocks = -(-extent // rows)
     count = max(1, blocks // PERIODS)
@@ -226,11 +230,19 @@ def _periodic(nest: Nest, rows: int) -> Stmt:
     start = affine(part) * (each * rows) + affine(block) * rows
     if count * each * rows > extent:
         start = index_min(start, extent - rows)
+    stores = [s for m in nest.members for s in _plain(m)]
     body: list[Stmt] = []
     for k in range(0, rows * short, lanes):
         place = affine(lane) + k
-        members = nest.substituted({row: start + place // short, inner: place % short})
-        body += [s for m in members for s in _plain(m)]
+        mapping: Mapping = {row: start + place // short}
+        size = short
+        for axis in inner:
+            size //= extent_of(axis)
+            mapping[axis] = place // size % extent_of(axis)
+        flat = {row: start, **dict.fromkeys(inner, affine(0)), inner[-1]: place}
+        for s in stores:
+            offset, value = substitute([s.offset], flat)[0], substitute([s.value], mapping)[0]
+            body.append(Store(s.buffer, affine(offset), value))
     work = _body_work(nest.expressions(), rows * short)
     loop = Loop(block, affine(each), tuple(body), 1, False, False, work)
     loop = _serial(_vector_loop(lane, (loop,), lanes, work * each))

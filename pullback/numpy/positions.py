@@ -67,13 +67,13 @@ def _nonzero_sized(mask: Any, size: int, fill_value: Any, dtype: Any) -> tuple[A
     if mask.size == 0 or size == 0:
         return tuple(lax.full((size,), 0 if f is None else f, dtype) for f in fills)
     flat = lax.reshape(mask, (mask.size,))
-    counted = lax.cumsum(lax.convert_element_type(flat, dtype))
+    marks = lax.convert_element_type(flat, dtype)
+    counted = lax.cumsum(marks)
     total = lax.index_in_dim(counted, mask.size - 1, keepdims=False)
-    # Element k of the result is at the place where the count first exceeds k.
-    slots = lax.select(
-        flat, lax.sub(counted, lax.full_like(counted, 1)), lax.full_like(counted, size)
-    )
-    found = lax.full((size,), 0, dtype).at[slots].set(lax.iota(dtype, mask.size), mode="drop")
+    # Element k of the result is the last place before which k are counted: no branches on the mask.
+    slots = lax.min(lax.sub(counted, marks), lax.full_like(counted, size))
+    found = lax.full((size + 1,), 0, dtype)
+    found = found.at[slots].max(lax.iota(dtype, mask.size), mode="promise_in_bounds")[:size]
     inside = lax.lt(lax.iota(dtype, size), lax.broadcast(total, (size,)))
     result = []
     for k, fill in enumerate(fills):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 import pytest
 
+import pullback.numpy as jnp
 from pullback import config
 from tests.loops.harness import compile_function
 
@@ -37,3 +39,36 @@ def test_every_length_of_rows(rows: int, short: int, dtype: str) -> None:
     with config.x64.override(True):
         (result,) = compile_function(_scaled, x, column, row)(x, column, row)
     np.testing.assert_array_equal(result, _scaled(x, column, row))
+
+
+MOVES: dict[str, tuple[Any, tuple[int, ...], str]] = {
+    "turned colours": (lambda n, x: x[..., ::-1], (40, 50, 3), "uint8"),
+    "turned coordinates": (lambda n, x: x[..., ::-1], (1000, 3), "float32"),
+    "without the last": (lambda n, x: x[..., :3], (1000, 4), "uint8"),
+    "every second of six": (lambda n, x: x[..., ::2], (1000, 6), "float32"),
+    "small matrices": (lambda n, x: x.transpose(0, 2, 1), (500, 3, 3), "float32"),
+    "matrices of bytes": (lambda n, x: x.transpose(0, 2, 1), (515, 4, 5), "uint8"),
+    "bits": (lambda n, x: (x[:, None] >> np.arange(8, dtype=np.uint8)) & 1, (1001,), "uint8"),
+    "bits as one row": (lambda n, x: n.unpackbits(x), (1001,), "uint8"),
+    "repeated pixels": (lambda n, x: n.repeat(x, 2, axis=1), (8, 64, 3), "float32"),
+    "repeated numbers": (lambda n, x: n.repeat(x, 4), (1003,), "float32"),
+    "planes": (lambda n, x: x.astype(np.float32).transpose(2, 0, 1), (40, 50, 3), "uint8"),
+}
+
+
+@pytest.mark.parametrize("name", MOVES)
+@pytest.mark.parametrize("vector_bits", [256, 512])
+def test_short_rows_that_are_moved_are_shuffled(name: str, vector_bits: int) -> None:
+    f, shape, dtype = MOVES[name]
+    x = RNG.integers(0, 250, shape).astype(dtype)
+    program = compile_function(functools.partial(f, jnp), x, vector_bits=vector_bits)
+    assert "gather" not in program.module.text
+    assert "scatter" not in program.module.text
+    (result,) = program(x)
+    np.testing.assert_array_equal(result, f(np, x))
+
+
+def test_the_last_rows_of_a_buffer_are_not_passed() -> None:
+    x = RNG.integers(0, 250, (97, 4)).astype(np.uint8)
+    (result,) = compile_function(lambda x: x[..., 2::-1], x)(x)
+    np.testing.assert_array_equal(result, x[..., 2::-1])
