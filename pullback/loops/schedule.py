@@ -230,7 +230,7 @@ def _periodic(nest: Nest, period: Period) -> Stmt:
     start = affine(part) * (each * rows) + affine(block) * rows
     if count * each * rows > extent:
         start = index_min(start, extent - rows)
-    stores = [s for m in nest.members for s in _plain(m)]
+    stores = [s for m in nest.members for s in m.stores]
     body: list[Stmt] = []
     for k in range(0, rows * short, lanes):
         place = affine(lane) + k
