@@ -31,7 +31,6 @@ __all__ = [
     "Stage",
     "element_bytes",
     "extent_of",
-    "in_short_rows",
     "lanes_of",
     "machine",
     "merge",
@@ -368,24 +367,23 @@ def period_of(nest: Nest) -> Period | None:
     return None
 
 
-def in_short_rows(nest: Nest) -> Nest:
-    """The nest with an axis as rows of a few elements, where quotients of it count such rows."""
-    exprs = nest.expressions()
-    lanes = lanes_of(exprs)
+def without_quotients(nest: Nest) -> Nest:
+    """The nest with axes in parts where indices have their quotients by the parts' extents."""
     divided: dict[Axis, set[int]] = {}
-    for e in subexpressions(exprs):
+    for e in subexpressions(nest.expressions()):
         if type(e) is Op and e.name in ("floordiv", "mod") and type(e.args[0]) is Affine:
             for axis in nest.axes[-2:]:
                 if e.args[0].terms.get(axis) == 1:
                     divided.setdefault(axis, set()).add(e.attr)
     for axis, divisors in divided.items():
         short, extent = min(divisors), extent_of(axis)
-        if len(divisors) > 1 or short >= lanes or extent % short or extent == short:
+        if extent == short or any(n % short for n in (extent, *divisors)):
             continue
         outer, inner = Axis(extent // short), Axis(short)
         members = nest.substituted({axis: affine(outer) * short + affine(inner)})
         at = nest.axes.index(axis)
-        return Nest([*nest.axes[:at], outer, inner, *nest.axes[at + 1 :]], nest.reduced, members)
+        axes = [*nest.axes[:at], outer, inner, *nest.axes[at + 1 :]]
+        return without_quotients(Nest(axes, nest.reduced, members))
     return nest
 
 

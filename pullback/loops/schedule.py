@@ -30,7 +30,6 @@ from pullback.loops.nests import (
     Stage,
     element_bytes,
     extent_of,
-    in_short_rows,
     lanes_of,
     machine,
     merge,
@@ -42,6 +41,7 @@ from pullback.loops.nests import (
     weight_of,
     wide_share,
     width_of,
+    without_quotients,
 )
 from pullback.loops.paired import paired
 from pullback.loops.scalars import joined, parts_of
@@ -52,12 +52,16 @@ from pullback.records import replaced
 __all__ = ["group_statements", "has_short_rows"]
 
 SQUARE: Final = 2
+LARGEST_TILE: Final = 16
+"""Rows of a tile: all are written one by one, so that more of them is much code."""
 SMALL_ROW: Final = 12
 COLUMN_BYTES: Final = 256
 LIGHT: Final = 12
 """Work of a body, in additions, that is written for two vectors at a time."""
 CHAINED: Final = 3
 """Elementary functions from which this is worth it, too."""
+LITTLE: Final = 2
+"""Operations of which vectors are not worth putting together and taking apart."""
 FEW_WIDE: Final = 0.25
 """The part of a body's operations on elements of 8 bytes up to which vectors are of 4 bytes."""
 PERIODS: Final = 64
@@ -102,10 +106,12 @@ def _nest_statements(nest: Nest, *, turned: bool, border: bool = False) -> list[
         return [s for p in pieces for s in _nest_statements(p, turned=turned, border=True)]
     vector = vector_axis(nest)
     if not nest.reduced:
-        short = in_short_rows(nest)
-        period = period_of(short)
+        parted = without_quotients(nest)
+        period = period_of(parted)
         if period is not None:
-            return [_periodic(short, period)]
+            return [_periodic(parted, period)]
+        if parted is not nest and extent_of(parted.axes[-1]) >= lanes_of(parted.expressions()):
+            nest, vector = parted, vector_axis(parted)
         return [_map_nest(nest, vector, scalar=turned and border and _is_little(nest, vector))]
     if vector in nest.reduced:
         return [_horizontal(nest, vector)]
@@ -132,18 +138,30 @@ def _is_little(nest: Nest, vector: int) -> bool:
     return size <= CORNERS or (apart and size <= COLUMNS)
 
 
+def _is_scattered(nest: Nest, axis: Axis) -> bool:
+    """Whether vectors along an axis would be little else than gathers and scatters."""
+    exprs = nest.expressions()
+    loads = [e.offset for e in subexpressions(exprs) if type(e) is Load]
+    stores = [s.offset for m in nest.members for s in m.stores]
+    if weight_of(exprs) > LITTLE or not all(abs(o.terms.get(axis, 0)) > 1 for o in stores):
+        return False
+    return bool(loads) and all(abs(o.terms.get(axis, 0)) > 4 for o in loads)
+
+
 def _map_nest(nest: Nest, vector: int, *, scalar: bool = False) -> Stmt:
     """Stores only: the vector axis innermost, tiled if something moves along another axis."""
-    axis = nest.axes[vector]
     exprs = nest.expressions()
+    if not scalar and _is_scattered(nest, nest.axes[vector]):
+        scalar, vector = True, len(nest.axes) - 1
+    axis = nest.axes[vector]
     scalar = scalar or size_of(nest.axes) < FEW
     width = 1 if scalar else width_of(extent_of(axis), exprs, _vectors_at_once(exprs))
-    side = width_of(extent_of(axis), exprs, 1)
+    side = min(width_of(extent_of(axis), exprs, 1), LARGEST_TILE)
     if any(type(e) is Load and e.part is not None for e in subexpressions(exprs)):
         side //= 2  # a row of a tile, both parts of its numbers, is one vector
     partner = None if scalar else _tile_partner(nest, vector, side)
     if partner is not None:
-        return _tiled(nest, vector, partner, side)
+        return _tiled(_walked(nest, *partner), vector, partner[0], side)
     body = tuple(s for m in nest.members for s in _plain(m))
     work = _body_work(exprs, width)
     inner = _vector_loop(axis, body, width, work)
@@ -239,7 +257,7 @@ def _periodic(nest: Nest, period: Period) -> Stmt:
         for axis in inner:
             size //= extent_of(axis)
             mapping[axis] = place // size % extent_of(axis)
-        flat = {row: start, **dict.fromkeys(inner, affine(0)), inner[-1]: place}
+        flat: Mapping = {row: start, **dict.fromkeys(inner, affine(0)), inner[-1]: place}
         for s in stores:
             offset, value = substitute([s.offset], flat)[0], substitute([s.value], mapping)[0]
             body.append(Store(s.buffer, affine(offset), value))
@@ -249,18 +267,30 @@ def _periodic(nest: Nest, period: Period) -> Stmt:
     return _outer_loops([*outer, part], loop, work * each)
 
 
-def _tile_partner(nest: Nest, vector: int, width: int) -> int | None:
-    """The axis along which some access is contiguous while the vector axis strides through it."""
+def _tile_partner(nest: Nest, vector: int, width: int) -> tuple[int, int] | None:
+    """The axis that some load walks, by 1 or -1, while the vector axis strides through it."""
     axis = nest.axes[vector]
     if width < 4 or extent_of(axis) < width:
         return None
-    for e in subexpressions(nest.expressions()):
-        if type(e) is Load and abs(e.offset.terms.get(axis, 0)) > 4:
-            for k, other in enumerate(nest.axes):
-                large = extent_of(other) >= width
-                if k != vector and e.offset.terms.get(other) == 1 and large:
-                    return k
+    loads = [e.offset for e in subexpressions(nest.expressions()) if type(e) is Load]
+    across = [offset for offset in loads if abs(offset.terms.get(axis, 0)) > 4]
+    large = [k for k, a in enumerate(nest.axes) if k != vector and extent_of(a) >= width]
+    for step in (1, -1):
+        for offset in across:
+            for k in large:
+                if offset.terms.get(nest.axes[k]) == step:
+                    return k, step
     return None
+
+
+def _walked(nest: Nest, position: int, step: int) -> Nest:
+    """The nest with an axis the other way round, if its step is -1."""
+    if step == 1:
+        return nest
+    axes, axis = list(nest.axes), nest.axes[position]
+    axes[position] = Axis(extent_of(axis))
+    back = affine(extent_of(axis) - 1) - affine(axes[position])
+    return Nest(axes, nest.reduced, nest.substituted({axis: back}))
 
 
 def _tiled(nest: Nest, vector: int, partner: int, width: int) -> Stmt:
