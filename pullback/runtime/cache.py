@@ -65,6 +65,15 @@ LOOKED: Final = "looked"
 LOOK_AGAIN_AFTER: Final = 900.0
 """Seconds after which the first write of a process looks again."""
 
+FOLDERS: Final = 256
+"""Folders of the directory: the first byte of a name is that of its folder."""
+
+MANY: Final = 32
+"""Files of a folder from which on it keeps its own part of the limit."""
+
+LOOKS_OF_A_FOLDER: Final = 16
+"""One of so many writes looks at whether its folder has so many files."""
+
 ABANDONED_AFTER: Final = 3600.0
 """Seconds after which a temporary file is nobody's any more."""
 
@@ -151,7 +160,7 @@ class DiskCache:
             self._count("errors")
             return
         self._count("writes")
-        self._grown(len(data))
+        self._grown(len(data), name)
 
     def get_object(self, key: bytes) -> jit.StoredObject | None:
         """What `jit.stored_object` kept."""
@@ -211,13 +220,10 @@ class DiskCache:
             return None
         return f"{directory}{os.sep}{name[:2]}{os.sep}{name[2:]}{SUFFIX}"
 
-    def _files(self, suffix: str = SUFFIX) -> Iterator[tuple[Path, os.stat_result]]:
+    def _files(self) -> Iterator[tuple[str, os.stat_result]]:
         directory = self._directory()
         for folder in () if directory is None else _scan(directory):
-            for file in _scan(folder.path):
-                if file.name.endswith(suffix):
-                    with contextlib.suppress(OSError):  # removed meanwhile by another process
-                        yield Path(file.path), file.stat(follow_symlinks=False)
+            yield from _files_of(folder.path, SUFFIX)
 
     def _remove(self, path: str | Path) -> None:
         try:
@@ -250,19 +256,31 @@ class DiskCache:
 
     # ---------------------------------------------------------------------------------- eviction
 
-    def _grown(self, nbytes: int) -> None:
+    def _grown(self, nbytes: int, name: bytes) -> None:
         """Look at the size after each sixteenth of the limit, and at the first write.
 
         Not at the first write where another process has looked a while ago: there may be many
-        files, and they are of all the user's processes.
+        files, and they are of all the user's processes.  Where there are very many, each folder
+        keeps its part of the limit, which some of the writes to it look at: to read half a million
+        files takes seconds, and names are digests, so that all folders are alike.
         """
         with self._lock:
             first, self._unchecked = self._unchecked >= self._limit, self._unchecked + nbytes
             due = self._unchecked >= self._limit // 16
             if due:
                 self._unchecked = 0
-        if due and not (first and self._looked_lately()):
-            self._evict()
+        due = due and not (first and self._looked_lately())
+        directory = self._directory()
+        if directory is None or not (due or name[-1] % LOOKS_OF_A_FOLDER == 0):
+            return
+        own = directory / name.hex()[:2]
+        if len(_scan(own)) >= MANY:
+            self._evict([own], self._limit // FOLDERS)
+        elif due:
+            self._evict([Path(folder.path) for folder in _scan(directory)], self._limit)
+        if due:
+            with contextlib.suppress(OSError):
+                (directory / LOOKED).touch(mode=0o600)
 
     def _looked_lately(self) -> bool:
         directory = self._directory()
@@ -273,25 +291,20 @@ class DiskCache:
         except OSError:
             return False
 
-    def _evict(self) -> None:
-        found = sorted(self._files(), key=lambda item: item[1].st_mtime)
+    def _evict(self, folders: Sequence[Path], limit: int) -> None:
+        """Bring what lies in some folders below a limit."""
+        found = [file for folder in folders for file in _files_of(folder, SUFFIX)]
         total = sum(info.st_size for _, info in found)
-        goal = self._limit * KEEP_AFTER_EVICTION if total > self._limit else self._limit
-        for path, info in found:
+        goal = limit * KEEP_AFTER_EVICTION if total > limit else limit
+        for path, info in sorted(found, key=lambda item: item[1].st_mtime):
             if total <= goal:
                 break
             self._remove(path)
             total -= info.st_size
-        self._remove_abandoned()
-        directory = self._directory()
-        if directory is not None:
-            with contextlib.suppress(OSError):
-                (directory / LOOKED).touch(mode=0o600)
-
-    def _remove_abandoned(self) -> None:
-        for path, info in list(self._files(".tmp")):
-            if time.time() - info.st_mtime > ABANDONED_AFTER:
-                self._remove(path)
+        for folder in folders:
+            for path, info in list(_files_of(folder, ".tmp")):
+                if time.time() - info.st_mtime > ABANDONED_AFTER:
+                    self._remove(path)
 
 
 # ---------------------------------------------------------------------------------- files and bytes
@@ -355,6 +368,13 @@ def _scan(directory: str | Path) -> list[os.DirEntry[str]]:
             return list(found)
     except OSError:
         return []
+
+
+def _files_of(folder: str | Path, suffix: str) -> Iterator[tuple[str, os.stat_result]]:
+    for file in _scan(folder):
+        if file.name.endswith(suffix):
+            with contextlib.suppress(OSError):  # removed meanwhile by another process
+                yield file.path, file.stat(follow_symlinks=False)
 
 
 def _private_directory(wanted: Path) -> Path | None:

@@ -26,7 +26,7 @@ def disk(tmp_path: Path) -> DiskCache:
 
 
 def only_file(disk: DiskCache) -> Path:
-    (found,) = [path for path, _ in disk._files()]
+    (found,) = [Path(path) for path, _ in disk._files()]
     return found
 
 
@@ -79,7 +79,7 @@ def test_entry_under_another_name_is_refused(disk: DiskCache) -> None:
     first = only_file(disk)
     data = first.read_bytes()
     disk.put(b"b", ENTRY)
-    (second,) = [path for path, _ in disk._files() if path != first]
+    (second,) = {Path(path) for path, _ in disk._files()} - {first}
     second.write_bytes(data)
     assert disk.get(b"b") is None
     assert disk.get(b"a") == ENTRY
@@ -293,7 +293,7 @@ def test_the_first_write_looks_at_the_size_once_for_all_processes(
 ) -> None:
     looked = []
     evict = DiskCache._evict
-    monkeypatch.setattr(DiskCache, "_evict", lambda self: (looked.append(self), evict(self)))
+    monkeypatch.setattr(DiskCache, "_evict", lambda *args: (looked.append(args), evict(*args)))
     for _ in range(3):  # as if each were a process of its own
         DiskCache(tmp_path / "cache", limit=1 << 20).put(b"key", CacheEntry(b"code"))
     assert len(looked) == 1
@@ -304,6 +304,32 @@ def test_the_first_write_looks_at_the_size_once_for_all_processes(
     assert len(looked) == 2
     last.put(b"large", CacheEntry(b"x" * (1 << 17)))  # an eighth of the limit: looks by itself
     assert len(looked) == 3
+
+
+def test_of_very_many_files_a_write_reads_one_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "MANY", 4)
+    monkeypatch.setattr(cache, "FOLDERS", 2)
+    monkeypatch.setattr(cache, "_digest", lambda key: bytes([int(key) % 2]) + key.ljust(31, b"\0"))
+    read = []
+    scan = cache._scan
+    monkeypatch.setattr(cache, "_scan", lambda path: (read.append(path), scan(path))[1])
+    disk = DiskCache(tmp_path / "cache", limit=16_000)
+    for k in range(10, 30):
+        disk.put(b"%d" % k, CacheEntry(b"x" * 1000))
+        path = disk._path(cache._digest(b"%d" % k))
+        assert path is not None
+        os.utime(path, (1000 + k, 1000 + k))
+    sizes = [0, 0]
+    for file, info in disk._files():
+        sizes[Path(file).parent.name == "01"] += info.st_size
+    assert all(6_400 <= size + 1_100 <= 9_200 for size in sizes), sizes
+    assert disk.get(b"29") is not None
+    assert disk.get(b"10") is None
+    read.clear()
+    disk.put(b"30", CacheEntry(b"x" * 1000))
+    assert {Path(folder).name for folder in read} <= {"00"}
 
 
 FROM_DISK: Final = """
