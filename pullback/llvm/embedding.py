@@ -23,7 +23,7 @@ from functools import cache
 from typing import Any, Final, NamedTuple
 
 from pullback.errors import LoweringError, UnsupportedError
-from pullback.llvm import jit, library, pool
+from pullback.llvm import jit, library, pool_text
 from pullback.llvm.entry_ir import Module, Value, i32, i64
 
 __all__ = [
@@ -168,8 +168,8 @@ def needed_texts(
         if symbol in seen:
             continue
         seen.add(symbol)
-        if symbol in pool.SYMBOLS:
-            found: Any = pool.module_text(wanted.machine)
+        if symbol in pool_text.SYMBOLS:
+            found: Any = pool_text.module_text(wanted.machine)
         elif symbol == "pb_poll":
             found = _POLL, []
         else:
@@ -180,7 +180,7 @@ def needed_texts(
             waiting += needs
         elif symbol.startswith("pb_") or library.provider(symbol) != "the C library":
             raise missing(symbol)
-    return list(texts), not seen.isdisjoint(pool.SYMBOLS)
+    return list(texts), not seen.isdisjoint(pool_text.SYMBOLS)
 
 
 _POLL: Final = "define i32 @pb_poll(ptr %last) {\n  ret i32 0\n}\n"
@@ -292,7 +292,7 @@ def _write_threads(m: Module, name: str, threads: bool) -> str:
     state = m.external("pb_pool")
     count = f.convert("sext", f.parameters[0], "i64")
     least = f.select(f.compare("sgt", count, 1), count, i64(1))
-    f.emit(f"store atomic {least}, {f.at(state, pool.THREADS)} release, align 8")
+    f.emit(f"store atomic {least}, {f.at(state, pool_text.THREADS)} release, align 8")
     f.ret()
     start = m.function(f"{name}_start", "void")
     start.call("void", "pb_pool_reset")

@@ -53,6 +53,7 @@ from pullback.llvm.entry_spec import (
     numpy_scalar_leaf,
     scalar_leaf,
 )
+from pullback.llvm.pool_text import EXPORTS as POOL_EXPORTS
 
 __all__ = [
     "Entry",
@@ -67,6 +68,7 @@ __all__ = [
     "fresh_output",
     "input_output",
     "make_entry",
+    "native_module",
     "ndarray_leaf",
     "numpy_scalar_leaf",
     "scalar_leaf",
@@ -315,7 +317,7 @@ class _Support:
         symbols = {name: self.symbol(name) for name in made.symbols}
         exports = ["pb_call", "pb_block_alloc", "pb_block_free", "pb_blocks_trim"]
         exports += ["pb_array_dealloc"]
-        exports += ["pb_cache_limit", "pb_cached_bytes", *HANDLER_FUNCTIONS]
+        exports += ["pb_cache_limit", "pb_cached_bytes", *HANDLER_FUNCTIONS, *POOL_EXPORTS]
         self.module = jit.load(made.code, symbols, exports=exports)
         self.call = self.module.address("pb_call")
         self.connect_numpy()
@@ -410,6 +412,11 @@ def _make_support() -> _Support:
 def _support() -> _Support:
     with _support_lock:
         return _make_support()
+
+
+def native_module() -> jit.LoadedModule | None:
+    """The module of the call path and the thread pool; None where calls take the Python route."""
+    return _support().module if supported() else None
 
 
 def _default_cache_limit() -> int:

@@ -11,6 +11,7 @@ is compiled once a process.
 
 from __future__ import annotations
 
+import platform
 import sys
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from pullback.llvm.entry_layout import ARRAY_DATA, ARRAY_FLAGS, ARRAY_HANDLER, L
 from pullback.llvm.entry_match import CONTIGUOUS_AND_ALIGNED, region, type_of, word, write_match
 from pullback.llvm.entry_objects import OWNS_DATA, ArrayLayout, decref, incref, write_objects
 from pullback.llvm.entry_spec import Build, Header, Out
+from pullback.llvm.pool_text import write_pool
 
 __all__ = ["CallableLayout", "support_module"]
 
@@ -39,8 +41,9 @@ class CallableLayout:
 
 
 def support_module(layout: Layout, places: CallableLayout, arrays: ArrayLayout) -> Module:
-    """The module with `pb_call`, `pb_array_dealloc` and the functions of `entry_blocks.py`."""
+    """The module with `pb_call`, `pb_array_dealloc`, blocks of memory, and the thread pool."""
     m = Module()
+    write_pool(m, platform.machine())
     write_blocks(m, huge_pages=sys.platform == "linux")
     write_objects(m, arrays)
     _write_wrap(m)

@@ -12,7 +12,7 @@ import pullback.numpy as jnp
 from pullback import lax
 from pullback.llvm import pool
 from pullback.llvm.emit_statements import PARALLEL_COPY_BYTES
-from pullback.llvm.pool import COPY_BYTES
+from pullback.llvm.pool_text import COPY_BYTES
 from tests.loops.harness import compile_function
 
 LARGE = PARALLEL_COPY_BYTES // 4

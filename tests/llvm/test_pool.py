@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from pullback.llvm import jit, pool
+from pullback.llvm import entry, jit, pool
 
 # env: ptr to int64 counts.  count: adds one to each element of the chunk.
 # nested: runs `count` over the whole of [0, 100) from inside each chunk, for each index.
@@ -171,6 +171,57 @@ def test_workers_start_only_when_wanted() -> None:
         "assert pool.started_workers() == 2\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.skipif(not entry.supported(), reason="calls take the Python route")
+def test_the_pool_needs_no_file_of_its_own() -> None:
+    code = (
+        "from pullback.llvm import entry, jit, pool\n"
+        "made = entry.native_module()\n"
+        "jit.stored_object = None\n"
+        "assert pool.address() == made.address('pb_parallel_for')\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_the_pool_alone() -> None:
+    code = (
+        "from pullback.llvm import entry, pool\n"
+        "assert entry.native_module() is None\n"
+        "assert pool.address() != 0 and pool.started_workers() == 0\n"
+    )
+    environment = os.environ | {"PULLBACK_PYTHON_CALLS": "1"}
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env=environment)
+
+
+MINCORE = """
+import ctypes, mmap
+from pullback.llvm import entry, pool
+pool.set_num_threads({threads})
+pool.address()
+module = entry.native_module()
+allocate = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_int64)(module.address("pb_block_alloc"))
+start, size = allocate(8 << 21), 1 << 21
+present = ctypes.create_string_buffer(1)
+count = 0
+for page in range(1, 8):
+    place = (start & -size) + page * size
+    assert ctypes.CDLL(None).mincore(ctypes.c_void_p(place), mmap.PAGESIZE, present) == 0
+    count += present.raw[0] & 1
+print(count)
+"""
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or not entry.supported(), reason="huge pages are asked for on Linux"
+)
+@pytest.mark.parametrize(("threads", "present"), [(1, 0), (2, 7)])
+def test_large_new_blocks_are_filled_in_by_all_threads(threads: int, present: int) -> None:
+    code = MINCORE.format(threads=threads)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert int(done.stdout) == present
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

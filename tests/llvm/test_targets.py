@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pullback.llvm import embedding, interrupts, jit, library, pool
+from pullback.llvm import embedding, interrupts, jit, library, pool_text
 
 TARGETS = {
     "aarch64-unknown-linux-gnu": "",
@@ -54,7 +54,7 @@ def _calls(texts: list[str], triple: str) -> set[str]:
     return set(read(code))
 
 
-_EXPORTS = (*KERNELS, *pool.SYMBOLS, "pb_poll")
+_EXPORTS = (*KERNELS, *pool_text.SYMBOLS, "pb_poll")
 
 
 @pytest.mark.parametrize("triple", TARGETS)
@@ -68,7 +68,7 @@ def test_kernels_call_what_they_say(symbol: str, triple: str) -> None:
 
 @pytest.mark.parametrize("triple", TARGETS)
 def test_the_pool_and_interrupts_call_what_they_say(triple: str) -> None:
-    text, needed = pool.module_text(triple.split("-", 1)[0])
+    text, needed = pool_text.module_text(triple.split("-", 1)[0])
     known = {*needed, *interrupts._SYMBOLS, *jit.IMPLIED}
     calls = _calls([text, interrupts._TEXT], triple)
     assert {"pthread_create", "clock_gettime"} <= calls <= known
