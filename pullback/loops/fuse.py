@@ -151,7 +151,7 @@ class _Grouping:
     def _join(self, new: _Expanded) -> int | None:
         """Add to an earlier group if one fits; its number."""
         needs = {n for buffer in new.loads for n in self.writers.get(buffer, ())}
-        needs = self._brought_together(new, needs)
+        needs = self._brought_together(new, needs) | self._copied(new)
         earliest = max(0, len(self.entries) - LOOK_BACK)
         for number in range(len(self.entries) - 1, earliest - 1, -1):
             group = self.entries[number]
@@ -162,6 +162,11 @@ class _Grouping:
             if _join_stage(group, new) or _join_rows(group, new):
                 return number
         return None
+
+    def _copied(self, new: _Expanded) -> set[int]:
+        """The blocks that fill what an item changes a part of."""
+        found = {n for buffer in new.writes for n in self.writers.get(buffer, ())}
+        return {n for n in found if not isinstance(self.entries[n], Group)}
 
     def _brought_together(self, new: _Expanded, needs: set[int]) -> set[int]:
         """What an item needs, with groups that the item could join made one where they can be."""

@@ -205,7 +205,7 @@ class TensorBuilder:
         out = self.temp(shape, parts[0].dtype)
         start = 0
         for x in parts:
-            self._store_part(out, x, axis, start)
+            self.store_part(out, x, [start if d == axis else 0 for d in range(len(shape))])
             start += x.shape[axis]
         if any(x.shape[axis] > 1 for x in parts):
             return out
@@ -229,13 +229,13 @@ class TensorBuilder:
         turned.cost = 0.25  # once the nest is cut, a load
         return turned
 
-    def _store_part(self, out: BufferTensor, x: Tensor, axis: int, start: int) -> None:
-        """Store `x` at `start` along an axis of `out`, by an item that others may join."""
+    def store_part(self, out: BufferTensor, x: Tensor, starts: Sequence[int]) -> None:
+        """Store `x` at known places of `out`, by an item that others may join."""
         axes = new_axes(x.shape)
         view = self.lazy(x.shape, axes, x.at(axes))
         strides = row_major(out.shape)
-        target = StridedTarget(out.buffer, x.shape, out.offset + start * strides[axis], strides)
-        self.add(MapItem(view, target))
+        first = out.offset + sum(k * stride for k, stride in zip(starts, strides, strict=True))
+        self.add(MapItem(view, StridedTarget(out.buffer, x.shape, first, strides)))
 
     def constant(self, value: Any) -> Tensor:
         """A NumPy array or scalar known now."""
@@ -382,6 +382,11 @@ class TensorBuilder:
         if isinstance(x, BufferTensor) or x.stored is not None:
             return True
         return self.is_cheap(x) and sources(x)[0].isdisjoint(sources(changing)[0])
+
+    def is_apart(self, x: Tensor, changing: Tensor) -> bool:
+        """Whether a tensor is computed from other arrays than a stored one, which may change."""
+        place = changing if isinstance(changing, BufferTensor) else changing.stored
+        return place is not None and place.buffer not in sources(x)[0]
 
     def settled(self, x: Tensor, changing: Tensor) -> Tensor:
         """A tensor to read while the memory of another changes: stored, if need be."""

@@ -352,6 +352,10 @@ def _update_lower(b: Any, x: Any, update: Any, *indices: Any) -> Any:
     known = [e if isinstance(e, int) else e.const for e in starts if _is_known(e)]
     if len(known) == len(starts) and _is_anew(b, x, update):
         return _updated_anew(b, x, update, known)
+    if len(known) == len(starts) and not b.is_cheap(update) and b.is_apart(update, x):
+        out = b.buffer(x.shape, x.dtype, x)
+        b.store_part(out, update, known)
+        return out
     update = b.settled(update, x)  # it may read `x`, which is about to change
     starts = [e if isinstance(e, int) else b.let(e) for e in starts]
     out = b.buffer(x.shape, x.dtype, x)

@@ -138,3 +138,33 @@ def test_stencils_of_many_places_read_one_array() -> None:
     u = np.random.default_rng(0).normal(size=(20, 20, 20)).astype(np.float32)
     program = compile_function(lambda u: lax.fori_loop(0, 3, step, (u, u)), u).program
     assert program.arena_bytes <= 64  # nothing of the grid
+
+
+def test_parts_made_of_other_arrays_are_computed_where_they_go() -> None:
+    def mean(u: Any) -> Any:
+        return 0.5 * (u[:-2] + u[1:-1] + u[2:])
+
+    def step(_: Any, c: Any) -> Any:
+        u, v = c
+        v = v.at[1:-1].set(mean(u))
+        return u.at[1:-1].set(mean(v)), v
+
+    u = np.random.default_rng(0).normal(size=300).astype(np.float32)
+    program = compile_function(lambda u: lax.fori_loop(0, 3, step, (u, u + 1)), u).program
+    assert program.arena_bytes <= 64  # neither of the means
+
+
+def test_a_part_is_stored_after_the_array_around_it() -> None:
+    def f(x: Any, y: Any) -> Any:
+        z = jnp.exp(y) * jnp.sin(y)
+        whole = x.at[2:6].set(z + jnp.tanh(y))
+        return whole.at[:4].set(z * jnp.cos(whole[4:])), z
+
+    x, y = np.arange(8.0, dtype=np.float32), np.linspace(0, 1, 4, dtype=np.float32)
+    z = np.exp(y) * np.sin(y)
+    whole = x.copy()
+    whole[2:6] = z + np.tanh(y)
+    whole[:4] = z * np.cos(whole[4:])
+    got = pb.jit(f)(x, y)
+    np.testing.assert_allclose(got[0], whole, rtol=1e-5)
+    np.testing.assert_allclose(got[1], z, rtol=1e-5)
