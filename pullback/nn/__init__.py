@@ -1,6 +1,10 @@
 """`jax.nn`: activation functions, softmax and its kin, attention, initial values of parameters."""
 
-from pullback.nn import initializers
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from pullback.nn.activations import (
     celu,
     elu,
@@ -38,6 +42,9 @@ from pullback.nn.normalization import (
     standardize,
 )
 from pullback.nn.scaled import get_scaled_dot_general_config, scaled_dot_general, scaled_matmul
+
+if TYPE_CHECKING:
+    from pullback.nn import initializers
 
 __all__ = [
     "celu",
@@ -77,3 +84,13 @@ __all__ = [
     "swish",
     "tanh",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "initializers":  # they need samplers, which take long to import
+        return importlib.import_module("pullback.nn.initializers")
+    raise AttributeError(f"module 'pullback.nn' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,35 +1,50 @@
-"""`jax.scipy`: SciPy's functions on arrays that can be traced, differentiated and compiled."""
+"""`jax.scipy`: SciPy's functions on arrays that can be traced, differentiated and compiled.
+
+Namespaces are imported when somebody first asks for them.
+"""
 
 from __future__ import annotations
 
 import importlib
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any
 
-from pullback.scipy import linalg as linalg
-from pullback.scipy import special as special
-from pullback.scipy import stats as stats
-
-_LAZY: Final = frozenset(
-    (
-        "cluster",
-        "fft",
-        "integrate",
-        "interpolate",
-        "ndimage",
-        "optimize",
-        "signal",
-        "sparse",
-        "spatial",
+if TYPE_CHECKING:
+    from pullback.scipy import (
+        cluster,
+        fft,
+        integrate,
+        interpolate,
+        linalg,
+        ndimage,
+        optimize,
+        signal,
+        sparse,
+        spatial,
+        special,
+        stats,
     )
-)
-"""Namespaces that are imported when somebody first asks for them."""
+
+__all__ = [
+    "cluster",
+    "fft",
+    "integrate",
+    "interpolate",
+    "linalg",
+    "ndimage",
+    "optimize",
+    "signal",
+    "sparse",
+    "spatial",
+    "special",
+    "stats",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
+    if name in __all__:
         return importlib.import_module(f"pullback.scipy.{name}")
     raise AttributeError(f"module 'pullback.scipy' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*_LAZY, "linalg", "special", "stats"})
+    return list(__all__)

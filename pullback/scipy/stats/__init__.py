@@ -1,32 +1,93 @@
-"""`jax.scipy.stats`: densities and distribution functions, one module a distribution."""
+"""`jax.scipy.stats`: densities and distribution functions, one module a distribution.
 
-from pullback.scipy.stats import bernoulli as bernoulli
-from pullback.scipy.stats import beta as beta
-from pullback.scipy.stats import betabinom as betabinom
-from pullback.scipy.stats import binom as binom
-from pullback.scipy.stats import cauchy as cauchy
-from pullback.scipy.stats import chi2 as chi2
-from pullback.scipy.stats import dirichlet as dirichlet
-from pullback.scipy.stats import expon as expon
-from pullback.scipy.stats import gamma as gamma
-from pullback.scipy.stats import gennorm as gennorm
-from pullback.scipy.stats import geom as geom
-from pullback.scipy.stats import gumbel_l as gumbel_l
-from pullback.scipy.stats import gumbel_r as gumbel_r
-from pullback.scipy.stats import laplace as laplace
-from pullback.scipy.stats import logistic as logistic
-from pullback.scipy.stats import multinomial as multinomial
-from pullback.scipy.stats import multivariate_normal as multivariate_normal
-from pullback.scipy.stats import nbinom as nbinom
-from pullback.scipy.stats import norm as norm
-from pullback.scipy.stats import pareto as pareto
-from pullback.scipy.stats import poisson as poisson
-from pullback.scipy.stats import t as t
-from pullback.scipy.stats import truncnorm as truncnorm
-from pullback.scipy.stats import uniform as uniform
-from pullback.scipy.stats import vonmises as vonmises
-from pullback.scipy.stats import wrapcauchy as wrapcauchy
-from pullback.scipy.stats.kde import gaussian_kde as gaussian_kde
-from pullback.scipy.stats.samples import mode as mode
-from pullback.scipy.stats.samples import rankdata as rankdata
-from pullback.scipy.stats.samples import sem as sem
+Distributions are imported when somebody first asks for them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from pullback.scipy.stats import (
+        bernoulli,
+        beta,
+        betabinom,
+        binom,
+        cauchy,
+        chi2,
+        dirichlet,
+        expon,
+        gamma,
+        gennorm,
+        geom,
+        gumbel_l,
+        gumbel_r,
+        laplace,
+        logistic,
+        multinomial,
+        multivariate_normal,
+        nbinom,
+        norm,
+        pareto,
+        poisson,
+        t,
+        truncnorm,
+        uniform,
+        vonmises,
+        wrapcauchy,
+    )
+    from pullback.scipy.stats.kde import gaussian_kde
+    from pullback.scipy.stats.samples import mode, rankdata, sem
+
+__all__ = [
+    "bernoulli",
+    "beta",
+    "betabinom",
+    "binom",
+    "cauchy",
+    "chi2",
+    "dirichlet",
+    "expon",
+    "gamma",
+    "gaussian_kde",
+    "gennorm",
+    "geom",
+    "gumbel_l",
+    "gumbel_r",
+    "laplace",
+    "logistic",
+    "mode",
+    "multinomial",
+    "multivariate_normal",
+    "nbinom",
+    "norm",
+    "pareto",
+    "poisson",
+    "rankdata",
+    "sem",
+    "t",
+    "truncnorm",
+    "uniform",
+    "vonmises",
+    "wrapcauchy",
+]
+
+_MODULES: Final = {
+    "gaussian_kde": "kde",
+    "mode": "samples",
+    "rankdata": "samples",
+    "sem": "samples",
+}
+"""Where functions are that are not modules of their own."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'pullback.scipy.stats' has no attribute {name!r}")
+    found = importlib.import_module(f"pullback.scipy.stats.{_MODULES.get(name, name)}")
+    return getattr(found, name) if name in _MODULES else found
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
