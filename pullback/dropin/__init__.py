@@ -16,15 +16,19 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from pullback.dropin import incidental
 from pullback.dropin.absent import Absent, is_absent
 from pullback.dropin.names import MODULES, OBJECTS, PRIVATE
 from pullback.dropin.shims import version
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader, MetaPathFinder
+else:  # their module takes a millisecond to import, and what they define here is overridden
+    Loader = MetaPathFinder = object
 
 __all__ = ["install", "is_installed", "uninstall"]
 

@@ -19,6 +19,20 @@ def check(program: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_an_import_brings_no_resources() -> None:
+    done = run(
+        """
+        import sys
+        before = set(sys.modules)
+        from pullback import dropin
+        dropin.install()
+        import jax, jax.numpy
+        assert not {"importlib.abc", "importlib.resources"} & (set(sys.modules) - before)
+        """
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_modules_are_ours() -> None:
     check(
         """
