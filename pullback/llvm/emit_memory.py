@@ -191,10 +191,19 @@ class MemoryWriter(ValueWriter):
     def _load_pattern(
         self, buffer: Buffer, scalar: str, first: Affine, picks: list[int], level: int
     ) -> Value:
-        """Near elements in an order known now: a load of all between, and a shuffle."""
+        """Near elements in an order known now: a load of all between, and a shuffle.
+
+        Of complex numbers whole ones are loaded: LLVM 22 gives up on some shuffles of vectors of
+        three, and the load of the other part is the same one.
+        """
+        if buffer.dtype.kind == "c":
+            part = first.const % 2
+            first, picks = first - part, [p + part for p in picks]
         at = self.address(buffer, self.index(first), scalar)
         level = max(level, at.level, self.vector_level)
         span, size = max(picks) + 1, storage_bytes(buffer.dtype)
+        if buffer.dtype.kind == "c":
+            span += span % 2
         t = lanes_type(scalar, span) if span > 1 else f"<1 x {scalar}>"
         run = self.put(f"load {t}, ptr {at.name}, align {size}", level)
         mask = f"<{self.lanes} x i32> <{', '.join(f'i32 {p}' for p in picks)}>"

@@ -83,3 +83,18 @@ def test_the_last_rows_of_a_buffer_are_not_passed() -> None:
     x = RNG.integers(0, 250, (97, 4)).astype(np.uint8)
     (result,) = compile_function(lambda x: x[..., 2::-1], x)(x)
     np.testing.assert_array_equal(result, x[..., 2::-1])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int16", "complex64", "complex128"])
+@pytest.mark.parametrize("length", [2, 3, 4, 5])
+def test_repeated_and_turned_few(length: int, dtype: str) -> None:
+    """LLVM 22 stops the process where odd vectors of parts of complex numbers are shuffled so."""
+    x = RNG.integers(0, 9, length).astype(dtype)
+
+    def moved(np: Any, x: Any) -> Any:
+        return np.tile(np.flip(np.tile(x + x, 2)), 2), np.repeat(np.tile(x - 1, 2)[::-1], 2)
+
+    with config.x64.override(True):
+        results = compile_function(functools.partial(moved, jnp), x)(x)
+    for actual, expected in zip(results, moved(np, x), strict=True):
+        np.testing.assert_array_equal(actual, expected, strict=True)
