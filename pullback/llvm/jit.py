@@ -43,6 +43,7 @@ __all__ = [
     "compile_objects",
     "disassemble",
     "dump",
+    "has_byte_products",
     "host_cpu",
     "host_features",
     "host_fingerprint",
@@ -184,6 +185,16 @@ def tile_types() -> tuple[str, ...]:
         return ()
     allowed = ctypes.CDLL(None).syscall(_ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA) == 0
     return found if allowed else ()
+
+
+@cache
+def has_byte_products() -> bool:
+    """Whether the machine multiplies and adds bytes in vectors of 512 bits (AVX-512 VNNI).
+
+    >>> has_byte_products() in (False, True)
+    True
+    """
+    return vector_bits() == 512 and "+avx512vnni" in host_features().split(",")
 
 
 _ARCH_PRCTL: Final = 158

@@ -175,7 +175,7 @@ def rint(x: Any, /) -> Any:
     """
     x = ensure_arraylike("rint", x)
     if kind(x) in "biu":
-        return lax.convert_element_type(x, dtypes.to_inexact_dtype(x.dtype))
+        return lax.convert_element_type(x, dtypes.default_float())
     return _round_to_even(x)
 
 

@@ -1,8 +1,8 @@
 """How `dot_general` multiplies matrices of narrow numbers: what is exact, what this machine has.
 
 Sums of products of small integers are exact in float32 or float64, for which there are matrix
-kernels.  Bytes and bfloat16 go to tile registers where the machine has them (`llvm.tile_kernels`),
-and bfloat16 else to the kernels for float32.
+kernels.  Bytes and bfloat16 go to tile registers or vectors of dot products where the machine has
+them (`llvm.tile_kernels`), and bfloat16 else to the kernels for float32.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def by_tiles(b: Any, symbol: str, lhs: Any, rhs: Any, lanes: int, m: int, n: int
     narrow = symbol == "pb_tiles_bf16"
     out = b.buffer((lanes, m, n), np.float32 if narrow else np.int32)
     tiles = (-(-m // 16) + -(-n // 16)) * -(-k // (32 if narrow else 64))
-    scratch = b.buffer((1024 * tiles,), np.int8)
+    scratch = b.buffer((1024 * lanes * tiles,), np.int8)
     numbers = (
         lanes, lhs.lane, rhs.lane, m * n,
         m, n, k,

@@ -10,6 +10,7 @@ import jax.numpy as theirs
 import numpy as np
 import pytest
 
+import pullback
 import pullback.numpy as ours
 
 X = np.array([1.5, 0.0, 2.0], np.float32)
@@ -121,3 +122,10 @@ def jax_like(np_: Any, x: Any, narrow: str) -> Any:
     lax = jax.lax if np_ is theirs else __import__("pullback").lax
     bits = lax.bitcast_convert_type(x, narrow)
     return bits, lax.bitcast_convert_type(bits, x.dtype)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint16", "int32"])
+def test_rint_of_whole_numbers_has_the_widest_enabled_float(dtype: str) -> None:
+    with jax.enable_x64(True), pullback.enable_x64(True):
+        x = np.ones(2, dtype)
+        assert ours.rint(x).dtype == theirs.rint(x).dtype == np.float64
