@@ -70,6 +70,7 @@ __all__ = [
     "make_entry",
     "native_module",
     "ndarray_leaf",
+    "new_buffer",
     "numpy_scalar_leaf",
     "scalar_leaf",
     "set_cache_limit",
@@ -87,7 +88,9 @@ METHOD_DESCRIPTOR: Final = 1 << 17
 BASE_TYPE_FLAGS: Final = (1 << 10) | (1 << 18)
 
 NEW_FROM_DESCR: Final = 94
-"""Index of PyArray_NewFromDescr in NumPy's table of functions, fixed by its binary interface."""
+SET_HANDLER: Final = 304
+"""Indices of PyArray_NewFromDescr and PyDataMem_SetHandler in NumPy's table of functions, fixed by
+its binary interface."""
 
 
 # ------------------------------------------------------------------------------------- base class
@@ -412,6 +415,30 @@ def _make_support() -> _Support:
 def _support() -> _Support:
     with _support_lock:
         return _make_support()
+
+
+@cache
+def _set_handler() -> Any:
+    """`PyDataMem_SetHandler`: who allocates for arrays that this thread makes; what was before."""
+    return ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object)(_numpy_function(SET_HANDLER))
+
+
+def new_buffer(shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
+    """An array that nothing was written to, as programs allocate their results.
+
+    Its memory begins at a multiple of 64 bytes, so that no vector lies across two cache lines, and
+    goes back to the pool.
+
+    >>> new_buffer((2, 300), np.float32).ctypes.data % 64
+    0
+    """
+    if not supported():
+        return np.empty(shape, dtype)
+    before = _set_handler()(_support().handler)
+    try:
+        return np.empty(shape, dtype)
+    finally:
+        _set_handler()(before)
 
 
 def native_module() -> jit.LoadedModule | None:

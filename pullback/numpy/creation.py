@@ -26,6 +26,7 @@ from pullback.numpy.promotion import (
 )
 from pullback.numpy.scalar_types import constructor_hook
 from pullback.runtime import placement, spread
+from pullback.runtime.array import from_numpy
 
 __all__ = [
     "array",
@@ -139,7 +140,7 @@ def _from_numpy(x: Any, dtype: Any) -> Any:
         dtype = dtypes.dtype_of(x)
     if dtypes.kind_of(x.dtype) == "c" and dtypes.kind_of(dtype) not in "cb":
         x = x.real
-    return array_of(np.array(x, dtypes.physical(dtype)), dtype)
+    return from_numpy(x, ShapedArray(x.shape, dtype), copy=True)
 
 
 def _leaves(x: Any) -> list[Any]:

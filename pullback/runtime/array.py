@@ -428,9 +428,21 @@ def make_array(data: np.ndarray[Any, Any], aval: ShapedArray) -> ArrayImpl:
     return x
 
 
+_ALIGNED_FROM: Final = 1024
+"""Bytes of a copy that is worth an allocation of its own kind."""
+
+
 def from_numpy(value: Any, aval: ShapedArray, *, copy: bool = False) -> ArrayImpl:
     """An array of type `aval` with the elements of `value`, copied if needed or asked for."""
     dtype = dtypes.physical(aval.dtype)
+    if (
+        type(value) is np.ndarray
+        and value.size * dtype.itemsize >= _ALIGNED_FROM
+        and (copy or value.dtype != dtype or not value.flags.c_contiguous)
+    ):
+        data = entry.new_buffer(aval.shape, dtype)
+        np.copyto(data, value.reshape(aval.shape), casting="unsafe")
+        return make_array(data, aval)
     data = np.array(value, dtype=dtype, order="C", copy=True if copy else None)
     if data.flags.writeable and not copy and data is value:
         data = data.view()
