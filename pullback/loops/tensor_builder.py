@@ -72,6 +72,8 @@ class Region:
     """Temporaries made here: nothing outside this region reads them unless a block does."""
     stacked: set[Buffer] = field(default_factory=set)
     """Those of stacks, which nobody may read: see `StackedTensor`."""
+    conversions: dict[tuple[int, Any], tuple[Tensor, Tensor]] = field(default_factory=dict)
+    """Tensors, by their identities, with what they were converted to here."""
 
 
 class TensorBuilder:
@@ -170,6 +172,21 @@ class TensorBuilder:
         if dtype is not None and dtypes.physical(dtypes.as_dtype(dtype)) != expr.dtype:
             raise TypeError(f"{fn} gives {expr.dtype}, not {dtype}")
         return self.lazy(shape, axes, expr)
+
+    def converted(self, x: Tensor, dtype: Any) -> Tensor:
+        """A tensor with elements of another type: the same one for all in a region who ask for it.
+
+        What several matrix kernels read is then stored once.
+        """
+        if x.dtype == dtype:
+            return x
+        known = self.region.conversions.get((id(x), dtype))
+        if known is not None:
+            return known[1]
+        made = self.map(lambda s, e: s.convert(e, dtype), x)
+        if isinstance(x, LazyTensor) or not (x.mutable or x.buffer in self.carried):
+            self.region.conversions[id(x), dtype] = x, made
+        return made
 
     def view(self, shape: Sequence[int], at: Callable[[tuple[Expr, ...]], Expr]) -> Tensor:
         """A tensor given by the expression of its element at an index."""

@@ -426,11 +426,6 @@ def _transposed(b: Any, x: Any, order: Sequence[int]) -> Any:
     )
 
 
-def converted(b: Any, x: Any, dtype: Any) -> Any:
-    """A tensor with elements of another type."""
-    return x if x.dtype == dtype else b.map(lambda s, e: s.convert(e, dtype), x)
-
-
 def matrix(b: Any, x: Any, groups: Sequence[Sequence[int]]) -> Matrix:
     """An operand as matrices, copied only if no strides describe it as it is.
 
@@ -480,7 +475,7 @@ def _lower(
     if tiles is None:
         if dtypes.kind_of(inner) in "iu" and rows * columns * depth > _INLINE_WORK:
             inner = narrow_products.exact_floats(lhs.dtype, rhs.dtype, depth) or inner
-        lhs, rhs = converted(b, lhs, inner), converted(b, rhs, inner)
+        lhs, rhs = b.converted(lhs, inner), b.converted(rhs, inner)
     if tiles is None and _prefers_loops(inner, rows, columns, depth, inner != natural):
         out = _lower_loops(b, lhs, rhs, axes, inner)
     else:
@@ -493,8 +488,8 @@ def _lower(
             out = gemm(b, left, right, lanes, rows, columns, depth, inner)
         out = b.reshape(out, batch + m + n)
     if dtypes.kind_of(dtype) in "iu" and dtypes.kind_of(out.dtype) == "f":
-        out = converted(b, out, dtypes.int64)  # which wraps where a conversion of floats saturates
-    return converted(b, out, dtype)
+        out = b.converted(out, dtypes.int64)  # which wraps where a conversion of floats saturates
+    return b.converted(out, dtype)
 
 
 def _prefers_loops(dtype: Any, rows: int, columns: int, depth: int, converted: bool) -> bool:

@@ -374,7 +374,7 @@ def _by_rows(
         result, g = b.buffer(shape, dtype), choices[0]
         convolution_direct.by_tiles(b, x, w, g, result, out_spec, _whole(w, g))
         return result
-    x, w = (contractions.converted(b, v, dtype) for v in (x, w))
+    x, w = (b.converted(v, dtype) for v in (x, w))
     ways = (way for fits, way in _BY_ROWS if all(fits(x, g, out_spec, dtype) for g in met))
     write = next(ways, None)
     if write is None or not met:
@@ -460,15 +460,15 @@ def lower(
     for by_rows in (_by_rows, _moved_tiles):
         found = by_rows(b, lhs, rhs, shape, choices, out_spec, inner)
         if found is not None:
-            return contractions.converted(b, found, dtype)
-    lhs, rhs = (contractions.converted(b, v, inner) for v in (lhs, rhs))
+            return b.converted(found, dtype)
+    lhs, rhs = (b.converted(v, inner) for v in (lhs, rhs))
     if one and _few_products(only.depth, outs):
-        return contractions.converted(b, _unrolled(b, lhs, rhs, only, out_spec), dtype)
+        return b.converted(_unrolled(b, lhs, rhs, only, out_spec), dtype)
     lhs, per_axis = _with_room(b, lhs, x_spec[2:], per_axis)
     choices = [Geometry(*shared, phases) for phases in _combinations(per_axis)]
     if len(choices) == 1 and choices[0].taps == w[1:]:
         out, letters = _one_phase(b, lhs, rhs, choices[0], out_spec, True, inner)
-        return contractions.converted(b, _arranged(b, out, letters, out_spec, choices[0]), dtype)
+        return b.converted(_arranged(b, out, letters, out_spec, choices[0]), dtype)
     result = b.buffer(shape, inner)
     for g in choices:
         if g.depth == 0:
@@ -476,4 +476,4 @@ def lower(
             continue
         out, letters = _one_phase(b, lhs, rhs, g, out_spec, False, inner)
         _store_phase(b, result, out, letters, out_spec, g)
-    return contractions.converted(b, result, dtype)
+    return b.converted(result, dtype)

@@ -92,3 +92,18 @@ def test_a_matrix_times_a_vector_converts_on_the_way(spec: str, dtype: Any) -> N
     assert np.array_equal(np.asarray(program(x, y)), wide)
     compiled = program.lower(x, y).compile()
     assert compiled.memory_analysis().temp_size_in_bytes < max(x.nbytes, y.nbytes)
+
+
+def test_operands_of_several_products_are_converted_once() -> None:
+    def f(x: Any, y: Any) -> Any:
+        h = lax.mul(x, x)
+        return lax.dot(h, y), lax.dot(y, h), lax.dot(lax.dot(x, y), y)
+
+    x = np.ones((64, 64), np.float16)
+    text = pb.jit(f).lower(x, x).as_text("loops")
+    products = text.count("call pb_gemm_f32")
+    assert products == 4
+    assert text.count("] = float32(") == 4  # x, y, h and the product of x and y
+    found = pb.jit(f)(x, x + x)
+    for result, number in zip(found, (128, 128, 128 * 128), strict=True):
+        assert (np.asarray(result) == number).all()
