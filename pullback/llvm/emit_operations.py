@@ -315,10 +315,32 @@ def _wide_integer(text: Text, x: str, s: str, target: np.dtype[Any]) -> str:
 
 def _convert_float(text: Text, x: str, source: np.dtype[Any], target: np.dtype[Any]) -> str:
     s, t = register_type(source), register_type(target)
-    if s != t:
+    if s == "double" and target == np.float16:
+        x = _single_by_odd(text, x)
+    elif s != t:
         word = "fpext" if t == "double" else "fptrunc"
         x = text.put(f"{word} {text.type(s)} {x} to {text.type(t)}")
     return round_to(text, x, target)
+
+
+def _single_by_odd(text: Text, x: str) -> str:
+    """A double as a float whose last bit says that something was cut off ("round to odd").
+
+    Rounded once more, to a narrower float, it gives what the double would (Boldo and Melquiond,
+    "Emulation of FMA and correctly rounded sums", IEEE Trans. Computers 57, 2008).  Processors have
+    no instruction for that, and LLVM calls a library for it that a process may not have.
+    """
+    d, f, i = text.type("double"), text.type("float"), text.type("i32")
+    near = text.put(f"fptrunc {d} {x} to {f}")
+    back = text.put(f"fpext {f} {near} to {d}")
+    sizes = [text.intrinsic("llvm.fabs", "double", y) for y in (back, x)]
+    larger = text.put(f"fcmp ogt {d} {sizes[0]}, {sizes[1]}")
+    differs = text.put(f"fcmp one {d} {back}, {x}")
+    bits = text.put(f"bitcast {f} {near} to {i}")
+    above, cut = (text.put(f"zext {text.type('i1')} {y} to {i}") for y in (larger, differs))
+    below = text.put(f"sub {i} {bits}, {above}")
+    odd = text.put(f"or {i} {below}, {cut}")
+    return text.put(f"bitcast {i} {odd} to {f}")
 
 
 def round_to(text: Text, x: str, dtype: np.dtype[Any]) -> str:

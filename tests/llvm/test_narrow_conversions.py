@@ -37,3 +37,19 @@ def test_powers_of_two() -> None:
     got = pb.jit(lambda x: x.astype(ml_dtypes.float8_e8m0fnu))(near)
     want = near.astype(ml_dtypes.float8_e8m0fnu)
     np.testing.assert_array_equal(np.asarray(got).view(np.uint8), want.view(np.uint8))
+
+
+def test_doubles_become_half_in_one_rounding() -> None:
+    codes = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float64)
+    finite = codes[np.isfinite(codes)]
+    middles = (finite[:-1] + finite[1:]) / 2
+    around = [middles, np.nextafter(middles, np.inf), np.nextafter(middles, -np.inf)]
+    ends = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e300, 65520.0, 65519.999999999, 1e-60, -1e-60]
+    x = np.concatenate([codes, *around, middles * (1 + 1e-12), np.array(ends)])
+    with pb.enable_x64(), np.errstate(all="ignore"):
+        found = np.asarray(pb.jit(lambda x: x.astype(np.float16))(x))
+        one = [pb.jit(lambda x: x.astype(np.float16))(np.float64(y)) for y in ends]
+        expected, expected_one = x.astype(np.float16), np.array(ends).astype(np.float16)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(np.signbit(found), np.signbit(expected))
+    np.testing.assert_array_equal(np.array(one), expected_one)
