@@ -30,6 +30,7 @@ __all__ = [
     "igamma",
     "igamma_grad_a",
     "igammac",
+    "in_single",
     "lgamma",
     "polygamma",
     "random_gamma_grad",
@@ -68,14 +69,14 @@ def _lgamma(x: Any) -> Any:
     return np.where(np.isinf(x), x.dtype.type(np.inf), _gammaln(x))
 
 
-def _in_single(s: Any, name: str, x: Any) -> Any:
+def in_single(s: Any, name: str, x: Any) -> Any:
     """By the vector kernel, which is for single precision."""
     return s.convert(s.math(name, s.convert(x, dtypes.float32)), x.dtype)
 
 
 def _lgamma_lower(s: Any, x: Any) -> Any:
     if x.dtype != dtypes.float64:
-        return _in_single(s, "lgamma", x)
+        return in_single(s, "lgamma", x)
     value = s.extern("gammaln", s.convert(x, dtypes.float64))
     infinite = s.eq(s.abs(x), math.inf)
     return s.select(infinite, s.const(math.inf, x.dtype), s.convert(value, x.dtype))
@@ -87,7 +88,7 @@ def _digamma(x: Any) -> Any:
 
 def _digamma_lower(s: Any, x: Any) -> Any:
     if x.dtype != dtypes.float64:
-        return _in_single(s, "digamma", x)
+        return in_single(s, "digamma", x)
     value = s.convert(s.extern("psi", s.convert(x, dtypes.float64)), x.dtype)
     return s.select(s.eq(x, 0.0), s.const(math.nan, x.dtype), value)
 

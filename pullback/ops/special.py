@@ -7,8 +7,10 @@ References are SciPy's, which compute float32 in double precision.  Those of the
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
+from pullback.core import dtypes
 from pullback.core.primitive import Primitive
 from pullback.errors import UnsupportedError
 from pullback.ops import hlo_special
@@ -21,6 +23,7 @@ from pullback.ops.gamma import (
     igamma,
     igamma_grad_a,
     igammac,
+    in_single,
     lgamma,
     polygamma,
     random_gamma_grad,
@@ -83,6 +86,16 @@ erf_inv: Primitive = unary(
 # --------------------------------------------------------------------------- Bessel functions
 
 
+def _bessel_lower(name: str, routine: str) -> Callable[[Any, Any], Any]:
+    """The vector kernel for single precision, and SciPy's routine for double precision."""
+    in_double = extern(routine)
+
+    def lower(s: Any, x: Any) -> Any:
+        return in_double(s, x) if x.dtype == dtypes.float64 else in_single(s, name, x)
+
+    return lower
+
+
 def _i1e_slope(ans: Any, x: Any) -> Any:
     """i0e(x) - i1e(x) (sign(x) + 1/x), and 1/2 at 0."""
     zero = eq(x, 0.0)
@@ -96,7 +109,7 @@ bessel_i0e: Primitive = unary(
     scipy_function("i0e"),
     FLOAT,
     jvp=lambda ans, x: lambda t: mul(t, sub(bessel_i1e(x), mul(sign(x), ans))),
-    lower=extern("i0e"),
+    lower=_bessel_lower("bessel_i0e", "i0e"),
     hlo=hlo_special.bessel_i0e,
     samples=inputs(FLOAT, (-5, 5)),
 )
@@ -105,7 +118,7 @@ bessel_i1e: Primitive = unary(
     scipy_function("i1e"),
     FLOAT,
     jvp=lambda ans, x: lambda t: mul(t, _i1e_slope(ans, x)),
-    lower=extern("i1e"),
+    lower=_bessel_lower("bessel_i1e", "i1e"),
     hlo="chlo.bessel_i1e",
     samples=inputs(FLOAT, (-5, 5)),
 )

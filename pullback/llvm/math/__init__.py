@@ -9,6 +9,7 @@ says, and give the same bits at every width.
 from __future__ import annotations
 
 from pullback.llvm.math import (
+    bessel_function,
     error_function,
     exponential,
     gamma_function,
@@ -38,6 +39,7 @@ __all__ = [
 ]
 
 FAMILIES = (
+    bessel_function,
     error_function,
     exponential,
     gamma_function,
