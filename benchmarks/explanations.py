@@ -96,8 +96,20 @@ EXPLANATIONS: Final[dict[str, str]] = {
         "operands and results, three megabytes, come from beyond the second cache, and nothing "
         "asks for those of the next product early; those that stay in it run a fifth faster"
     ),
+    "matmul_bfloat16": (
+        "without instructions for it, operands are converted to float32 before the product, which "
+        "is that of `matmul_512`, and its result back: loops over memory on either side"
+    ),
     "matmul_float64": _PACKING,
+    "matmul_int8": (
+        "both operands are packed in every call, a seventh of the time, and the register block of "
+        "8 by 2 vectors loads each row's bytes again for every 32 columns"
+    ),
     "matvec": _STREAMS,
+    "mixed_step": (
+        "products of float32 after conversion, at the rate of JAX's and within what runs differ "
+        "by; conversions and roundings to bfloat16 are the rest"
+    ),
     "mlp_step": (
         "products of 128 rows, a fifth of a millisecond each, and new weights, which memory "
         "limits: JAX's time is the same within what runs differ by"
