@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from pullback.llvm.emit_types import splat
 from pullback.llvm.entry_ir import Function, Value, i64
 from pullback.llvm.tile_packing import LINE, SIDE, TILE, WORD, TilePacking
 
@@ -28,7 +29,7 @@ _VECTOR: Final = f"<{SIDE} x i32>"
 
 
 def _every(word: int) -> Value:
-    return Value(_VECTOR, f"<{', '.join([f'i32 {word}'] * SIDE)}>")
+    return Value(_VECTOR, splat(str(word), "i32", SIDE))
 
 
 _FLIPPED: Final = _every(0x80808080)
@@ -56,12 +57,6 @@ class ByteProducts(TilePacking):
 
     def load(self, f: Function, place: Value) -> Value:
         return f.value(_VECTOR, f"load {_VECTOR}, {place}, align 4")
-
-    def spread(self, f: Function, word: Value) -> Value:
-        """A vector of one word."""
-        first = f.value(_VECTOR, f"insertelement {_VECTOR} poison, {word}, i64 0")
-        mask = f"<{SIDE} x i32> zeroinitializer"
-        return f.value(_VECTOR, f"shufflevector {first}, {_VECTOR} poison, {mask}")
 
     def packed_left(self, f: Function, tile: Value) -> None:
         """Flip upper bits, if both operands have the same kind of sign."""
@@ -102,7 +97,7 @@ class ByteProducts(TilePacking):
                 line = f.at(right, k * LINE)
                 vectors = [self.load(f, line), self.load(f, f.at(line, beside))]
                 for i, row in enumerate(sums):
-                    word = self.spread(f, f.load("i32", left, i * LINE + k * WORD))
+                    word = f.splat(f.load("i32", left, i * LINE + k * WORD), SIDE)
                     for vector, slot in zip(vectors, row, strict=True):
                         f.store(self.dot(f, f.load(_VECTOR, slot), word, vector), slot)
         for i, row in enumerate(sums):
@@ -124,6 +119,7 @@ class ByteProducts(TilePacking):
         for v, by in enumerate((i64(0), beside)):
             words = f.op("mul", blocks, SIDE)
             f.call("void", "column_sums", f.at(first, v * LINE), f.at(b, by), words)
+        masks = [f.first_lanes(f.op("sub", columns, v * SIDE), SIDE) for v in range(2)]
         high = self.smaller(f, rows, 2 * SIDE)
         step = f.op("mul", row_c, WORD)
         with f.loop(self.blocks(f, high, ROWS)) as part:
@@ -140,17 +136,13 @@ class ByteProducts(TilePacking):
             f.call("void", "block", left, b, beside, blocks, first, target, target_step)
             with f.loop(f.select(full, i64(0), count)) as i:
                 line, out = f.item(edge, i, 2 * LINE), f.at(place, f.op("mul", i, step))
-                for v in range(2):
-                    self.copy_part(f, line, out, v, columns)
+                for v, mask in enumerate(masks):
+                    self.copy_part(f, f.at(line, v * LINE), f.at(out, v * LINE), mask)
         f.ret()
 
-    def copy_part(self, f: Function, line: Value, out: Value, v: int, columns: Value) -> None:
+    def copy_part(self, f: Function, source: Value, target: Value, mask: Value) -> None:
         """Those of 16 sums whose columns exist."""
-        kind, lanes = f"<{SIDE} x i64>", ", ".join(f"i64 {v * SIDE + i}" for i in range(SIDE))
-        one = f.value(kind, f"insertelement {kind} poison, {columns}, i64 0")
-        every = f.value(kind, f"shufflevector {one}, {kind} poison, <{SIDE} x i32> zeroinitializer")
-        mask = f.value(f"<{SIDE} x i1>", f"icmp slt {kind} <{lanes}>, {every.text}")
         name = "llvm.masked.store.v16i32.p0"
         self.m.declare(name, "void", (_VECTOR, "ptr", mask.type))
-        place = f"ptr align 4 {f.at(out, v * LINE).text}"
-        f.emit(f"call void @{name}({self.load(f, f.at(line, v * LINE))}, {place}, {mask})")
+        place = f"ptr align 4 {target.text}"
+        f.emit(f"call void @{name}({self.load(f, source)}, {place}, {mask})")

@@ -197,6 +197,18 @@ class Function:
         """Write `value` at `base + offset`."""
         self.emit(f"store {value}, {self.at(base, offset)}")
 
+    def splat(self, scalar: Value, lanes: int) -> Value:
+        """A vector with the same number in all lanes."""
+        kind = f"<{lanes} x {scalar.type}>"
+        first = self.value(kind, f"insertelement {kind} poison, {scalar}, i64 0")
+        mask = f"<{lanes} x i32> zeroinitializer"
+        return self.value(kind, f"shufflevector {first}, {kind} poison, {mask}")
+
+    def first_lanes(self, count: Value, lanes: int) -> Value:
+        """Which lanes of a vector are among the first `count`, a number of any size and sign."""
+        every, numbers = self.splat(count, lanes), ", ".join(f"i64 {k}" for k in range(lanes))
+        return self.value(f"<{lanes} x i1>", f"icmp slt <{lanes} x i64> <{numbers}>, {every.text}")
+
     def op(self, operation: str, a: Value, b: Value | int) -> Value:
         """A binary operation on integers: add, sub, mul, and, or, shl, lshr, udiv, urem.
 

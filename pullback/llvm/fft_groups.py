@@ -90,15 +90,10 @@ class Groups(Passes):
         f = self.m.function(name, "void", "ptr", "ptr", "i64", "i64", "i64")
         scratch, array, n, count, pitch = f.parameters
         half, kind = self.step // 2, f"v{self.lanes}f{8 * self.size}"
-        lanes = ", ".join(f"i64 {k}" for k in range(self.lanes))
         masks = []
         for h in (0, 1):
             left = f.op("sub", f.op("mul", count, 2), h * self.lanes)
-            wide = f"<{self.lanes} x i64>"
-            first = f.value(wide, f"insertelement {wide} poison, {left}, i64 0")
-            zeros = f"<{self.lanes} x i32> zeroinitializer"
-            limit = f.value(wide, f"shufflevector {first}, {wide} poison, {zeros}")
-            masks.append(f.value(f"<{self.lanes} x i1>", f"icmp sgt {limit}, <{lanes}>"))
+            masks.append(f.first_lanes(left, self.lanes))
         align = Value("i32", str(self.size))
         with f.loop(n) as k:
             place, line = f.item(scratch, k, self.step), f.at(array, f.op("mul", k, pitch))

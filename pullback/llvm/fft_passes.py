@@ -60,9 +60,7 @@ class Passes:
         return f.call(self.vector, f"llvm.fma.v{self.lanes}f{8 * self.size}", x, y, z)
 
     def splat(self, f: Function, scalar: Value) -> Value:
-        first = f.value(self.vector, f"insertelement {self.vector} poison, {scalar}, i64 0")
-        mask = f"<{self.lanes} x i32> zeroinitializer"
-        return f.value(self.vector, f"shufflevector {first}, {self.vector} poison, {mask}")
+        return f.splat(scalar, self.lanes)
 
     def number(self, f: Function, value: float) -> Value:
         """A constant in all lanes, rounded to the element type."""

@@ -96,12 +96,7 @@ class Packing:
 
     def first_lanes(self, f: Function, count: Value) -> Value:
         """Which lanes are among the first `count`."""
-        lanes = self.shape.lanes
-        t = f"<{lanes} x i64>"
-        one = f.value(t, f"insertelement {t} poison, {count}, i64 0")
-        every = f.value(t, f"shufflevector {one}, {t} poison, <{lanes} x i32> zeroinitializer")
-        numbers = ", ".join(f"i64 {lane}" for lane in range(lanes))
-        return f.value(f"<{lanes} x i1>", f"icmp slt {t} <{numbers}>, {every.text}")
+        return f.first_lanes(count, self.shape.lanes)
 
     def load_lanes(self, f: Function, base: Value, mask: Value | None) -> Value:
         """A vector, with zeros in lanes that are not in the mask."""
@@ -131,10 +126,7 @@ class Packing:
         return f"v{self.shape.lanes}f{8 * self.shape.size}"
 
     def splat(self, f: Function, scalar: Value) -> Value:
-        vector, lanes = self.shape.vector, self.shape.lanes
-        first = f.value(vector, f"insertelement {vector} poison, {scalar}, i64 0")
-        mask = f"<{lanes} x i32> zeroinitializer"
-        return f.value(vector, f"shufflevector {first}, {vector} poison, {mask}")
+        return f.splat(scalar, self.shape.lanes)
 
     def fma(self, f: Function, a: Value, b: Value, c: Value) -> Value:
         return f.call(self.shape.vector, f"llvm.fma.{self.suffix}", a, b, c)

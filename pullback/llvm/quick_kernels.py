@@ -71,9 +71,7 @@ class _Writer:
     # ------------------------------------------------------------------------------ vectors
 
     def splat(self, f: Function, scalar: Value) -> Value:
-        first = f.value(self.vector, f"insertelement {self.vector} poison, {scalar}, i64 0")
-        mask = f"<{self.lanes} x i32> zeroinitializer"
-        return f.value(self.vector, f"shufflevector {first}, {self.vector} poison, {mask}")
+        return f.splat(scalar, self.lanes)
 
     def first_lanes(self, f: Function, count: Value) -> Value:
         """A mask of the first `count` lanes, at most all of them."""

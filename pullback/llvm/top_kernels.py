@@ -68,9 +68,7 @@ class _Writer:
         return f.value(bits.type, f"xor {ascending}, {constant(-least - 1)}")
 
     def splat(self, f: Function, scalar: Value) -> Value:
-        first = f.value(self.keys, f"insertelement {self.keys} poison, {scalar}, i64 0")
-        mask = f"<{self.lanes} x i32> zeroinitializer"
-        return f.value(self.keys, f"shufflevector {first}, {self.keys} poison, {mask}")
+        return f.splat(scalar, self.lanes)
 
     def at(self, f: Function, base: Value, index: Value) -> Value:
         """The address of a key with its position."""

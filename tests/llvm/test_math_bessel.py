@@ -11,7 +11,7 @@ from mpmath import mp, mpf
 
 from pullback.llvm.math.bessel_function import NEAR
 from tests.llvm.math_harness import compiled
-from tests.llvm.test_math import assert_accurate
+from tests.llvm.test_math import assert_accurate, assert_same_bits
 
 EXACT: dict[str, Callable[[mpf], mpf]] = {
     "bessel_i0e": lambda v: mp.exp(-abs(v)) * mp.besseli(0, v),
@@ -48,7 +48,4 @@ def test_special_values() -> None:
 
 @pytest.mark.parametrize("name", EXACT)
 def test_same_bits_at_every_width(name: str) -> None:
-    x = _inputs()[:2096]
-    expected = compiled(name, "f32", 1)(x).tobytes()
-    for width in (4, 8, 16):
-        assert compiled(name, "f32", width)(x).tobytes() == expected, width
+    assert_same_bits(name, "f32", [_inputs()[:2096]])
