@@ -187,7 +187,7 @@ def _wrapped_now(index: Any, n: int, wrap: bool) -> Any:
 
 
 def _start_indices(
-    start_indices: Any, shape: Sequence[int], allow_negative: bool | Sequence[bool]
+    name: str, start_indices: Any, shape: Sequence[int], allow_negative: bool | Sequence[bool]
 ) -> list[Any]:
     """Scalar operands of one dtype, one an axis, from a sequence or an array of indices."""
     if isinstance(start_indices, (Array, np.ndarray)):
@@ -203,15 +203,17 @@ def _start_indices(
         )
     wraps = [allow_negative] * len(shape) if isinstance(allow_negative, bool) else allow_negative
     wrapped = [_wrapped(i, n, bool(w)) for i, n, w in zip(indices, shape, wraps, strict=True)]
-    return _of_one_dtype(wrapped)
+    return _check_one_dtype(name, wrapped)
 
 
-def _of_one_dtype(indices: list[Any]) -> list[Any]:
-    found = {aval_of(i).dtype for i in indices}
-    if len(found) <= 1:
-        return indices
-    dtype = dtypes.result_type(*found)
-    return [elementwise.convert(i, dtype) for i in indices]
+def _check_one_dtype(name: str, indices: list[Any]) -> list[Any]:
+    found = [aval_of(i).dtype for i in indices]
+    if len(set(found)) > 1:
+        names = ", ".join(d.name for d in found)
+        raise TypeError(
+            f"index arguments to {name} must be integers of the same type, got: {names}"
+        )
+    return indices
 
 
 def dynamic_slice(
@@ -226,7 +228,8 @@ def dynamic_slice(
     >>> dynamic_slice(np.arange(5), (3,), (3,))
     Array([2, 3, 4], dtype=int32)
     """
-    indices = _start_indices(start_indices, aval_of(operand).shape, allow_negative_indices)
+    shape = aval_of(operand).shape
+    indices = _start_indices("dynamic_slice", start_indices, shape, allow_negative_indices)
     return indexing.dynamic_slice(operand, *indices, slice_sizes=canonical_shape(slice_sizes))
 
 
@@ -288,7 +291,8 @@ def dynamic_update_slice(
     >>> dynamic_update_slice(np.arange(4), np.array([8, 9]), (1,))
     Array([0, 8, 9, 3], dtype=int32)
     """
-    indices = _start_indices(start_indices, aval_of(operand).shape, allow_negative_indices)
+    shape = aval_of(operand).shape
+    indices = _start_indices("dynamic_update_slice", start_indices, shape, allow_negative_indices)
     return indexing.dynamic_update_slice(operand, update, *indices)
 
 
