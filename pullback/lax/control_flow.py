@@ -78,12 +78,16 @@ def _yields_to(weak: Any, out: ShapedArray) -> bool:
 
 
 def _promote_weak(init: list[Any], out_avals: Sequence[Any]) -> tuple[list[Any], bool]:
-    """Weakly typed initial values take the type that the body gives them."""
+    """Weakly typed initial values take the dtype that the body gives them.
+
+    Where it is their own they stay weak in the body: only what the loop returns is as strong as
+    what the body returns.
+    """
     changed = False
     result = []
     for x, out in zip(init, out_avals, strict=True):
         aval = aval_of(x)
-        other = aval.weak_type and out.shape == aval.shape and out is not aval
+        other = aval.weak_type and out.shape == aval.shape and out.dtype != aval.dtype
         if other and _yields_to(aval.dtype, out):
             result.append(_with_aval(x, ShapedArray(aval.shape, out.dtype, False)))
             changed = True
