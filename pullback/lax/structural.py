@@ -496,6 +496,8 @@ def pad(operand: Any, padding_value: Any, padding_config: Any) -> Any:
         dtypes_agree = dtypes.kind_of(aval.dtype) == dtypes.kind_of(aval_of(padding_value).dtype)
         if dtypes_agree or dtypes.kind_of(aval.dtype) in "iufc":
             padding_value = np.asarray(padding_value).astype(dtypes.physical(aval.dtype))[()]
+            if aval.weak_type:
+                padding_value = conversion.convert(padding_value, aval.dtype, weak_type=True)
     if aval_of(padding_value).dtype != aval.dtype:
         raise TypeError(
             "pad operand and padding_value must be same dtype: got "

@@ -133,7 +133,8 @@ def _abstract(
     )
     sizes = (x[0] // batch_group_count, w[0], *space)
     dtype = contractions.result_dtype("conv_general_dilated", lhs, rhs, preferred_element_type)
-    return ShapedArray(place(out_spec, sizes), dtype)
+    weak = lhs.weak_type and rhs.weak_type and preferred_element_type is None
+    return ShapedArray(place(out_spec, sizes), dtype, weak)
 
 
 # --------------------------------------------------------------------------- reference

@@ -449,7 +449,7 @@ def _top_k_abstract(x: Any, *, k: int, axis: int) -> list[ShapedArray]:
     if not 0 <= axis < x.ndim or not 0 <= k <= x.shape[axis]:
         raise ValueError(f"top_k: {x} needs an axis {axis} of at least {k} elements")
     shape = (*x.shape[:axis], k, *x.shape[axis + 1 :])
-    return [ShapedArray(shape, x.dtype), ShapedArray(shape, dtypes.int32)]
+    return [ShapedArray(shape, d, x.weak_type) for d in (x.dtype, dtypes.int32)]
 
 
 def _top_k_jvp(primals: Any, tangents: Any, *, k: int, axis: int) -> Any:
