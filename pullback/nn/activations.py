@@ -8,6 +8,7 @@ from typing import Any, Final
 import pullback.numpy as jnp
 from pullback import lax
 from pullback.control.custom_jvp import custom_jvp
+from pullback.numpy.promotion import promote_dtypes_inexact
 from pullback.runtime.composites import compiled_when_eager
 
 __all__ = [
@@ -45,8 +46,7 @@ def _array(x: Any) -> Any:
 
 def _inexact(x: Any) -> Any:
     """An operand as an array of floats (or complex numbers)."""
-    x = jnp.asarray(x)
-    return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(jnp.result_type(float))
+    return promote_dtypes_inexact(jnp.asarray(x))[0]
 
 
 @custom_jvp

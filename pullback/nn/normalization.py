@@ -7,6 +7,7 @@ from typing import Any, Final
 import pullback.numpy as jnp
 from pullback import config, lax
 from pullback.control.custom_jvp import custom_jvp
+from pullback.numpy.promotion import promote_dtypes_inexact
 from pullback.runtime.composites import compiled_when_eager
 
 __all__ = [
@@ -98,10 +99,10 @@ def logsumexp(
     1000.693
     """
     a, b = jnp.asarray(a), None if b is None else jnp.asarray(b)
-    if not jnp.issubdtype(a.dtype, jnp.inexact):
-        a = a.astype(jnp.result_type(float))
-    if b is not None:
-        a, b = jnp.broadcast_arrays(a, b.astype(jnp.promote_types(a.dtype, b.dtype)))
+    if b is None:
+        (a,) = promote_dtypes_inexact(a)
+    else:
+        a, b = jnp.broadcast_arrays(*promote_dtypes_inexact(a, b))
         a = jnp.where(b != 0, a, -jnp.inf)
     axes = _axes(axis, a.ndim)
     real = a.real if jnp.issubdtype(a.dtype, jnp.complexfloating) else a

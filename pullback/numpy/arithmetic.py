@@ -17,6 +17,7 @@ from pullback.numpy.operands import (
     materialized,
     refuse_complex_type,
     select,
+    strong_unless_scalar,
 )
 from pullback.numpy.promotion import (
     check_arraylike,
@@ -190,7 +191,7 @@ def gcd(x1: Any, x2: Any) -> Any:
 
     unsigned = kind(x1) == "u"
     start = (x1, x2) if unsigned else (lax.abs(x1), lax.abs(x2))
-    return lax.while_loop(unfinished, step, start)[0]
+    return strong_unless_scalar(lax.while_loop(unfinished, step, start)[0])
 
 
 @compiled_when_eager()
@@ -212,7 +213,7 @@ def lcm(x1: Any, x2: Any) -> Any:
         x1, x2 = lax.abs(x1), lax.abs(x2)
     zero = lax.eq(divisor, lax.full_like(divisor, 0))
     safe = lax.select(zero, lax.full_like(divisor, 1), divisor)
-    return lax.mul(x1, lax.div(x2, safe))
+    return strong_unless_scalar(lax.mul(x1, lax.div(x2, safe)))
 
 
 def power(x1: Any, x2: Any, /) -> Any:
@@ -234,7 +235,7 @@ def power(x1: Any, x2: Any, /) -> Any:
         x1, x2 = promote_args_numeric("power", x1, x2)
         if kind(x1) == "f":  # uint64 and int64
             return lax.pow(*promote_shapes("power", x1, x2))
-        return _integer_array_power(*materialized(x1, x2))
+        return strong_unless_scalar(_integer_array_power(*materialized(x1, x2)))
     if kind(x2) in "iu":
         weak = dtypes.is_weakly_typed(x1) and dtypes.is_weakly_typed(x2)
         x1 = convert_with_weak_type(x1, dtypes.result_type(x1, x2), weak)

@@ -18,6 +18,7 @@ from pullback.numpy.promotion import (
     check_arraylike,
     check_no_out,
     ensure_arraylike,
+    promote_dtypes,
     promote_dtypes_inexact,
 )
 from pullback.numpy.reductions import wide_integer
@@ -248,7 +249,7 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int | None = N
     if len(axes) == 0:
         return []
     if not spacing:
-        spacing = [convert_with_weak_type(1, f.dtype, False)]
+        spacing = [lax.full_like(f, 1, shape=())]
     if len(spacing) == 1 and len(axes) > 1:
         spacing *= len(axes)
     if len(spacing) != len(axes):
@@ -299,7 +300,7 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
     """
     check_arraylike("trapezoid", y, *(() if x is None else (x,)))
     if x is None:
-        y, step = promote_dtypes_inexact(asarray(y), asarray(dx))
+        y, step = promote_dtypes(*promote_dtypes_inexact(asarray(y)), asarray(dx))
         y = moveaxis(y, axis, -1)
     else:
         y, x = promote_dtypes_inexact(asarray(y), asarray(x))
@@ -321,12 +322,11 @@ def unwrap(p: Any, discont: Any = None, axis: int = -1, period: Any = 6.28318530
     p = ensure_arraylike("unwrap", p)
     if dtypes.kind_of(p.dtype) == "c":
         raise ValueError("jnp.unwrap does not support complex inputs.")
-    integral = dtypes.kind_of(p.dtype) in "iu" and dtypes.kind_of(dtypes.dtype_of(period)) in "iu"
+    p, period = promote_dtypes(p, asarray(period))
     if p.shape[axis] == 0:
-        return p if integral else convert_with_weak_type(p, dtypes.to_inexact_dtype(p.dtype), False)
-    if not integral:
-        p = convert_with_weak_type(p, dtypes.to_inexact_dtype(p.dtype), False)
-    period = convert_with_weak_type(asarray(period), p.dtype, False)
+        return p
+    p, period = (convert_with_weak_type(x, p.dtype, False) for x in (p, period))
+    integral = dtypes.kind_of(p.dtype) in "iu"
     half = period // 2 if integral else period / 2
     low = -half
     jump = diff(p, axis=axis)

@@ -16,13 +16,15 @@ from pullback.numpy.operands import (
     materialized,
     refuse_complex,
     refuse_complex_type,
-    strong_unless_weak,
+    strong,
+    strong_unless_scalar,
 )
 from pullback.numpy.promotion import (
     check_no_out,
     ensure_arraylike,
     promote_args_inexact,
     promote_shapes,
+    shape_of,
 )
 from pullback.numpy.scalar_types import finfo
 from pullback.runtime.composites import compiled_when_eager
@@ -86,7 +88,6 @@ def hypot(x1: Any, x2: Any, /) -> Any:
     >>> jnp.hypot(jnp.array([3.]), 4.)
     Array([5.], dtype=float32)
     """
-    given = x1, x2
     x1, x2 = promote_args_inexact("hypot", x1, x2)
     refuse_complex("hypot", x1, x2)
     a, b = materialized(lax.abs(x1), lax.abs(x2))
@@ -97,7 +98,7 @@ def hypot(x1: Any, x2: Any, /) -> Any:
     ratio = lax.div(low, lax.select(zero, lax.full_like(high, 1), high))
     length = lax.mul(high, lax.sqrt(lax.add(lax.full_like(ratio, 1), lax.square(ratio))))
     result = lax.select(infinite, infinity, lax.select(zero, high, length))
-    return strong_unless_weak(result, *given)
+    return strong_unless_scalar(result)
 
 
 @replayed_when_eager
@@ -109,7 +110,7 @@ def deg2rad(x: Any, /) -> Any:
     Array(0., dtype=float32)
     """
     (x,) = promote_args_inexact("deg2rad", x)
-    return lax.mul(x, constant_like(x, np.pi / 180))
+    return strong_unless_scalar(lax.mul(x, constant_like(x, np.pi / 180)))
 
 
 @replayed_when_eager
@@ -121,7 +122,7 @@ def rad2deg(x: Any, /) -> Any:
     Array(0., dtype=float32)
     """
     (x,) = promote_args_inexact("rad2deg", x)
-    return lax.mul(x, constant_like(x, 180 / np.pi))
+    return strong_unless_scalar(lax.mul(x, constant_like(x, 180 / np.pi)))
 
 
 radians = deg2rad
@@ -141,7 +142,8 @@ def sinc(x: Any, /) -> Any:
     px = lax.mul(x, constant_like(x, np.pi))
     zero = lax.eq(x, lax.full_like(x, 0))
     safe = lax.select(zero, lax.full_like(x, 1), px)
-    return lax.select(zero, _sinc_near_zero(px), lax.div(lax.sin(safe), safe))
+    near = _sinc_near_zero(px)
+    return strong_unless_scalar(lax.select(zero, near, lax.div(lax.sin(safe), safe)))
 
 
 def _sinc_near_zero(px: Any) -> Any:
@@ -236,11 +238,8 @@ def angle(z: Any, deg: bool = False) -> Any:
     """
     z = ensure_arraylike("angle", z)
     re, im = real(z), imag(z)
-    if kind(z) != "c":
-        dtype = dtypes.to_inexact_dtype(re.dtype)
-        if z.ndim == 0 and dtype.itemsize < 4:  # as JAX, for scalars alone
-            dtype = dtypes.float32
-        re, im = (lax.convert_element_type(p, dtype) for p in (re, im))
+    if kind(z) in "biu" or (kind(z) == "f" and z.ndim == 0):  # as in JAX, not only of integers
+        re, im = (lax.convert_element_type(p, dtypes.default_float()) for p in (re, im))
     result = lax.atan2(im, re)
     return rad2deg(result) if deg else result
 
@@ -279,7 +278,7 @@ def signbit(x: Any, /) -> Any:
     if letter in "bu":
         return lax.full_like(x, False, dtype=np.dtype(bool))
     if letter == "i":
-        return lax.lt(x, lax.full_like(x, 0))
+        return strong(lax.lt(x, lax.full_like(x, 0)))
     bits, width = _bits_of(x)
     shifted = lax.shift_right_logical(bits, lax.full_like(bits, width - 1))
     return lax.ne(shifted, lax.full_like(bits, 0))
@@ -293,14 +292,14 @@ def heaviside(x1: Any, x2: Any, /) -> Any:
     >>> jnp.heaviside(jnp.array([-1., 0., 1.]), 0.5)
     Array([0. , 0.5, 1. ], dtype=float32)
     """
-    given = x1, x2
+    single = shape_of(x1) == ()
     x1, x2 = promote_args_inexact("heaviside", x1, x2)
     refuse_complex_type("heaviside", x1, x2)
     x1, x2 = materialized(x1, x2)
     zero = lax.full_like(x1, 0)
     side = lax.select(lax.gt(x1, zero), lax.full_like(x1, 1), x2)
     result = lax.select(lax.lt(x1, zero), zero, lax.select(lax.ne(x1, x1), x1, side))
-    return strong_unless_weak(result, *given)
+    return result if single else strong(result)  # scalars compared with 0 stay weak
 
 
 def spacing(x: Any, /) -> Any:

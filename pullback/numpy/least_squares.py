@@ -44,7 +44,7 @@ def matrix_rank(
     M = inexact("matrix_rank", M)
     if M.ndim < 2:
         return lax.convert_element_type(
-            reductions.any(lax.ne(M, lax.full_like(M, 0))), dtypes.default_int()
+            reductions.any(lax.ne(M, lax.full_like(M, 0))), dtypes.int32
         )
     s = svd(M, full_matrices=False, compute_uv=False, hermitian=hermitian)
     if tol is None:

@@ -167,8 +167,13 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any
     >>> jnp.linalg.vector_norm(jnp.array([[3., 4.]]), axis=1)
     Array([5.], dtype=float32)
     """
-    (x,) = promote_dtypes_inexact(ensure_arraylike("jnp.linalg.vector_norm", x))
-    return _vector_norm(x, ord, canonical_axes(axis, x.ndim), keepdims)
+    x = ensure_arraylike("jnp.linalg.vector_norm", x)
+    axes = canonical_axes(axis, x.ndim)
+    if dtypes.kind_of(x.dtype) in "iu" and any(_is(ord, v) for v in (1, np.inf)):
+        return _vector_norm(x, ord, axes, keepdims)  # sums and maxima of integers are integers
+    if dtypes.kind_of(x.dtype) in "biu":
+        x = lax.convert_element_type(x, dtypes.default_float())
+    return _vector_norm(x, ord, axes, keepdims)
 
 
 def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:

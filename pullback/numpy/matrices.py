@@ -12,8 +12,9 @@ from pullback import lax
 from pullback.core import dtypes
 from pullback.core.dimensions import is_symbolic
 from pullback.core.trace import concrete_or_error
-from pullback.numpy.arrays import array_of, as_array, convert_with_weak_type
+from pullback.numpy.arrays import array_of, as_array
 from pullback.numpy.creation import placed, zeros
+from pullback.numpy.operands import strong
 from pullback.numpy.promotion import canonical_axis, check_no_out, ensure_arraylike, shape_of
 from pullback.runtime.composites import compiled_when_eager
 
@@ -151,8 +152,7 @@ def diag(v: Any, k: int = 0) -> Any:
     if v.ndim != 1:
         raise ValueError("diag input must be 1d or 2d")
     n = v.shape[0] + abs(k)
-    zero = convert_with_weak_type(0, v.dtype, False)
-    row = lax.pad(v, zero, [(max(0, k), max(0, -k), 0)])
+    row = lax.pad(v, lax.full_like(v, 0, shape=()), [(max(0, k), max(0, -k), 0)])
     spread = lax.broadcast_in_dim(row, (n, n), (1,))
     return lax.select(_offset_mask(n, n, k, lax.eq), spread, lax.full_like(spread, 0))
 
@@ -166,7 +166,7 @@ def diagflat(v: Any, k: int = 0) -> Any:
            [0, 2]], dtype=int32)
     """
     v = ensure_arraylike("diagflat", v)
-    return diag(lax.reshape(v, (v.size,)), k)
+    return strong(diag(lax.reshape(v, (v.size,)), k))
 
 
 @compiled_when_eager("offset", "axis1", "axis2")
@@ -191,7 +191,7 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     n, m = a.shape[-2:]
     count = max(0, min(n + min(offset, 0), m - max(offset, 0)))
     i = np.arange(count)
-    return a[(..., i - min(offset, 0), i + max(offset, 0))]
+    return strong(a[(..., i - min(offset, 0), i + max(offset, 0))])
 
 
 @compiled_when_eager("offset", "axis1", "axis2", "dtype")
@@ -352,4 +352,4 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
         raise ValueError("N must be nonnegative")
     powers = range(n) if increasing else range(n - 1, -1, -1)
     columns = [lax.expand_dims(lax.integer_pow(x, p), (1,)) for p in powers]
-    return lax.concatenate(columns, 1) if columns else zeros((x.shape[0], 0), x.dtype)
+    return strong(lax.concatenate(columns, 1)) if columns else zeros((x.shape[0], 0), x.dtype)

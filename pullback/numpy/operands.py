@@ -20,7 +20,8 @@ __all__ = [
     "refuse_complex",
     "refuse_complex_type",
     "select",
-    "strong_unless_weak",
+    "strong",
+    "strong_unless_scalar",
 ]
 
 
@@ -62,11 +63,15 @@ def materialized(*args: Any) -> list[Any]:
     ]
 
 
-def strong_unless_weak(x: Any, *operands: Any) -> Any:
-    """A result that is weakly typed only if all operands were, or none had to be broadcast."""
-    avals = [aval_of(o) for o in operands]
-    weak = all(a.weak_type for a in avals) or len({a.shape for a in avals}) == 1
-    return x if weak or not aval_of(x).weak_type else lax.convert_element_type(x, aval_of(x).dtype)
+def strong(x: Any) -> Any:
+    """An array of the same elements that is not weakly typed."""
+    aval = aval_of(x)
+    return lax.convert_element_type(x, aval.dtype) if aval.weak_type else x
+
+
+def strong_unless_scalar(x: Any) -> Any:
+    """As most functions that compare with, or multiply by, a constant: scalars alone stay weak."""
+    return strong(x) if shape_of(x) else x
 
 
 def constant_like(x: Any, value: Any) -> Any:

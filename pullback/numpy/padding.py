@@ -119,7 +119,7 @@ def _widths(pad_width: Any, rank: int) -> list[tuple[int, int]]:
 def _pad_constant(array: Any, widths: Widths, constant_values: Any = 0) -> Any:
     values = _pairs(constant_values, array.ndim, "constant_values")
     pairs = [
-        tuple(convert_with_weak_type(asarray(v), array.dtype, False) for v in pair)
+        tuple(convert_with_weak_type(asarray(v), array.dtype, array.weak_type) for v in pair)
         for pair in values
     ]
     for axis, ((before, after), (low, high)) in enumerate(zip(widths, pairs, strict=True)):
@@ -175,14 +175,15 @@ def _pad_linear_ramp(array: Any, widths: Widths, end_values: Any = 0) -> Any:
         _check_not_empty(array, axis, pair, "linear_ramp")
         if any(pair):
             first, last = (lax.squeeze(e, (axis,)) for e in _edges(array, axis))
-            before = _ramp(low, first, pair[0], axis, array.dtype)
-            after = lax.rev(_ramp(high, last, pair[1], axis, array.dtype), (axis,))
+            before = _ramp(low, first, pair[0], axis, array)
+            after = lax.rev(_ramp(high, last, pair[1], axis, array), (axis,))
             array = _joined(before, array, after, axis)
     return array
 
 
-def _ramp(end: Any, edge: Any, count: int, axis: int, dtype: Any) -> Any:
-    return linspace(asarray(end), edge, count, endpoint=False, dtype=dtype, axis=axis)
+def _ramp(end: Any, edge: Any, count: int, axis: int, array: Any) -> Any:
+    ramp = linspace(asarray(end), edge, count, endpoint=False, dtype=array.dtype, axis=axis)
+    return convert_with_weak_type(ramp, array.dtype, array.weak_type)
 
 
 def _statistic(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -199,7 +200,7 @@ def _statistic(function: Callable[..., Any]) -> Callable[..., Any]:
             front = lax.slice_in_dim(array, 0, low, axis=axis)
             back = lax.slice_in_dim(array, n - high, n, axis=axis)
             before, after = (
-                _like(function(x, axis=axis, keepdims=True), array.dtype) for x in (front, back)
+                _like(function(x, axis=axis, keepdims=True), array) for x in (front, back)
             )
             array = _joined(
                 _repeated(before, pair[0], axis), array, _repeated(after, pair[1], axis), axis
@@ -209,10 +210,10 @@ def _statistic(function: Callable[..., Any]) -> Callable[..., Any]:
     return pad_by
 
 
-def _like(x: Any, dtype: Any) -> Any:
-    if dtypes.kind_of(dtype) in "iu" and dtypes.kind_of(x.dtype) == "f":
+def _like(x: Any, array: Any) -> Any:
+    if dtypes.kind_of(array.dtype) in "iu" and dtypes.kind_of(x.dtype) == "f":
         x = rint(x)
-    return convert_with_weak_type(x, dtype, False)
+    return convert_with_weak_type(x, array.dtype, array.weak_type)
 
 
 def _pad_mirror(array: Any, widths: Widths, reflect_type: str = "even", skip: int = 0) -> Any:

@@ -16,6 +16,7 @@ from pullback.numpy.creation import asarray
 from pullback.numpy.joining import concatenate, trim_zeros
 from pullback.numpy.least_squares import lstsq
 from pullback.numpy.matrices import eye, vander
+from pullback.numpy.operands import strong
 from pullback.numpy.promotion import (
     check_arraylike,
     ensure_arraylike,
@@ -124,7 +125,7 @@ def polydiv(u: Any, v: Any, *, trim_leading_zeros: bool = False) -> tuple[Any, A
         u = u.at[k : k + n + 1].add(-d * v)
     quotient = lax.full((max(m - n + 1, 1),), 0, u.dtype)
     if coefficients:
-        quotient = lax.concatenate([lax.expand_dims(d, (0,)) for d in coefficients], 0)
+        quotient = strong(lax.concatenate([lax.expand_dims(d, (0,)) for d in coefficients], 0))
     return quotient, trim_zeros(u, trim="f") if trim_leading_zeros else u
 
 

@@ -18,6 +18,7 @@ from pullback.numpy.operands import (
     kind,
     materialized,
     refuse_complex,
+    strong_unless_scalar,
 )
 from pullback.numpy.promotion import (
     check_arraylike,
@@ -135,7 +136,7 @@ def iscomplex(x: Any) -> Any:
     Array([False,  True], dtype=bool)
     """
     part = imag(ensure_arraylike("iscomplex", x))
-    return lax.ne(part, lax.full_like(part, 0))
+    return strong_unless_scalar(lax.ne(part, lax.full_like(part, 0)))
 
 
 def isreal(x: Any) -> Any:
@@ -146,7 +147,7 @@ def isreal(x: Any) -> Any:
     Array([ True, False], dtype=bool)
     """
     part = imag(ensure_arraylike("isreal", x))
-    return lax.eq(part, lax.full_like(part, 0))
+    return strong_unless_scalar(lax.eq(part, lax.full_like(part, 0)))
 
 
 @replayed_when_eager
@@ -162,7 +163,7 @@ def logical_not(x: Any, /) -> Any:
 
 def to_bool(x: Any) -> Any:
     """Whether elements are not zero."""
-    return x if x.dtype == bool else lax.ne(x, lax.full_like(x, 0))
+    return x if x.dtype == bool else strong_unless_scalar(lax.ne(x, lax.full_like(x, 0)))
 
 
 @replayed_when_eager
@@ -219,7 +220,7 @@ def _round_decimals(x: Any, decimals: int) -> Any:
     factor = lax.full_like(y, 10.0 ** abs(decimals))
     scale, back = (lax.mul, lax.div) if decimals > 0 else (lax.div, lax.mul)
     y = back(_round_to_even(scale(y, factor)), factor)
-    return lax.convert_element_type(y, x.dtype) if work != x.dtype else y
+    return lax.convert_element_type(y, x.dtype) if work != x.dtype else strong_unless_scalar(y)
 
 
 around = round

@@ -11,6 +11,7 @@ import numpy as np
 from pullback import lax
 from pullback.core import dtypes
 from pullback.numpy.arrays import as_array, broadcast_to_shape, convert_with_weak_type
+from pullback.numpy.operands import strong
 from pullback.numpy.promotion import (
     broadcast_shapes,
     canonical_axis,
@@ -374,7 +375,7 @@ def cross(
     parts = [x[1] * y[2] - x[2] * y[1], x[2] * y[0] - x[0] * y[2], x[0] * y[1] - x[1] * y[0]]
     shape = broadcast_shapes(*(p.shape for p in parts))
     parts = [lax.expand_dims(broadcast_to_shape(p, shape), (len(shape),)) for p in parts]
-    return moveaxis(lax.concatenate(parts, len(shape)), -1, axisc)
+    return moveaxis(strong(lax.concatenate(parts, len(shape))), -1, axisc)
 
 
 def _padded(parts: Sequence[Any]) -> list[Any]:

@@ -194,7 +194,9 @@ def _unique_parts(
     at = lax.min(starts, lax.full_like(starts, n - 1))
     values = by_value.rows[at]
     filler = by_value.rows[0] if fill is None else as_array(fill)
-    filler = convert_with_weak_type(filler, rows.dtype, False)
+    # As in JAX, smallest elements that fill are as weak as the rows, unless they are complex.
+    weak = fill is None and rows.weak_type and dtypes.kind_of(rows.dtype) != "c"
+    filler = convert_with_weak_type(filler, rows.dtype, weak)
     mask = lax.broadcast_in_dim(found, values.shape, (0,))
     values = lax.select(mask, values, broadcast_to_shape(filler, values.shape))
     places = back = counted = None

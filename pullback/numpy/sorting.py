@@ -8,6 +8,7 @@ import numpy as np
 
 from pullback import lax
 from pullback.core import dtypes
+from pullback.numpy.arrays import convert_with_weak_type
 from pullback.numpy.creation import asarray
 from pullback.numpy.promotion import (
     canonical_axis,
@@ -157,9 +158,10 @@ def argpartition(a: Any, kth: int, axis: int = -1) -> Any:
     if dtypes.kind_of(a.dtype) == "c":
         raise NotImplementedError("jnp.argpartition for complex dtype is not implemented.")
     if not partitions.is_worth(a.shape[axis]):
-        return argsort(a, axis, dtype=_index_dtype(a.size))
+        order = argsort(a, axis, dtype=_index_dtype(a.size))
+        return convert_with_weak_type(order, order.dtype, a.weak_type)
     order = partitions.partition(a, *_place(kth), dimension=axis, places=True)
-    return lax.convert_element_type(order, _index_dtype(a.size))
+    return convert_with_weak_type(order, _index_dtype(a.size), a.weak_type)
 
 
 def _place(kth: int) -> tuple[Any, Any]:

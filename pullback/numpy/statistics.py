@@ -344,12 +344,17 @@ def cov(
     if m.ndim > 2 or (y is not None and y.ndim > 2):
         raise ValueError("m and y must have no more than 2 dimensions")
     m = ensure_arraylike("cov", m)
-    (x,) = promote_dtypes_inexact(m)
+    x, second = m, None if y is None else ensure_arraylike("cov", y)
+    if y is None:
+        (x,) = promote_dtypes_inexact(x)
+    else:
+        x, second = promote_dtypes_inexact(x, second)
     if dtype is not None:
-        x = convert_with_weak_type(x, dtypes.check_user_dtype(dtype, "cov"), False)
+        dtype = dtypes.check_user_dtype(dtype, "cov")
+        x = convert_with_weak_type(x, dtype, False)
+        second = None if y is None else convert_with_weak_type(second, dtype, False)
     x = _variables(x, rowvar, rowvar or m.ndim == 1)
     if y is not None:
-        (second,) = promote_dtypes_inexact(ensure_arraylike("cov", y))
         x = concatenate([x, _variables(second, rowvar, rowvar or y.ndim == 1)], 0)
     ddof = (0 if bias else 1) if ddof is None else ddof
     weights = _observation_weights(x, fweights, aweights)

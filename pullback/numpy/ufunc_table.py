@@ -12,7 +12,7 @@ from pullback.core import dtypes
 from pullback.numpy import cumulative, reductions
 from pullback.numpy.arrays import as_array
 from pullback.numpy.elementwise import BINARY_NOTE, IMPORT, KEPT_NOTE
-from pullback.numpy.operands import kind, materialized, strong_unless_weak
+from pullback.numpy.operands import kind, materialized, strong_unless_scalar
 from pullback.numpy.predicates import to_bool
 from pullback.numpy.promotion import (
     ensure_arraylike,
@@ -107,7 +107,7 @@ def _logaddexp(x1: Any, x2: Any, /) -> Any:
 
 @compiled_when_eager()
 def _logaddexp2(x1: Any, x2: Any, /) -> Any:
-    return strong_unless_weak(_log_add("logaddexp2", x1, x2, float(np.log(2))), x1, x2)
+    return strong_unless_scalar(_log_add("logaddexp2", x1, x2, float(np.log(2))))
 
 
 def _log_add(name: str, x1: Any, x2: Any, unit: float) -> Any:
@@ -122,7 +122,7 @@ def _log_add(name: str, x1: Any, x2: Any, unit: float) -> Any:
     delta = lax.select(same, lax.full_like(hi, 0), lax.sub(lo, hi))
     base = lax.full_like(delta, unit)
     out = lax.add(hi, lax.div(lax.log1p(lax.exp(lax.mul(delta, base))), base))
-    return _wrapped_phase(out, unit) if kind(out) == "c" else out
+    return strong_unless_scalar(_wrapped_phase(out, unit)) if kind(out) == "c" else out
 
 
 def _real(x: Any) -> Any:

@@ -12,8 +12,9 @@ from pullback import lax
 from pullback import numpy as jnp
 from pullback.core import dtypes
 from pullback.core.trace import concrete_or_error
+from pullback.numpy.operands import strong
 from pullback.ops import hypergeometric, integrals
-from pullback.scipy.logarithms import one, operands, real, strong
+from pullback.scipy.logarithms import one, operands, real
 
 __all__ = [
     "bessel_jn",
@@ -130,7 +131,9 @@ def owens_t(h: Any, a: Any) -> Any:
     >>> round(float(jsp.special.owens_t(1.0, 2.0)), 5)
     0.07847
     """
-    return integrals.owens_t(*_spread(*_real("owens_t", h, a)))
+    h, a = _real("owens_t", h, a)
+    dtype = dtypes.promote_types(h.dtype, dtypes.default_float())
+    return integrals.owens_t(*_spread(*(lax.convert_element_type(x, dtype) for x in (h, a))))
 
 
 def wofz(z: Any) -> Any:
@@ -144,7 +147,7 @@ def wofz(z: Any) -> Any:
     if dtypes.kind_of(z.dtype) != "c":
         z = z.astype(dtypes.to_complex_dtype(z.dtype))
     x, y = z.real, z.imag
-    return lax.complex(integrals.faddeeva_real(x, y), integrals.faddeeva_imag(x, y))
+    return strong(lax.complex(integrals.faddeeva_real(x, y), integrals.faddeeva_imag(x, y)))
 
 
 # --------------------------------------------------------------------------- hypergeometric

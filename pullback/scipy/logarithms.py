@@ -11,6 +11,7 @@ from pullback import numpy as jnp
 from pullback.control.custom_jvp import custom_jvp
 from pullback.core import dtypes
 from pullback.numpy.arrays import as_array
+from pullback.numpy.operands import strong, strong_unless_scalar
 from pullback.numpy.promotion import promote_args_inexact
 
 __all__ = [
@@ -24,7 +25,6 @@ __all__ = [
     "operands",
     "real",
     "rel_entr",
-    "strong",
     "xlog1py",
     "xlogy",
 ]
@@ -48,11 +48,6 @@ def real(name: str, *args: Any) -> list[Any]:
     return found
 
 
-def strong(x: Any) -> Any:
-    """An array of the same elements that is not weakly typed."""
-    return lax.convert_element_type(x, x.dtype)
-
-
 def logit(x: Any) -> Any:
     """log(x / (1 - x)).
 
@@ -61,7 +56,7 @@ def logit(x: Any) -> Any:
     0.0
     """
     x = one("logit", x)
-    return lax.log(x / (1 - x)) if x.dtype.kind == "c" else _logit(x)
+    return strong_unless_scalar(lax.log(x / (1 - x)) if x.dtype.kind == "c" else _logit(x))
 
 
 @custom_jvp
@@ -158,11 +153,13 @@ def rel_entr(p: Any, q: Any) -> Any:
     >>> float(jsp.special.rel_entr(1.0, 1.0))
     0.0
     """
+    single = jnp.ndim(p) == 0
     p, q = real("rel_entr", p, q)
     both = (p > 0) & (q > 0)
     safe_p, safe_q = jnp.where(both, p, 1), jnp.where(both, q, 1)
     value = _xlogx(safe_p) - _xlogy(safe_p, safe_q)
-    return jnp.where(both, value, jnp.where((p == 0) & (q >= 0), 0.0, np.inf))
+    result = jnp.where(both, value, jnp.where((p == 0) & (q >= 0), 0.0, np.inf))
+    return result if single else strong(result)  # scalars compared with 0 stay weak
 
 
 def kl_div(p: Any, q: Any) -> Any:

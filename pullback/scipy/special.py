@@ -15,6 +15,7 @@ from pullback.core import dtypes
 from pullback.nn import normalization
 from pullback.nn.normalization import logsumexp
 from pullback.numpy.arrays import as_array
+from pullback.numpy.operands import strong
 from pullback.scipy import complex_gamma, normal_quantiles
 from pullback.scipy.integrals import (
     bessel_jn,
@@ -42,7 +43,6 @@ from pullback.scipy.logarithms import (
     operands,
     real,
     rel_entr,
-    strong,
     xlog1py,
     xlogy,
 )
@@ -131,7 +131,7 @@ def loggamma(x: Any) -> Any:
     """
     x = one("loggamma", x)
     if dtypes.kind_of(x.dtype) == "c":
-        return complex_gamma.loggamma(x)
+        return strong(complex_gamma.loggamma(x))
     return jnp.where(x <= 0, np.nan, lax.lgamma(x))
 
 
@@ -159,7 +159,7 @@ def gamma(x: Any) -> Any:
     """
     x = one("gamma", x)
     if dtypes.kind_of(x.dtype) == "c":
-        return lax.exp(complex_gamma.loggamma(x))
+        return strong(lax.exp(complex_gamma.loggamma(x)))
     return gammasgn(x) * lax.exp(lax.lgamma(x))
 
 
