@@ -181,7 +181,7 @@ def gelu(x: Any, approximate: bool = True) -> Any:
     """
     x = _inexact(x)
     if not approximate:
-        return 0.5 * x * lax.erfc(-x * math.sqrt(0.5))
+        return 0.5 * x * lax.erfc(-x * jnp.asarray(math.sqrt(0.5), x.dtype))
     inner = jnp.asarray(math.sqrt(2 / math.pi), x.dtype) * (x + 0.044715 * x**3)
     return x * (0.5 * (1.0 + jnp.tanh(inner)))
 

@@ -341,10 +341,11 @@ def cov(
     Array([[ 2., -2.],
            [-2.,  2.]], dtype=float32)
     """
+    m = ensure_arraylike("cov", m)
+    y = None if y is None else ensure_arraylike("cov", y)
     if m.ndim > 2 or (y is not None and y.ndim > 2):
         raise ValueError("m and y must have no more than 2 dimensions")
-    m = ensure_arraylike("cov", m)
-    x, second = m, None if y is None else ensure_arraylike("cov", y)
+    x, second = m, y
     if y is None:
         (x,) = promote_dtypes_inexact(x)
     else:
