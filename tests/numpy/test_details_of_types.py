@@ -85,6 +85,7 @@ WRONG: dict[str, Call] = {
     "update shape": lambda j: j.lax.dynamic_update_slice(X, np.ones(4, np.float32), (0,)),
     "update dtype": lambda j: j.lax.dynamic_update_slice(X, np.ones(2, np.int32), (0,)),
     "number of indices": lambda j: j.lax.dynamic_slice(X, (0, 0), (1,)),
+    "index dtypes": lambda j: j.lax.dynamic_slice(np.eye(2), (np.int8(0), np.int32(0)), (1, 1)),
     "axes twice": lambda j: j.lax.reduce_sum(np.eye(2), (0, 0)),
     "logical": lambda j: j.lax.reduce_and(X, (0,)),
     "index dtype": lambda j: j.lax.argmax(X, 0, "float32"),
