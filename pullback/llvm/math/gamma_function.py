@@ -12,6 +12,7 @@ import math
 from pullback.llvm.math.builder import (
     Value,
     absolute,
+    at_most,
     fma,
     from_double,
     horner,
@@ -25,10 +26,13 @@ from pullback.llvm.math.trigonometric import sin, tan
 
 SHIFT = 8
 HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
-BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6)
+BERNOULLI = (
+    1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510,
+    43867 / 798, -174611 / 330, 854513 / 138, -236364091 / 2730,
+)  # fmt: skip
 """B_2, B_4, ..."""
-LGAMMA_SERIES = [b / ((2 * k + 2) * (2 * k + 1)) for k, b in enumerate(BERNOULLI)]
-DIGAMMA_SERIES = [b / (2 * k + 2) for k, b in enumerate(BERNOULLI)]
+LGAMMA_SERIES = [b / ((2 * k + 2) * (2 * k + 1)) for k, b in enumerate(BERNOULLI[:7])]
+DIGAMMA_SERIES = [b / (2 * k + 2) for k, b in enumerate(BERNOULLI[:7])]
 
 
 def log_of_normal(x: Value) -> Value:
@@ -100,3 +104,15 @@ def digamma(x: Value) -> Value:
     value = x.kernel.rarely(low, [value], below)[0]
     value = where(wide < math.inf, value, wide)  # and NaN
     return from_double(value, x.kind)
+
+
+def factorial(n: Value) -> Value:
+    """n! of a whole n in double precision, exact up to 22!; infinite where it overflows."""
+    last = at_most(n, 171.0)
+    one = n.kernel.constant("f64", 1.0)
+
+    def step(carried: list[Value]) -> tuple[Value, list[Value]]:
+        k, product = carried
+        return k < last, [k + 1.0, where(k <= last, product * k, product)]
+
+    return n.kernel.repeat([one, one], step)[1]
