@@ -358,9 +358,41 @@ def roots() -> Iterator[Fit]:
         )  # fmt: skip
 
 
+def gamma_functions() -> Iterator[Fit]:
+    # lgamma(2 + u) = u P(u)
+    yield Fit(
+        "lgamma", F64, 18, mpf("-0.5"), mpf("0.5"),
+        lambda u: mp.loggamma(2 + u) / u, lambda u: u / mp.loggamma(2 + u),
+    )  # fmt: skip
+
+
+BESSEL_NEAR = mpf("7.75")
+"""The size from which I_n(x) is a polynomial in 1 / x."""
+
+
+def bessel_functions() -> Iterator[Fit]:
+    for order in (0, 1):
+        # exp(-x) I_n(x) = exp(-x) (x / 2)^n P(x^2)
+        def near(x: mpf, order: int = order) -> mpf:
+            return mp.besseli(order, x) / (x / 2) ** order
+
+        # ... = P(1 / x - c) / sqrt(x)
+        def far(t: mpf, order: int = order) -> mpf:
+            return mp.besseli(order, 1 / t) * mp.exp(-1 / t) / mp.sqrt(t)
+
+        yield Fit(
+            f"bessel_i{order}", F64, 16, mpf("1e-4"), BESSEL_NEAR,
+            near, lambda x, near=near: 1 / near(x), square,
+        )  # fmt: skip
+        yield Fit(
+            f"bessel_i{order}_far", F64, 25, mpf("1e-5"), 1 / BESSEL_NEAR,
+            far, lambda t, far=far: 1 / far(t), lambda t: 8 * t - mpf("0.5"),
+        )  # fmt: skip
+
+
 FITS: tuple[Callable[[], Iterator[Fit]], ...] = (
     exponentials, logarithms, hyperbolics, circular, error_functions, powers,
-    inverse_circular, inverse_hyperbolic, roots,
+    inverse_circular, inverse_hyperbolic, roots, gamma_functions, bessel_functions,
 )  # fmt: skip
 
 SPLITS: tuple[Split, ...] = (

@@ -74,14 +74,6 @@ def in_single(s: Any, name: str, x: Any) -> Any:
     return s.convert(s.math(name, s.convert(x, dtypes.float32)), x.dtype)
 
 
-def _lgamma_lower(s: Any, x: Any) -> Any:
-    if x.dtype != dtypes.float64:
-        return in_single(s, "lgamma", x)
-    value = s.extern("gammaln", s.convert(x, dtypes.float64))
-    infinite = s.eq(s.abs(x), math.inf)
-    return s.select(infinite, s.const(math.inf, x.dtype), s.convert(value, x.dtype))
-
-
 def _digamma(x: Any) -> Any:
     return np.where(x == 0, x.dtype.type(np.nan), _psi(x))
 
@@ -98,7 +90,7 @@ lgamma: Primitive = unary(
     _lgamma,
     FLOAT,
     jvp=lambda ans, x: lambda t: mul(t, digamma(x)),
-    lower=_lgamma_lower,
+    lower="lgamma",
     hlo="chlo.lgamma",
     samples=inputs(FLOAT, (0.2, 5)),
 )
@@ -135,67 +127,6 @@ def _polygamma(m: Any, x: Any) -> Any:
     return np.where(m == 0, _digamma(x), value).astype(x.dtype)
 
 
-# Denominators of the Euler-Maclaurin sum: (2k)! / B_2k for k = 1 to 12.
-_BERNOULLI: Final = (
-    12.0,
-    -720.0,
-    30240.0,
-    -1209600.0,
-    47900160.0,
-    -1.8924375803183791606e9,
-    7.47242496e10,
-    -2.950130727918164224e12,
-    1.1646782814350067249e14,
-    -4.5979787224074726105e15,
-    1.8152105401943546773e17,
-    -7.1661652561756670113e18,
-)
-
-
-def _zeta_element(b: Any, s_: Any, q: Any) -> Any:
-    """The Hurwitz zeta function of two float64 expressions: nine terms or more, then the tail."""
-    s, minus = b.s, b.let(b.s.neg(s_))
-    place, term, total = b.var(q), b.var(s.math("pow", q, minus)), b.var(0.0, q.dtype)
-    total.set(term.get())
-    count = b.var(0, dtypes.int64)
-
-    def more() -> Any:
-        early = s.or_(s.lt(count.get(), 9), s.le(place.get(), 9.0))
-        return s.and_(early, s.lt(count.get(), 2000))
-
-    with b.while_(more):
-        count.set(s.add(count.get(), 1))
-        place.set(s.add(place.get(), 1.0))
-        term.set(s.math("pow", place.get(), minus))
-        total.set(s.add(total.get(), term.get()))
-    return b.let(_zeta_tail(b, s_, place.get(), term.get(), total.get()))
-
-
-def _zeta_tail(b: Any, s_: Any, w: Any, power: Any, total: Any) -> Any:
-    s = b.s
-    total = s.add(total, s.div(s.mul(power, w), s.sub(s_, 1.0)))
-    total = s.sub(total, s.mul(power, 0.5))
-    rising = s.const(1.0, w.dtype)
-    for k, denominator in enumerate(_BERNOULLI):
-        rising = s.mul(rising, s.add(s_, float(2 * k)))
-        power = s.div(power, w)
-        total = s.add(total, s.div(s.mul(rising, power), denominator))
-        rising = s.mul(rising, s.add(s_, float(2 * k + 1)))
-        power = s.div(power, w)
-    return total
-
-
-def _zeta_domain(s: Any, s_: Any, q: Any, value: Any) -> Any:
-    """Poles and values outside of the domain."""
-    nan, inf = s.const(math.nan, q.dtype), s.const(math.inf, q.dtype)
-    whole_q, whole_s = s.eq(s.floor(q), q), s.eq(s.floor(s_), s_)
-    outside = s.select(whole_q, inf, s.select(whole_s, value, nan))
-    value = s.select(s.le(q, 0.0), outside, value)
-    value = s.select(s.eq(q, math.inf), s.const(0.0, q.dtype), value)
-    value = s.select(s.eq(s_, 1.0), inf, s.select(s.lt(s_, 1.0), nan, value))
-    return s.select(s.or_(s.is_nan(s_), s.is_nan(q)), nan, value)
-
-
 def elements(fn: Callable[..., Any]) -> OnTensors:
     """A lowering of an element-wise operation whose elements need loops: `fn(b, *float64s)`."""
 
@@ -214,18 +145,8 @@ def elements(fn: Callable[..., Any]) -> OnTensors:
     return OnTensors(lower)
 
 
-def _zeta_lower(b: Any, s_: Any, q: Any) -> Any:
-    return _zeta_domain(b.s, s_, q, _zeta_element(b, s_, q))
-
-
-def _polygamma_lower(b: Any, m: Any, x: Any) -> Any:
-    s = b.s
-    order = b.let(s.add(m, 1.0))
-    value = s.mul(s.math("exp", s.extern("gammaln", order)), _zeta_lower(b, order, x))
-    value = s.select(s.eq(s.rem(m, 2.0), 0.0), s.neg(value), value)
-    undefined = s.or_(s.lt(m, 0.0), s.ne(s.floor(m), m))
-    value = s.select(undefined, s.const(math.nan, x.dtype), value)
-    return s.select(s.eq(m, 0.0), _digamma_lower(s, x), value)
+def _polygamma_lower(s: Any, m: Any, x: Any) -> Any:
+    return s.select(s.eq(m, 0.0), _digamma_lower(s, x), s.math("polygamma", m, x))
 
 
 def _polygamma_samples() -> Iterator[Sample]:
@@ -250,7 +171,7 @@ polygamma: Primitive = binary(
         _no_slope("polygamma", "its order"),
         lambda ans, m, x: lambda t: mul(t, polygamma(add(m, 1.0), x)),
     ),
-    lower=elements(_polygamma_lower),
+    lower=_polygamma_lower,
     hlo="chlo.polygamma",
     samples=_polygamma_samples,
 )
@@ -262,7 +183,7 @@ zeta: Primitive = binary(
         _no_slope("zeta", "its first argument"),
         lambda ans, s, q: lambda t: mul(t, mul(neg(s), zeta(add(s, 1.0), q))),
     ),
-    lower=elements(_zeta_lower),
+    lower="zeta",
     hlo="chlo.zeta",
     samples=inputs(FLOAT, (1.5, 5), (0.3, 12), specials="", tol=4.0, differentiable=(1,)),
 )
@@ -478,7 +399,7 @@ def _slopes_lower(sample: bool) -> Callable[..., Any]:
 def _prefactor(s: Any, a: Any, x: Any, shape: Any) -> Any:
     """x^a exp(-x) / gamma(shape)."""
     power = s.sub(s.mul(a, s.math("log", x)), x)
-    return s.math("exp", s.sub(power, s.extern("gammaln", shape)))
+    return s.math("exp", s.sub(power, s.math("lgamma", shape)))
 
 
 igamma_grad_a: Primitive = binary(

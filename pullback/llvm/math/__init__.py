@@ -19,6 +19,7 @@ from pullback.llvm.math import (
     power,
     rounding,
     trigonometric,
+    zeta_function,
 )
 from pullback.llvm.math.registry import (
     RULES,
@@ -49,6 +50,7 @@ FAMILIES = (
     power,
     rounding,
     trigonometric,
+    zeta_function,
 )
 """Importing them filled the registry."""
 

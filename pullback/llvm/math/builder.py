@@ -316,7 +316,7 @@ def horner(x: Value, coefficients: Sequence[float], *lower: float) -> Value:
     return result
 
 
-def two_sum(a: Value, b: float) -> tuple[Value, Value]:
+def two_sum(a: Value, b: Operand) -> tuple[Value, Value]:
     """a + b rounded, and what that lost (D. E. Knuth, TAOCP 2, section 4.2.2)."""
     total = a + b
     more = total - a
@@ -351,6 +351,11 @@ def absolute(x: Value) -> Value:
 def sqrt(x: Value) -> Value:
     """The root, rounded correctly; NaN below zero."""
     return x.kernel.intrinsic("sqrt", x.kind, [x.text])
+
+
+def floor(x: Value) -> Value:
+    """Rounded down."""
+    return x.kernel.intrinsic("floor", x.kind, [x.text])
 
 
 def truncate(x: Value) -> Value:
