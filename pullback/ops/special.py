@@ -7,10 +7,8 @@ References are SciPy's, which compute float32 in double precision.  Those of the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
-from pullback.core import dtypes
 from pullback.core.primitive import Primitive
 from pullback.errors import UnsupportedError
 from pullback.ops import hlo_special
@@ -23,7 +21,6 @@ from pullback.ops.gamma import (
     igamma,
     igamma_grad_a,
     igammac,
-    in_single,
     lgamma,
     polygamma,
     random_gamma_grad,
@@ -86,16 +83,6 @@ erf_inv: Primitive = unary(
 # --------------------------------------------------------------------------- Bessel functions
 
 
-def _bessel_lower(name: str, routine: str) -> Callable[[Any, Any], Any]:
-    """The vector kernel for single precision, and SciPy's routine for double precision."""
-    in_double = extern(routine)
-
-    def lower(s: Any, x: Any) -> Any:
-        return in_double(s, x) if x.dtype == dtypes.float64 else in_single(s, name, x)
-
-    return lower
-
-
 def _i1e_slope(ans: Any, x: Any) -> Any:
     """i0e(x) - i1e(x) (sign(x) + 1/x), and 1/2 at 0."""
     zero = eq(x, 0.0)
@@ -109,7 +96,7 @@ bessel_i0e: Primitive = unary(
     scipy_function("i0e"),
     FLOAT,
     jvp=lambda ans, x: lambda t: mul(t, sub(bessel_i1e(x), mul(sign(x), ans))),
-    lower=_bessel_lower("bessel_i0e", "i0e"),
+    lower="bessel_i0e",
     hlo=hlo_special.bessel_i0e,
     samples=inputs(FLOAT, (-5, 5)),
 )
@@ -118,7 +105,7 @@ bessel_i1e: Primitive = unary(
     scipy_function("i1e"),
     FLOAT,
     jvp=lambda ans, x: lambda t: mul(t, _i1e_slope(ans, x)),
-    lower=_bessel_lower("bessel_i1e", "i1e"),
+    lower="bessel_i1e",
     hlo="chlo.bessel_i1e",
     samples=inputs(FLOAT, (-5, 5)),
 )

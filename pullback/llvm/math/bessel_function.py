@@ -1,7 +1,10 @@
-"""exp(-|x|) I_n(x) for n = 0, 1 in single precision, computed in double precision.
+"""exp(-|x|) I_n(x) for n = 0, 1, computed in double precision.
 
-The power series has positive terms only (NIST Digital Library of Mathematical Functions, 10.25.2);
-from `NEAR` on Hankel's expansion is as accurate as single precision asks for (10.40.1).
+Double precision has a polynomial in x^2, and one in 1/x beyond `BETWEEN`, as J. M. Blair and C. A.
+Edwards did ("Stable rational minimax approximations to the modified Bessel functions I_0(x) and
+I_1(x)", AECL-4928, 1974).  Single precision has shorter expansions: the power series has positive
+terms only (NIST Digital Library of Mathematical Functions, 10.25.2); from `NEAR` on Hankel's
+expansion is as accurate as single precision asks for (10.40.1).
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from pullback.llvm.math.builder import (
     Value,
     absolute,
     copysign,
+    fma,
     from_double,
     horner,
     sqrt,
@@ -19,10 +23,12 @@ from pullback.llvm.math.builder import (
     where,
 )
 from pullback.llvm.math.exponential import exp
-from pullback.llvm.math.registry import elementary
+from pullback.llvm.math.registry import elementary, polynomial
 
 NEAR = 12.0
 """The last size whose function is summed by its power series."""
+BETWEEN = 7.75
+"""The last size of double precision whose function is a polynomial in x^2."""
 NEAR_TERMS = 21
 FAR_TERMS = 11
 
@@ -53,14 +59,30 @@ def scaled(size: Value, order: int) -> Value:
     return size.kernel.rarely(large, [near], beyond)[0]
 
 
+def scaled_double(size: Value, order: int) -> Value:
+    """exp(-x) I_n(x) for x >= 0, accurate to double precision."""
+    near = exp(-size) * polynomial(f"bessel_i{order}", size * size)
+    near = near * (size * 0.5) if order else near
+    large = size > BETWEEN
+
+    def beyond() -> list[Value]:
+        place = fma(1.0 / size, 8.0, -0.5)
+        far = polynomial(f"bessel_i{order}_far", place) / sqrt(size)
+        return [where(large, far, near)]
+
+    return size.kernel.rarely(large, [near], beyond)[0]
+
+
 @elementary("bessel_i0e")
 def bessel_i0e(x: Value) -> Value:
     """exp(-|x|) I_0(x)."""
-    return from_double(scaled(absolute(to_double(x)), 0), x.kind)
+    of_size = scaled_double if x.kind == "f64" else scaled
+    return from_double(of_size(absolute(to_double(x)), 0), x.kind)
 
 
 @elementary("bessel_i1e")
 def bessel_i1e(x: Value) -> Value:
     """exp(-|x|) I_1(x), an odd function."""
     wide = to_double(x)
-    return from_double(copysign(scaled(absolute(wide), 1), wide), x.kind)
+    of_size = scaled_double if x.kind == "f64" else scaled
+    return from_double(copysign(of_size(absolute(wide), 1), wide), x.kind)
