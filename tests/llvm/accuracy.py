@@ -148,8 +148,8 @@ and `bfloat16` were tried, of `float32` 16.7 million spread evenly over its bit 
 chosen ones, of `float64` 1.8 million (2,000 where mpmath is the only oracle: `erf`, `erfc`,
 `erfinv`), and as many chosen pairs for functions of two arguments. What is exact is computed in a
 wider type and, where the error is largest, by mpmath with 400 digits. Written by
-`python -m tests.llvm.accuracy`. Of `float64` are missing `digamma`, which is SciPy's, and `gammaln`,
-within 4 units right of -1/2; left of it the error is one of 1 next to the zeros.
+`python -m tests.llvm.accuracy`. Of `float64` are missing `digamma`, which is SciPy's, and
+`gammaln`, within 4 units right of -1/2; left of it the error is one of 1 next to the zeros.
 
 | function | """
 
