@@ -20,6 +20,8 @@ __all__ = ["MemoryWriter", "stack_slot", "storage_bytes"]
 
 LONGEST_RUN: Final = 128
 """Short elements of one load of which every second to fourth is taken."""
+MOST_RUNS: Final = 8
+"""Steps from one element to the next up to which all that lies between is loaded, too."""
 _PROMOTED_BYTES: Final = 1024
 """Larger arrays on the stack are never loaded as one vector."""
 
@@ -312,7 +314,7 @@ class MemoryWriter(ValueWriter):
         level = max(level, first.level)
         size = storage_bytes(buffer.dtype)
         whole = min(self.lanes, self.module.vector_bits // (8 * size))
-        if 1 < stride <= 4 and size >= 4 and whole >= 4:
+        if 1 < stride <= MOST_RUNS and size >= 4 and whole >= 4:
             return self._pick_from_runs(scalar, first, stride, level, size, whole), level
         if 1 < stride <= 4 and stride * (self.lanes - 1) < LONGEST_RUN:
             return self._gather_short(buffer, scalar, first, stride, level), level

@@ -14,7 +14,7 @@ from typing import Any, Final
 from pullback.core.lowering import CALLBACK
 from pullback.errors import LoweringError
 from pullback.llvm import emit_operations as operations
-from pullback.llvm import float_mode
+from pullback.llvm import emit_rows, float_mode
 from pullback.llvm.emit_memory import MemoryWriter, storage_bytes
 from pullback.llvm.emit_scopes import Instructions, Scope, Value
 from pullback.llvm.emit_types import lanes_type, register_type, storage_type
@@ -61,8 +61,17 @@ class StatementWriter(MemoryWriter):
 
     def block(self, stmts: Sequence[Stmt]) -> None:
         """Statements in order."""
-        for stmt in stmts:
-            self.statement(stmt)
+        if self.lanes == 1 or self.store_mask is not None:
+            for stmt in stmts:
+                self.statement(stmt)
+            return
+        for run in emit_rows.runs(stmts):
+            stores = [s for s in run if isinstance(s, Store)]
+            if stores and emit_rows.is_row(stores, self.stride(stores[0].offset)):
+                self._store_rows(stores)
+                continue
+            for stmt in run:
+                self.statement(stmt)
 
     def statement(self, stmt: Stmt) -> None:
         """One statement."""
@@ -168,6 +177,42 @@ class StatementWriter(MemoryWriter):
             where = self.put(text, self.scope.level)
         self._scatter(t, name, where, size, scalar)
 
+    def _store_rows(self, stores: Sequence[Store]) -> None:
+        """Write all places of rows, which are one run."""
+        buffer = stores[0].buffer.root()
+        scalar, size = storage_type(buffer.dtype), storage_bytes(buffer.dtype)
+        stores = sorted(stores, key=lambda s: s.offset.const)
+        first, values = stores[0].offset, [s.value for s in stores]
+        text = Instructions(self, self.scope.level, self.lanes)
+        if buffer.dtype.kind == "c":
+            first, parts = first * 2, [p for v in values for p in _parts_of(v)]
+            names = [self.splatted(self.value(p), scalar) for p in parts]
+        else:
+            names = [self.lanes_of(self.value(v), buffer.dtype) for v in values]
+            names = [operations.to_storage(text, name, buffer.dtype) for name in names]
+        lanes = min(self.lanes, self.module.vector_bits // (8 * size))
+        columns = [self._in_parts(name, scalar, lanes) for name in names]
+        at = self.address(buffer, self.index(first), scalar)
+        t = lanes_type(scalar, lanes)
+        for k, name in enumerate(emit_rows.woven(text, columns, scalar, lanes)):
+            place = at.name
+            if k:
+                step = f"getelementptr inbounds {scalar}, ptr {at.name}, i64 {k * lanes}"
+                place = self.put(step, self.scope.level)
+            self.do(f"store {t} {name}, ptr {place}, align {size}")
+
+    def _in_parts(self, name: str, scalar: str, lanes: int) -> list[str]:
+        """A vector as vectors of so many lanes."""
+        if lanes == self.lanes:
+            return [name]
+        t, parts = lanes_type(scalar, self.lanes), []
+        for start in range(0, self.lanes, lanes):
+            order = ", ".join(f"i32 {start + k}" for k in range(lanes))
+            mask = f"<{lanes} x i32> <{order}>"
+            text = f"shufflevector {t} {name}, {t} poison, {mask}"
+            parts.append(self.put(text, self.scope.level))
+        return parts
+
     def _mask(self) -> str:
         return self.store_mask or "splat (i1 true)"
 
@@ -190,10 +235,8 @@ class StatementWriter(MemoryWriter):
     def _store_complex(
         self, buffer: Buffer, offset: Affine, value: Expr, stride: int | None
     ) -> None:
-        if type(value) is not Op or value.name != "complex":
-            raise LoweringError(f"a complex number that is no pair: {value!r}")
         scalar = storage_type(buffer.dtype)
-        parts = [self.value(p) for p in value.args]
+        parts = [self.value(p) for p in _parts_of(value)]
         if self.lanes > 1 and stride == 1 and self.store_mask is None:
             names = [self.splatted(p, scalar) for p in parts]
             t, wide = lanes_type(scalar, self.lanes), lanes_type(scalar, 2 * self.lanes)
@@ -536,6 +579,13 @@ class StatementWriter(MemoryWriter):
         for buffer, name in zip(pair, reversed(names), strict=True):
             self.do(f"store ptr {name}, ptr {self.moving[buffer]}")
             self.values.pop(("pointer", buffer), None)
+
+
+def _parts_of(value: Expr) -> Sequence[Expr]:
+    """The parts of a complex number that is to be stored."""
+    if type(value) is not Op or value.name != "complex":
+        raise LoweringError(f"a complex number that is no pair: {value!r}")
+    return value.args
 
 
 def _size(block: Block) -> int:

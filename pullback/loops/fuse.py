@@ -216,9 +216,11 @@ class _Grouping:
             return False  # sums stay whole
         if not _little_code(group.cost + new.member.cost, group.cuts | new.cuts):
             return False
-        if any(number in self.writers.get(b, ()) for b in new.writes):
+        same = [b for b in new.writes if number in self.writers.get(b, ())]
+        if same and not _beside(group, new):
             return False  # parts of one buffer
-        shared = number in needs or any(b in group.buffers and b.size > 1 for b in new.loads)
+        shared = any(b in group.buffers and b.size > 1 for b in new.loads)
+        shared = shared or bool(same) or number in needs
         more = sum(b not in group.buffers for b in new.loads)
         return shared and len(group.buffers) - group.registers + more <= GROUP_BUFFERS
 
@@ -254,6 +256,20 @@ class _Grouping:
 
 def _little_code(cost: float, cuts: frozenset[Cut]) -> bool:
     return cost <= (CUT_COST if cuts else GROUP_COST) and few_pieces(cuts)
+
+
+def _beside(group: Group, new: _Expanded) -> bool:
+    """Whether parts of one buffer are columns of it, the elements of a row next to each other."""
+    if not _is_plain(group) or new.reduced or _extents(group.axes) != _extents(new.axes):
+        return False
+    (mine,) = new.member.stores
+    strides = [mine.offset.terms.get(a, 0) for a in new.axes]
+    for s in (s for m in group.stages[0].members for s in m.stores if s.buffer is mine.buffer):
+        if [s.offset.terms.get(a, 0) for a in group.axes] != strides:
+            return False
+        if not 0 < abs(s.offset.const - mine.offset.const) < min(strides, default=0):
+            return False
+    return True
 
 
 def _is_plain(group: Group) -> bool:

@@ -23,6 +23,8 @@ from pullback.records import record
 __all__ = [
     "APART",
     "NEAR",
+    "ROWS_LEAST",
+    "ROW_MOST",
     "Group",
     "Machine",
     "Member",
@@ -32,6 +34,7 @@ __all__ = [
     "element_bytes",
     "extent_of",
     "lanes_of",
+    "lie_in_row",
     "machine",
     "merge",
     "merged_axes",
@@ -60,6 +63,11 @@ machine: Final = Machine()
 
 APART: Final = 16
 """Elements between neighbours of a vector from which each comes from a cache line of its own."""
+
+ROW_MOST: Final = 16
+"""Elements of a row up to which each of them is a vector over rows ..."""
+ROWS_LEAST: Final = 64
+"""... if there are so many rows."""
 
 
 @record(frozen=False)
@@ -363,7 +371,7 @@ def period_of(nest: Nest) -> Period | None:
         if vectors > _MOST_VECTORS or vectors * weight > _MOST_WORK:
             return None
         near = any(_near(e, row, inner, lanes) for e in loads)
-        return period if near and all(_through(e, row, inner) for e in stores) else None
+        return period if near and all(lie_in_row(e, [row, *inner]) for e in stores) else None
     return None
 
 
@@ -391,10 +399,10 @@ def _offsets(exprs: Sequence[Expr]) -> Iterable[Affine]:
     return (e.offset for e in subexpressions(exprs) if type(e) is Load)
 
 
-def _through(offset: Affine, row: Axis, inner: Sequence[Axis]) -> bool:
-    """Whether an index walks rows as they lie in memory, one after the other."""
+def lie_in_row(offset: Affine, axes: Sequence[Axis]) -> bool:
+    """Whether an index walks axes as they lie in memory, one element after the other."""
     step = 1
-    for axis in [*reversed(inner), row]:
+    for axis in reversed(axes):
         if offset.terms.get(axis, 0) != step:
             return False
         step *= extent_of(axis)

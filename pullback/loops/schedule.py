@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+import numpy as np
+
 from pullback.loops.expr import Axis, Expr, Load, Local, Op, Read, affine, index_min
 from pullback.loops.ir import (
     Assign,
@@ -23,6 +25,8 @@ from pullback.loops.ir import (
 )
 from pullback.loops.nests import (
     APART,
+    ROW_MOST,
+    ROWS_LEAST,
     Group,
     Member,
     Nest,
@@ -31,6 +35,7 @@ from pullback.loops.nests import (
     element_bytes,
     extent_of,
     lanes_of,
+    lie_in_row,
     machine,
     merge,
     merged_axes,
@@ -45,7 +50,7 @@ from pullback.loops.nests import (
 )
 from pullback.loops.paired import paired
 from pullback.loops.scalars import joined, parts_of
-from pullback.loops.split import PARTS_ENOUGH, pieces_of, split_reduction
+from pullback.loops.split import PARTS_ENOUGH, cut_axis, pieces_of, split_reduction
 from pullback.loops.tensors import Forwards, Mapping, substitute
 from pullback.records import replaced
 
@@ -64,6 +69,8 @@ LITTLE: Final = 2
 """Operations of which vectors are not worth putting together and taking apart."""
 FEW_WIDE: Final = 0.25
 """The part of a body's operations on elements of 8 bytes up to which vectors are of 4 bytes."""
+ROW_WORK: Final = 300.0
+"""Work of a row, in additions, up to which its elements are written one after the other."""
 PERIODS: Final = 64
 """Blocks of short rows that one thread does."""
 FEW: Final = 4
@@ -100,8 +107,12 @@ def _nest_statements(nest: Nest, *, turned: bool, border: bool = False) -> list[
     """The loops of a nest, which may be cut; `turned` says that it reads turned arrays."""
     if not nest.axes:
         return [s for m in nest.members for s in _plain(m)]
-    pieces = pieces_of(nest, border=border)
-    if pieces:
+    cut = cut_axis(nest, border=border)
+    if cut is not None:
+        columns = _columns_of_row(nest, cut[0])
+        if columns is not None:
+            return _nest_statements(columns, turned=turned, border=border)
+        pieces = pieces_of(nest, *cut)
         pieces = [merge(piece) for piece in (paired(pieces) if turned else pieces)]
         return [s for p in pieces for s in _nest_statements(p, turned=turned, border=True)]
     vector = vector_axis(nest)
@@ -112,6 +123,9 @@ def _nest_statements(nest: Nest, *, turned: bool, border: bool = False) -> list[
             return [_periodic(parted, period)]
         if parted is not nest and extent_of(parted.axes[-1]) >= lanes_of(parted.expressions()):
             nest, vector = parted, vector_axis(parted)
+        columns = _columns_of_row(nest, vector + 1)
+        if columns is not None:
+            return _nest_statements(columns, turned=turned, border=border)
         return [_map_nest(nest, vector, scalar=turned and border and _is_little(nest, vector))]
     if vector in nest.reduced:
         return [_horizontal(nest, vector)]
@@ -129,6 +143,27 @@ def _body_work(exprs: Sequence[Expr], width: int) -> float:
     lanes = machine.vector_bits / 8 / element_bytes(exprs)
     per_vector = 0.3 * weight + 1.0
     return max(per_vector * max(width / lanes, 1 / lanes), memory * width / 20)
+
+
+def _columns_of_row(nest: Nest, first: int) -> Nest | None:
+    """The nest without its axes from `first` on, if they are short rows that lie in a row.
+
+    Vectors are along the rows' axis, and the elements of a row, one after the other, are written as
+    they lie in memory (`llvm/emit_rows.py`).
+    """
+    axes, inner = nest.axes[:first], nest.axes[first:]
+    short = size_of(inner)
+    if nest.reduced or not axes or not 1 < short <= ROW_MOST or extent_of(axes[-1]) < ROWS_LEAST:
+        return None
+    stores = [s.offset for m in nest.members for s in m.stores]
+    if not all(lie_in_row(o, inner) and o.terms.get(axes[-1], 0) >= short for o in stores):
+        return None
+    members = []
+    for place in np.ndindex(*(extent_of(a) for a in inner)):
+        mapping: Mapping = {a: affine(k) for a, k in zip(inner, place, strict=True)}
+        members += nest.substituted(mapping)
+    columns = Nest(axes, nest.reduced, members)
+    return merge(columns) if weight_of(columns.expressions()) <= ROW_WORK else None
 
 
 def _is_little(nest: Nest, vector: int) -> bool:

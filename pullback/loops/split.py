@@ -24,7 +24,7 @@ from pullback.loops.nests import (
 )
 from pullback.loops.tensors import Mapping
 
-__all__ = ["MAX_CUTS", "PARTS_ENOUGH", "pieces_of", "split_reduction"]
+__all__ = ["MAX_CUTS", "PARTS_ENOUGH", "cut_axis", "pieces_of", "split_reduction"]
 
 SPLIT_MIN: Final = 1 << 16
 """Reductions of fewer elements are not split for threads."""
@@ -43,21 +43,25 @@ MAX_CUTS: Final = 4
 # --------------------------------------------------------------------------- pieces
 
 
-def pieces_of(nest: Nest, *, border: bool = False) -> list[Nest]:
-    """The nest cut where conditions on an axis change, so that each piece has none.
-
-    Pads, concatenations and rolls select by such conditions; without them loads are contiguous.
-    `border` says that the nest is a piece of another one.
-    """
+def cut_axis(nest: Nest, *, border: bool = False) -> tuple[int, list[int]] | None:
+    """The first axis along which conditions change, and where; `border`: a piece of a nest."""
     if size_of(nest.axes) < (BORDER_MIN if border else PIECES_MIN):
-        return []
+        return None
     exprs = nest.expressions()
     for k, axis in enumerate(nest.axes):
         cuts = [] if k in nest.reduced else sorted(_cuts(axis, exprs))
         if 0 < len(cuts) <= MAX_CUTS:
-            ends = [*cuts, extent_of(axis)]
-            return [_piece(nest, k, a, b) for a, b in zip([0, *cuts], ends, strict=True)]
-    return []
+            return k, cuts
+    return None
+
+
+def pieces_of(nest: Nest, position: int, cuts: Sequence[int]) -> list[Nest]:
+    """The nest cut where conditions on an axis change, so that each piece has none.
+
+    Pads, concatenations and rolls select by such conditions; without them loads are contiguous.
+    """
+    ends = [*cuts, extent_of(nest.axes[position])]
+    return [_piece(nest, position, a, b) for a, b in zip([0, *cuts], ends, strict=True)]
 
 
 def _piece(nest: Nest, position: int, start: int, end: int) -> Nest:

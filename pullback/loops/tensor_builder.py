@@ -35,6 +35,7 @@ from pullback.loops.expr import (
     row_major,
 )
 from pullback.loops.ir import Address, Buffer, Combine, Copy, Let, Stmt, Store
+from pullback.loops.nests import ROW_MOST, ROWS_LEAST
 from pullback.loops.scalars import ALIASES, SCALARS, ScalarBuilder, joined, parts_of
 from pullback.loops.stored import CHEAP
 from pullback.loops.tensors import (
@@ -55,6 +56,8 @@ from pullback.records import record
 __all__ = ["Region", "TensorBuilder", "element_of"]
 
 _UNROLLED_REDUCTION: Final = 4
+_ROW_COST: Final = 32.0
+"""The cost of a row's computed parts of several elements, each of which is a copy of its code."""
 _ZERO: Final = affine(0)
 
 
@@ -216,6 +219,8 @@ class TensorBuilder:
             return parts[0] if parts else xs[0]
         total = sum(x.shape[axis] for x in parts)
         shape = (*parts[0].shape[:axis], total, *parts[0].shape[axis + 1 :])
+        if self._is_rows(parts, shape, axis):
+            return self._side_by_side(parts, shape, axis)
         two = len(parts) == 2 and math.prod(shape) > SMALL
         if two and _whole(parts[0]) is _whole(parts[1]) is not None:
             return self._turned(shape, parts[0], parts[1], axis)
@@ -224,6 +229,31 @@ class TensorBuilder:
         for x in parts:
             self.store_part(out, x, [start if d == axis else 0 for d in range(len(shape))])
             start += x.shape[axis]
+        return self._stacked(out, parts, axis)
+
+    def _is_rows(self, parts: Sequence[Tensor], shape: Sequence[int], axis: int) -> bool:
+        """Whether many short rows are made of parts that cost little."""
+        short, rows = math.prod(shape[axis:]), math.prod(shape[:axis])
+        if not 1 < short <= ROW_MOST or rows < ROWS_LEAST:
+            return False
+        heavy = [x for x in parts if isinstance(x, LazyTensor) and math.prod(x.shape[axis:]) > 1]
+        return sum(x.cost * math.prod(x.shape[axis:]) for x in heavy) <= _ROW_COST
+
+    def _side_by_side(self, parts: Sequence[Tensor], shape: tuple[int, ...], axis: int) -> Tensor:
+        """Short rows made of parts: an item for each place in a row, which become one loop."""
+        out = self.temp(shape, parts[0].dtype)
+        strides, first = row_major(shape), 0
+        for x in parts:
+            axes = new_axes(x.shape[:axis])
+            for place in np.ndindex(*x.shape[axis:]):
+                view = self.lazy(x.shape[:axis], axes, x.at([*axes, *map(affine, place)]))
+                at = first + sum(k * n for k, n in zip(place, strides[axis:], strict=True))
+                target = StridedTarget(out.buffer, view.shape, out.offset + at, strides[:axis])
+                self.add(MapItem(view, target))
+            first += x.shape[axis] * strides[axis]
+        return self._stacked(out, parts, axis)
+
+    def _stacked(self, out: BufferTensor, parts: Sequence[Tensor], axis: int) -> Tensor:
         if any(x.shape[axis] > 1 for x in parts):
             return out
         region = self.region
