@@ -292,8 +292,9 @@ def heaviside(x1: Any, x2: Any, /) -> Any:
     >>> jnp.heaviside(jnp.array([-1., 0., 1.]), 0.5)
     Array([0. , 0.5, 1. ], dtype=float32)
     """
-    single = shape_of(x1) == ()
+    given = x1
     x1, x2 = promote_args_inexact("heaviside", x1, x2)
+    single = shape_of(given) == ()
     refuse_complex_type("heaviside", x1, x2)
     x1, x2 = materialized(x1, x2)
     zero = lax.full_like(x1, 0)
