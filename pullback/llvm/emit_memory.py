@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -43,22 +43,6 @@ def stack_slot(name: str, nbytes: int) -> list[str]:
     if 1 < nbytes <= _PROMOTED_BYTES:
         lines.append(f"  store i{8 * nbytes} poison, ptr {name}, align 64")
     return lines
-
-
-def _picks(stride: int, lanes: int, begins: list[int]) -> Iterator[str]:
-    """The masks that take every so manieth element of runs: what is picked so far, and one more."""
-    for k in range(1, stride):
-        order = []
-        for lane in range(lanes):
-            place = lane * stride
-            run = place // lanes
-            if run > k:
-                order.append("i32 poison")
-            elif run == k:
-                order.append(f"i32 {lanes + place - begins[k]}")
-            else:
-                order.append(f"i32 {place if k == 1 else lane}")
-        yield f"<{lanes} x i32> <{', '.join(order)}>"
 
 
 def _each_lane(atom: Expr, axis: Axis, numbers: Sequence[int]) -> list[int] | None:
@@ -334,6 +318,8 @@ class MemoryWriter(ValueWriter):
         """
         t = lanes_type(scalar, lanes)
         begins = [min(k * lanes, (stride - 1) * (lanes - 1)) for k in range(stride)]
+        at_run = ((lane * stride, lane * stride // lanes) for lane in range(lanes))
+        wanted = [(run, place - begins[run]) for place, run in at_run]
         parts = []
         for start in range(0, self.lanes * stride, lanes * stride):
             runs = []
@@ -341,10 +327,7 @@ class MemoryWriter(ValueWriter):
                 place = f"getelementptr inbounds {scalar}, ptr {first.name}, i64 {start + begin}"
                 at = self.put(place, level) if start + begin else first.name
                 runs.append(self.put(f"load {t}, ptr {at}, align {size}", level))
-            picked = runs[0]
-            for k, mask in enumerate(_picks(stride, lanes, begins), 1):
-                picked = self.put(f"shufflevector {t} {picked}, {t} {runs[k]}, {mask}", level)
-            parts.append(picked)
+            parts.append(Instructions(self, level, lanes).pick(runs, wanted, scalar))
         while len(parts) > 1:
             t, lanes = lanes_type(scalar, lanes), 2 * lanes
             mask = f"<{lanes} x i32> <{', '.join(f'i32 {k}' for k in range(lanes))}>"

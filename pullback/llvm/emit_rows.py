@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pullback.llvm.emit_scopes import Instructions
-from pullback.llvm.emit_types import lanes_type
 from pullback.loops.ir import Stmt, Store
 
 __all__ = ["is_row", "runs", "woven"]
@@ -43,7 +42,7 @@ def is_row(stores: Sequence[Store], stride: int | None) -> bool:
     return places == list(range(places[0], places[0] + stride))
 
 
-def woven(text: Instructions, columns: list[list[str]], scalar: str, lanes: int) -> list[str]:
+def woven(text: Instructions, columns: list[list[str]], scalar: str) -> list[str]:
     """The elements of columns, each a list of vectors, in the order of rows, as vectors."""
     count = len(columns)
     if count == 1:
@@ -53,25 +52,13 @@ def woven(text: Instructions, columns: list[list[str]], scalar: str, lanes: int)
     parts = []
     for k in range(rest):
         together = zip(*(columns[k + rest * r] for r in range(factor)), strict=True)
-        parts.append([v for vs in together for v in _weave(text, vs, scalar, lanes)])
-    return woven(text, parts, scalar, lanes)
+        parts.append([v for vs in together for v in _weave(text, vs, scalar)])
+    return woven(text, parts, scalar)
 
 
-def _weave(text: Instructions, vectors: Sequence[str], scalar: str, lanes: int) -> Iterator[str]:
+def _weave(text: Instructions, vectors: Sequence[str], scalar: str) -> Iterator[str]:
     """Vectors, a prime number of them, element by element."""
-    count, t = len(vectors), lanes_type(scalar, lanes)
+    count, lanes = len(vectors), text.lanes
     for start in range(0, count * lanes, lanes):
-        made = vectors[0]
-        for k in range(1, count):
-            order = []
-            for lane in range(lanes):
-                place, source = divmod(start + lane, count)
-                if source > k:
-                    order.append("i32 poison")
-                elif source == k:
-                    order.append(f"i32 {lanes + place}")
-                else:
-                    order.append(f"i32 {place if k == 1 else lane}")
-            mask = f"<{lanes} x i32> <{', '.join(order)}>"
-            made = text.put(f"shufflevector {t} {made}, {t} {vectors[k]}, {mask}")
-        yield made
+        wanted = [divmod(start + lane, count)[::-1] for lane in range(lanes)]
+        yield text.pick(vectors, wanted, scalar)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import field
 from typing import Any, Protocol
 
@@ -102,6 +103,22 @@ class Instructions:
         self.writer.module.declare(full, f"declare {t} @{full}({kinds})")
         operands = ", ".join(f"{t} {a}" for a in args) + (f", {extra}" if extra else "")
         return self.put(f"call {t} @{full}({operands})")
+
+    def pick(self, vectors: Sequence[str], wanted: Sequence[tuple[int, int]], scalar: str) -> str:
+        """For each lane an element, by vector and place: a shuffle for each further vector."""
+        t, made = self.type(scalar), vectors[0]
+        for k, vector in enumerate(vectors[1:], 1):
+            order = []
+            for lane, (source, place) in enumerate(wanted):
+                if source > k:
+                    order.append("i32 poison")
+                elif source == k:
+                    order.append(f"i32 {self.lanes + place}")
+                else:
+                    order.append(f"i32 {place if k == 1 else lane}")
+            mask = f"<{self.lanes} x i32> <{', '.join(order)}>"
+            made = self.put(f"shufflevector {t} {made}, {t} {vector}, {mask}")
+        return made
 
     @property
     def module(self) -> Module:

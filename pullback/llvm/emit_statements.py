@@ -192,9 +192,10 @@ class StatementWriter(MemoryWriter):
             names = [operations.to_storage(text, name, buffer.dtype) for name in names]
         lanes = min(self.lanes, self.module.vector_bits // (8 * size))
         columns = [self._in_parts(name, scalar, lanes) for name in names]
+        parts_text = Instructions(self, self.scope.level, lanes)
         at = self.address(buffer, self.index(first), scalar)
         t = lanes_type(scalar, lanes)
-        for k, name in enumerate(emit_rows.woven(text, columns, scalar, lanes)):
+        for k, name in enumerate(emit_rows.woven(parts_text, columns, scalar)):
             place = at.name
             if k:
                 step = f"getelementptr inbounds {scalar}, ptr {at.name}, i64 {k * lanes}"
